@@ -1,0 +1,5 @@
+//! The command `resnet`.
+
+fn main() {
+    println!("{}", env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,200 @@
+//! The network as its author meant it: one node an operator, with inferred shapes.
+//!
+//! Batch norms, activations and additions are nodes of their own here; what inference folds is
+//! decided in `fuse`. Nodes stand in an order in which every input comes before its reader.
+
+use std::fmt;
+
+use resnet_runtime::tensors::{NormTensors, TensorSpec};
+
+/// Channels, height and width of an activation of one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Channels.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+impl Shape {
+    /// `channels x height x width`.
+    pub fn new(channels: usize, height: usize, width: usize) -> Self {
+        Self { channels, height, width }
+    }
+
+    /// Pixels of one channel.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Elements.
+    pub fn elements(&self) -> usize {
+        self.channels * self.pixels()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
+    }
+}
+
+/// Rows and columns of a kernel, a stride or a padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Vertical.
+    pub rows: usize,
+    /// Horizontal.
+    pub columns: usize,
+}
+
+impl Extent {
+    /// `rows x columns`.
+    pub fn new(rows: usize, columns: usize) -> Self {
+        Self { rows, columns }
+    }
+
+    /// The same both ways.
+    pub fn square(n: usize) -> Self {
+        Self::new(n, n)
+    }
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows == self.columns {
+            write!(f, "{}", self.rows)
+        } else {
+            write!(f, "{}x{}", self.rows, self.columns)
+        }
+    }
+}
+
+/// A sliding window: kernel, stride and padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Kernel.
+    pub kernel: Extent,
+    /// Stride.
+    pub stride: Extent,
+    /// Padding on each side.
+    pub padding: Extent,
+}
+
+/// A node of a [`Graph`]; prints as `%3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The position in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The picture.
+    Input,
+    /// A convolution: weights `[out, in / groups, rows, columns]` and perhaps a bias `[out]`.
+    Conv {
+        /// Kernel, stride, padding.
+        window: Window,
+        /// Groups.
+        groups: usize,
+        /// Name of the weight tensor.
+        weight: String,
+        /// Name of the bias tensor.
+        bias: Option<String>,
+    },
+    /// Batch norm with running statistics.
+    BatchNorm(NormTensors),
+    /// `max(0, x)`.
+    Relu,
+    /// Sum of two inputs of one shape: main path first, shortcut second.
+    Add,
+    /// Shortcut option A: every `stride`-th pixel, `before` zero channels, the input's channels,
+    /// zero channels up to the output's.
+    ZeroPad {
+        /// Subsampling.
+        stride: Extent,
+        /// Zero channels before the first.
+        before: usize,
+    },
+    /// Max pool; what lies outside the picture is ignored.
+    MaxPool(Window),
+    /// Average pool; what lies outside the picture counts as zero.
+    AveragePool(Window),
+    /// Mean over all pixels.
+    GlobalAveragePool,
+    /// A matrix `[out, in]` and a bias `[out]`, over the input flattened in channel, row, column
+    /// order.
+    Linear {
+        /// Name of the weight tensor.
+        weight: String,
+        /// Name of the bias tensor.
+        bias: String,
+    },
+    /// Softmax over the channels of a 1x1 activation.
+    Softmax,
+}
+
+/// One operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// A name a person finds in the table, such as `conv2_x.0.conv1` or `conv2_x.0.bn1`.
+    pub name: String,
+    /// The row of the table that it comes from; the input has none.
+    pub row: Option<usize>,
+    /// What it computes.
+    pub op: Op,
+    /// What it reads.
+    pub inputs: Vec<NodeId>,
+    /// What it makes.
+    pub shape: Shape,
+}
+
+/// A checked network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The network's name.
+    pub name: String,
+    /// The nodes; the first is the input.
+    pub nodes: Vec<Node>,
+    /// The node whose value is the network's answer.
+    pub output: NodeId,
+    /// Weighted layers, projections not counted.
+    pub depth: usize,
+    /// Weights, biases and batch norm's scales and shifts.
+    pub params: u64,
+    /// Multiply-adds of convolutions and linear layers, for one picture.
+    pub macs: u64,
+    /// Every tensor the network needs, in the nodes' order.
+    pub tensors: Vec<TensorSpec>,
+}
+
+impl Graph {
+    /// The node of an id.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// Shape of the picture.
+    pub fn input_shape(&self) -> Shape {
+        self.nodes[0].shape
+    }
+
+    /// Shape of the answer.
+    pub fn output_shape(&self) -> Shape {
+        self.node(self.output).shape
+    }
+}

@@ -1,0 +1,11 @@
+//! The compiler: from a layer table to one native inference function.
+//!
+//! ```text
+//! YAML -spec-> Spec -graph-> Graph -fuse-> Fused -schedule-> Schedule -nest-> Program
+//!                              |                                               |- emit::clif
+//!                              '- reference                                    '- interpret
+//! ```
+//!
+//! Each stage is a module and each arrow is a type; every stage can be called alone.
+
+pub mod graph;

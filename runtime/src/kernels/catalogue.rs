@@ -1,0 +1,267 @@
+//! Every kernel: its name, its parameters, its operands, side by side.
+//!
+//! The list at the end of this file generates the enum [`Call`] (a kernel with its constants, what
+//! the compiler puts into a loop nest) and the struct [`Table`] (the function pointers of one
+//! instruction set), so that names, types and argument order can only change together.
+
+/// One row (or a run of consecutive pixels) of a convolution's output, for one group of output
+/// channels: `y = epilogue(bias + sum over blocks, kernel rows, kernel columns, lanes of x * w)`.
+///
+/// Output pixel `p`, output block `o`, lane `l` (`o < out_blocks`, `l < 16`) is
+/// `y[o * y_block + p * 16 + l]`; its residual is `r[o * r_block + p * 16 + l]`. The sum over the
+/// input is taken in the order block, kernel row, kernel column, lane of the input, in one chain of
+/// fused multiply-adds that starts from the bias: the order, and so the result's bits, do not
+/// depend on how a kernel tiles the pixels.
+///
+/// Weights are `[blocks][kernel_rows][kernel_columns][lanes][out_blocks * 16]`, 64-byte aligned,
+/// where `lanes` is 16 for [`Call::Conv`] and 1 for [`Call::ConvPlanar`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvParams {
+    /// Output pixels of this call, at least 1.
+    pub pixels: usize,
+    /// Distance between the inputs of neighbouring output pixels: `16 * stride`, or `stride` if
+    /// the input is planar.
+    pub x_step: usize,
+    /// Input channel blocks of 16 (`conv`), or input channels (`conv_planar`).
+    pub blocks: usize,
+    /// Distance between input blocks (or channels).
+    pub x_block: usize,
+    /// Height of the kernel.
+    pub kernel_rows: usize,
+    /// Width of the kernel.
+    pub kernel_columns: usize,
+    /// Distance between the inputs of neighbouring kernel rows.
+    pub x_row: usize,
+    /// Distance between the inputs of neighbouring kernel columns: 16, or 1 if planar.
+    pub x_column: usize,
+    /// Output channel blocks of this call: 1 or 2.
+    pub out_blocks: usize,
+    /// Distance between output blocks.
+    pub y_block: usize,
+    /// Distance between residual blocks.
+    pub r_block: usize,
+    /// 1: add the residual before the activation. 0: the residual operand is not read.
+    pub residual: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
+/// A max or average pool over one channel block's whole plane.
+///
+/// Windows reach over the edge by `padding`; a max pool ignores what lies outside, an average pool
+/// counts it as zeros and always divides by `kernel_rows * kernel_columns`, as PyTorch does.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolParams {
+    /// Input height, without any ring.
+    pub in_rows: usize,
+    /// Input width, without any ring.
+    pub in_columns: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Output height.
+    pub out_rows: usize,
+    /// Output width.
+    pub out_columns: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// Height of the window.
+    pub kernel_rows: usize,
+    /// Width of the window.
+    pub kernel_columns: usize,
+    /// Vertical stride.
+    pub stride_rows: usize,
+    /// Horizontal stride.
+    pub stride_columns: usize,
+    /// Rows of padding above (and below).
+    pub padding_rows: usize,
+    /// Columns of padding left (and right).
+    pub padding_columns: usize,
+}
+
+/// The mean of one channel block's plane: 16 results. Pixels are summed row by row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MeanParams {
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between rows.
+    pub x_row: usize,
+}
+
+/// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
+/// input channel `c - before`, or zero where there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ZeroPadParams {
+    /// Output pixels of the row.
+    pub pixels: usize,
+    /// Distance between the inputs of neighbouring pixels: `16 * stride`.
+    pub x_step: usize,
+    /// Distance between input blocks.
+    pub x_block: usize,
+    /// Distance between output blocks.
+    pub y_block: usize,
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels; lanes past them, to the end of the last block, become zero.
+    pub out_channels: usize,
+    /// Zero channels before the first input channel.
+    pub before: usize,
+}
+
+/// Writes zeros to the ring around one plane. The operand points at the plane's first element,
+/// ring included; a planar plane has `lanes` 1, a blocked one 16.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingParams {
+    /// Height without the ring.
+    pub rows: usize,
+    /// Width without the ring.
+    pub columns: usize,
+    /// Ring rows above and below, each.
+    pub ring_rows: usize,
+    /// Ring columns left and right, each.
+    pub ring_columns: usize,
+    /// Elements in a pixel: 16 or 1.
+    pub lanes: usize,
+}
+
+/// Copies between planar (`[C][H][W]`) and blocked layout, or planar and planar, one block of up
+/// to 16 channels (or one planar plane) a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CopyParams {
+    /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero.
+    pub channels: usize,
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between rows of `x`.
+    pub x_row: usize,
+    /// Distance between rows of `y`.
+    pub y_row: usize,
+    /// Distance between the channels of the planar side (for planar to planar: unused, one
+    /// plane a call).
+    pub plane: usize,
+}
+
+/// Softmax over `channels` values that lie side by side; in place is allowed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SoftmaxParams {
+    /// Values.
+    pub channels: usize,
+}
+
+macro_rules! catalogue {
+    ($( $(#[$doc:meta])* $variant:ident = $name:ident ($params:ty: $($operand:ident),+); )+) => {
+        /// A kernel with its constants: the leaf of a loop nest.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Call {
+            $( $(#[$doc])* $variant($params), )+
+        }
+
+        /// The kernels of one instruction set.
+        ///
+        /// Each function takes its constants and its operands in the catalogue's order. Operands
+        /// other than `y` are only read.
+        #[derive(Clone, Copy)]
+        #[expect(missing_docs, reason = "the variants of Call document the kernels")]
+        pub struct Table {
+            $( pub $name: unsafe extern "C" fn(*const $params, $( operand!($operand) ),+), )+
+        }
+
+        impl Call {
+            /// The kernel's name, the same on every instruction set.
+            pub fn name(&self) -> &'static str {
+                match self { $( Call::$variant(_) => stringify!($name), )+ }
+            }
+
+            /// The names of the operands, in the order in which the kernel takes them.
+            pub fn operands(&self) -> &'static [&'static str] {
+                match self { $( Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
+            }
+
+            /// The parameters as the machine words of their `repr(C)` struct.
+            pub fn words(&self) -> &[usize] {
+                match self {
+                    $( Call::$variant(params) => {
+                        const { assert!(size_of::<$params>() % size_of::<usize>() == 0) }
+                        // SAFETY: every parameter struct is `repr(C)` with fields of type `usize`
+                        // alone, so it has no padding and is a valid `[usize; N]` of its size.
+                        unsafe {
+                            std::slice::from_raw_parts(
+                                std::ptr::from_ref(params).cast::<usize>(),
+                                size_of::<$params>() / size_of::<usize>(),
+                            )
+                        }
+                    } )+
+                }
+            }
+
+            /// The address of the kernel in `table`.
+            pub fn address(&self, table: &Table) -> *const u8 {
+                match self { $( Call::$variant(_) => table.$name as *const u8, )+ }
+            }
+
+            /// Runs the kernel on `operands`.
+            ///
+            /// # Panics
+            ///
+            /// If the number of operands is not that of [`Call::operands`].
+            ///
+            /// # Safety
+            ///
+            /// The operands point at everything that the kernel's documentation says it reads and
+            /// writes with these parameters, `y` overlaps no other operand unless that kernel
+            /// allows it, and the CPU has the table's instruction set.
+            pub unsafe fn invoke(&self, table: &Table, operands: &[*mut f32]) {
+                match (self, operands) {
+                    $(
+                        // SAFETY: the caller vouches for the operands and the instruction set.
+                        (Call::$variant(params), &[$( $operand ),+]) => unsafe {
+                            (table.$name)(params, $( $operand ),+)
+                        },
+                    )+
+                    _ => panic!("{} takes {:?}", self.name(), self.operands()),
+                }
+            }
+        }
+    };
+}
+
+macro_rules! operand {
+    ($name:ident) => {
+        *mut f32
+    };
+}
+
+catalogue! {
+    /// A row of a convolution over a blocked input. `r` may be `y` itself.
+    Conv = conv(ConvParams: x, w, b, r, y);
+    /// A row of a convolution over a planar input (few channels: the stem). `r` may be `y` itself.
+    ConvPlanar = conv_planar(ConvParams: x, w, b, r, y);
+    /// Max pool of one channel block.
+    MaxPool = max_pool(PoolParams: x, y);
+    /// Average pool of one channel block.
+    AveragePool = average_pool(PoolParams: x, y);
+    /// Global mean of one channel block.
+    Mean = mean(MeanParams: x, y);
+    /// A row of a zero-padding shortcut.
+    ZeroPad = zero_pad(ZeroPadParams: x, y);
+    /// Zeros around a plane.
+    Ring = ring(RingParams: y);
+    /// One planar plane to another, row by row.
+    CopyPlanar = copy_planar(CopyParams: x, y);
+    /// Up to 16 planes to one block.
+    ToBlocked = to_blocked(CopyParams: x, y);
+    /// One block to up to 16 planes.
+    ToPlanar = to_planar(CopyParams: x, y);
+    /// Softmax; `x` may be `y`.
+    Softmax = softmax(SoftmaxParams: x, y);
+}

@@ -1,0 +1,8 @@
+//! What a compiled network needs while it runs: kernels for every instruction set, packed weights,
+//! the arena, threads, and pictures.
+//!
+//! This crate knows nothing of layer tables or graphs; the compiler depends on it, never the
+//! reverse. Code that the `resnet!` macro emits uses this crate alone.
+
+pub mod kernels;
+pub mod tensors;

@@ -1,0 +1,105 @@
+//! What a network asks of a weights file, and how what it gets is packed.
+
+/// A tensor that a network needs: its name in the state dict, its shape, and what random weights
+/// should look like there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// The name in the state dict, such as `layer1.0.conv1.weight`.
+    pub name: String,
+    /// The shape, as PyTorch has it (`[out, in / groups, rows, columns]` for a convolution).
+    pub shape: Vec<usize>,
+    /// The distribution of random weights.
+    pub init: Init,
+}
+
+/// How random weights are drawn, so that activations keep a healthy size through any depth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f32),
+    /// Uniform between two bounds.
+    Uniform(f32, f32),
+}
+
+/// Names of the four tensors of a batch norm, and its epsilon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormTensors {
+    /// Scale, `[channels]`.
+    pub weight: String,
+    /// Shift, `[channels]`.
+    pub bias: String,
+    /// Running mean, `[channels]`.
+    pub mean: String,
+    /// Running variance, `[channels]`.
+    pub variance: String,
+    /// Added to the variance before the root.
+    pub epsilon: f64,
+}
+
+/// How one convolution's weights are folded and laid out for [`Call::Conv`] or
+/// [`Call::ConvPlanar`](crate::kernels::Call::ConvPlanar).
+///
+/// The packed form is a run of *panels*, one per kernel call's group of output channels: panel `g`
+/// covers output blocks `2g` and `2g + 1` (or the last single one, or one each if `panel_blocks`
+/// is 1), its bias follows all panels: `[panel 0][panel 1]...[bias, out_channels rounded up to 16]`.
+///
+/// [`Call::Conv`]: crate::kernels::Call::Conv
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvRecipe {
+    /// Name of the weight tensor.
+    pub weight: String,
+    /// Name of the bias tensor, if the convolution has one.
+    pub bias: Option<String>,
+    /// The batch norm to fold in.
+    pub norm: Option<NormTensors>,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Input channels of the whole convolution.
+    pub in_channels: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Height of the kernel.
+    pub kernel_rows: usize,
+    /// Width of the kernel.
+    pub kernel_columns: usize,
+    /// True: weights for a planar input, `[in_channels][kernel_rows][kernel_columns][1][..]`.
+    pub planar: bool,
+    /// Output blocks of a panel: 2, or 1.
+    pub panel_blocks: usize,
+    /// Input blocks (or channels, if planar) that one panel reads.
+    pub in_blocks: usize,
+    /// Panel `g` starts at input block `g * in_block_step` (0: every panel reads all of them).
+    pub in_block_step: usize,
+    /// Where the packed form starts in the network's weight memory, in `f32` elements; a
+    /// multiple of 16.
+    pub offset: usize,
+}
+
+impl ConvRecipe {
+    /// Output channel blocks.
+    pub fn out_blocks(&self) -> usize {
+        self.out_channels.div_ceil(crate::kernels::BLOCK)
+    }
+
+    /// Elements of one full panel.
+    pub fn panel_len(&self) -> usize {
+        let lanes = if self.planar { 1 } else { crate::kernels::BLOCK };
+        let rows = self.in_blocks * self.kernel_rows * self.kernel_columns * lanes;
+        rows * self.panel_blocks * crate::kernels::BLOCK
+    }
+
+    /// Elements before the bias.
+    pub fn bias_offset(&self) -> usize {
+        self.panel_len() / self.panel_blocks * self.out_blocks()
+    }
+
+    /// Elements of the packed form.
+    pub fn len(&self) -> usize {
+        self.bias_offset() + self.out_blocks() * crate::kernels::BLOCK
+    }
+
+    /// A recipe never packs nothing.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
