@@ -1,0 +1,622 @@
+#!/usr/bin/env python3
+"""Make the golden networks: layer tables, weights, inputs, and the outputs that PyTorch computes.
+
+    pip install torch==2.15.0 torchvision==0.29.2 numpy==2.4.6 safetensors==0.8.0
+    python make.py                  # rewrites every file beside this script
+    python make.py --only pools     # one network
+    python make.py --verify         # writes nothing; fails where a file differs
+
+Each network NAME below becomes four files:
+
+    NAME.yaml         the layer table
+    NAME.safetensors  its weights, by torchvision's names unless the table says otherwise
+    NAME.input.npy    f32, N x C x H x W
+    NAME.output.npy   f32, N x outputs: computed in f64 from exactly the stored weights and inputs
+
+and `zoo.json` holds what torchvision says about the networks of the zoo.
+
+Two things keep this script honest. Tables that torchvision can express are also run through
+torchvision's own `ResNet.forward` with the same state dict, loaded strictly, and must agree; so
+must torchvision's networks at their full width, and the block of `models/cifar10/train.py` for
+`zero_pad`. And what the tables `expect` (parameters, multiply-adds) and claim as `output` is
+counted by PyTorch from the tensors that were used.
+"""
+import argparse
+import importlib.util
+import io
+import json
+import pathlib
+import sys
+import textwrap
+import zlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import save as safetensors_bytes
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+# ---------------------------------------------------------------------------------------------
+# The networks
+
+
+def row(layer, op, **keys):
+    return {"layer": layer, "op": op, **keys}
+
+
+def head(classes):
+    return [row("avgpool", "global_average_pool"), row("fc", "linear", channels=classes)]
+
+
+class Golden:
+    """A network to make: its table, its batch, how its weights are stored."""
+
+    def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
+                 batches_tracked=False):
+        self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
+        self.epsilon, self.store = epsilon, store
+        # Arguments of `torchvision_twin`, where torchvision can express the table.
+        self.torchvision = torchvision
+        # Real state dicts also hold batch norm's counter of batches, an integer nobody needs.
+        self.batches_tracked = batches_tracked or torchvision is not None
+
+
+GOLDENS = [
+    Golden(
+        "basic", "3x37x29", batch=2,
+        covers="basic blocks, projections, odd sizes down to 2x1, torchvision's stem",
+        torchvision=dict(block=BasicBlock, stem=12, planes=(12, 20, 24, 36), layers=(2, 1, 2, 1), classes=10),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=12),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", repeat=2, channels=12),
+            row("conv3_x", "basic", channels=20, stride=2),
+            row("conv4_x", "basic", repeat=2, channels=24, stride=2),
+            row("conv5_x", "basic", channels=36, stride=2),
+            *head(10),
+        ]),
+    Golden(
+        "aligned", "3x32x32", batch=1,
+        covers="channels that are multiples of 16, 3x3 kernels of stride 1 on even sizes",
+        table=[
+            row("conv1", "conv", kernel=3, channels=16),
+            row("conv2_x", "basic", repeat=2, channels=16),
+            row("conv3_x", "basic", repeat=2, channels=32, stride=2),
+            *head(16),
+        ]),
+    Golden(
+        "bottleneck", "3x32x32", batch=1,
+        covers="bottlenecks, stride on the 3x3, torchvision's stem",
+        torchvision=dict(block=Bottleneck, stem=10, planes=(4, 6, 8, 10), layers=(1, 2, 1, 2), classes=7),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=10),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=16),
+            row("conv3_x", "bottleneck", repeat=2, channels=24, stride=2),
+            row("conv4_x", "bottleneck", channels=32, stride=2),
+            row("conv5_x", "bottleneck", repeat=2, channels=40, stride=2),
+            *head(7),
+        ]),
+    Golden(
+        "bottleneck-stride-1x1", "4x23x17", batch=2,
+        covers="bottlenecks, stride on the 1x1 (also 1x2), 4 input channels, no pool",
+        table=[
+            row("conv1", "conv", kernel=3, stride=2, channels=24),
+            row("conv2_x", "bottleneck", channels=32, stride_on="1x1"),
+            row("conv3_x", "bottleneck", repeat=2, channels=40, stride=2, stride_on="1x1"),
+            row("conv4_x", "bottleneck", channels=44, stride="1x2", stride_on="1x1"),
+            *head(9),
+        ]),
+    Golden(
+        "bottleneck-groups", "3x33x33", batch=2,
+        covers="bottlenecks of 8 groups, 3 to 7 channels a group, widths 24, 32, 48, 56",
+        torchvision=dict(block=Bottleneck, stem=8, planes=(4, 6, 8, 10), layers=(1, 1, 2, 1), classes=10,
+                         groups=8, width_per_group=48),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=8),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=16, width=24, groups=8),
+            row("conv3_x", "bottleneck", channels=24, width=32, groups=8, stride=2),
+            row("conv4_x", "bottleneck", repeat=2, channels=32, width=48, groups=8, stride=2),
+            row("conv5_x", "bottleneck", channels=40, width=56, groups=8, stride=2),
+            *head(10),
+        ]),
+    Golden(
+        "bottleneck-widths", "1x13x11", batch=5,
+        covers="explicit widths; groups of 16, 8, 1 (depthwise) and 32 channels; 1 input channel, batch 5",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18),
+            row("wide", "bottleneck", channels=20, width=40),
+            row("two_of_16", "bottleneck", channels=32, width=32, groups=2, stride=2),
+            row("three_of_8", "bottleneck", repeat=2, channels=28, width=24, groups=3),
+            row("depthwise", "bottleneck", channels=40, width=16, groups=16, stride=2),
+            row("two_of_32", "bottleneck", channels=24, width=64, groups=2),
+            *head(6),
+        ]),
+    Golden(
+        "zero-pad", "3x17x15", batch=2,
+        covers="shortcut A, an odd number of new channels (8 to 21), odd sizes, softmax",
+        table=[
+            row("conv1", "conv", kernel=3, channels=8),
+            row("conv2_x", "basic", repeat=2, channels=8, shortcut="zero_pad"),
+            row("conv3_x", "basic", repeat=2, channels=21, stride=2, shortcut="zero_pad"),
+            row("conv4_x", "basic", channels=40, stride=2, shortcut="zero_pad"),
+            *head(10),
+            row("prob", "softmax"),
+        ]),
+    Golden(
+        "zero-pad-variants", "20x11x9", batch=1,
+        covers="no stem, first block reads 20 input channels; shortcut A with stride alone, with channels alone, "
+               "on bottlenecks, with stride 2x1",
+        table=[
+            row("first", "basic", channels=20, shortcut="zero_pad"),
+            row("subsample", "basic", channels=20, stride=2, shortcut="zero_pad"),
+            row("widen", "basic", channels=23, shortcut="zero_pad"),
+            row("deep", "bottleneck", repeat=2, channels=40, width=12, stride="2x1", shortcut="zero_pad"),
+            *head(5),
+        ]),
+    Golden(
+        "project-all", "3x19x21", batch=2, epsilon=1e-3, store=torch.float16,
+        covers="shortcut C in basic blocks and bottlenecks, norm_epsilon 1e-3, weights stored as f16",
+        table=[
+            row("conv1", "conv", kernel=3, stride=2, channels=14),
+            row("conv2_x", "basic", repeat=2, channels=14, shortcut="project_all"),
+            row("conv3_x", "bottleneck", repeat=2, channels=36, stride=2, shortcut="project_all"),
+            *head(10),
+        ]),
+    Golden(
+        "plain", "3x18x22", batch=1, store=torch.bfloat16,
+        covers="no shortcuts at all in basic blocks and bottlenecks, weights stored as bf16",
+        table=[
+            row("conv1", "conv", kernel=3, channels=12),
+            row("conv2_x", "basic", repeat=2, channels=12, shortcut="none"),
+            row("conv3_x", "basic", repeat=2, channels=26, stride=2, shortcut="none"),
+            row("conv4_x", "bottleneck", repeat=2, channels=32, stride=2, shortcut="none"),
+            *head(10),
+        ]),
+    Golden(
+        "conv-rows", "4x40x31", batch=2,
+        covers="conv rows: 5x5 of stride 3, 1x3 and 3x5 with unequal strides, padding 0, 0x1 and more than "
+               "half the kernel, norm and bias in all four ways, no activation; ends with a convolution",
+        table=[
+            row("big", "conv", kernel=5, stride=3, channels=13),
+            row("flat", "conv", kernel="1x3", stride="1x2", padding="0x1", channels=19, norm="none"),
+            row("wide", "conv", kernel="3x5", stride="2x1", channels=24, bias=True),
+            row("valid", "conv", kernel=3, padding=0, channels=17, norm="none", bias=False),
+            row("point", "conv", kernel=1, padding=1, channels=33, activation="none"),
+            row("last", "conv", kernel="2x1", stride="1x2", padding=0, channels=6, norm="none", activation="none"),
+        ]),
+    Golden(
+        "conv-groups", "20x21x16", batch=1,
+        covers="conv rows with groups (20 input channels in 4, 32 in 2, depthwise with 1 and 2 outputs a channel), "
+               "no linear row, ends with global average pooling",
+        table=[
+            row("four_of_5", "conv", kernel=3, channels=32, groups=4),
+            row("two_of_16", "conv", kernel=3, stride=2, channels=48, groups=2),
+            row("depthwise", "conv", kernel=5, channels=48, groups=48, norm="none", activation="none"),
+            row("point", "conv", kernel=1, channels=18),
+            row("twice", "conv", kernel=3, stride="2x1", channels=36, groups=18),
+            row("mean", "global_average_pool"),
+        ]),
+    Golden(
+        "pools", "20x35x27", batch=2,
+        covers="begins with a pool; max pools 3/2, 2/2 with padding 0 and with padding 1, 1x3, of negative values too; average pools that "
+               "count their padding; two linear rows, softmax",
+        table=[
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("pool2", "average_pool", kernel=3),
+            row("conv1", "conv", kernel=3, channels=22, activation="none"),
+            row("pool3", "max_pool", kernel=2, stride=2, padding=0),
+            row("pool4", "average_pool", kernel="2x3", stride="1x2", padding="1x0"),
+            row("pool5", "max_pool", kernel="1x3", stride=1),
+            row("pool6", "max_pool", kernel=2, stride=2),
+            row("hidden", "linear", channels=30, weights="classifier.0"),
+            row("logits", "linear", channels=11, weights="classifier.2"),
+            row("prob", "softmax"),
+        ]),
+    Golden(
+        "flatten", "3x15x12", batch=5,
+        covers="linear directly after a 5x4 activation (channel, row, column order), batch 5",
+        table=[
+            row("conv1", "conv", kernel=3, stride=3, channels=18),
+            row("fc", "linear", channels=12),
+        ]),
+    Golden(
+        "linear-only", "3x5x4", batch=2,
+        covers="no convolution: the picture itself is flattened",
+        table=[
+            row("fc", "linear", channels=21),
+        ]),
+    Golden(
+        "no-stem", "3x20x14", batch=2,
+        covers="begins with a basic block of stride 2 that reads the picture, basic and bottleneck mixed",
+        table=[
+            row("conv1_x", "basic", channels=20, stride=2),
+            row("conv2_x", "bottleneck", repeat=2, channels=36, width=14, stride=2),
+            row("conv3_x", "basic", channels=30),
+            *head(8),
+        ]),
+    Golden(
+        "named", "3x24x24", batch=1, batches_tracked=True,
+        covers="weights and norm_weights of the table's own; batch norm's counters in the file",
+        table=[
+            row("stem_a", "conv", kernel=3, stride=2, channels=9, weights="stem.0", norm_weights="stem.1"),
+            row("stem_b", "conv", kernel=3, channels=15, weights="stem.3", norm_weights="stem.4"),
+            row("pool", "average_pool", kernel=2, stride=2, padding=0),
+            row("body", "basic", repeat=2, channels=15, weights="backbone.blocks1"),
+            row("neck", "bottleneck", channels=28, stride=2, weights="backbone.blocks2"),
+            row("avgpool", "global_average_pool"),
+            row("head", "linear", channels=10, weights="head.out"),
+        ]),
+    Golden(
+        "one-pixel", "1x9x9", batch=2,
+        covers="3x3 kernels and pools on 1x1 activations, two default conv rows, default names past a row without norm",
+        table=[
+            row("conv1", "conv", kernel=3, stride=3, channels=16, norm="none"),
+            row("conv2", "conv", kernel=3, stride=3, channels=24),
+            row("conv3_x", "basic", repeat=2, channels=24),
+            row("pool", "average_pool", kernel=3),
+            row("conv4_x", "bottleneck", channels=40),
+            row("fc", "linear", channels=4),
+        ]),
+]
+
+
+# ---------------------------------------------------------------------------------------------
+# The meaning of a table, as PyTorch calls
+
+
+def extent(value):
+    """`3` or `3x5`: rows and columns."""
+    rows, _, columns = str(value).partition("x")
+    return int(rows), int(columns or rows)
+
+
+def window(row):
+    kernel = extent(row["kernel"])
+    padding = extent(row["padding"]) if "padding" in row else (kernel[0] // 2, kernel[1] // 2)
+    return kernel, extent(row.get("stride", 1)), padding
+
+
+class Tensors:
+    """A state dict whose tensors are drawn when they are first asked for, and rounded as stored.
+
+    `RandomState` is the generator whose streams NumPy has frozen for good.
+    """
+
+    def __init__(self, seed, store=torch.float32):
+        self.random, self.store, self.stored = np.random.RandomState(seed), store, {}
+
+    def get(self, name, shape, draw):
+        if name not in self.stored:
+            self.stored[name] = torch.from_numpy(draw(shape)).to(self.store)
+        tensor = self.stored[name]
+        assert tensor.shape == torch.Size(shape), f"{name}: used as {tensor.shape} and as {shape}"
+        return tensor.double()
+
+    def normal(self, deviation):
+        return lambda shape: deviation * self.random.standard_normal(shape)
+
+    def uniform(self, low, high):
+        return lambda shape: self.random.uniform(low, high, shape)
+
+
+class Interpreter:
+    """Runs a table in f64, a PyTorch function an operator."""
+
+    def __init__(self, table, tensors, epsilon=1e-5):
+        self.table, self.tensors, self.epsilon = table, tensors, epsilon
+        self.depth = 0
+        self.outputs = []
+
+    def conv(self, x, name, channels, kernel, stride=(1, 1), padding=None, groups=1, bias=False):
+        if padding is None:
+            padding = (kernel[0] // 2, kernel[1] // 2)
+        shape = (channels, x.shape[1] // groups, *kernel)
+        fan_in = shape[1] * kernel[0] * kernel[1]
+        weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((2 / fan_in) ** 0.5))
+        bias = self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)) if bias else None
+        return F.conv2d(x, weight, bias, stride, padding, groups=groups)
+
+    def norm(self, x, name):
+        get, shape = self.tensors.get, (x.shape[1],)
+        weight = get(f"{name}.weight", shape, self.tensors.uniform(0.5, 1.5))
+        bias = get(f"{name}.bias", shape, self.tensors.normal(0.3))
+        mean = get(f"{name}.running_mean", shape, self.tensors.normal(0.5))
+        variance = get(f"{name}.running_var", shape, self.tensors.uniform(0.5, 1.5))
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.epsilon)
+
+    def linear(self, x, name, channels):
+        x = x.flatten(1)
+        shape = (channels, x.shape[1])
+        weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((1 / shape[1]) ** 0.5))
+        return F.linear(x, weight, self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)))
+
+    def conv_row(self, x, row, number):
+        name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
+        kernel, stride, padding = window(row)
+        normed = row.get("norm", "batch") == "batch"
+        x = self.conv(x, name, row["channels"], kernel, stride, padding, row.get("groups", 1),
+                      row.get("bias", not normed))
+        x = self.norm(x, norm) if normed else x
+        self.depth += 1
+        return F.relu(x) if row.get("activation", "relu") == "relu" else x
+
+    def shortcut(self, x, y, kind, name, stride):
+        """Adds the shortcut of a block from `x` to its main path `y`."""
+        if kind == "none":
+            return y
+        changes = x.shape[1:] != y.shape[1:]
+        if kind == "project_all" or (kind == "projection" and changes):
+            return y + self.norm(self.conv(x, f"{name}.downsample.0", y.shape[1], (1, 1), stride),
+                                 f"{name}.downsample.1")
+        if changes:
+            assert kind == "zero_pad"
+            new = y.shape[1] - x.shape[1]
+            x = F.pad(x[:, :, :: stride[0], :: stride[1]], (0, 0, 0, 0, new // 2, new - new // 2))
+        return y + x
+
+    def block(self, x, row, name, stride):
+        channels = row["channels"]
+        if row["op"] == "basic":
+            convs = [(channels, 3, stride, 1), (channels, 3, (1, 1), 1)]
+        else:
+            width, once = row.get("width", channels // 4), (1, 1)
+            on_1x1 = row.get("stride_on", "3x3") == "1x1"
+            convs = [(width, 1, stride if on_1x1 else once, 1),
+                     (width, 3, once if on_1x1 else stride, row.get("groups", 1)),
+                     (channels, 1, once, 1)]
+        y = x
+        for i, (out, kernel, conv_stride, groups) in enumerate(convs, start=1):
+            y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, groups=groups)
+            y = self.norm(y, f"{name}.bn{i}")
+            y = F.relu(y) if i < len(convs) else y
+        self.depth += len(convs)
+        return F.relu(self.shortcut(x, y, row.get("shortcut", "projection"), name, stride))
+
+    def stage(self, x, row, number):
+        name = row.get("weights", f"layer{number}")
+        for i in range(row.get("repeat", 1)):
+            x = self.block(x, row, f"{name}.{i}", extent(row.get("stride", 1)) if i == 0 else (1, 1))
+        return x
+
+    def run(self, x):
+        """The network's output, N x outputs; also collects each row's output shape."""
+        convs = stages = 0
+        self.depth, self.outputs = 0, []
+        for row in self.table:
+            op = row["op"]
+            if op == "conv":
+                convs += 1
+                x = self.conv_row(x, row, convs)
+            elif op in ("basic", "bottleneck"):
+                stages += 1
+                x = self.stage(x, row, stages)
+            elif op == "max_pool":
+                x = F.max_pool2d(x, *window(row))
+            elif op == "average_pool":
+                x = F.avg_pool2d(x, *window(row), count_include_pad=True)
+            elif op == "global_average_pool":
+                x = F.adaptive_avg_pool2d(x, 1)
+            elif op == "linear":
+                x = self.linear(x, row.get("weights", "fc"), row["channels"])
+                self.depth += 1
+            elif op == "softmax":
+                x = F.softmax(x.flatten(1), dim=1)
+            else:
+                raise ValueError(f"{row['layer']}: unknown op {op}")
+            self.outputs.append(tuple(x.shape[1:]))
+        return x.flatten(1)
+
+
+def count_params(tensors):
+    return sum(t.numel() for name, t in tensors.items() if "running_" not in name and "num_batches" not in name)
+
+
+def count_macs(run):
+    """Multiply-adds of convolutions and matrix products, by PyTorch's own counter."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops() // 2
+
+
+# ---------------------------------------------------------------------------------------------
+# The same networks by other hands
+
+
+class Shrunk(torchvision.models.ResNet):
+    """torchvision's `forward` and `_make_layer` with narrower stages than its constructor allows."""
+
+    def __init__(self, block, stem, planes, layers, classes, groups=1, width_per_group=64):
+        nn.Module.__init__(self)
+        self._norm_layer, self.inplanes, self.dilation = nn.BatchNorm2d, stem, 1
+        self.groups, self.base_width = groups, width_per_group
+        self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        for i, (width, repeat) in enumerate(zip(planes, layers), start=1):
+            setattr(self, f"layer{i}", self._make_layer(block, width, repeat, stride=1 if i == 1 else 2))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(planes[-1] * block.expansion, classes)
+
+
+def with_counters(tensors):
+    counters = {name.replace("running_mean", "num_batches_tracked"): torch.tensor(100)
+                for name in tensors if name.endswith("running_mean")}
+    return tensors | counters
+
+
+def agree(what, ours, theirs):
+    error = float((ours - theirs).abs().max() / ours.abs().max())
+    assert ours.shape == theirs.shape and error < 1e-12, f"{what}: {error:.1e} apart"
+
+
+@torch.no_grad()
+def check_module(what, module, stored, x, ours):
+    module.load_state_dict(stored, strict=True)
+    agree(what, ours, module.double().eval()(x).flatten(1))
+
+
+@torch.no_grad()
+def check_full_width():
+    """torchvision's constructor itself, at its own widths; nothing of it is stored."""
+    cases = [
+        ("basic", BasicBlock, (2, 2, 2, 2), {}),
+        ("bottleneck", Bottleneck, (1, 2, 1, 1), {}),
+        ("bottleneck", Bottleneck, (1, 1, 1, 1), dict(groups=32, width_per_group=4)),
+        ("bottleneck", Bottleneck, (1, 1, 1, 1), dict(width_per_group=128)),
+    ]
+    for op, block, layers, keys in cases:
+        groups = keys.get("groups", 1)
+        table = [row("conv1", "conv", kernel=7, stride=2, channels=64),
+                 row("pool1", "max_pool", kernel=3, stride=2)]
+        for i, repeat in enumerate(layers):
+            planes = 64 << i
+            stage = row(f"conv{i + 2}_x", op, repeat=repeat, channels=planes * block.expansion,
+                        stride=1 if i == 0 else 2)
+            if op == "bottleneck":
+                stage |= dict(groups=groups, width=planes * keys.get("width_per_group", 64) // 64 * groups)
+            table.append(stage)
+        interpreter = Interpreter(table + head(10), Tensors(7))
+        x = torch.from_numpy(np.random.RandomState(8).standard_normal((1, 3, 33, 33)))
+        ours = interpreter.run(x)
+        module = torchvision.models.ResNet(block, list(layers), num_classes=10, **keys)
+        check_module(f"full width {op} {keys}", module, with_counters(interpreter.tensors.stored), x, ours)
+
+
+@torch.no_grad()
+def check_zero_pad():
+    """`models/cifar10/train.py` has a block of its own for shortcut A."""
+    spec = importlib.util.spec_from_file_location("train", HERE.parent.parent / "models/cifar10/train.py")
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    for in_channels, channels, stride in [(8, 8, 1), (8, 21, 2), (6, 13, 1), (10, 10, 2)]:
+        stage = row("block", "basic", channels=channels, stride=stride, shortcut="zero_pad")
+        interpreter = Interpreter([stage], Tensors(9))
+        x = torch.from_numpy(np.random.RandomState(10).standard_normal((2, in_channels, 9, 7)))
+        ours = interpreter.run(x)
+        stored = {name.removeprefix("layer1.0."): t for name, t in interpreter.tensors.stored.items()}
+        check_module(f"zero_pad {in_channels} to {channels}", train.Block(in_channels, channels, stride),
+                     with_counters(stored), x, ours)
+
+
+# ---------------------------------------------------------------------------------------------
+# The files
+
+
+def flow(keys):
+    def scalar(value):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return "{" + ", ".join(f"{key}: {scalar(value)}" for key, value in keys.items()) + "}"
+
+
+def yaml(golden, outputs, expect):
+    covers = f"{golden.covers[0].upper()}{golden.covers[1:]}."
+    lines = textwrap.wrap(covers, 98, initial_indent="# ", subsequent_indent="# ")
+    lines += [f"name: {golden.name}", f"input: {golden.input}"]
+    if golden.epsilon is not None:
+        lines.append(f"norm_epsilon: {golden.epsilon}")
+    lines.append("table:")
+    for row, output in zip(golden.table, outputs):
+        # A linear row's output is a vector; its length is the row's `channels` already.
+        claim = {"output": "x".join(map(str, output))} if len(output) == 3 else {}
+        lines.append(f"  - {flow(row | claim)}")
+    lines.append(f"expect: {flow(expect)}")
+    return "\n".join(lines) + "\n"
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@torch.no_grad()
+def make(golden):
+    """The files of one golden network, by name."""
+    seed = zlib.crc32(golden.name.encode())
+    shape = [int(n) for n in golden.input.split("x")]
+    x = np.random.RandomState(seed ^ 1).standard_normal((golden.batch, *shape)).astype(np.float32)
+    tensors = Tensors(seed, golden.store)
+    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5)
+    exact = torch.from_numpy(x).double()
+    y = interpreter.run(exact)
+    expect = dict(depth=interpreter.depth, params=count_params(tensors.stored),
+                  macs=count_macs(lambda: interpreter.run(exact[:1])))
+    stored = with_counters(tensors.stored) if golden.batches_tracked else tensors.stored
+    if golden.torchvision:
+        check_module(golden.name, Shrunk(**golden.torchvision), stored, exact, y)
+    assert y.isfinite().all() and y.std() > 0.01, f"{golden.name}: an output that shows nothing, deviation {y.std()}"
+    return {
+        f"{golden.name}.yaml": yaml(golden, interpreter.outputs, expect).encode(),
+        f"{golden.name}.safetensors": safetensors_bytes(stored),
+        f"{golden.name}.input.npy": npy(x),
+        f"{golden.name}.output.npy": npy(y.float().numpy()),
+    }
+
+
+def zoo():
+    """What torchvision says of the zoo: `params` is `sum(p.numel() for p in net.parameters())`.
+
+    The networks stand on PyTorch's `meta` device, which has shapes and no data.
+    """
+    networks = {}
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+                 "resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"):
+        with torch.device("meta"):
+            net = torchvision.models.get_model(name, weights=None).eval()
+            macs = count_macs(lambda: net(torch.empty(1, 3, 224, 224)))
+        networks[name] = {
+            "params": sum(p.numel() for p in net.parameters()),
+            "macs": macs,
+            "tensors": {key: list(t.shape) for key, t in net.state_dict().items()
+                        if not key.endswith("num_batches_tracked")},
+        }
+    text = "{\n" + f'"torchvision": "{torchvision.__version__.partition("+")[0]}",\n"networks": {{\n'
+    text += ",\n".join(f"{json.dumps(name)}: {json.dumps(facts, separators=(',', ':'))}"
+                       for name, facts in networks.items())
+    return {"zoo.json": (text + "\n}\n}\n").encode()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", metavar="NAME", help="make this network alone")
+    parser.add_argument("--verify", action="store_true", help="compare with the files instead of writing them")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE, help="where the files are")
+    args = parser.parse_args()
+
+    # One thread: the order of f64 additions, and so the last digit, is then the same anywhere.
+    torch.set_num_threads(1)
+    goldens = [g for g in GOLDENS if args.only in (None, g.name)]
+    if not goldens:
+        sys.exit(f"no network {args.only}; there are {', '.join(g.name for g in GOLDENS)}")
+    files = {}
+    for golden in goldens:
+        files |= make(golden)
+    if args.only is None:
+        check_full_width()
+        check_zero_pad()
+        files |= zoo()
+    differing = []
+    for name, content in files.items():
+        path = args.out / name
+        if args.verify:
+            if not path.exists() or path.read_bytes() != content:
+                differing.append(name)
+        else:
+            path.write_bytes(content)
+    if differing:
+        sys.exit(f"differ from what this script makes: {', '.join(differing)}")
+    print(f"{len(goldens)} networks, {len(files)} files, {sum(map(len, files.values())):,} bytes"
+          f"{': all as stored' if args.verify else ''}")
+
+
+if __name__ == "__main__":
+    main()
