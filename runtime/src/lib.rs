@@ -6,3 +6,4 @@
 
 pub mod kernels;
 pub mod tensors;
+pub mod weights;
