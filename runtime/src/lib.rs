@@ -5,5 +5,6 @@
 //! reverse. Code that the `resnet!` macro emits uses this crate alone.
 
 pub mod kernels;
+pub mod picture;
 pub mod tensors;
 pub mod weights;
