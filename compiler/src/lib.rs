@@ -8,4 +8,8 @@
 //!
 //! Each stage is a module and each arrow is a type; every stage can be called alone.
 
+pub mod diagnostics;
 pub mod graph;
+pub mod report;
+pub mod spec;
+pub mod zoo;

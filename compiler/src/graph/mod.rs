@@ -3,9 +3,18 @@
 //! Batch norms, activations and additions are nodes of their own here; what inference folds is
 //! decided in `fuse`. Nodes stand in an order in which every input comes before its reader.
 
+mod block;
+mod build;
+mod cost;
+mod display;
+mod window;
+
 use std::fmt;
 
 use resnet_runtime::tensors::{NormTensors, TensorSpec};
+
+pub use cost::Cost;
+pub use window::output_size;
 
 /// Channels, height and width of an activation of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,163 @@
+//! Errors that point: what is wrong, where it stands in the table, and how to mend it.
+//!
+//! The front end collects every mistake it finds and hands them over as one [`Diagnostics`],
+//! drawn the way rustc draws its own.
+
+mod source;
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+pub use source::{Source, Span, Spanned};
+
+/// How many diagnostics are drawn; the rest is counted. A table that is wrong in more places than
+/// this is usually not a table.
+const MOST_DRAWN: usize = 50;
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The cell that is underlined.
+    pub span: Span,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What stands beside the underline.
+    pub label: Option<String>,
+    /// Other places that matter, each with what stands beside its underline.
+    pub related: Vec<(Span, String)>,
+    /// The arithmetic and other facts.
+    pub notes: Vec<String>,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A mistake at a place.
+    pub fn new(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            span,
+            message: message.into(),
+            label: None,
+            related: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Writes beside the underline.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Points at another place too.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Says how to mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Every mistake that a stage found, at least one, with the text they point into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics {
+    source: Source,
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// One mistake.
+    pub fn one(source: Source, diagnostic: Diagnostic) -> Self {
+        Self { source, list: vec![diagnostic] }
+    }
+
+    /// The mistakes of `list` if there are any, and else `value`.
+    ///
+    /// # Errors
+    ///
+    /// If `list` is not empty.
+    pub fn or<T>(source: &Source, list: Vec<Diagnostic>, value: T) -> Result<T, Self> {
+        if list.is_empty() { Ok(value) } else { Err(Self { source: source.clone(), list }) }
+    }
+
+    /// The text that the spans point into.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The mistakes, in the order in which they were found.
+    pub fn list(&self) -> &[Diagnostic] {
+        &self.list
+    }
+
+    /// Draws the mistakes, each with its file, line and column and the text underlined; with
+    /// `color`, in a terminal's colours. The text ends without a newline.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let drawn = self.list.iter().take(MOST_DRAWN);
+        let mut blocks: Vec<String> =
+            drawn.map(|diagnostic| renderer.render(&[self.group(diagnostic)])).collect();
+        if let Some(rest) = self.list.len().checked_sub(MOST_DRAWN).filter(|&rest| rest > 0) {
+            let group =
+                Group::with_title(Level::ERROR.primary_title(format!("{rest} more errors")));
+            blocks.push(renderer.render(&[group]));
+        }
+        blocks.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
+        let text = self.source.text();
+        let primary = AnnotationKind::Primary
+            .span(drawable(text, diagnostic.span))
+            .label(diagnostic.label.as_deref());
+        let snippet = Snippet::source(text)
+            .path(self.source.name())
+            .annotation(primary)
+            .annotations(diagnostic.related.iter().map(|(span, label)| {
+                AnnotationKind::Context.span(drawable(text, *span)).label(label.as_str())
+            }));
+        let mut group = Level::ERROR.primary_title(diagnostic.message.as_str()).element(snippet);
+        for note in &diagnostic.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        group
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The part of a span that can be underlined: inside the text, on character boundaries, and its
+/// first line only, because a block of rows under one underline is hard to read.
+fn drawable(text: &str, span: Span) -> Range<usize> {
+    let Range { start, end } = span.range();
+    let start = text.floor_char_boundary(start.min(text.len()));
+    let end = text.ceil_char_boundary(end.clamp(start, text.len()));
+    let line = text[start..end].lines().next().unwrap_or("").trim_end();
+    start..start + line.len()
+}

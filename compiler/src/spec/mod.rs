@@ -1,0 +1,252 @@
+//! The layer table as its author wrote it: YAML in, cells with their places out.
+//!
+//! This stage knows the schema: which fields there are, which operation takes which, what a cell
+//! may say. It does no arithmetic on shapes; that is [`crate::graph`]'s.
+//!
+//! ```
+//! let text = "
+//! name: tiny
+//! input: 3x8x8
+//! table:
+//!   - {layer: conv1, op: conv, kernel: 3, channels: 16}
+//!   - {layer: avgpool, op: global_average_pool}
+//!   - {layer: fc, op: linear, channels: 10}
+//! ";
+//! let spec = resnet_compiler::spec::Spec::from_yaml(text)?;
+//! assert_eq!(spec.table.len(), 3);
+//! # Ok::<(), resnet_compiler::diagnostics::Diagnostics>(())
+//! ```
+
+mod cell;
+pub(crate) mod expect;
+mod fields;
+mod read;
+mod tree;
+
+pub use expect::{Expect, Expected};
+
+use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
+use crate::graph::{Extent, Shape};
+
+/// A layer table.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The text that every span points into.
+    pub source: Source,
+    /// The network's name.
+    pub name: Spanned<String>,
+    /// Shape of the picture.
+    pub input: Spanned<Shape>,
+    /// The rows, at least one.
+    pub table: Vec<Row>,
+    /// Batch norm's epsilon.
+    pub norm_epsilon: f64,
+    /// What the author expects the network to count.
+    pub expect: Expect,
+    /// How a picture becomes the network's input.
+    pub preprocess: Preprocess,
+    /// Names of the classes.
+    pub labels: Option<Spanned<Labels>>,
+}
+
+impl Spec {
+    /// Parses a table.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the text that is not about shapes.
+    pub fn from_yaml(text: &str) -> Result<Self, Diagnostics> {
+        Self::from_yaml_named(text, "table.yaml")
+    }
+
+    /// Parses a table that came from a file, whose name the messages show.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the text that is not about shapes.
+    pub fn from_yaml_named(text: &str, file_name: &str) -> Result<Self, Diagnostics> {
+        read::read(Source::new(file_name, text))
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The whole row.
+    pub span: Span,
+    /// The row's name, unique in its table.
+    pub layer: Spanned<String>,
+    /// What it does; the place is that of the `op` cell.
+    pub op: Spanned<RowOp>,
+    /// What the author says it reads.
+    pub input: Option<Spanned<Claim>>,
+    /// What the author says it makes.
+    pub output: Option<Spanned<Claim>>,
+    /// The state-dict prefix.
+    pub weights: Option<Spanned<String>>,
+}
+
+/// The operation of a row.
+#[derive(Clone, Debug)]
+pub enum RowOp {
+    /// A convolution, perhaps with batch norm and ReLU.
+    Conv(ConvRow),
+    /// A max pool.
+    MaxPool(WindowCells),
+    /// An average pool that counts its padding.
+    AveragePool(WindowCells),
+    /// Residual blocks.
+    Block(BlockRow),
+    /// The mean over all pixels.
+    GlobalAveragePool,
+    /// A fully connected layer with a bias.
+    Linear {
+        /// Output channels.
+        channels: Spanned<usize>,
+    },
+    /// Softmax over the channels.
+    Softmax,
+}
+
+/// Kernel, stride and padding as written.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowCells {
+    /// Kernel.
+    pub kernel: Spanned<Extent>,
+    /// Stride; 1 if left out.
+    pub stride: Spanned<Extent>,
+    /// Padding on each side; half the kernel, rounded down, if left out.
+    pub padding: Spanned<Extent>,
+}
+
+/// A `conv` row.
+#[derive(Clone, Debug)]
+pub struct ConvRow {
+    /// Kernel, stride, padding.
+    pub window: WindowCells,
+    /// Output channels.
+    pub channels: Spanned<usize>,
+    /// Groups.
+    pub groups: Spanned<usize>,
+    /// Whether batch norm follows.
+    pub norm: bool,
+    /// Whether the convolution has a bias of its own.
+    pub bias: bool,
+    /// Whether ReLU ends the row.
+    pub relu: bool,
+    /// The state-dict prefix of the batch norm.
+    pub norm_weights: Option<Spanned<String>>,
+}
+
+/// A `basic` or `bottleneck` row.
+#[derive(Clone, Debug)]
+pub struct BlockRow {
+    /// Which block.
+    pub kind: BlockKind,
+    /// How many of them.
+    pub repeat: Spanned<usize>,
+    /// Output channels.
+    pub channels: Spanned<usize>,
+    /// Stride of the first block.
+    pub stride: Spanned<Extent>,
+    /// What stands beside the main path.
+    pub shortcut: Spanned<Shortcut>,
+}
+
+/// The residual block.
+#[derive(Clone, Copy, Debug)]
+pub enum BlockKind {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// A 1x1, a 3x3 and a 1x1 convolution.
+    Bottleneck {
+        /// Channels of the 3x3 convolution; a quarter of the row's channels if left out.
+        width: Option<Spanned<usize>>,
+        /// Groups of the 3x3 convolution.
+        groups: Spanned<usize>,
+        /// Which convolution has the stride.
+        stride_on: StrideOn,
+    },
+}
+
+/// Which convolution of a bottleneck has the stride.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrideOn {
+    /// The 3x3 convolution, as in published weights.
+    Middle,
+    /// The first 1x1 convolution, as in the 2015 paper.
+    First,
+}
+
+/// What stands beside a block's main path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortcut {
+    /// The identity; where the shape changes a 1x1 convolution (option B).
+    Projection,
+    /// The identity; where the shape changes every stride-th pixel and zero channels (option A).
+    ZeroPad,
+    /// A 1x1 convolution in every block (option C).
+    ProjectAll,
+    /// Nothing: a plain network.
+    None,
+}
+
+/// A size that the author claims for a row's input or output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Channels, if claimed.
+    pub channels: Option<usize>,
+    /// Height.
+    pub height: usize,
+    /// Width.
+    pub width: usize,
+}
+
+impl Claim {
+    /// Whether a shape is as claimed.
+    pub fn matches(&self, shape: Shape) -> bool {
+        self.channels.is_none_or(|channels| channels == shape.channels)
+            && (self.height, self.width) == (shape.height, shape.width)
+    }
+}
+
+/// How a picture becomes the network's input: scaled so that its shorter side has `resize`
+/// pixels, cut to `crop` at its centre, each channel `(x / 255 - mean) / std`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocess {
+    /// Pixels of the shorter side; if left out, the longer side of the crop, so that the crop
+    /// always fits and as little as possible is cut off.
+    pub resize: usize,
+    /// Height and width of the crop, which are the network's; they are what `crop` must say.
+    pub crop: Extent,
+    /// Mean of each channel; empty if left out: zeros.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel; empty if left out: ones.
+    pub std: Vec<f32>,
+}
+
+impl Preprocess {
+    /// Mean and standard deviation of a channel, of values between 0 and 1.
+    pub fn mean_std(&self, channel: usize) -> (f32, f32) {
+        let of = |list: &[f32], default| list.get(channel).copied().unwrap_or(default);
+        (of(&self.mean, 0.0), of(&self.std, 1.0))
+    }
+}
+
+/// Names of the classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// The names themselves.
+    Names(Vec<String>),
+    /// A file with a name a line; the path is relative to the table's.
+    File(String),
+}
+
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(channels) = self.channels {
+            write!(f, "{channels}x")?;
+        }
+        write!(f, "{}x{}", self.height, self.width)
+    }
+}

@@ -1,0 +1,390 @@
+//! The walk from the YAML tree to a [`Spec`], against the schema.
+
+use std::collections::HashMap;
+
+use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
+use crate::graph::{Extent, Shape};
+use crate::spec::cell::{self, Refused};
+use crate::spec::fields::{Fields, scalar};
+use crate::spec::tree::{self, Node};
+use crate::spec::{
+    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, Preprocess, Row, RowOp, Shortcut, Spec,
+    StrideOn, WindowCells,
+};
+
+type Errors = Vec<Diagnostic>;
+
+const TOP: &[&str] = &["name", "input", "table", "norm_epsilon", "expect", "preprocess", "labels"];
+
+const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
+
+/// The operations, each with the fields it takes beside `layer`, `op`, `input` and `output`.
+const OPS: &[(&str, &[&str])] = &[
+    (
+        "conv",
+        &[
+            "kernel",
+            "stride",
+            "padding",
+            "channels",
+            "groups",
+            "norm",
+            "bias",
+            "activation",
+            "weights",
+            "norm_weights",
+        ],
+    ),
+    ("max_pool", &["kernel", "stride", "padding"]),
+    ("average_pool", &["kernel", "stride", "padding"]),
+    ("basic", &["repeat", "channels", "stride", "shortcut", "weights"]),
+    (
+        "bottleneck",
+        &["repeat", "channels", "stride", "shortcut", "width", "groups", "stride_on", "weights"],
+    ),
+    ("global_average_pool", &[]),
+    ("linear", &["channels", "weights"]),
+    ("softmax", &[]),
+];
+
+const EVERY_ROW: &[&str] = &["layer", "op", "input", "output"];
+
+/// Reads the whole text, collecting every mistake.
+pub(super) fn read(source: Source) -> Result<Spec, Diagnostics> {
+    let root = tree::parse(&source)?;
+    let mut errors = Errors::new();
+    let spec = read_top(&source, &root, &mut errors);
+    match spec {
+        Some(spec) => Diagnostics::or(&source, errors, spec),
+        None => Err(Diagnostics::or(&source, errors, ()).err().unwrap_or_else(|| {
+            // Every reader that answers `None` has pushed its reason.
+            Diagnostics::one(source, Diagnostic::new(root.span, "the table cannot be read"))
+        })),
+    }
+}
+
+fn read_top(source: &Source, root: &Spanned<Node>, errors: &mut Errors) -> Option<Spec> {
+    if matches!(root.value, Node::Null) {
+        errors.push(
+            Diagnostic::new(root.span, "the table is empty")
+                .help("a table has the fields `name`, `input` and `table`"),
+        );
+        return None;
+    }
+    let top = Fields::open(root, "the file", errors)?;
+    top.check_known(TOP, |_| None, errors);
+    let name = top.required("name", "my_resnet", cell::name, errors);
+    let input = top.required("input", "3x224x224", cell::shape, errors);
+    let table = top
+        .require("table", "[{layer: conv1, op: conv, kernel: 7, channels: 64}]", errors)
+        .and_then(|node| read_table(node, errors));
+    let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
+    let expect =
+        top.get("expect").map_or(Some(Expect::default()), |node| read_expect(node, errors));
+    let preprocess = read_preprocess(top.get("preprocess"), input.as_ref(), errors);
+    let labels = match top.get("labels") {
+        Some(node) => read_labels(node, errors).map(Some),
+        None => Some(None),
+    };
+    Some(Spec {
+        source: source.clone(),
+        name: name?,
+        input: input?,
+        table: table?,
+        norm_epsilon: norm_epsilon?.value,
+        expect: expect?,
+        preprocess: preprocess?,
+        labels: labels?,
+    })
+}
+
+fn positive(text: &str) -> Result<f64, Refused> {
+    let value = cell::real(text)?;
+    // Smaller ones vanish in the network's own precision.
+    if value as f32 > 0.0 {
+        return Ok(value);
+    }
+    let help = Some("write a positive number such as 1e-5".into());
+    Err(Refused { reason: format!("is {text}; it must be positive"), help })
+}
+
+fn read_table(node: &Spanned<Node>, errors: &mut Errors) -> Option<Vec<Row>> {
+    let Node::Sequence(items) = &node.value else {
+        let message = format!("`table` must be a list of rows, found {}", node.value.describe());
+        errors.push(
+            Diagnostic::new(node.span, message)
+                .help("write one row a line: `- {layer: conv1, op: conv, ...}`"),
+        );
+        return None;
+    };
+    if items.is_empty() {
+        errors.push(Diagnostic::new(node.span, "`table` has no rows").help(
+            "write at least one row, such as `- {layer: conv1, op: conv, kernel: 3, channels: 16}`",
+        ));
+        return None;
+    }
+    let before = errors.len();
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut rows = Vec::new();
+    for item in items {
+        let Some(fields) = Fields::open(item, "a row", errors) else { continue };
+        if let Some(Spanned { value: Node::Scalar(name), span }) = fields.get("layer") {
+            match names.get(name.as_str()) {
+                Some(first) => errors.push(
+                    Diagnostic::new(
+                        *span,
+                        format!("there are two layers `{}`", tree::abbreviate(name)),
+                    )
+                    .related(*first, "the first")
+                    .help("give every row a name of its own"),
+                ),
+                None => {
+                    names.insert(name, *span);
+                }
+            }
+        }
+        rows.extend(read_row(fields, errors));
+    }
+    (errors.len() == before).then_some(rows)
+}
+
+fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
+    let layer = fields.required("layer", "conv1", cell::name, errors);
+    let words: Vec<(&str, &str)> = OPS.iter().map(|(op, _)| (*op, *op)).collect();
+    let op = fields.required("op", "conv", |text| cell::choice(text, &words), errors);
+    let Some(op) = op else {
+        // Which fields are right depends on the operation.
+        let known: Vec<&str> =
+            EVERY_ROW.iter().chain(OPS.iter().flat_map(|op| op.1)).copied().collect();
+        fields.check_known(&known, |_| None, errors);
+        return None;
+    };
+    fields.what = format!("a `{}` row", op.value);
+    let takes = |op: &str| OPS.iter().find(|(name, _)| *name == op).map_or(&[][..], |(_, own)| own);
+    let known: Vec<&str> = EVERY_ROW.iter().chain(takes(op.value)).copied().collect();
+    let elsewhere = |field: &str| {
+        let takers: Vec<&str> =
+            OPS.iter().filter(|(_, own)| own.contains(&field)).map(|(name, _)| *name).collect();
+        (!takers.is_empty()).then(|| format!("remove it; rows that take it: {}", takers.join(", ")))
+    };
+    fields.check_known(&known, elsewhere, errors);
+    let input = fields.optional("input", cell::claim, errors);
+    let output = fields.optional("output", cell::claim, errors);
+    let weights = fields.optional("weights", cell::name, errors);
+    let kind = read_op(op.value, &fields, errors);
+    Some(Row {
+        span: fields.span,
+        layer: layer?,
+        op: Spanned::new(kind?, op.span),
+        input: input?,
+        output: output?,
+        weights: weights?,
+    })
+}
+
+fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
+    Some(match op {
+        "conv" => RowOp::Conv(read_conv(fields, errors)?),
+        "max_pool" => RowOp::MaxPool(read_window(fields, errors)?),
+        "average_pool" => RowOp::AveragePool(read_window(fields, errors)?),
+        "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
+        "bottleneck" => {
+            let kind = read_bottleneck(fields, errors);
+            RowOp::Block(read_block(fields, kind, errors)?)
+        }
+        "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
+        "softmax" => RowOp::Softmax,
+        _ => RowOp::GlobalAveragePool,
+    })
+}
+
+fn read_channels(
+    fields: &Fields<'_>,
+    example: &str,
+    errors: &mut Errors,
+) -> Option<Spanned<usize>> {
+    fields.required("channels", example, |text| cell::number(text, 1), errors)
+}
+
+fn read_window(fields: &Fields<'_>, errors: &mut Errors) -> Option<WindowCells> {
+    let kernel = fields.required("kernel", "3", |text| cell::extent(text, 1), errors);
+    let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let padding = fields.optional("padding", |text| cell::extent(text, 0), errors);
+    let kernel = kernel?;
+    let half = Extent::new(kernel.value.rows / 2, kernel.value.columns / 2);
+    let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
+    Some(WindowCells { kernel, stride: stride?, padding })
+}
+
+fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
+    let window = read_window(fields, errors);
+    let channels = read_channels(fields, "64", errors);
+    let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
+    let norms = [("batch", true), ("none", false)];
+    let norm = fields.or("norm", true, |text| cell::choice(text, &norms), errors);
+    let without_norm = norm.as_ref().is_some_and(|norm| !norm.value);
+    let bias = fields.or("bias", without_norm, cell::boolean, errors);
+    let activations = [("relu", true), ("none", false)];
+    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    let norm_weights = fields.optional("norm_weights", cell::name, errors);
+    if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
+        errors.push(
+            Diagnostic::new(prefix.span, "`norm_weights` without a batch norm")
+                .help("remove it, or write `norm: batch`"),
+        );
+    }
+    if let (Some(norm), Some(None), Some(weights)) = (&norm, &norm_weights, fields.get("weights"))
+        && norm.value
+    {
+        errors.push(
+            Diagnostic::new(weights.span, "`weights` does not name the batch norm's tensors").help(
+                "add `norm_weights` with the batch norm's prefix in the state dict, such as bn1",
+            ),
+        );
+    }
+    Some(ConvRow {
+        window: window?,
+        channels: channels?,
+        groups: groups?,
+        norm: norm?.value,
+        bias: bias?.value,
+        relu: relu?.value,
+        norm_weights: norm_weights?,
+    })
+}
+
+fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
+    let width = fields.optional("width", |text| cell::number(text, 1), errors);
+    let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
+    let strides = [("3x3", StrideOn::Middle), ("1x1", StrideOn::First)];
+    let stride_on =
+        fields.or("stride_on", StrideOn::Middle, |text| cell::choice(text, &strides), errors);
+    Some(BlockKind::Bottleneck { width: width?, groups: groups?, stride_on: stride_on?.value })
+}
+
+fn read_block(
+    fields: &Fields<'_>,
+    kind: Option<BlockKind>,
+    errors: &mut Errors,
+) -> Option<BlockRow> {
+    let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
+    let channels = read_channels(fields, "64", errors);
+    let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let shortcuts = [
+        ("projection", Shortcut::Projection),
+        ("zero_pad", Shortcut::ZeroPad),
+        ("project_all", Shortcut::ProjectAll),
+        ("none", Shortcut::None),
+    ];
+    let shortcut =
+        fields.or("shortcut", Shortcut::Projection, |text| cell::choice(text, &shortcuts), errors);
+    Some(BlockRow {
+        kind: kind?,
+        repeat: repeat?,
+        channels: channels?,
+        stride: stride?,
+        shortcut: shortcut?,
+    })
+}
+
+fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {
+    let fields = Fields::open(node, "`expect`", errors)?;
+    fields.check_known(EXPECT, |_| None, errors);
+    let mut count = |name: &str| {
+        let parse = |text: &str| {
+            Expected::parse(text).ok_or_else(|| Refused {
+                reason: format!("is `{}`, which is not a count", tree::abbreviate(text)),
+                help: Some("write a number without a unit, such as 11689512 or 1.814e9".into()),
+            })
+        };
+        fields.optional(name, parse, errors)
+    };
+    let [depth, params, macs, flops, arena_bytes] =
+        [count("depth"), count("params"), count("macs"), count("flops"), count("arena_bytes")];
+    Some(Expect {
+        depth: depth?,
+        params: params?,
+        macs: macs?,
+        flops: flops?,
+        arena_bytes: arena_bytes?,
+    })
+}
+
+/// The way from a picture to the network's input; everything has a default.
+fn read_preprocess(
+    node: Option<&Spanned<Node>>,
+    input: Option<&Spanned<Shape>>,
+    errors: &mut Errors,
+) -> Option<Preprocess> {
+    let fields = match node {
+        Some(node) => Some(Fields::open(node, "`preprocess`", errors)?),
+        None => None,
+    };
+    if let Some(fields) = &fields {
+        fields.check_known(&["resize", "crop", "mean", "std"], |_| None, errors);
+    }
+    let input = input?.value;
+    let own = Extent::new(input.height, input.width);
+    let longer = input.height.max(input.width);
+    let Some(fields) = fields else {
+        return Some(Preprocess { resize: longer, crop: own, mean: vec![], std: vec![] });
+    };
+    let crop = fields.or("crop", own, |text| cell::extent(text, 1), errors);
+    let resize = fields.or("resize", longer, |text| cell::number(text, 1), errors);
+    if let Some(crop) = crop.filter(|crop| crop.value != own) {
+        let message = format!("the crop is {}, but the network reads {input}", crop.value);
+        let help = format!("write `crop: {own}`, or leave it out");
+        errors.push(Diagnostic::new(crop.span, message).help(help));
+    } else if let Some(resize) = resize.filter(|resize| resize.value < longer) {
+        let message = format!("a side of {} pixels is shorter than the crop", resize.value);
+        let help = format!("write at least `resize: {longer}`");
+        errors.push(Diagnostic::new(resize.span, message).help(help));
+    }
+    let mean = read_channel_list(&fields, "mean", input.channels, cell::real, errors);
+    let std = read_channel_list(&fields, "std", input.channels, positive, errors);
+    Some(Preprocess { resize: resize?.value, crop: crop?.value, mean: mean?, std: std? })
+}
+
+/// A list with a number for every channel; empty if it is left out.
+fn read_channel_list(
+    fields: &Fields<'_>,
+    name: &str,
+    channels: usize,
+    parse: fn(&str) -> Result<f64, Refused>,
+    errors: &mut Errors,
+) -> Option<Vec<f32>> {
+    let Some(node) = fields.get(name) else { return Some(Vec::new()) };
+    let items = match &node.value {
+        Node::Sequence(items) if items.len() == channels => items,
+        other => {
+            let found = match other {
+                Node::Sequence(items) => items.len().to_string(),
+                other => other.describe(),
+            };
+            let message = format!("`{name}` needs a list of {channels} numbers, found {found}");
+            errors
+                .push(Diagnostic::new(node.span, message).help("write a number for each channel"));
+            return None;
+        }
+    };
+    let numbers: Vec<f32> = items
+        .iter()
+        .filter_map(|item| scalar(name, item, parse, errors).map(|number| number.value as f32))
+        .collect();
+    (numbers.len() == channels).then_some(numbers)
+}
+
+fn read_labels(node: &Spanned<Node>, errors: &mut Errors) -> Option<Spanned<Labels>> {
+    let labels = match &node.value {
+        Node::Sequence(items) => {
+            let names: Vec<String> = items
+                .iter()
+                .filter_map(|item| scalar("labels", item, cell::name, errors))
+                .map(|name| name.value)
+                .collect();
+            (names.len() == items.len()).then_some(Labels::Names(names))?
+        }
+        _ => Labels::File(scalar("labels", node, cell::name, errors)?.value),
+    };
+    Some(Spanned::new(labels, node.span))
+}

@@ -1,0 +1,83 @@
+//! The networks that the compiler carries inside.
+
+/// A network's name and its table.
+macro_rules! table {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../models/", $name, ".yaml")))
+    };
+}
+
+/// Every network, by name: the tables of `models/`.
+pub const ZOO: &[(&str, &str)] = &[
+    table!("resnet18"),
+    table!("resnet34"),
+    table!("resnet50"),
+    table!("resnet101"),
+    table!("resnet152"),
+    table!("resnet50-paper"),
+    table!("resnet101-paper"),
+    table!("resnet152-paper"),
+    table!("resnet34-a"),
+    table!("resnet34-c"),
+    table!("plain18"),
+    table!("plain34"),
+    table!("cifar-resnet20"),
+    table!("cifar-resnet32"),
+    table!("cifar-resnet44"),
+    table!("cifar-resnet56"),
+    table!("cifar-resnet110"),
+    table!("cifar-resnet1202"),
+    ("cifar10-resnet20", include_str!("../../models/cifar10/resnet20.yaml")),
+];
+
+/// The table of a network, such as `resnet50`.
+pub fn zoo(name: &str) -> Option<&'static str> {
+    ZOO.iter().find(|(known, _)| *known == name).map(|(_, table)| *table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::spec::Spec;
+
+    /// Depth, parameters and multiply-adds. Parameters of the five ImageNet networks are
+    /// torchvision's; the multiply-adds agree with its published 1.814, 3.664, 4.089, 7.801 and
+    /// 11.514 x 10^9. The others follow from the table of section 4.2 and the projections of
+    /// section 4.1 of the paper, with pencil and paper.
+    const COUNTS: &[(&str, usize, u64, u64)] = &[
+        ("resnet18", 18, 11_689_512, 1_814_073_344),
+        ("resnet34", 34, 21_797_672, 3_663_761_408),
+        ("resnet50", 50, 25_557_032, 4_089_184_256),
+        ("resnet101", 101, 44_549_160, 7_801_405_440),
+        ("resnet152", 152, 60_192_808, 11_513_626_624),
+        ("resnet50-paper", 50, 25_557_032, 3_857_973_248),
+        ("resnet101-paper", 101, 44_549_160, 7_570_194_432),
+        ("resnet152-paper", 152, 60_192_808, 11_282_415_616),
+        ("resnet34-a", 34, 21_623_848, 3_644_493_824),
+        ("resnet34-c", 34, 22_716_840, 3_830_747_136),
+        ("plain18", 18, 11_515_688, 1_794_805_760),
+        ("plain34", 34, 21_623_848, 3_644_493_824),
+        ("cifar-resnet20", 20, 269_722, 40_551_040),
+        ("cifar-resnet32", 32, 464_154, 68_862_592),
+        ("cifar-resnet44", 44, 658_586, 97_174_144),
+        ("cifar-resnet56", 56, 853_018, 125_485_696),
+        ("cifar-resnet110", 110, 1_727_962, 252_887_680),
+        ("cifar-resnet1202", 1202, 19_421_274, 2_829_238_912),
+        ("cifar10-resnet20", 20, 269_722, 40_551_040),
+    ];
+
+    #[test]
+    fn every_network_counts_what_is_published() {
+        assert_eq!(ZOO.len(), COUNTS.len());
+        for &(name, depth, params, macs) in COUNTS {
+            let text = zoo(name).expect("a table of that name");
+            let spec = Spec::from_yaml_named(text, name).unwrap_or_else(|error| panic!("{error}"));
+            let graph = Graph::build(&spec).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(graph.name, name);
+            assert_eq!((graph.depth, graph.params, graph.macs), (depth, params, macs), "{name}");
+            assert!(spec.expect.depth.is_some() && spec.expect.params.is_some(), "{name}");
+            assert!(spec.expect.macs.is_some(), "{name}");
+        }
+    }
+}
