@@ -5,6 +5,7 @@
 //! reverse. Code that the `resnet!` macro emits uses this crate alone.
 
 pub mod kernels;
+pub mod pack;
 pub mod picture;
 pub mod tensors;
 pub mod weights;

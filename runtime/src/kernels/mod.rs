@@ -5,10 +5,37 @@
 //! belong to the compiler; a kernel owns the register tile.
 //!
 //! All distances in parameters are in `f32` elements, not bytes.
+//!
+//! # How a kernel is made
+//!
+//! The bodies are written once, over the trait [`Simd`](simd::Simd) of "16 `f32` lanes", which is
+//! one block of channels: `conv`, `pool`, `copy`, `softmax`. An instruction set is a small type
+//! that implements the trait (`portable`, `x86_64::avx2`, `x86_64::avx512`); the macro in `table`
+//! wraps every body in a function that is compiled for it and collects these in a [`Table`].
+//! [`Isa`] picks a table, once, when a network is loaded.
+//!
+//! The trap: everything between such a wrapper and the intrinsics has to be `#[inline(always)]`,
+//! and a closure is not. Code that stays out of line is compiled for the baseline CPU, where each
+//! intrinsic becomes a call.
+
+#[macro_use]
+mod table;
 
 mod catalogue;
+mod conv;
+mod copy;
+mod float_mode;
+mod isa;
+mod pool;
+mod portable;
+mod simd;
+mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub use catalogue::*;
+pub use float_mode::FlushDenormals;
+pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 
 /// Channels in one block of an activation.
 pub const BLOCK: usize = 16;

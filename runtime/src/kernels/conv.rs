@@ -1,0 +1,256 @@
+//! Convolution: a register tile of output pixels by output channels that stays in registers for
+//! the whole reduction.
+
+#![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
+
+use super::simd::{Outlined, Simd};
+use super::{BLOCK, ConvParams};
+
+/// [`Call::Conv`](super::Call::Conv).
+///
+/// # Safety
+///
+/// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
+#[inline(always)]
+pub(super) unsafe fn conv<S: Simd>(
+    simd: S,
+    params: &ConvParams,
+    x: *mut f32,
+    w: *mut f32,
+    b: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    let operands = Operands { params, lanes: BLOCK, x, w, b, r, y };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match params.x_step {
+            16 => run::<S, 16>(simd, operands),
+            32 => run::<S, 32>(simd, operands),
+            _ => run::<S, ANY_STEP>(simd, operands),
+        }
+    }
+}
+
+/// [`Call::ConvPlanar`](super::Call::ConvPlanar).
+///
+/// # Safety
+///
+/// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
+#[inline(always)]
+pub(super) unsafe fn conv_planar<S: Simd>(
+    simd: S,
+    params: &ConvParams,
+    x: *mut f32,
+    w: *mut f32,
+    b: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    let operands = Operands { params, lanes: 1, x, w, b, r, y };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match params.x_step {
+            1 => run::<S, 1>(simd, operands),
+            2 => run::<S, 2>(simd, operands),
+            _ => run::<S, ANY_STEP>(simd, operands),
+        }
+    }
+}
+
+/// Stands for a pixel distance that is known at run time only.
+const ANY_STEP: usize = 0;
+
+/// Pixels of the largest tile whose pixel distance is known at run time only: few, because each
+/// pixel needs an address register.
+const ANY_STEP_PIXELS: usize = 4;
+
+/// A kernel's arguments, moved along to the tile at hand.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    params: &'a ConvParams,
+    /// Input channels of a block: 16, or 1 if the input is planar.
+    lanes: usize,
+    x: *const f32,
+    w: *const f32,
+    b: *const f32,
+    r: *const f32,
+    y: *mut f32,
+}
+
+/// Covers the call's output with tiles, one or two output blocks at a time.
+#[inline(always)]
+unsafe fn run<S: Simd, const STEP: usize>(simd: S, operands: Operands<'_>) {
+    let params = operands.params;
+    debug_assert!(params.pixels > 0 && (1..=2).contains(&params.out_blocks));
+    // SAFETY: the output blocks in hand are among the call's.
+    unsafe {
+        if S::TILE_BLOCKS == 2 && params.out_blocks == 2 {
+            run_blocks::<S, 2, STEP>(simd, operands);
+        } else {
+            for block in 0..params.out_blocks {
+                let at = |distance: usize| block * distance;
+                run_blocks::<S, 1, STEP>(
+                    simd,
+                    Operands {
+                        w: operands.w.wrapping_add(at(BLOCK)),
+                        b: operands.b.wrapping_add(at(BLOCK)),
+                        r: operands.r.wrapping_add(at(params.r_block)),
+                        y: operands.y.wrapping_add(at(params.y_block)),
+                        ..operands
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Splits the pixels into as few tiles as there can be, as equal as they can be: 16 pixels with
+/// tiles of up to 14 are 8 + 8, since a tile of 2 would wait for its own multiply-adds.
+#[inline(always)]
+unsafe fn run_blocks<S: Simd, const B: usize, const STEP: usize>(
+    simd: S,
+    mut operands: Operands<'_>,
+) {
+    let params = operands.params;
+    let most = if STEP == ANY_STEP { ANY_STEP_PIXELS.min(S::TILE_PIXELS) } else { S::TILE_PIXELS };
+    let tiles = params.pixels.div_ceil(most);
+    let (pixels, larger_tiles) = (params.pixels / tiles, params.pixels % tiles);
+    for tile in 0..tiles {
+        let pixels = pixels + usize::from(tile < larger_tiles);
+        // SAFETY: the tiles' pixels together are the call's.
+        unsafe { run_tile::<S, B, STEP>(simd, pixels, operands) };
+        operands.x = operands.x.wrapping_add(pixels * params.x_step);
+        operands.r = operands.r.wrapping_add(pixels * BLOCK);
+        operands.y = operands.y.wrapping_add(pixels * BLOCK);
+    }
+}
+
+/// Runs the tile of `pixels` pixels. Sizes over the instruction set's largest are not compiled.
+#[inline(always)]
+unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
+    simd: S,
+    pixels: usize,
+    operands: Operands<'_>,
+) {
+    macro_rules! dispatch {
+        ($($p:literal)+) => {
+            match pixels {
+                $( $p => {
+                    if const { $p <= S::TILE_PIXELS && (STEP != ANY_STEP || $p <= ANY_STEP_PIXELS) } {
+                        // SAFETY: the caller's promise.
+                        unsafe { simd.outlined(Tile::<'_, $p, B, STEP>(operands)) }
+                    }
+                } )+
+                _ => unreachable!("tiles have up to 14 pixels"),
+            }
+        };
+    }
+    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// `P` pixels of `B` output blocks; `STEP` is the pixels' distance in the input.
+struct Tile<'a, const P: usize, const B: usize, const STEP: usize>(Operands<'a>);
+
+impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P, B, STEP> {
+    /// # Safety
+    ///
+    /// The operands reach as far as [`ConvParams`] says, for these pixels and output blocks.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, simd: S) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sums = self.reduce(simd);
+            self.finish(simd, sums);
+        }
+    }
+}
+
+impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
+    /// The chain of multiply-adds of each output element, from the bias on.
+    #[inline(always)]
+    unsafe fn reduce<S: Simd>(&self, simd: S) -> [[S::F16; P]; B] {
+        let Operands { params, lanes, x, mut w, b, .. } = self.0;
+        let step = if STEP == ANY_STEP { params.x_step } else { STEP };
+        let w_row = params.out_blocks * BLOCK;
+        // Where kernel columns touch, all of a kernel row is one run of the input.
+        let (columns, run) = if params.x_column == lanes {
+            (1, params.kernel_columns * lanes)
+        } else {
+            (params.kernel_columns, lanes)
+        };
+
+        let mut sums = [[simd.splat(0.0); P]; B];
+        for (o, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: a bias has 16 elements an output block.
+            *sums = [unsafe { simd.load(b.add(o * BLOCK)) }; P];
+        }
+        for block in 0..params.blocks {
+            for row in 0..params.kernel_rows {
+                for column in 0..columns {
+                    let start =
+                        block * params.x_block + row * params.x_row + column * params.x_column;
+                    let mut x = x.wrapping_add(start);
+                    for _ in 0..run {
+                        // SAFETY: this input lane of these pixels, and its row of the weights,
+                        // are within the operands.
+                        unsafe { accumulate::<S, P, B>(simd, &mut sums, x, step, w) };
+                        x = x.wrapping_add(1);
+                        w = w.wrapping_add(w_row);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Residual, activation, store.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, simd: S, mut sums: [[S::F16; P]; B]) {
+        let Operands { params, r, y, .. } = self.0;
+        if params.residual != 0 {
+            for o in 0..B {
+                for p in 0..P {
+                    // SAFETY: the residual has the pixels and blocks of the output.
+                    let residual = unsafe { simd.load(r.add(o * params.r_block + p * BLOCK)) };
+                    sums[o][p] = simd.add(sums[o][p], residual);
+                }
+            }
+        }
+        if params.relu != 0 {
+            // With the sum as second operand, NaN stays NaN.
+            for sum in sums.as_flattened_mut() {
+                *sum = simd.max(simd.splat(0.0), *sum);
+            }
+        }
+        for o in 0..B {
+            for p in 0..P {
+                // SAFETY: these pixels of these blocks are the caller's to write.
+                unsafe { simd.store(y.add(o * params.y_block + p * BLOCK), sums[o][p]) };
+            }
+        }
+    }
+}
+
+/// One input lane: `P` broadcasts, `B` rows of weights, `P * B` multiply-adds.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
+    simd: S,
+    sums: &mut [[S::F16; P]; B],
+    x: *const f32,
+    step: usize,
+    w: *const f32,
+) {
+    let mut weights = [simd.splat(0.0); B];
+    for (o, weights) in weights.iter_mut().enumerate() {
+        // SAFETY: a row of weights has 16 elements an output block.
+        *weights = unsafe { simd.load(w.wrapping_add(o * BLOCK)) };
+    }
+    for p in 0..P {
+        // SAFETY: the input of pixel `p`.
+        let input = simd.splat(unsafe { *x.wrapping_add(p * step) });
+        for o in 0..B {
+            sums[o][p] = simd.mul_add(input, weights[o], sums[o][p]);
+        }
+    }
+}

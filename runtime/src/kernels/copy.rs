@@ -1,0 +1,124 @@
+//! Kernels that move values and compute nothing: rings, layouts, the zero-padding shortcut.
+
+use super::simd::Simd;
+use super::{BLOCK, CopyParams, RingParams, ZeroPadParams};
+
+/// [`Call::ZeroPad`](super::Call::ZeroPad).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`ZeroPadParams`] says.
+#[inline(always)]
+pub(super) unsafe fn zero_pad<S: Simd>(simd: S, params: &ZeroPadParams, x: *mut f32, y: *mut f32) {
+    let input_channels =
+        params.before..(params.before + params.in_channels).min(params.out_channels);
+    for block in 0..params.out_channels.div_ceil(BLOCK) {
+        let first = block * BLOCK;
+        let y = y.wrapping_add(block * params.y_block);
+        // Where input and output blocks coincide, and none of their lanes is missing, 16 lanes go
+        // at once.
+        let whole = params.before.is_multiple_of(BLOCK)
+            && input_channels.start <= first
+            && first + BLOCK <= input_channels.end;
+        for pixel in 0..params.pixels {
+            let x = x.wrapping_add(pixel * params.x_step);
+            let y = y.wrapping_add(pixel * BLOCK);
+            // SAFETY: the pixel and the channels are the call's; a channel is read only if the
+            // input has it.
+            unsafe {
+                if whole {
+                    let block = (first - params.before) / BLOCK;
+                    simd.store(y, simd.load(x.add(block * params.x_block)));
+                } else {
+                    simd.store(y, simd.splat(0.0));
+                    let from = first.max(input_channels.start);
+                    for channel in from..(first + BLOCK).min(input_channels.end) {
+                        let source = channel - params.before;
+                        let source = source / BLOCK * params.x_block + source % BLOCK;
+                        *y.add(channel - first) = *x.add(source);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// [`Call::Ring`](super::Call::Ring).
+///
+/// # Safety
+///
+/// `y` is writable for the whole plane, ring included.
+#[inline(always)]
+pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
+    let side = params.ring_columns * params.lanes;
+    let inner = params.columns * params.lanes;
+    let y_row = side + inner + side;
+    // A row's right side and the next row's left side touch. So the ring is: the rows above with
+    // the first row's left side, the pairs of sides, the last right side with the rows below.
+    let (edge, pair) = (params.ring_rows * y_row + side, 2 * side);
+    // SAFETY: the three parts lie in the plane.
+    unsafe {
+        y.write_bytes(0, edge);
+        for row in 1..params.rows {
+            y.add(edge + row * y_row - pair).write_bytes(0, pair);
+        }
+        y.add(edge + params.rows * y_row - pair).write_bytes(0, edge);
+    }
+}
+
+/// [`Call::CopyPlanar`](super::Call::CopyPlanar).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says, and they do not overlap.
+#[inline(always)]
+pub(super) unsafe fn copy_planar<S: Simd>(_simd: S, params: &CopyParams, x: *mut f32, y: *mut f32) {
+    for row in 0..params.rows {
+        // SAFETY: the row is the call's.
+        unsafe {
+            let x = x.add(row * params.x_row);
+            y.add(row * params.y_row).copy_from_nonoverlapping(x, params.columns);
+        }
+    }
+}
+
+/// [`Call::ToBlocked`](super::Call::ToBlocked).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says.
+#[inline(always)]
+pub(super) unsafe fn to_blocked<S: Simd>(simd: S, params: &CopyParams, x: *mut f32, y: *mut f32) {
+    for row in 0..params.rows {
+        let x = x.wrapping_add(row * params.x_row);
+        let y = y.wrapping_add(row * params.y_row);
+        for column in 0..params.columns {
+            let mut lanes = [0.0f32; BLOCK];
+            for (channel, lane) in lanes.iter_mut().enumerate().take(params.channels) {
+                // SAFETY: the channel, row and column are the call's.
+                *lane = unsafe { *x.add(channel * params.plane + column) };
+            }
+            // SAFETY: the row and column are the call's.
+            unsafe { simd.store(y.add(column * BLOCK), simd.load(lanes.as_ptr())) };
+        }
+    }
+}
+
+/// [`Call::ToPlanar`](super::Call::ToPlanar).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says.
+#[inline(always)]
+pub(super) unsafe fn to_planar<S: Simd>(_simd: S, params: &CopyParams, x: *mut f32, y: *mut f32) {
+    for channel in 0..params.channels {
+        for row in 0..params.rows {
+            let x = x.wrapping_add(row * params.x_row + channel);
+            let y = y.wrapping_add(channel * params.plane + row * params.y_row);
+            for column in 0..params.columns {
+                // SAFETY: the channel, row and column are the call's.
+                unsafe { *y.add(column) = *x.add(column * BLOCK) };
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Kernels for any CPU: arrays of 16, vectorised by the compiler for the target's baseline.
+
+use super::simd::{Outlined, Simd};
+
+/// Token of the baseline instruction set, which every CPU has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable(());
+
+impl Simd for Portable {
+    type F16 = [f32; 16];
+
+    // The x86-64 baseline has 16 registers of 4 lanes: 8 accumulators leave room for a row of
+    // weights, the input and the product, which is not fused here.
+    const TILE_PIXELS: usize = 2;
+    const TILE_BLOCKS: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F16 {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F16 {
+        // SAFETY: readable for 16 elements, says the caller; the read asks for no alignment.
+        unsafe { from.cast::<[f32; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+        // SAFETY: writable for 16 elements, says the caller; the write asks for no alignment.
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F16, b: Self::F16, mut c: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            c[lane] += a[lane] * b[lane];
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn add(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            a[lane] += b[lane];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn div(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            a[lane] /= b[lane];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            b[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
+        }
+        b
+    }
+
+    #[inline(always)]
+    fn max_or_nan(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            let keep = a[lane] > b[lane] || a[lane].is_nan();
+            b[lane] = if keep { a[lane] } else { b[lane] };
+        }
+        b
+    }
+
+    #[inline(always)]
+    unsafe fn outlined<O: Outlined>(self, op: O) {
+        // SAFETY: the caller's promise about `op`.
+        unsafe { self.outline(op) }
+    }
+}
+
+kernel_table!(Portable: []);

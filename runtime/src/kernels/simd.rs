@@ -1,0 +1,68 @@
+//! What a kernel needs of an instruction set: 16 lanes of `f32`, one block of channels.
+
+/// An instruction set, as a token: a value exists only where the CPU has it, which is why the
+/// arithmetic below is safe to call.
+///
+/// Implementations mark every method `#[inline(always)]`.
+pub(super) trait Simd: Copy {
+    /// Sixteen lanes.
+    type F16: Copy;
+
+    /// Output pixels of the largest convolution tile; see `conv` for how it is chosen.
+    const TILE_PIXELS: usize;
+    /// Output blocks of the largest convolution tile, 1 or 2.
+    const TILE_BLOCKS: usize;
+
+    /// The same value in every lane.
+    fn splat(self, value: f32) -> Self::F16;
+
+    /// Reads 16 values, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 elements.
+    unsafe fn load(self, from: *const f32) -> Self::F16;
+
+    /// Writes 16 values, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn store(self, to: *mut f32, value: Self::F16);
+
+    /// `a * b + c`: fused, so rounded once, where the instruction set can; rounded twice where
+    /// not. The same on every lane and in every tile.
+    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16;
+
+    /// `a + b`.
+    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// `a / b`.
+    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// `a` where `a > b`, else `b`; so `b` where one of them is NaN.
+    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// The larger one; NaN where one of them is.
+    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// Runs `op` in a function of its own that is compiled for this instruction set.
+    ///
+    /// A kernel with many variants calls each of them through here, so that every variant gets a
+    /// register allocation to itself.
+    ///
+    /// # Safety
+    ///
+    /// That of the `op`.
+    unsafe fn outlined<O: Outlined>(self, op: O);
+}
+
+/// A piece of a kernel for [`Simd::outlined`]; `run` is `#[inline(always)]`.
+pub(super) trait Outlined {
+    /// Does it.
+    ///
+    /// # Safety
+    ///
+    /// Each implementation states its own.
+    unsafe fn run<S: Simd>(self, simd: S);
+}

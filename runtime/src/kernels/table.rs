@@ -1,0 +1,79 @@
+//! The macro that compiles every kernel for one instruction set.
+
+/// For an instruction set's token type and its list of features: `new`, `new_unchecked` and
+/// `outline` (what [`Simd::outlined`](super::simd::Simd::outlined) calls), and `TABLE`, every
+/// kernel compiled with these features.
+///
+/// Detection and code generation read the one list, so they cannot disagree.
+macro_rules! kernel_table {
+    ($isa:ident: [$($feature:tt),*]) => {
+        impl $isa {
+            /// The token, if this CPU has the features.
+            pub(in crate::kernels) fn new() -> Option<Self> {
+                let available = true $( && std::arch::is_x86_feature_detected!($feature) )*;
+                available.then_some(Self(()))
+            }
+
+            /// The token, unasked.
+            ///
+            /// # Safety
+            ///
+            /// This CPU has the features.
+            #[inline(always)]
+            unsafe fn new_unchecked() -> Self {
+                Self(())
+            }
+
+            /// # Safety
+            ///
+            /// That of the `op`.
+            #[inline(always)]
+            unsafe fn outline<O: $crate::kernels::simd::Outlined>(self, op: O) {
+                $( #[target_feature(enable = $feature)] )*
+                #[inline(never)]
+                unsafe fn outlined<O: $crate::kernels::simd::Outlined>(isa: $isa, op: O) {
+                    // SAFETY: the caller's promise about `op`.
+                    unsafe { op.run(isa) }
+                }
+                // SAFETY: the token proves that the CPU has the features; the caller vouches
+                // for `op`.
+                unsafe { outlined(self, op) }
+            }
+        }
+
+        /// Every kernel, compiled for this instruction set. Its functions may be called only
+        /// where `new` answers.
+        pub(in crate::kernels) static TABLE: $crate::kernels::Table = {
+            use $crate::kernels::*;
+            kernel_table! { @kernels $isa [$($feature),*]
+                conv::conv(ConvParams: x, w, b, r, y);
+                conv::conv_planar(ConvParams: x, w, b, r, y);
+                pool::max_pool(PoolParams: x, y);
+                pool::average_pool(PoolParams: x, y);
+                pool::mean(MeanParams: x, y);
+                copy::zero_pad(ZeroPadParams: x, y);
+                copy::ring(RingParams: y);
+                copy::copy_planar(CopyParams: x, y);
+                copy::to_blocked(CopyParams: x, y);
+                copy::to_planar(CopyParams: x, y);
+                softmax::softmax(SoftmaxParams: x, y);
+            }
+        };
+    };
+    (@kernels $isa:ident $features:tt
+        $( $module:ident::$name:ident($params:ident: $($operand:ident),+); )+
+    ) => {{
+        $( kernel_table! { @kernel $isa $features $module $name $params ($($operand),+) } )+
+        Table { $( $name ),+ }
+    }};
+    (@kernel $isa:ident [$($feature:tt),*]
+        $module:ident $name:ident $params:ident ($($operand:ident),+)
+    ) => {
+        $( #[target_feature(enable = $feature)] )*
+        unsafe extern "C" fn $name(params: *const $params, $( $operand: *mut f32 ),+) {
+            // SAFETY: whoever calls a function of the table vouches for the CPU, and keeps the
+            // contract of the kernel, which the catalogue documents.
+            unsafe { $module::$name($isa::new_unchecked(), &*params, $( $operand ),+) }
+        }
+    };
+}

@@ -1,0 +1,83 @@
+//! AVX2 with FMA: a block is two registers of 8 lanes.
+
+use std::arch::x86_64::*;
+
+use crate::kernels::simd::{Outlined, Simd};
+
+/// Token: the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Avx2(());
+
+impl Simd for Avx2 {
+    type F16 = [__m256; 2];
+
+    // Of 16 registers, 12 accumulate, 2 hold a row of weights, 1 the broadcast input.
+    const TILE_PIXELS: usize = 6;
+    const TILE_BLOCKS: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F16 {
+        // SAFETY: readable for 16 elements, says the caller; the token proves AVX2.
+        unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+        // SAFETY: writable for 16 elements, says the caller; the token proves AVX2.
+        unsafe {
+            _mm256_storeu_ps(to, value[0]);
+            _mm256_storeu_ps(to.add(8), value[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves FMA.
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // The instruction answers `b` if either is NaN, so only a NaN in `a` is left to keep.
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let [low, high] = self.max(a, b);
+            [
+                _mm256_blendv_ps(low, a[0], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0])),
+                _mm256_blendv_ps(high, a[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn outlined<O: Outlined>(self, op: O) {
+        // SAFETY: the caller's promise about `op`.
+        unsafe { self.outline(op) }
+    }
+}
+
+kernel_table!(Avx2: ["avx2", "fma"]);

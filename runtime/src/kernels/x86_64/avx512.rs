@@ -1,0 +1,77 @@
+//! AVX-512F: a block is one register.
+
+use std::arch::x86_64::*;
+
+use crate::kernels::simd::{Outlined, Simd};
+
+/// Token: the CPU has AVX-512F.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Avx512(());
+
+impl Simd for Avx512 {
+    type F16 = __m512;
+
+    // Of 32 registers, 28 accumulate, 2 hold a row of weights, 1 the broadcast input.
+    const TILE_PIXELS: usize = 14;
+    const TILE_BLOCKS: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F16 {
+        // SAFETY: readable for 16 elements, says the caller; the token proves AVX-512F.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+        // SAFETY: writable for 16 elements, says the caller; the token proves AVX-512F.
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // The instruction answers `b` if either is NaN, so only a NaN in `a` is left to keep.
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a);
+            _mm512_mask_max_ps(a, number, a, b)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn outlined<O: Outlined>(self, op: O) {
+        // SAFETY: the caller's promise about `op`.
+        unsafe { self.outline(op) }
+    }
+}
+
+kernel_table!(Avx512: ["avx512f"]);

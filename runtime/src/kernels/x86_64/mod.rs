@@ -1,0 +1,4 @@
+//! The instruction sets of x86-64 beyond its baseline.
+
+pub(super) mod avx2;
+pub(super) mod avx512;

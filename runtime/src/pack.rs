@@ -1,0 +1,262 @@
+//! Packs the weights of a convolution into the order in which its kernel reads them, with the
+//! batch norm folded in.
+//!
+//! PyTorch keeps `[out][in / groups][row][column]`: all of one output channel lies together. A
+//! kernel wants 16 or 32 output channels side by side, so packing is a transposition. It goes one
+//! panel and one input block at a time, and in it one output channel at a time: that reads a run
+//! of `16 * rows * columns` weights, and what it writes scattered is one stretch of the packed
+//! form (18 KB for a 3x3 kernel) that stays in the first-level cache until it is full.
+//!
+//! Folding is done in `f64` and rounded once. What would be a denormal `f32` becomes zero.
+
+use std::ops::Range;
+
+use crate::kernels::BLOCK;
+use crate::tensors::ConvRecipe;
+
+/// The values of a batch norm, one an output channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Scale.
+    pub weight: &'a [f32],
+    /// Shift.
+    pub bias: &'a [f32],
+    /// Running mean.
+    pub mean: &'a [f32],
+    /// Running variance.
+    pub variance: &'a [f32],
+    /// Added to the variance before the root.
+    pub epsilon: f64,
+}
+
+/// Why a convolution cannot be packed. The caller knows the layer and says its name.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PackError {
+    /// A tensor has the wrong number of elements.
+    #[error("the {tensor} has {found} elements where the network needs {expected}")]
+    Length {
+        /// Which one.
+        tensor: &'static str,
+        /// Its elements.
+        found: usize,
+        /// The elements that the recipe asks for.
+        expected: usize,
+    },
+    /// A batch norm cannot divide by the root of this.
+    #[error(
+        "the running variance of channel {channel} is {variance}; with the epsilon {epsilon} it \
+         has to be a positive number"
+    )]
+    Variance {
+        /// The output channel.
+        channel: usize,
+        /// Its running variance.
+        variance: f32,
+        /// The norm's epsilon.
+        epsilon: f64,
+    },
+    /// The recipe contradicts itself: a mistake of the compiler, not of the weights file.
+    #[error("the packing recipe is inconsistent: {0}")]
+    Recipe(&'static str),
+}
+
+/// Packs one convolution: `weight` is `[out][in / groups][row][column]`, `out` the recipe's
+/// [`len`](ConvRecipe::len) elements, all of which are written. See [`ConvRecipe`] for the form.
+///
+/// With a norm, output channel `c` is scaled by `s = norm.weight / sqrt(norm.variance + epsilon)`,
+/// and its bias becomes `(bias - norm.mean) * s + norm.bias`.
+///
+/// # Errors
+///
+/// If a slice has another length than the recipe asks for, or a variance is not positive.
+pub fn pack_conv(
+    recipe: &ConvRecipe,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    norm: Option<Norm<'_>>,
+    out: &mut [f32],
+) -> Result<(), PackError> {
+    check_recipe(recipe)?;
+    check_lengths(recipe, weight, bias, norm, out)?;
+    let scales = channel_scales(recipe, bias, norm)?;
+
+    let (panels, biases) = out.split_at_mut(recipe.bias_offset());
+    if !covers_every_element(recipe) {
+        panels.fill(0.0);
+    }
+    let mut folded = vec![0.0; input_lanes(recipe) * kernel_len(recipe)];
+    for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
+        pack_panel(recipe, index, weight, &scales, &mut folded, panel);
+    }
+    biases.fill(0.0);
+    for (bias, scale) in biases.iter_mut().zip(&scales) {
+        *bias = flush(scale.bias);
+    }
+    Ok(())
+}
+
+/// What folding does to an output channel.
+struct ChannelScale {
+    weight: f64,
+    bias: f64,
+}
+
+fn channel_scales(
+    recipe: &ConvRecipe,
+    bias: Option<&[f32]>,
+    norm: Option<Norm<'_>>,
+) -> Result<Vec<ChannelScale>, PackError> {
+    let scale = |channel: usize| {
+        let bias = bias.map_or(0.0, |bias| f64::from(bias[channel]));
+        let Some(norm) = norm else { return Ok(ChannelScale { weight: 1.0, bias }) };
+        let (variance, epsilon) = (norm.variance[channel], norm.epsilon);
+        let root = (f64::from(variance) + epsilon).sqrt();
+        // False for NaN too.
+        if !(root > 0.0 && root.is_finite()) {
+            return Err(PackError::Variance { channel, variance, epsilon });
+        }
+        let weight = f64::from(norm.weight[channel]) / root;
+        let mean = f64::from(norm.mean[channel]);
+        Ok(ChannelScale { weight, bias: (bias - mean) * weight + f64::from(norm.bias[channel]) })
+    };
+    (0..recipe.out_channels).map(scale).collect()
+}
+
+/// Packs panel `index`: for each of its input blocks and output channels, the input channels that
+/// the output channel reads.
+fn pack_panel(
+    recipe: &ConvRecipe,
+    index: usize,
+    weight: &[f32],
+    scales: &[ChannelScale],
+    folded: &mut [f32],
+    panel: &mut [f32],
+) {
+    let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
+    let group_in = recipe.in_channels / recipe.groups;
+    let group_out = recipe.out_channels / recipe.groups;
+    // The last panel of an odd number of blocks is narrower.
+    let row = panel.len() / (recipe.in_blocks * kernel * lanes);
+    let first_out = index * recipe.panel_blocks * BLOCK;
+    let out_channels = first_out..(first_out + row).min(recipe.out_channels);
+
+    for (block, rows) in panel.chunks_exact_mut(kernel * lanes * row).enumerate() {
+        let first_in = (index * recipe.in_block_step + block) * lanes;
+        for channel in out_channels.clone() {
+            let group = channel / group_out * group_in;
+            let inputs = intersection(first_in..first_in + lanes, group..group + group_in);
+            if inputs.is_empty() {
+                continue;
+            }
+            let source = (channel * group_in + inputs.start - group) * kernel;
+            let source = &weight[source..][..inputs.len() * kernel];
+            let folded = &mut folded[..source.len()];
+            let scale = scales[channel].weight;
+            for (folded, &weight) in folded.iter_mut().zip(source) {
+                *folded = flush(f64::from(weight) * scale);
+            }
+            let first_lane = inputs.start - first_in;
+            scatter(folded, kernel, lanes, first_lane, row, &mut rows[channel - first_out..]);
+        }
+    }
+}
+
+/// Writes one output channel's column of a panel's rows: `folded` is `[lane][kernel]`, the rows
+/// are `[kernel][lane]`.
+fn scatter(
+    folded: &[f32],
+    kernel: usize,
+    lanes: usize,
+    first_lane: usize,
+    row: usize,
+    rows: &mut [f32],
+) {
+    for (lane, folded) in folded.chunks_exact(kernel).enumerate() {
+        let column = &mut rows[(first_lane + lane) * row..];
+        for (value, &folded) in column.iter_mut().step_by(lanes * row).zip(folded) {
+            *value = folded;
+        }
+    }
+}
+
+/// Rounds to `f32`; a result too small for a normal number becomes zero.
+fn flush(value: f64) -> f32 {
+    let value = value as f32;
+    if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
+}
+
+fn input_lanes(recipe: &ConvRecipe) -> usize {
+    if recipe.planar { 1 } else { BLOCK }
+}
+
+fn kernel_len(recipe: &ConvRecipe) -> usize {
+    recipe.kernel_rows * recipe.kernel_columns
+}
+
+fn intersection(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+    a.start.max(b.start)..a.end.min(b.end)
+}
+
+/// Whether every element of the panels comes from a weight, so that none is zero by absence.
+fn covers_every_element(recipe: &ConvRecipe) -> bool {
+    recipe.groups == 1
+        && recipe.out_channels.is_multiple_of(BLOCK)
+        && recipe.in_channels == recipe.in_blocks * input_lanes(recipe)
+}
+
+fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
+    let ConvRecipe { out_channels, in_channels, groups, .. } = *recipe;
+    let sizes = [out_channels, in_channels, groups, recipe.in_blocks, kernel_len(recipe)];
+    if sizes.contains(&0) {
+        return Err(PackError::Recipe("a size is zero"));
+    }
+    if !matches!(recipe.panel_blocks, 1 | 2) {
+        return Err(PackError::Recipe("a panel has one or two output blocks"));
+    }
+    if !out_channels.is_multiple_of(groups) || !in_channels.is_multiple_of(groups) {
+        return Err(PackError::Recipe("the groups do not divide the channels"));
+    }
+    let panel_out = recipe.panel_blocks * BLOCK;
+    let (group_in, group_out) = (in_channels / groups, out_channels / groups);
+    for first_out in (0..out_channels).step_by(panel_out) {
+        let last_out = (first_out + panel_out).min(out_channels) - 1;
+        let first_in = first_out / panel_out * recipe.in_block_step;
+        let read =
+            first_in * input_lanes(recipe)..(first_in + recipe.in_blocks) * input_lanes(recipe);
+        let needed = first_out / group_out * group_in..(last_out / group_out + 1) * group_in;
+        if intersection(read, needed.clone()) != needed {
+            return Err(PackError::Recipe("a panel does not read all inputs of its groups"));
+        }
+    }
+    Ok(())
+}
+
+fn check_lengths(
+    recipe: &ConvRecipe,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    norm: Option<Norm<'_>>,
+    out: &[f32],
+) -> Result<(), PackError> {
+    let channels = recipe.out_channels;
+    let weights = channels * (recipe.in_channels / recipe.groups) * kernel_len(recipe);
+    let mut lengths =
+        vec![("weight", weight.len(), weights), ("packed form", out.len(), recipe.len())];
+    if let Some(bias) = bias {
+        lengths.push(("bias", bias.len(), channels));
+    }
+    if let Some(norm) = norm {
+        lengths.extend([
+            ("norm's weight", norm.weight.len(), channels),
+            ("norm's bias", norm.bias.len(), channels),
+            ("norm's running mean", norm.mean.len(), channels),
+            ("norm's running variance", norm.variance.len(), channels),
+        ]);
+    }
+    for (tensor, found, expected) in lengths {
+        if found != expected {
+            return Err(PackError::Length { tensor, found, expected });
+        }
+    }
+    Ok(())
+}

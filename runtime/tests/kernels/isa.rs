@@ -1,0 +1,24 @@
+use resnet_runtime::kernels::Isa;
+
+#[test]
+fn names_parse_back() {
+    for isa in Isa::ALL {
+        assert_eq!(isa.to_string().parse(), Ok(isa));
+    }
+    let error = "sse9".parse::<Isa>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown instruction set `sse9`; expected avx512, avx2 or portable"
+    );
+}
+
+#[test]
+fn the_best_one_is_detected_and_the_portable_one_is_always_there() {
+    let available: Vec<_> = Isa::available().collect();
+    assert_eq!(available.first(), Some(&Isa::detect()));
+    assert_eq!(available.last(), Some(&Isa::Portable));
+    for isa in Isa::ALL {
+        assert_eq!(isa.is_available(), available.contains(&isa));
+        assert_eq!(isa.table().is_ok(), isa.is_available());
+    }
+}

@@ -1,0 +1,283 @@
+use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Isa};
+use resnet_runtime::pack::{Norm, PackError, pack_conv};
+use resnet_runtime::tensors::ConvRecipe;
+
+use super::{Guarded, Random, assert_close, invoke};
+
+fn recipe(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> ConvRecipe {
+    ConvRecipe {
+        weight: "conv.weight".into(),
+        bias: None,
+        norm: None,
+        out_channels,
+        in_channels,
+        groups: 1,
+        kernel_rows: kernel.0,
+        kernel_columns: kernel.1,
+        planar: false,
+        panel_blocks: 2,
+        in_blocks: in_channels.div_ceil(BLOCK),
+        in_block_step: 0,
+        offset: 0,
+    }
+}
+
+fn planar(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> ConvRecipe {
+    ConvRecipe { planar: true, in_blocks: in_channels, ..recipe(out_channels, in_channels, kernel) }
+}
+
+/// One panel a block of 16, each reading the `in_blocks` blocks from `in_block_step * g` on.
+fn grouped(channels: (usize, usize), groups: usize, in_blocks: usize, step: usize) -> ConvRecipe {
+    ConvRecipe {
+        groups,
+        panel_blocks: 1,
+        in_blocks,
+        in_block_step: step,
+        ..recipe(channels.0, channels.1, (3, 3))
+    }
+}
+
+struct Values {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    norm: [Vec<f32>; 4],
+}
+
+impl Values {
+    fn new(recipe: &ConvRecipe) -> Self {
+        let mut random = Random(0x0dd_ba11);
+        let n = recipe.out_channels;
+        let kernel = recipe.kernel_rows * recipe.kernel_columns;
+        let weight = random.vec(n * recipe.in_channels / recipe.groups * kernel);
+        let bias = random.vec(n);
+        let mut norm = [random.vec(n), random.vec(n), random.vec(n), random.vec(n)];
+        norm[3].iter_mut().for_each(|variance| *variance = variance.abs() + 0.1);
+        Self { weight, bias, norm }
+    }
+
+    fn norm(&self) -> Norm<'_> {
+        let [weight, bias, mean, variance] = &self.norm;
+        Norm { weight, bias, mean, variance, epsilon: 1e-5 }
+    }
+
+    fn scale(&self, channel: usize) -> f64 {
+        f64::from(self.norm[0][channel]) / (f64::from(self.norm[3][channel]) + 1e-5).sqrt()
+    }
+}
+
+/// The packed form, element by element, as the documentation of `ConvRecipe` has it.
+fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
+    let lanes = if recipe.planar { 1 } else { BLOCK };
+    let (rows, columns) = (recipe.kernel_rows, recipe.kernel_columns);
+    let (group_in, group_out) =
+        (recipe.in_channels / recipe.groups, recipe.out_channels / recipe.groups);
+    let mut packed = vec![];
+    for panel in 0..recipe.out_blocks().div_ceil(recipe.panel_blocks) {
+        let first = panel * recipe.panel_blocks;
+        let width = (recipe.out_blocks() - first).min(recipe.panel_blocks) * BLOCK;
+        for block in 0..recipe.in_blocks {
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))) {
+                for (lane, o) in (0..lanes).flat_map(|lane| (0..width).map(move |o| (lane, o))) {
+                    let input = (panel * recipe.in_block_step + block) * lanes + lane;
+                    let output = first * BLOCK + o;
+                    let exists = output < recipe.out_channels
+                        && input < recipe.in_channels
+                        && input / group_in == output / group_out;
+                    packed.push(if exists {
+                        let at = output * group_in + input % group_in;
+                        let at = (at * rows + row) * columns + column;
+                        f64::from(values.weight[at]) * values.scale(output)
+                    } else {
+                        0.0
+                    });
+                }
+            }
+        }
+    }
+    for channel in 0..recipe.out_blocks() * BLOCK {
+        packed.push(if channel < recipe.out_channels {
+            let mean = f64::from(values.norm[2][channel]);
+            let shift = f64::from(values.norm[1][channel]);
+            (f64::from(values.bias[channel]) - mean) * values.scale(channel) + shift
+        } else {
+            0.0
+        });
+    }
+    packed
+}
+
+fn recipes() -> Vec<ConvRecipe> {
+    vec![
+        recipe(16, 16, (1, 1)),
+        recipe(32, 16, (3, 3)),
+        recipe(48, 32, (3, 3)),
+        recipe(1000, 24, (1, 1)),
+        recipe(5, 3, (2, 3)),
+        recipe(40, 17, (1, 3)),
+        ConvRecipe { panel_blocks: 1, ..recipe(48, 32, (3, 3)) },
+        planar(64, 3, (7, 7)),
+        planar(10, 1, (3, 3)),
+        planar(33, 4, (1, 5)),
+        // Groups of 4 channels, as in ResNeXt; depthwise; groups of more than a block; of 24
+        // channels, where a panel needs parts of two groups.
+        grouped((64, 64), 16, 1, 1),
+        grouped((32, 32), 32, 1, 1),
+        grouped((64, 64), 2, 2, 0).with_all_inputs(),
+        grouped((48, 48), 2, 3, 0),
+        ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) },
+        ConvRecipe { panel_blocks: 2, ..grouped((128, 64), 32, 1, 1) },
+    ]
+}
+
+trait WithAllInputs {
+    fn with_all_inputs(self) -> Self;
+}
+
+impl WithAllInputs for ConvRecipe {
+    fn with_all_inputs(self) -> Self {
+        Self { in_blocks: self.in_channels.div_ceil(BLOCK), in_block_step: 0, ..self }
+    }
+}
+
+#[test]
+fn every_element_is_where_the_recipe_says() {
+    for recipe in recipes() {
+        let values = Values::new(&recipe);
+        let expected = expected(&recipe, &values);
+        assert_eq!(expected.len(), recipe.len());
+        let mut packed = vec![f32::NAN; recipe.len()];
+        pack_conv(&recipe, &values.weight, Some(&values.bias), Some(values.norm()), &mut packed)
+            .unwrap();
+        for (at, (&found, &expected)) in packed.iter().zip(&expected).enumerate() {
+            assert_eq!(found, expected as f32, "element {at} of {recipe:?}");
+        }
+    }
+}
+
+#[test]
+fn without_norm_the_weights_and_biases_are_as_they_are() {
+    let recipe = recipe(16, 16, (1, 1));
+    let values = Values::new(&recipe);
+    let mut packed = vec![f32::NAN; recipe.len()];
+    pack_conv(&recipe, &values.weight, None, None, &mut packed).unwrap();
+    assert_eq!(packed[3 * 16 + 5], values.weight[5 * 16 + 3]);
+    assert_eq!(packed[16 * 16..], [0.0; 16]);
+    pack_conv(&recipe, &values.weight, Some(&values.bias), None, &mut packed).unwrap();
+    assert_eq!(packed[16 * 16..], values.bias);
+}
+
+#[test]
+fn denormals_become_zero() {
+    let recipe = recipe(16, 16, (1, 1));
+    let mut values = Values::new(&recipe);
+    values.weight.fill(1e-30);
+    values.weight[1] = -1e-45;
+    values.norm[0].fill(1e-9);
+    values.norm[0][0] = 1.0;
+    values.norm[1].fill(-1e-40);
+    values.norm[2].fill(0.0);
+    let mut packed = vec![f32::NAN; recipe.len()];
+    pack_conv(&recipe, &values.weight, None, Some(values.norm()), &mut packed).unwrap();
+    let normal = |value: &&f32| value.to_bits() != 0;
+    // Output channel 0 keeps its 15 normal weights; nothing else is large enough.
+    assert_eq!(packed.iter().filter(normal).count(), 15);
+    assert!(packed.iter().all(|value| !value.is_subnormal()));
+}
+
+/// Packing and kernel together are a grouped convolution.
+#[test]
+fn packed_panels_feed_the_kernel() {
+    let recipe = grouped((32, 32), 8, 1, 1);
+    let values = Values::new(&recipe);
+    let mut packed = vec![0.0; recipe.len()];
+    pack_conv(&recipe, &values.weight, Some(&values.bias), None, &mut packed).unwrap();
+
+    let (pixels, x_row) = (6, 8 * BLOCK);
+    let x_block = 3 * x_row;
+    let x = Random(0x5eed).vec(2 * x_block);
+    let params = ConvParams {
+        pixels,
+        x_step: BLOCK,
+        blocks: 1,
+        x_block,
+        kernel_rows: 3,
+        kernel_columns: 3,
+        x_row,
+        x_column: BLOCK,
+        out_blocks: 1,
+        y_block: 0,
+        r_block: 0,
+        residual: 0,
+        relu: 0,
+    };
+    for panel in 0..2 {
+        let mut expected = vec![];
+        for (pixel, lane) in (0..pixels).flat_map(|p| (0..BLOCK).map(move |lane| (p, lane))) {
+            let output = panel * BLOCK + lane;
+            let mut sum = f64::from(values.bias[output]);
+            for (at, weight) in values.weight[output * 36..][..36].iter().enumerate() {
+                let (input, row, column) = (output / 4 * 4 + at / 9, at % 9 / 3, at % 3);
+                let x_at = input / BLOCK * x_block + row * x_row + (pixel + column) * BLOCK;
+                sum += f64::from(*weight) * f64::from(x[x_at + input % BLOCK]);
+            }
+            expected.push(sum);
+        }
+        let mut y = Guarded::new(pixels * BLOCK);
+        let x = x[panel * x_block..].as_ptr();
+        let w = packed[panel * recipe.panel_len()..].as_ptr();
+        let b = packed[recipe.bias_offset() + panel * BLOCK..].as_ptr();
+        let table = Isa::detect().table().unwrap();
+        invoke(&Call::Conv(params), table, &[x, w, b, std::ptr::null(), y.pointer()]);
+        assert_close(y.full(), &expected, 1e-5, "grouped");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let recipe = recipe(16, 16, (3, 3));
+    let values = Values::new(&recipe);
+    let mut packed = vec![0.0; recipe.len()];
+    let mut pack = |recipe: &ConvRecipe, weight: &[f32], bias: &[f32], norm: Norm<'_>| {
+        pack_conv(recipe, weight, Some(bias), Some(norm), &mut packed).unwrap_err().to_string()
+    };
+    let (weight, bias, norm) = (&values.weight[..], &values.bias[..], values.norm());
+    assert_eq!(
+        pack(&recipe, &weight[1..], bias, norm),
+        "the weight has 2303 elements where the network needs 2304"
+    );
+    assert_eq!(
+        pack(&recipe, weight, &bias[..3], norm),
+        "the bias has 3 elements where the network needs 16"
+    );
+    assert_eq!(
+        pack(&recipe, weight, bias, Norm { mean: &[], ..norm }),
+        "the norm's running mean has 0 elements where the network needs 16"
+    );
+    let mut variance = norm.variance.to_vec();
+    for bad in [-1.0, f32::NAN, f32::INFINITY] {
+        variance[7] = bad;
+        let found = pack(&recipe, weight, bias, Norm { variance: &variance, ..norm });
+        let expected = format!(
+            "the running variance of channel 7 is {bad}; with the epsilon 0.00001 it has to be a \
+             positive number"
+        );
+        assert_eq!(found, expected);
+    }
+    assert_eq!(
+        pack(&ConvRecipe { groups: 3, ..recipe.clone() }, weight, bias, norm),
+        "the packing recipe is inconsistent: the groups do not divide the channels"
+    );
+    let short = pack_conv(&recipe, weight, None, None, &mut [0.0; 8]).unwrap_err();
+    let expected = recipe.len();
+    assert_eq!(short, PackError::Length { tensor: "packed form", found: 8, expected });
+}
+
+#[test]
+fn a_panel_that_misses_inputs_of_its_groups_is_refused() {
+    for recipe in [grouped((48, 48), 2, 1, 1), grouped((64, 64), 2, 2, 1)] {
+        let values = Values::new(&recipe);
+        let mut packed = vec![0.0; recipe.len()];
+        let error = pack_conv(&recipe, &values.weight, None, None, &mut packed).unwrap_err();
+        assert!(matches!(error, PackError::Recipe(_)), "{error}");
+    }
+}
