@@ -13,3 +13,7 @@ pub mod graph;
 pub mod report;
 pub mod spec;
 pub mod zoo;
+pub mod fuse;
+pub mod graph;
+pub mod nest;
+pub mod schedule;

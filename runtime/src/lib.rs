@@ -7,5 +7,8 @@
 pub mod kernels;
 pub mod pack;
 pub mod picture;
+pub mod memory;
+pub mod session;
 pub mod tensors;
 pub mod weights;
+pub mod threads;

@@ -1,0 +1,6 @@
+//! Back ends: each prints one [`Program`](crate::nest::Program) in another language.
+
+#[cfg(feature = "jit")]
+pub mod clif;
+#[cfg(feature = "jit")]
+pub mod jit;

@@ -1,0 +1,306 @@
+//! The network as inference computes it: every batch norm, activation, addition and zero-padding
+//! shortcut becomes a part of the convolution before it.
+//!
+//! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
+//! whole input, so that there is one operator to schedule.
+
+use std::fmt;
+
+use resnet_runtime::tensors::NormTensors;
+
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+
+/// A node of a [`Fused`] graph; prints as `%3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FusedId(pub u32);
+
+impl FusedId {
+    /// The position in [`Fused::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for FusedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+/// A convolution with all that follows it up to the next one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Kernel, stride, padding.
+    pub window: Window,
+    /// Groups.
+    pub groups: usize,
+    /// Name of the weight tensor.
+    pub weight: String,
+    /// Name of the bias tensor.
+    pub bias: Option<String>,
+    /// Batch norm, to be folded into weights and bias when they are loaded.
+    pub norm: Option<NormTensors>,
+    /// What is added to the result.
+    pub residual: Option<Residual>,
+    /// Whether `max(0, x)` comes last.
+    pub relu: bool,
+}
+
+/// The other summand of a block's addition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Residual {
+    /// An activation of the same shape.
+    Same(FusedId),
+    /// Option A: every `stride`-th pixel of `source`, with `before` zero channels in front.
+    ZeroPad {
+        /// The block's input.
+        source: FusedId,
+        /// Subsampling.
+        stride: Extent,
+        /// Zero channels before the first.
+        before: usize,
+    },
+}
+
+impl Residual {
+    /// The activation that is read.
+    pub fn source(&self) -> FusedId {
+        match *self {
+            Self::Same(source) | Self::ZeroPad { source, .. } => source,
+        }
+    }
+}
+
+/// What a fused node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FusedOp {
+    /// The picture.
+    Input,
+    /// A convolution or a linear layer.
+    Conv(Conv),
+    /// Max pool.
+    MaxPool(Window),
+    /// Average pool.
+    AveragePool(Window),
+    /// Mean over all pixels.
+    GlobalAveragePool,
+    /// Softmax over the channels of a 1x1 activation.
+    Softmax,
+}
+
+/// One operator that writes an activation to memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FusedNode {
+    /// The name of its first node in the graph.
+    pub name: String,
+    /// What it computes.
+    pub op: FusedOp,
+    /// What it reads, besides a residual; the input reads nothing.
+    pub input: Option<FusedId>,
+    /// What it makes.
+    pub shape: Shape,
+}
+
+impl FusedNode {
+    /// Every activation that this node reads.
+    pub fn reads(&self) -> impl Iterator<Item = FusedId> + '_ {
+        let residual = match &self.op {
+            FusedOp::Conv(conv) => conv.residual.map(|r| r.source()),
+            _ => None,
+        };
+        self.input.into_iter().chain(residual)
+    }
+}
+
+/// A graph of fused operators, in an order in which inputs come before their readers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fused {
+    /// The nodes; the first is the input.
+    pub nodes: Vec<FusedNode>,
+    /// The node whose value is the network's answer.
+    pub output: FusedId,
+}
+
+impl Fused {
+    /// The node of an id.
+    pub fn node(&self, id: FusedId) -> &FusedNode {
+        &self.nodes[id.index()]
+    }
+
+    /// The nodes with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (FusedId, &FusedNode)> {
+        self.nodes.iter().enumerate().map(|(i, node)| (FusedId(i as u32), node))
+    }
+}
+
+/// A node that no convolution can absorb. Tables never lead here; it marks a gap in this compiler.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{node}` can't be fused: {reason}; this is a bug in the compiler, please report the table")]
+pub struct FuseError {
+    /// The node's name.
+    pub node: String,
+    /// What was missing.
+    pub reason: &'static str,
+}
+
+/// Fuses a graph.
+///
+/// # Errors
+///
+/// If a batch norm, an activation or an addition has no convolution of its own to go into.
+pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
+    let mut fuser = Fuser {
+        graph,
+        readers: count_readers(graph),
+        values: vec![Value::Missing; graph.nodes.len()],
+        nodes: Vec::new(),
+    };
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let value = fuser.value_of(node)?;
+        fuser.values[index] = value;
+    }
+    let output = fuser.written(graph.output)?;
+    Ok(Fused { nodes: fuser.nodes, output })
+}
+
+fn count_readers(graph: &Graph) -> Vec<usize> {
+    let mut readers = vec![0; graph.nodes.len()];
+    for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        readers[input.index()] += 1;
+    }
+    readers
+}
+
+/// What is known of a graph node's value so far.
+#[derive(Clone)]
+enum Value {
+    /// Not computed yet, or given away to the node that absorbed it.
+    Missing,
+    /// A convolution that may still absorb what follows.
+    Open { name: String, conv: Conv, input: FusedId, shape: Shape },
+    /// A zero-padding shortcut, waiting for its addition.
+    Shortcut { source: FusedId, stride: Extent, before: usize },
+    /// Written to memory by a fused node.
+    Written(FusedId),
+}
+
+struct Fuser<'a> {
+    graph: &'a Graph,
+    readers: Vec<usize>,
+    values: Vec<Value>,
+    nodes: Vec<FusedNode>,
+}
+
+impl Fuser<'_> {
+    fn value_of(&mut self, node: &Node) -> Result<Value, FuseError> {
+        match &node.op {
+            Op::Input => Ok(Value::Written(self.push(node, FusedOp::Input, None))),
+            Op::Conv { window, groups, weight, bias } => {
+                self.open(node, *window, *groups, weight, bias.clone())
+            }
+            Op::Linear { weight, bias } => {
+                let input = self.graph.node(node.inputs[0]).shape;
+                let window = Window {
+                    kernel: Extent::new(input.height, input.width),
+                    stride: Extent::square(1),
+                    padding: Extent::square(0),
+                };
+                self.open(node, window, 1, weight, Some(bias.clone()))
+            }
+            Op::BatchNorm(norm) => self.absorb(node, "a batch norm needs a convolution", |conv| {
+                (conv.norm.is_none() && conv.residual.is_none() && !conv.relu)
+                    .then(|| conv.norm = Some(norm.clone()))
+            }),
+            Op::Relu => self.absorb(node, "an activation needs a convolution", |conv| {
+                (!conv.relu).then(|| conv.relu = true)
+            }),
+            Op::Add => self.absorb_addition(node),
+            Op::ZeroPad { stride, before } => {
+                let source = self.written(node.inputs[0])?;
+                Ok(Value::Shortcut { source, stride: *stride, before: *before })
+            }
+            Op::MaxPool(window) => self.plain(node, FusedOp::MaxPool(*window)),
+            Op::AveragePool(window) => self.plain(node, FusedOp::AveragePool(*window)),
+            Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
+            Op::Softmax => self.plain(node, FusedOp::Softmax),
+        }
+    }
+
+    fn open(
+        &mut self,
+        node: &Node,
+        window: Window,
+        groups: usize,
+        weight: &str,
+        bias: Option<String>,
+    ) -> Result<Value, FuseError> {
+        let input = self.written(node.inputs[0])?;
+        let weight = weight.to_owned();
+        let conv = Conv { window, groups, weight, bias, norm: None, residual: None, relu: false };
+        Ok(Value::Open { name: node.name.clone(), conv, input, shape: node.shape })
+    }
+
+    /// Lets the open convolution that `node` reads take it in; `take` says whether it can.
+    fn absorb(
+        &mut self,
+        node: &Node,
+        reason: &'static str,
+        take: impl FnOnce(&mut Conv) -> Option<()>,
+    ) -> Result<Value, FuseError> {
+        let input = node.inputs[0];
+        let refused = || FuseError { node: node.name.clone(), reason };
+        if self.readers[input.index()] != 1 {
+            return Err(refused());
+        }
+        match std::mem::replace(&mut self.values[input.index()], Value::Missing) {
+            Value::Open { name, mut conv, input, shape } => {
+                take(&mut conv).ok_or_else(refused)?;
+                Ok(Value::Open { name, conv, input, shape })
+            }
+            _ => Err(refused()),
+        }
+    }
+
+    fn absorb_addition(&mut self, node: &Node) -> Result<Value, FuseError> {
+        let shortcut = node.inputs[1];
+        let residual = match self.values[shortcut.index()] {
+            Value::Shortcut { source, stride, before } => {
+                Residual::ZeroPad { source, stride, before }
+            }
+            _ => Residual::Same(self.written(shortcut)?),
+        };
+        self.absorb(node, "an addition needs a convolution on its main path", |conv| {
+            (conv.residual.is_none() && !conv.relu).then(|| conv.residual = Some(residual))
+        })
+    }
+
+    fn plain(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
+        let input = self.written(node.inputs[0])?;
+        Ok(Value::Written(self.push(node, op, Some(input))))
+    }
+
+    /// The fused node that writes the value of `id`; an open convolution is closed.
+    fn written(&mut self, id: NodeId) -> Result<FusedId, FuseError> {
+        let slot = &mut self.values[id.index()];
+        let fused = match std::mem::replace(slot, Value::Missing) {
+            Value::Written(fused) => fused,
+            Value::Open { name, conv, input, shape } => {
+                let node =
+                    FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
+                self.nodes.push(node);
+                FusedId(self.nodes.len() as u32 - 1)
+            }
+            Value::Missing | Value::Shortcut { .. } => {
+                let node = self.graph.node(id).name.clone();
+                return Err(FuseError { node, reason: "its value is read in more than one way" });
+            }
+        };
+        self.values[id.index()] = Value::Written(fused);
+        Ok(fused)
+    }
+
+    fn push(&mut self, node: &Node, op: FusedOp, input: Option<FusedId>) -> FusedId {
+        self.nodes.push(FusedNode { name: node.name.clone(), op, input, shape: node.shape });
+        FusedId(self.nodes.len() as u32 - 1)
+    }
+}

@@ -1,0 +1,266 @@
+//! From a schedule to loops and kernel calls.
+
+use std::collections::HashMap;
+
+use resnet_runtime::kernels::{
+    BLOCK, Call, CopyParams, MeanParams, PoolParams, RingParams, SoftmaxParams,
+};
+
+use super::{Address, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
+use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
+use crate::graph::{Extent, Window};
+use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
+
+mod conv;
+
+/// Lowers a scheduled network.
+pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
+    let mut lowering = Lowering {
+        batch: schedule.batch,
+        functions: Vec::new(),
+        ids: HashMap::new(),
+        steps: Vec::new(),
+    };
+    for (id, node) in fused.iter() {
+        lowering.node(fused, schedule, id, node);
+    }
+    let answer = schedule.buffer(fused.output);
+    lowering.copy_out("output", answer);
+    let input = fused.nodes[0].shape;
+    Program {
+        name: name.to_owned(),
+        batch: schedule.batch,
+        input_len: schedule.batch * input.elements(),
+        output_len: schedule.batch * answer.shape.elements(),
+        arena_len: schedule.arena_len,
+        weights_len: schedule.weights_len,
+        functions: lowering.functions,
+        steps: lowering.steps,
+    }
+}
+
+struct Lowering {
+    batch: usize,
+    functions: Vec<Function>,
+    ids: HashMap<Function, FunctionId>,
+    steps: Vec<Step>,
+}
+
+impl Lowering {
+    fn node(&mut self, fused: &Fused, schedule: &Schedule, id: FusedId, node: &FusedNode) {
+        let output = schedule.buffer(id);
+        if output.region == Region::Arena && !output.is_contiguous() {
+            self.ring(&node.name, output);
+        }
+        let input = node.input.map(|input| schedule.buffer(input));
+        match (&node.op, schedule.plans[id.index()], input) {
+            (_, Plan::InPlace, _) => {}
+            (_, Plan::Copy, _) => self.copy_in(&node.name, output),
+            (FusedOp::Conv(conv), Plan::Conv(plan), Some(input)) => {
+                let residual = conv.residual.map(|r| *schedule.buffer(r.source()));
+                let recipe = &schedule.recipes[plan.recipe];
+                self.conv(&conv::Layer {
+                    name: &node.name,
+                    conv,
+                    plan,
+                    recipe,
+                    input,
+                    residual,
+                    output,
+                });
+            }
+            (FusedOp::MaxPool(window), _, Some(input)) => {
+                self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);
+            }
+            (FusedOp::AveragePool(window), _, Some(input)) => {
+                self.pool(&node.name, "average_pool", Call::AveragePool, window, input, output);
+            }
+            (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
+            (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
+            (op, plan, _) => unreachable!("{op:?} was planned as {plan:?} by `{}`", fused.output),
+        }
+    }
+
+    fn picture(&self) -> Loop {
+        Loop { var: Var::Picture, extent: self.batch }
+    }
+
+    /// Adds a step, and its function unless there is one with the same signature.
+    fn step(&mut self, name: &str, function: Function, operands: Vec<Place>) {
+        let next = FunctionId(self.functions.len() as u32);
+        let id = *self.ids.entry(function).or_insert_with_key(|function| {
+            self.functions.push(function.clone());
+            next
+        });
+        self.steps.push(Step { name: name.to_owned(), function: id, operands });
+    }
+
+    /// Adds a step that calls one kernel `x -> y` for each picture and block.
+    fn simple(&mut self, name: &str, doc: String, call: Call, x: Side, y: Side, loops: &[Loop]) {
+        let body = vec![Statement::Call(call, vec![x.address(0, loops), y.address(1, loops)])];
+        let function =
+            Function { doc, operands: vec!["x", "y"], parallel: real_loops(loops), body };
+        self.step(name, function, vec![x.place, y.place]);
+    }
+
+    fn ring(&mut self, name: &str, buffer: &Buffer) {
+        let params = RingParams {
+            rows: buffer.shape.height,
+            columns: buffer.shape.width,
+            ring_rows: buffer.ring.rows,
+            ring_columns: buffer.ring.columns,
+            lanes: buffer.lanes(),
+        };
+        let y = Side::new(buffer, Extent::square(0), buffer.block_len());
+        let y = Side { place: Place { region: buffer.region, offset: buffer.offset }, ..y };
+        let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
+        let call = Statement::Call(Call::Ring(params), vec![y.address(0, &loops)]);
+        // So little work that waking threads for it would take longer.
+        let body = real_loops(&loops).into_iter().rev().fold(vec![call], |body, each| {
+            vec![Statement::For(each, body)]
+        });
+        let doc = format!("zeros around {}, {} a side", buffer.shape, buffer.ring);
+        let function = Function { doc, operands: vec!["y"], parallel: Vec::new(), body };
+        self.step(&format!("{name}.ring"), function, vec![y.place]);
+    }
+
+    fn copy_in(&mut self, name: &str, y: &Buffer) {
+        let picture = Buffer {
+            region: Region::Input,
+            offset: 0,
+            layout: Layout::Planar,
+            shape: y.shape,
+            ring: Extent::square(0),
+        };
+        let doc = format!("picture {} to {:?}", y.shape, y.layout).to_lowercase();
+        self.copy(name, &doc, &picture, y);
+    }
+
+    fn copy_out(&mut self, name: &str, x: &Buffer) {
+        let answer = Buffer {
+            region: Region::Output,
+            offset: 0,
+            layout: Layout::Planar,
+            shape: x.shape,
+            ring: Extent::square(0),
+        };
+        self.copy(name, &format!("answer {}", x.shape), x, &answer);
+    }
+
+    fn copy(&mut self, name: &str, doc: &str, x: &Buffer, y: &Buffer) {
+        let shape = x.shape;
+        let (make, planes): (fn(CopyParams) -> Call, usize) = match (x.layout, y.layout) {
+            (Layout::Planar, Layout::Blocked) => (Call::ToBlocked, BLOCK),
+            (Layout::Blocked, Layout::Planar) => (Call::ToPlanar, BLOCK),
+            (Layout::Planar, Layout::Planar) => (Call::CopyPlanar, 1),
+            (Layout::Blocked, Layout::Blocked) => unreachable!("nothing copies blocks to blocks"),
+        };
+        let planar = if x.layout == Layout::Planar { x } else { y };
+        let params = |channels| CopyParams {
+            channels,
+            rows: shape.height,
+            columns: shape.width,
+            x_row: x.row_len(),
+            y_row: y.row_len(),
+            plane: planar.block_len(),
+        };
+        let distance = |buffer: &Buffer| buffer.block_len() * (planes / buffer.lanes());
+        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), distance(buffer));
+        let full = shape.channels / planes;
+        if full > 0 {
+            let loops = [self.picture(), Loop { var: Var::Block, extent: full }];
+            self.simple(name, doc.to_owned(), make(params(planes)), side(x), side(y), &loops);
+        }
+        let rest = shape.channels % planes;
+        if rest > 0 {
+            let doc = format!("{doc}, last {rest} channels");
+            let last = |buffer: &Buffer| side(buffer).skip(full * distance(buffer));
+            self.simple(name, doc, make(params(rest)), last(x), last(y), &[self.picture()]);
+        }
+    }
+
+    fn pool(
+        &mut self,
+        name: &str,
+        kind: &str,
+        make: fn(PoolParams) -> Call,
+        window: &Window,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let call = make(PoolParams {
+            in_rows: x.shape.height,
+            in_columns: x.shape.width,
+            x_row: x.row_len(),
+            out_rows: y.shape.height,
+            out_columns: y.shape.width,
+            y_row: y.row_len(),
+            kernel_rows: window.kernel.rows,
+            kernel_columns: window.kernel.columns,
+            stride_rows: window.stride.rows,
+            stride_columns: window.stride.columns,
+            padding_rows: window.padding.rows,
+            padding_columns: window.padding.columns,
+        });
+        let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
+        self.per_block(name, doc, call, x, y);
+    }
+
+    fn mean(&mut self, name: &str, x: &Buffer, y: &Buffer) {
+        let params =
+            MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
+        self.per_block(name, format!("mean {} -> {}", x.shape, y.shape), Call::Mean(params), x, y);
+    }
+
+    fn per_block(&mut self, name: &str, doc: String, call: Call, x: &Buffer, y: &Buffer) {
+        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
+        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
+        self.simple(name, doc, call, side(x), side(y), &loops);
+    }
+
+    fn softmax(&mut self, name: &str, x: &Buffer, y: &Buffer) {
+        let call = Call::Softmax(SoftmaxParams { channels: x.shape.channels });
+        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
+        let doc = format!("softmax {}", x.shape);
+        self.simple(name, doc, call, side(x), side(y), &[self.picture()]);
+    }
+}
+
+/// One operand of a call: where it starts, and how far the loops move it.
+#[derive(Clone)]
+struct Side {
+    place: Place,
+    terms: Vec<(Var, usize)>,
+}
+
+impl Side {
+    /// Starts `above` the first pixel; a step of [`Var::Block`] moves it by `block` elements.
+    fn new(buffer: &Buffer, above: Extent, block: usize) -> Self {
+        let offset = buffer.offset + buffer.corner(above.rows, above.columns);
+        let terms = vec![(Var::Picture, buffer.picture_len()), (Var::Block, block)];
+        Self { place: Place { region: buffer.region, offset }, terms }
+    }
+
+    fn with(mut self, var: Var, distance: usize) -> Self {
+        self.terms.push((var, distance));
+        self
+    }
+
+    fn skip(mut self, elements: usize) -> Self {
+        self.place.offset += elements;
+        self
+    }
+
+    /// The address inside `loops`: terms that do not move it are left out.
+    fn address(&self, operand: usize, loops: &[Loop]) -> Address {
+        let moves = |var: Var| loops.iter().any(|l| l.var == var && l.extent > 1);
+        let terms = self.terms.iter().copied();
+        let terms = terms.filter(|&(var, distance)| distance > 0 && moves(var)).collect();
+        Address { operand, offset: 0, terms }
+    }
+}
+
+/// Loops of a single iteration are left out.
+fn real_loops(loops: &[Loop]) -> Vec<Loop> {
+    loops.iter().copied().filter(|l| l.extent > 1).collect()
+}

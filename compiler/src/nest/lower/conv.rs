@@ -1,0 +1,232 @@
+//! Convolutions as loops over pictures, panels of output channels and rows.
+
+use resnet_runtime::kernels::{BLOCK, Call, ConvParams, ZeroPadParams};
+use resnet_runtime::tensors::ConvRecipe;
+
+use super::{Lowering, Side, real_loops};
+use crate::fuse::{Conv, Residual};
+use crate::graph::Extent;
+use crate::nest::{Address, Function, Loop, Place, Statement, Var};
+use crate::schedule::{Buffer, ConvPlan, Layout, Order, Region};
+
+/// A convolution with all that was decided about it.
+pub(super) struct Layer<'a> {
+    pub(super) name: &'a str,
+    pub(super) conv: &'a Conv,
+    pub(super) plan: ConvPlan,
+    pub(super) recipe: &'a ConvRecipe,
+    pub(super) input: &'a Buffer,
+    pub(super) residual: Option<Buffer>,
+    pub(super) output: &'a Buffer,
+}
+
+impl Lowering {
+    pub(super) fn conv(&mut self, layer: &Layer<'_>) {
+        let picture = self.picture();
+        let row = Loop { var: Var::Row, extent: layer.output.shape.height / layer.plan.rows };
+        let panel = Loop { var: Var::Panel, extent: layer.full_panels() };
+        let rest = layer.rest_blocks();
+        let zero_pad = layer.zero_pad(&[picture, row]);
+        let sequential = zero_pad.is_some() || rest > 0;
+        match layer.plan.order {
+            Order::RowsOuter if sequential => {
+                let loops = [picture, row, panel];
+                let panels = layer.call(layer.recipe.panel_blocks, 0, &loops);
+                let mut body: Vec<Statement> = zero_pad.into_iter().collect();
+                match real_loops(&[panel])[..] {
+                    [panel] => body.push(Statement::For(panel, vec![panels])),
+                    _ if panel.extent == 1 => body.push(panels),
+                    _ => {}
+                }
+                if rest > 0 {
+                    body.push(layer.call(rest, panel.extent, &loops[..2]));
+                }
+                self.conv_step(layer, "rows outer", &[picture, row], body);
+            }
+            Order::RowsOuter => {
+                let loops = [picture, row, panel];
+                let body = vec![layer.call(layer.recipe.panel_blocks, 0, &loops)];
+                self.conv_step(layer, "rows outer", &loops, body);
+            }
+            Order::PanelsOuter => {
+                let loops = [panel, picture, row];
+                if panel.extent > 0 {
+                    let body = vec![layer.call(layer.recipe.panel_blocks, 0, &loops)];
+                    self.conv_step(layer, "panels outer", &loops, body);
+                }
+                if rest > 0 {
+                    let body = vec![layer.call(rest, panel.extent, &loops[1..])];
+                    self.conv_step(layer, "last panel", &loops[1..], body);
+                }
+            }
+        }
+    }
+
+    fn conv_step(
+        &mut self,
+        layer: &Layer<'_>,
+        order: &str,
+        parallel: &[Loop],
+        body: Vec<Statement>,
+    ) {
+        let mut operands = vec!["x", "w", "b", "y"];
+        let sides = layer.sides();
+        let mut places = vec![sides.x.place, sides.w.place, sides.b.place, sides.y.place];
+        if let Some(r) = &sides.r {
+            operands.push("r");
+            places.push(r.place);
+        }
+        let function = Function {
+            doc: format!("{}, {order}", layer.doc()),
+            operands,
+            parallel: real_loops(parallel),
+            body,
+        };
+        self.step(layer.name, function, places);
+    }
+}
+
+/// Indices of a convolution function's operands.
+const X: usize = 0;
+const W: usize = 1;
+const B: usize = 2;
+const Y: usize = 3;
+const R: usize = 4;
+
+/// Where a convolution's operands start, and how the loops move them.
+struct Sides {
+    x: Side,
+    w: Side,
+    b: Side,
+    y: Side,
+    r: Option<Side>,
+}
+
+impl Layer<'_> {
+    fn doc(&self) -> String {
+        let window = &self.conv.window;
+        let mut doc = format!("conv {}/{}", window.kernel, window.stride);
+        if self.conv.groups > 1 {
+            doc += &format!(", {} groups", self.conv.groups);
+        }
+        doc += &format!(", {} -> {}", self.input.shape, self.output.shape);
+        match self.conv.residual {
+            Some(Residual::Same(_)) => doc += ", + residual",
+            Some(Residual::ZeroPad { .. }) => doc += ", + zero-padded residual",
+            None => {}
+        }
+        if self.conv.relu {
+            doc += ", relu";
+        }
+        doc += if self.recipe.planar { "; direct, planar input" } else { "; direct" };
+        doc
+    }
+
+    /// Panels with all their blocks.
+    fn full_panels(&self) -> usize {
+        self.recipe.out_blocks() / self.recipe.panel_blocks
+    }
+
+    /// Output blocks that are left over after the full panels.
+    fn rest_blocks(&self) -> usize {
+        self.recipe.out_blocks() % self.recipe.panel_blocks
+    }
+
+    fn zero_pads(&self) -> bool {
+        matches!(self.conv.residual, Some(Residual::ZeroPad { .. }))
+    }
+
+    fn sides(&self) -> Sides {
+        let recipe = self.recipe;
+        let panel = recipe.panel_blocks;
+        let rows = self.plan.rows;
+        let weights = |offset, distance| Side {
+            place: Place { region: Region::Weights, offset },
+            terms: vec![(Var::Panel, distance)],
+        };
+        let like_output = |buffer: &Buffer| {
+            Side::new(buffer, Extent::square(0), 0)
+                .with(Var::Panel, panel * buffer.block_len())
+                .with(Var::Row, rows * buffer.row_len())
+        };
+        let r = match (self.conv.residual, &self.residual) {
+            (Some(Residual::Same(_)), Some(buffer)) => Some(like_output(buffer)),
+            (Some(Residual::ZeroPad { stride, .. }), Some(buffer)) => {
+                let side = Side::new(buffer, Extent::square(0), 0);
+                Some(side.with(Var::Row, stride.rows * buffer.row_len()))
+            }
+            _ => None,
+        };
+        Sides {
+            x: Side::new(self.input, self.conv.window.padding, 0)
+                .with(Var::Panel, recipe.in_block_step * self.input.block_len())
+                .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
+            w: weights(recipe.offset, recipe.panel_len()),
+            b: weights(recipe.offset + recipe.bias_offset(), panel * BLOCK),
+            y: like_output(self.output),
+            r,
+        }
+    }
+
+    /// The kernel call for `out_blocks` output blocks of the panel that is `skipped` panels after
+    /// the one that the loops point at.
+    fn call(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
+        let (window, input, output) = (&self.conv.window, self.input, self.output);
+        let r_block = match (&self.residual, self.zero_pads()) {
+            (Some(residual), false) => residual.block_len(),
+            (_, true) => output.block_len(),
+            (None, false) => 0,
+        };
+        let params = ConvParams {
+            pixels: self.plan.rows * output.shape.width,
+            x_step: window.stride.columns * input.lanes(),
+            blocks: self.recipe.in_blocks,
+            x_block: input.block_len(),
+            kernel_rows: window.kernel.rows,
+            kernel_columns: window.kernel.columns,
+            x_row: input.row_len(),
+            x_column: input.lanes(),
+            out_blocks,
+            y_block: output.block_len(),
+            r_block,
+            residual: usize::from(self.conv.residual.is_some()),
+            relu: usize::from(self.conv.relu),
+        };
+        let sides = self.sides();
+        let address = |operand: usize, side: &Side| {
+            let skip = side.terms.iter().filter(|(var, _)| *var == Var::Panel);
+            let offset = skipped * skip.map(|(_, distance)| distance).sum::<usize>();
+            Address { offset, ..side.address(operand, loops) }
+        };
+        let y = address(Y, &sides.y);
+        // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
+        let r = match &sides.r {
+            Some(r) if !self.zero_pads() => address(R, r),
+            _ => y.clone(),
+        };
+        let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
+        let call =
+            if input.layout == Layout::Planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        Statement::Call(call, vec![x, w, b, r, y])
+    }
+
+    /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
+    fn zero_pad(&self, loops: &[Loop]) -> Option<Statement> {
+        let Some(Residual::ZeroPad { stride, before, .. }) = self.conv.residual else {
+            return None;
+        };
+        let source = self.residual.as_ref()?;
+        let params = ZeroPadParams {
+            pixels: self.output.shape.width,
+            x_step: stride.columns * BLOCK,
+            x_block: source.block_len(),
+            y_block: self.output.block_len(),
+            in_channels: source.shape.channels,
+            out_channels: self.output.shape.channels,
+            before,
+        };
+        let sides = self.sides();
+        let x = sides.r.as_ref()?.address(R, loops);
+        Some(Statement::Call(Call::ZeroPad(params), vec![x, sides.y.address(Y, loops)]))
+    }
+}

@@ -1,0 +1,248 @@
+//! The last IR: loops with constant bounds around kernel calls with affine addresses.
+//!
+//! A [`Program`] is one straight line of [`Step`]s. A step calls a [`Function`], of which there is
+//! one for each distinct layer signature, with the places of its operands. No decision is left:
+//! the back ends print or walk what stands here, and so do all the same.
+
+mod lower;
+mod verify;
+
+use std::fmt;
+
+use resnet_runtime::kernels::Call;
+
+use crate::schedule::Region;
+
+pub use lower::lower;
+pub use verify::VerifyError;
+
+/// A loop variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Var {
+    /// Picture of the batch.
+    Picture,
+    /// Panel of output channels of a convolution.
+    Panel,
+    /// Output row, or run of joined rows.
+    Row,
+    /// Channel block, or channel of a planar activation.
+    Block,
+}
+
+impl fmt::Display for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Picture => "picture",
+            Self::Panel => "panel",
+            Self::Row => "row",
+            Self::Block => "block",
+        })
+    }
+}
+
+/// A variable that runs from 0 to `extent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Loop {
+    /// The variable.
+    pub var: Var,
+    /// Iterations, at least 1.
+    pub extent: usize,
+}
+
+/// A place relative to one of a function's operands, in `f32` elements.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Index of the operand.
+    pub operand: usize,
+    /// Constant part.
+    pub offset: usize,
+    /// Distance for each step of a variable.
+    pub terms: Vec<(Var, usize)>,
+}
+
+/// What a function does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Statement {
+    /// A sequential loop.
+    For(Loop, Vec<Statement>),
+    /// A kernel call; the addresses are its operands in the catalogue's order.
+    Call(Call, Vec<Address>),
+}
+
+/// One layer's code, shared by all layers that have the same signature.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// What it computes, for people: operator, shapes, algorithm.
+    pub doc: String,
+    /// Names of the operands.
+    pub operands: Vec<&'static str>,
+    /// Loops whose iterations are independent, outermost first; they are collapsed into one range
+    /// that the threads divide. Empty: the body runs once.
+    pub parallel: Vec<Loop>,
+    /// The body.
+    pub body: Vec<Statement>,
+}
+
+impl Function {
+    /// Iterations of the parallel loops together.
+    pub fn count(&self) -> usize {
+        self.parallel.iter().map(|l| l.extent).product()
+    }
+}
+
+/// Index of a function; prints as `fn3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionId(pub u32);
+
+impl FunctionId {
+    /// The position in [`Program::functions`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for FunctionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fn{}", self.0)
+    }
+}
+
+/// A place that a step hands to its function, in `f32` elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Which memory.
+    pub region: Region,
+    /// Distance from its first element.
+    pub offset: usize,
+}
+
+/// One layer of the straight line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The layer's name.
+    pub name: String,
+    /// Its code.
+    pub function: FunctionId,
+    /// The code's operands.
+    pub operands: Vec<Place>,
+}
+
+/// A network, lowered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The network's name.
+    pub name: String,
+    /// Pictures a run.
+    pub batch: usize,
+    /// Elements of the input, for the whole batch.
+    pub input_len: usize,
+    /// Elements of the output, for the whole batch.
+    pub output_len: usize,
+    /// Elements of the arena.
+    pub arena_len: usize,
+    /// Elements of the packed weights.
+    pub weights_len: usize,
+    /// One function for each distinct layer signature.
+    pub functions: Vec<Function>,
+    /// The straight line.
+    pub steps: Vec<Step>,
+}
+
+impl Program {
+    /// The function of an id.
+    pub fn function(&self, id: FunctionId) -> &Function {
+        &self.functions[id.index()]
+    }
+
+    /// Elements of a region.
+    pub fn region_len(&self, region: Region) -> usize {
+        match region {
+            Region::Input => self.input_len,
+            Region::Output => self.output_len,
+            Region::Arena => self.arena_len,
+            Region::Weights => self.weights_len,
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "program {} (batch {}): input {}, output {}, arena {}, weights {} elements",
+            self.name,
+            self.batch,
+            self.input_len,
+            self.output_len,
+            self.arena_len,
+            self.weights_len
+        )?;
+        for (index, function) in self.functions.iter().enumerate() {
+            writeln!(f, "\n// {}", function.doc)?;
+            writeln!(f, "fn{index}({}):", function.operands.join(", "))?;
+            let mut depth = 1;
+            if !function.parallel.is_empty() {
+                let loops: Vec<String> = function.parallel.iter().map(Loop::to_string).collect();
+                writeln!(f, "  parallel {}:", loops.join(", "))?;
+                depth = 2;
+            }
+            write_body(f, function, &function.body, depth)?;
+        }
+        writeln!(f, "\ninfer:")?;
+        for step in &self.steps {
+            let names = &self.function(step.function).operands;
+            let operands: Vec<String> = names
+                .iter()
+                .zip(&step.operands)
+                .map(|(name, place)| format!("{name} = {}[{}]", place.region, place.offset))
+                .collect();
+            writeln!(f, "  {}({})  // {}", step.function, operands.join(", "), step.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in 0..{}", self.var, self.extent)
+    }
+}
+
+fn write_body(
+    f: &mut fmt::Formatter<'_>,
+    function: &Function,
+    body: &[Statement],
+    depth: usize,
+) -> fmt::Result {
+    let indent = "  ".repeat(depth);
+    for statement in body {
+        match statement {
+            Statement::For(each, body) => {
+                writeln!(f, "{indent}for {each}:")?;
+                write_body(f, function, body, depth + 1)?;
+            }
+            Statement::Call(call, addresses) => {
+                let operands: Vec<String> = call
+                    .operands()
+                    .iter()
+                    .zip(addresses)
+                    .map(|(name, address)| format!("{name} = {}", show_address(function, address)))
+                    .collect();
+                writeln!(f, "{indent}{}({})", call.name(), operands.join(", "))?;
+                writeln!(f, "{indent}  // {:?}", call)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show_address(function: &Function, address: &Address) -> String {
+    let mut text = function.operands[address.operand].to_owned();
+    if address.offset != 0 {
+        text += &format!(" + {}", address.offset);
+    }
+    for (var, distance) in &address.terms {
+        text += &format!(" + {distance} {var}");
+    }
+    text
+}

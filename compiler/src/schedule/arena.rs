@@ -1,0 +1,115 @@
+//! Offsets in the arena, planned from liveness: activations that are never alive together may
+//! share memory.
+
+use super::{Buffer, Region};
+use crate::fuse::Fused;
+
+/// The steps over which an activation is alive: from the one that writes it to the last one that
+/// reads it, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    first: usize,
+    last: usize,
+}
+
+impl Lifetime {
+    fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Offsets are multiples of a cache line.
+const LINE: usize = 64 / size_of::<f32>();
+
+/// Sets the offset of every buffer in the arena and returns the arena's length in elements.
+pub(super) fn plan(fused: &Fused, buffers: &mut [Buffer], batch: usize) -> usize {
+    let lifetimes = lifetimes(fused);
+    let in_arena: Vec<usize> =
+        (0..buffers.len()).filter(|&i| buffers[i].region == Region::Arena).collect();
+    let requests: Vec<(usize, Lifetime)> =
+        in_arena.iter().map(|&i| (buffers[i].picture_len() * batch, lifetimes[i])).collect();
+    let (offsets, len) = place(&requests);
+    for (&i, offset) in in_arena.iter().zip(offsets) {
+        buffers[i].offset = offset;
+    }
+    len
+}
+
+/// One lifetime a node; the answer lives to the end, where it is copied out.
+fn lifetimes(fused: &Fused) -> Vec<Lifetime> {
+    let mut lifetimes: Vec<Lifetime> =
+        (0..fused.nodes.len()).map(|i| Lifetime { first: i, last: i }).collect();
+    for (step, node) in fused.nodes.iter().enumerate() {
+        for read in node.reads() {
+            lifetimes[read.index()].last = step;
+        }
+    }
+    lifetimes[fused.output.index()].last = fused.nodes.len();
+    lifetimes
+}
+
+/// Largest first, each at the lowest place that no buffer of an overlapping lifetime holds.
+fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].0), i));
+    let mut offsets = vec![0; requests.len()];
+    // Placed buffers, by offset.
+    let mut placed: Vec<usize> = Vec::with_capacity(requests.len());
+    let mut end = 0;
+    for i in order {
+        let (len, lifetime) = requests[i];
+        let len = len.next_multiple_of(LINE);
+        let mut offset = 0;
+        for &other in placed.iter().filter(|&&other| requests[other].1.meets(&lifetime)) {
+            if offset + len <= offsets[other] {
+                break;
+            }
+            offset = offset.max(offsets[other] + requests[other].0.next_multiple_of(LINE));
+        }
+        offsets[i] = offset;
+        end = end.max(offset + len);
+        let position = placed.partition_point(|&other| offsets[other] <= offset);
+        placed.insert(position, i);
+    }
+    (offsets, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn buffers_alive_together_never_overlap(
+            requests in prop::collection::vec((1usize..1000, 0usize..20, 0usize..8), 0..60)
+        ) {
+            let requests: Vec<(usize, Lifetime)> = requests
+                .into_iter()
+                .map(|(len, first, more)| (len, Lifetime { first, last: first + more }))
+                .collect();
+            let (offsets, end) = place(&requests);
+            for (i, a) in requests.iter().enumerate() {
+                prop_assert!(offsets[i].is_multiple_of(LINE) && offsets[i] + a.0 <= end);
+                for (j, b) in requests.iter().enumerate().skip(i + 1) {
+                    let apart = offsets[i] + a.0 <= offsets[j] || offsets[j] + b.0 <= offsets[i];
+                    prop_assert!(apart || !a.1.meets(&b.1), "{i} and {j} overlap");
+                }
+            }
+            let alive = |t| requests.iter()
+                .filter(|(_, l)| l.first <= t && t <= l.last)
+                .map(|(len, _)| len.next_multiple_of(LINE))
+                .sum::<usize>();
+            let bound = (0..30).map(alive).max().unwrap_or(0);
+            prop_assert!(end >= bound);
+        }
+    }
+
+    #[test]
+    fn a_chain_needs_only_two_buffers_at_a_time() {
+        let chain: Vec<_> =
+            (0..10).map(|i| (160, Lifetime { first: i, last: i + 1 })).collect();
+        assert_eq!(place(&chain).1, 320);
+    }
+}

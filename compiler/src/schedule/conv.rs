@@ -1,0 +1,127 @@
+//! Decisions about one convolution.
+
+use resnet_runtime::kernels::BLOCK;
+use resnet_runtime::tensors::ConvRecipe;
+
+use super::{Buffer, Layout, Order};
+use crate::fuse::{Conv, Residual};
+use crate::graph::{Extent, Shape};
+
+/// How the weights of `conv` are packed for an input that lies as `input` says.
+pub(super) fn recipe(conv: &Conv, input: &Buffer, output: Shape, offset: usize) -> ConvRecipe {
+    let planar = input.layout == Layout::Planar;
+    let dense = Reads {
+        panel_blocks: output.channels.div_ceil(BLOCK).min(2),
+        in_blocks: input.blocks(),
+        in_block_step: 0,
+    };
+    let reads = group_reads(conv.groups, input.shape.channels, output.channels).unwrap_or(dense);
+    ConvRecipe {
+        weight: conv.weight.clone(),
+        bias: conv.bias.clone(),
+        norm: conv.norm.clone(),
+        out_channels: output.channels,
+        in_channels: input.shape.channels,
+        groups: conv.groups,
+        kernel_rows: conv.window.kernel.rows,
+        kernel_columns: conv.window.kernel.columns,
+        planar,
+        panel_blocks: reads.panel_blocks,
+        in_blocks: reads.in_blocks,
+        in_block_step: reads.in_block_step,
+        offset,
+    }
+}
+
+/// Which input blocks the panels of a convolution read.
+#[derive(Debug, PartialEq)]
+struct Reads {
+    panel_blocks: usize,
+    in_blocks: usize,
+    in_block_step: usize,
+}
+
+/// The reads of a grouped convolution whose groups and blocks fit together.
+///
+/// A panel of 16 or 32 output channels is computed as if it were dense over the input blocks
+/// that its groups touch, with zero weights between groups. Where groups straddle blocks
+/// irregularly the whole convolution is computed as if it were dense.
+fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
+    if groups == 1 {
+        return None;
+    }
+    let (group_in, group_out) = (inputs / groups, outputs / groups);
+    // Two blocks a panel pay only if both read the same input blocks.
+    let panel_blocks = if group_out.is_multiple_of(2 * BLOCK) { 2 } else { 1 };
+    let panel = panel_blocks * BLOCK;
+    let fits = outputs.is_multiple_of(panel) && panel.is_multiple_of(group_out);
+    let in_channels = panel / group_out.min(panel) * group_in;
+    (fits && in_channels.is_multiple_of(BLOCK)).then(|| Reads {
+        panel_blocks,
+        in_blocks: in_channels / BLOCK,
+        in_block_step: in_channels / BLOCK,
+    })
+}
+
+/// Bytes of weights that may stay in a second-level cache beside a band of activations.
+const RESIDENT_WEIGHTS: usize = 256 * 1024;
+
+/// Small weights stay in cache while the rows pass, so that each row is read once; large ones are
+/// read once, panel by panel, while the rows stay.
+pub(super) fn order(conv: &Conv, recipe: &ConvRecipe) -> Order {
+    // A zero-padding shortcut is written row by row for all channels, before any panel adds to it.
+    let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
+    if zero_pads || recipe.len() * size_of::<f32>() <= RESIDENT_WEIGHTS {
+        Order::RowsOuter
+    } else {
+        Order::PanelsOuter
+    }
+}
+
+/// Pixels that a run should have at least where rows can be joined: two of the widest register
+/// tiles.
+const RUN_PIXELS: usize = 28;
+
+/// Rows that one kernel call computes: several, as one run of pixels, if a 1x1 convolution reads
+/// and writes contiguous planes.
+pub(super) fn joined_rows(
+    conv: &Conv,
+    input: &Buffer,
+    residual: Option<&Buffer>,
+    output: &Buffer,
+) -> usize {
+    let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
+    let joins = conv.window.kernel == Extent::square(1)
+        && conv.window.stride == Extent::square(1)
+        && conv.window.padding == Extent::square(0)
+        && !zero_pads
+        && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
+    if !joins {
+        return 1;
+    }
+    let Shape { height, width, .. } = output.shape;
+    (1..=height)
+        .find(|rows| height.is_multiple_of(*rows) && rows * width >= RUN_PIXELS)
+        .unwrap_or(height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(panel_blocks: usize, in_blocks: usize) -> Option<Reads> {
+        Some(Reads { panel_blocks, in_blocks, in_block_step: in_blocks })
+    }
+
+    #[test]
+    fn groups_read_their_own_blocks() {
+        assert_eq!(group_reads(1, 64, 64), None, "dense");
+        assert_eq!(group_reads(32, 128, 128), reads(1, 1), "four channels a group");
+        assert_eq!(group_reads(32, 256, 512), None, "half a block a panel");
+        assert_eq!(group_reads(2, 64, 64), reads(2, 2), "a panel a group");
+        assert_eq!(group_reads(2, 96, 32), reads(1, 3));
+        assert_eq!(group_reads(3, 72, 72), None, "24 channels straddle blocks");
+        assert_eq!(group_reads(2, 256, 256), None, "several panels a group");
+        assert_eq!(group_reads(16, 16, 16), reads(1, 1), "depthwise");
+    }
+}

@@ -1,0 +1,251 @@
+//! Decisions: where each activation lies, which algorithm computes each convolution, in which
+//! order its loops run, and how its weights are packed.
+//!
+//! Nothing here depends on the number of threads or on the instruction set: both may change
+//! without changing a result's meaning, and one plan serves all of them.
+
+mod arena;
+mod conv;
+
+use std::fmt;
+
+use resnet_runtime::kernels::BLOCK;
+use resnet_runtime::tensors::ConvRecipe;
+
+use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
+use crate::graph::{Extent, Shape};
+
+/// How an activation lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `[C][H][W]`, as users give pictures.
+    Planar,
+    /// `[C / 16][H][W][16]`; missing channels of the last block are zero.
+    Blocked,
+}
+
+/// A block of memory that the entry function is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Region {
+    /// The user's pictures.
+    Input,
+    /// The user's room for answers.
+    Output,
+    /// The session's memory for activations.
+    Arena,
+    /// The network's packed weights.
+    Weights,
+}
+
+impl Region {
+    /// All regions, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [Self::Input, Self::Output, Self::Arena, Self::Weights];
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Arena => "arena",
+            Self::Weights => "weights",
+        })
+    }
+}
+
+/// Where an activation lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Buffer {
+    /// Which memory.
+    pub region: Region,
+    /// First element, of the ring if there is one.
+    pub offset: usize,
+    /// Order of the elements.
+    pub layout: Layout,
+    /// The activation's shape, without the ring.
+    pub shape: Shape,
+    /// Zeros above, below, left and right, so that a convolution's loops need no edge tests.
+    pub ring: Extent,
+}
+
+impl Buffer {
+    /// Elements that lie side by side in one pixel.
+    pub fn lanes(&self) -> usize {
+        match self.layout {
+            Layout::Planar => 1,
+            Layout::Blocked => BLOCK,
+        }
+    }
+
+    /// Channel blocks, or channels if planar.
+    pub fn blocks(&self) -> usize {
+        self.shape.channels.div_ceil(self.lanes())
+    }
+
+    /// Distance between rows.
+    pub fn row_len(&self) -> usize {
+        (self.shape.width + 2 * self.ring.columns) * self.lanes()
+    }
+
+    /// Distance between blocks.
+    pub fn block_len(&self) -> usize {
+        (self.shape.height + 2 * self.ring.rows) * self.row_len()
+    }
+
+    /// Distance between pictures of a batch.
+    pub fn picture_len(&self) -> usize {
+        self.blocks() * self.block_len()
+    }
+
+    /// Distance from the first element to the pixel `above` rows up and `left` columns left of
+    /// the picture's first one; both within the ring.
+    pub fn corner(&self, above: usize, left: usize) -> usize {
+        (self.ring.rows - above) * self.row_len() + (self.ring.columns - left) * self.lanes()
+    }
+
+    /// Whether all pixels of a block lie side by side.
+    pub fn is_contiguous(&self) -> bool {
+        self.ring == Extent::square(0)
+    }
+}
+
+/// Which loop of a convolution is the outer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// A panel of weights stays in cache while it passes over all rows.
+    PanelsOuter,
+    /// A band of rows stays in cache while all panels pass over it.
+    RowsOuter,
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvPlan {
+    /// Index into [`Schedule::recipes`].
+    pub recipe: usize,
+    /// The loops' order.
+    pub order: Order,
+    /// Output rows that one kernel call computes as one run of pixels; over 1 only where input,
+    /// residual and output are contiguous.
+    pub rows: usize,
+}
+
+/// The plan of one fused node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plan {
+    /// The first convolution reads the user's picture where it lies.
+    InPlace,
+    /// The picture is copied into its buffer.
+    Copy,
+    /// A convolution.
+    Conv(ConvPlan),
+    /// Pools and softmax have one way each.
+    Simple,
+}
+
+/// The plan of a network for a batch size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Pictures a run.
+    pub batch: usize,
+    /// Where each fused node's value lies.
+    pub buffers: Vec<Buffer>,
+    /// What is done for each fused node.
+    pub plans: Vec<Plan>,
+    /// Elements of the arena.
+    pub arena_len: usize,
+    /// How each convolution's weights are packed; the same for every batch size.
+    pub recipes: Vec<ConvRecipe>,
+    /// Elements of the packed weights.
+    pub weights_len: usize,
+}
+
+impl Schedule {
+    /// Where the value of `id` lies.
+    pub fn buffer(&self, id: FusedId) -> &Buffer {
+        &self.buffers[id.index()]
+    }
+
+    /// Bytes of the arena.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_len * size_of::<f32>()
+    }
+}
+
+/// Plans `fused` for `batch` pictures at a time (at least 1).
+pub fn schedule(fused: &Fused, batch: usize) -> Schedule {
+    let layouts = choose_layouts(fused);
+    let mut buffers: Vec<Buffer> = fused
+        .iter()
+        .map(|(id, node)| Buffer {
+            region: Region::Arena,
+            offset: 0,
+            layout: layouts[id.index()],
+            shape: node.shape,
+            ring: ring_of(fused, id),
+        })
+        .collect();
+    let mut plans = Vec::with_capacity(fused.nodes.len());
+    let mut recipes = Vec::new();
+    let mut weights_len = 0;
+    for (id, node) in fused.iter() {
+        plans.push(match &node.op {
+            FusedOp::Input if reads_picture_in_place(fused, &buffers[id.index()]) => {
+                buffers[id.index()].region = Region::Input;
+                Plan::InPlace
+            }
+            FusedOp::Input => Plan::Copy,
+            FusedOp::Conv(conv) => {
+                let input = &buffers[node.input.expect("a convolution has an input").index()];
+                let output = &buffers[id.index()];
+                let residual = conv.residual.map(|r| buffers[r.source().index()]);
+                let recipe = conv::recipe(conv, input, node.shape, weights_len);
+                weights_len += recipe.len();
+                let order = conv::order(conv, &recipe);
+                let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
+                recipes.push(recipe);
+                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, rows })
+            }
+            _ => Plan::Simple,
+        });
+    }
+    let arena_len = arena::plan(fused, &mut buffers, batch);
+    Schedule { batch, buffers, plans, arena_len, recipes, weights_len }
+}
+
+/// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
+/// than a block, which would be padded with zeros that cost as much as channels do. All else is
+/// blocked.
+fn choose_layouts(fused: &Fused) -> Vec<Layout> {
+    let mut layouts = vec![Layout::Blocked; fused.nodes.len()];
+    for (id, node) in fused.iter() {
+        if node.op != FusedOp::Input || node.shape.channels >= BLOCK || fused.output == id {
+            continue;
+        }
+        let mut readers = fused.nodes.iter().filter(|reader| reader.reads().any(|r| r == id));
+        if let (Some(FusedNode { op: FusedOp::Conv(conv), .. }), None) =
+            (readers.next(), readers.next())
+        {
+            let residual_reads = conv.residual.is_some_and(|r| r.source() == id);
+            if conv.groups == 1 && !residual_reads {
+                layouts[id.index()] = Layout::Planar;
+            }
+        }
+    }
+    layouts
+}
+
+/// The largest padding among the convolutions that read `id`; pools handle edges themselves.
+fn ring_of(fused: &Fused, id: FusedId) -> Extent {
+    let paddings = fused.nodes.iter().filter_map(|node| match &node.op {
+        FusedOp::Conv(conv) if node.input == Some(id) => Some(conv.window.padding),
+        _ => None,
+    });
+    paddings.fold(Extent::square(0), |ring, padding| {
+        Extent::new(ring.rows.max(padding.rows), ring.columns.max(padding.columns))
+    })
+}
+
+fn reads_picture_in_place(fused: &Fused, buffer: &Buffer) -> bool {
+    fused.nodes.len() > 1 && buffer.layout == Layout::Planar && buffer.is_contiguous()
+}

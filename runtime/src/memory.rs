@@ -1,0 +1,78 @@
+//! Page-aligned memory of `f32`, for arenas and packed weights.
+
+use memmap2::MmapMut;
+
+/// A block of zeroed, page-aligned `f32` elements.
+///
+/// Anonymous pages cost nothing until they are touched, start at zero, and may be backed by huge
+/// pages, which an arena and packed weights, streamed from end to end, profit from.
+#[derive(Debug)]
+pub struct Buffer {
+    pages: MmapMut,
+    len: usize,
+}
+
+impl Buffer {
+    /// A zeroed buffer of `len` elements.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    pub fn zeroed(len: usize) -> std::io::Result<Self> {
+        let bytes = len
+            .max(1)
+            .checked_mul(size_of::<f32>())
+            .ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let pages = MmapMut::map_anon(bytes)?;
+        // Huge pages are a wish: without them everything works, a little slower.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Ok(Self { pages, len })
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The elements.
+    pub fn as_slice(&self) -> &[f32] {
+        // SAFETY: the mapping is at least `len * 4` bytes, page-aligned, initialised (anonymous
+        // pages are zero), any bit pattern is an f32, and it lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.len) }
+    }
+
+    /// The elements, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as for `as_slice`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.len) }
+    }
+
+    /// The first element.
+    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.pages.as_mut_ptr().cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zeroed_aligned_and_writable() {
+        for len in [0, 1, 1023, 1024, 1025, 3_000_000] {
+            let mut buffer = Buffer::zeroed(len).unwrap();
+            assert_eq!(buffer.as_slice().len(), len);
+            assert_eq!(buffer.as_mut_ptr() as usize % 64, 0);
+            assert!(buffer.as_slice().iter().all(|&v| v == 0.0));
+            buffer.as_mut_slice().fill(1.0);
+            assert_eq!(buffer.as_slice().iter().sum::<f32>(), len as f32);
+        }
+        assert!(Buffer::zeroed(usize::MAX).is_err());
+    }
+}

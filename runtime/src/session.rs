@@ -1,0 +1,301 @@
+//! Loaded networks and the sessions that run them.
+
+use std::sync::Arc;
+
+use crate::kernels::FlushDenormals;
+use crate::memory::Buffer;
+use crate::threads::Pool;
+
+/// What compiled code is given on every run.
+///
+/// The layout is part of the contract with the back ends: emitted code reads these fields by their
+/// offsets.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Context {
+    /// Pictures, planar: `batch x C x H x W`.
+    pub input: *const f32,
+    /// Answers: `batch x outputs`.
+    pub output: *mut f32,
+    /// The session's arena.
+    pub arena: *mut f32,
+    /// The network's packed weights.
+    pub weights: *const f32,
+    /// How many threads [`parallel`](crate::threads::parallel) may divide a region among.
+    pub threads: usize,
+}
+
+/// Facts about a compiled network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// The network's name.
+    pub name: String,
+    /// Channels, height and width of a picture.
+    pub input: [usize; 3],
+    /// Numbers in an answer: the classes, or for a network without a classifier the elements of
+    /// its last activation in channel, row, column order.
+    pub outputs: usize,
+    /// Weighted layers, projections not counted.
+    pub depth: usize,
+    /// Parameters.
+    pub params: u64,
+    /// Multiply-adds for one picture.
+    pub macs: u64,
+    /// Bytes of a session's arena, for one picture at a time.
+    pub arena_bytes: usize,
+}
+
+impl Info {
+    /// Elements of one picture.
+    pub fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+}
+
+/// A session was given a slice of the wrong length.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// The input is not a whole number of pictures (or not the one picture that was asked for).
+    #[error(
+        "the input has {found} numbers; `{name}` takes {expected} for a picture ({}x{}x{})",
+        shape[0], shape[1], shape[2]
+    )]
+    Input {
+        /// The network's name.
+        name: String,
+        /// Numbers given.
+        found: usize,
+        /// Numbers in a picture.
+        expected: usize,
+        /// The picture's channels, height and width.
+        shape: [usize; 3],
+    },
+    /// The room for the answers has the wrong size.
+    #[error("there is room for {found} numbers of output; {pictures} pictures need {expected}")]
+    Output {
+        /// Room given.
+        found: usize,
+        /// Room needed.
+        expected: usize,
+        /// Pictures in the input.
+        pictures: usize,
+    },
+}
+
+/// A network with its weights, ready to run; shared between threads.
+///
+/// The JIT's networks, the interpreter's, the reference's and those that `resnet!` makes all
+/// implement it, so servers and benchmarks take any of them.
+pub trait Network: Send + Sync {
+    /// Name, shapes and counts.
+    fn info(&self) -> &Info;
+
+    /// A session: the memory that one run at a time needs. It runs on the thread that calls it,
+    /// or with a pool divides each layer among the pool's threads.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>>;
+
+    /// A session that runs on the thread that calls it.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    fn session(&self) -> std::io::Result<Box<dyn Session>> {
+        self.session_in(None)
+    }
+}
+
+/// What runs a network: one per thread of the caller's.
+pub trait Session: Send {
+    /// The network's answer to one picture (planar: channel, row, column order).
+    ///
+    /// # Errors
+    ///
+    /// If `picture` has not the network's size.
+    fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError>;
+
+    /// The answers to any number of pictures, one after the other in `pictures` and `outputs`.
+    ///
+    /// # Errors
+    ///
+    /// If `pictures` is not a whole number of pictures or `outputs` has not the room for their
+    /// answers.
+    fn run_batch(&mut self, pictures: &[f32], outputs: &mut [f32]) -> Result<(), RunError>;
+}
+
+/// Compiled code for a fixed number of pictures at a time.
+///
+/// # Safety
+///
+/// `run` reads `input`, `weights` and `arena` and writes `arena` and `output` only within the
+/// sizes that the [`Variant`] made for this code states.
+pub unsafe trait Code: Send + Sync {
+    /// Runs the network once.
+    ///
+    /// # Safety
+    ///
+    /// The context's pointers point at memory of the sizes stated in the code's [`Variant`]; no
+    /// one else uses the arena or the output during the run.
+    unsafe fn run(&self, context: &Context);
+}
+
+/// Code for one batch size.
+#[derive(Clone)]
+pub struct Variant {
+    /// Pictures a run.
+    pub batch: usize,
+    /// Elements of the arena.
+    pub arena_len: usize,
+    /// The code.
+    pub code: Arc<dyn Code>,
+}
+
+/// Compiled code joined with packed weights.
+#[derive(Clone)]
+pub struct Loaded(Arc<Shared>);
+
+struct Shared {
+    info: Info,
+    /// Largest batch first; the last one is for single pictures.
+    variants: Vec<Variant>,
+    weights: Buffer,
+}
+
+impl Loaded {
+    /// Joins code and weights. `variants` are for falling batch sizes and end with 1.
+    ///
+    /// # Panics
+    ///
+    /// If there is no variant for single pictures.
+    ///
+    /// # Safety
+    ///
+    /// `weights` was packed for this code, and each variant's `arena_len` is what its code needs.
+    pub unsafe fn new(info: Info, variants: Vec<Variant>, weights: Buffer) -> Self {
+        assert_eq!(variants.last().map(|v| v.batch), Some(1), "single pictures must be possible");
+        Self(Arc::new(Shared { info, variants, weights }))
+    }
+}
+
+impl Network for Loaded {
+    fn info(&self) -> &Info {
+        &self.0.info
+    }
+
+    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>> {
+        let arena_len = self.0.variants.iter().map(|v| v.arena_len).max().unwrap_or(0);
+        Ok(Box::new(CodeSession {
+            network: Arc::clone(&self.0),
+            pool: pool.cloned(),
+            arena: Buffer::zeroed(arena_len)?,
+            output: vec![0.0; self.0.info.outputs],
+        }))
+    }
+}
+
+struct CodeSession {
+    network: Arc<Shared>,
+    pool: Option<Pool>,
+    arena: Buffer,
+    output: Vec<f32>,
+}
+
+impl Session for CodeSession {
+    fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
+        let info = &self.network.info;
+        check_lengths(info, picture, 1, info.outputs)?;
+        let variant = self.network.variants.last().expect("checked in Loaded::new");
+        run(variant, &self.network.weights, &mut self.arena, &self.pool, picture, &mut self.output);
+        Ok(&self.output)
+    }
+
+    fn run_batch(&mut self, pictures: &[f32], outputs: &mut [f32]) -> Result<(), RunError> {
+        let info = &self.network.info;
+        let mut left = pictures.len() / info.input_len();
+        check_lengths(info, pictures, left, outputs.len())?;
+        let (mut pictures, mut outputs) = (pictures, outputs);
+        for variant in &self.network.variants {
+            while left >= variant.batch {
+                let (input, rest) = pictures.split_at(variant.batch * info.input_len());
+                let (output, room) = outputs.split_at_mut(variant.batch * info.outputs);
+                run(variant, &self.network.weights, &mut self.arena, &self.pool, input, output);
+                (pictures, outputs) = (rest, room);
+                left -= variant.batch;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses an input that is not `pictures` whole pictures, or an output that does not fit it.
+pub fn check_lengths(
+    info: &Info,
+    input: &[f32],
+    pictures: usize,
+    outputs: usize,
+) -> Result<(), RunError> {
+    if input.len() != pictures * info.input_len() {
+        return Err(RunError::Input {
+            name: info.name.clone(),
+            found: input.len(),
+            expected: info.input_len(),
+            shape: info.input,
+        });
+    }
+    if outputs != pictures * info.outputs {
+        return Err(RunError::Output {
+            found: outputs,
+            expected: pictures * info.outputs,
+            pictures,
+        });
+    }
+    Ok(())
+}
+
+fn run(
+    variant: &Variant,
+    weights: &Buffer,
+    arena: &mut Buffer,
+    pool: &Option<Pool>,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    let context = Context {
+        input: input.as_ptr(),
+        output: output.as_mut_ptr(),
+        arena: arena.as_mut_ptr(),
+        weights: weights.as_slice().as_ptr(),
+        threads: pool.as_ref().map_or(1, Pool::threads),
+    };
+    let work = Work { code: &*variant.code, context: &context };
+    match pool {
+        Some(pool) => pool.install(|| work.run()),
+        None => work.run(),
+    }
+}
+
+/// A run on its way to a thread of the pool.
+struct Work<'a> {
+    code: &'a dyn Code,
+    context: &'a Context,
+}
+
+// SAFETY: the context's pointers come from slices that `run` borrows until the pool has finished;
+// the thread that runs the work is the only one that uses them meanwhile, or divides the use among
+// the pool as `threads::parallel` does.
+unsafe impl Send for Work<'_> {}
+// SAFETY: as above; `install` hands the work to a single thread.
+unsafe impl Sync for Work<'_> {}
+
+impl Work<'_> {
+    fn run(&self) {
+        let _flush = FlushDenormals::new();
+        // SAFETY: `CodeSession` allocated the arena for the largest variant, `check_lengths` and
+        // the splits in `run_batch` made input and output as long as the variant's batch, and
+        // `Loaded::new` demands weights that fit the code.
+        unsafe { self.code.run(self.context) }
+    }
+}
