@@ -7,6 +7,7 @@
 pub mod kernels;
 pub mod pack;
 pub mod picture;
+pub mod load;
 pub mod memory;
 pub mod session;
 pub mod tensors;

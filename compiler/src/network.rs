@@ -1,0 +1,252 @@
+//! The stages in a row: from a checked graph to a network that runs.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use resnet_runtime::kernels::{Isa, UnavailableIsa};
+use resnet_runtime::load::{LoadError, load};
+use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
+use resnet_runtime::weights::Weights;
+
+use crate::fuse::{FuseError, Fused, fuse};
+use crate::graph::Graph;
+use crate::interpret::Interpreter;
+use crate::nest::{Program, VerifyError, lower};
+use crate::reference::Reference;
+use crate::schedule::{Schedule, schedule};
+
+/// What runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Machine code made by Cranelift.
+    #[cfg(feature = "jit")]
+    Jit,
+    /// A walk over the loop nests.
+    Interpret,
+    /// The graph by definition, in `f64`: slow, and the measure of the others.
+    Reference,
+}
+
+impl Backend {
+    /// The fastest one that this build has.
+    pub const BEST: Self = {
+        #[cfg(feature = "jit")]
+        {
+            Self::Jit
+        }
+        #[cfg(not(feature = "jit"))]
+        {
+            Self::Interpret
+        }
+    };
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(feature = "jit")]
+            Self::Jit => "jit",
+            Self::Interpret => "interpret",
+            Self::Reference => "reference",
+        })
+    }
+}
+
+/// The name of a back end that does not exist, or not in this build.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("there is no back end `{0}` in this build; there are: {list}", list = Backend::LIST)]
+pub struct UnknownBackend(String);
+
+impl Backend {
+    const LIST: &str =
+        if cfg!(feature = "jit") { "jit, interpret, reference" } else { "interpret, reference" };
+}
+
+impl FromStr for Backend {
+    type Err = UnknownBackend;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBackend> {
+        match name {
+            #[cfg(feature = "jit")]
+            "jit" => Ok(Self::Jit),
+            "interpret" => Ok(Self::Interpret),
+            "reference" => Ok(Self::Reference),
+            _ => Err(UnknownBackend(name.to_owned())),
+        }
+    }
+}
+
+/// How to compile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What runs the program.
+    pub backend: Backend,
+    /// The instruction set whose kernels are called; the best one of this CPU if none is named.
+    pub isa: Option<Isa>,
+    /// Pictures that are computed together when a session is given several: more of them share
+    /// each reading of the weights, and the arena grows by as much. Any number of pictures may be
+    /// given whatever stands here. At least 1.
+    pub batch: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { backend: Backend::BEST, isa: None, batch: 1 }
+    }
+}
+
+/// Why a checked graph could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The CPU lacks the instruction set that was asked for.
+    #[error(transparent)]
+    Isa(#[from] UnavailableIsa),
+    /// No picture at a time.
+    #[error("a batch has 0 pictures; at least 1 is needed")]
+    Batch,
+    /// The network needs more memory than can be addressed.
+    #[error("the network's activations for {batch} pictures need more memory than there is room for addresses")]
+    TooLarge {
+        /// Pictures at a time.
+        batch: usize,
+    },
+    /// A bug in `fuse`.
+    #[error(transparent)]
+    Fuse(#[from] FuseError),
+    /// A bug in the lowering.
+    #[error(transparent)]
+    Program(#[from] VerifyError),
+    /// The JIT failed.
+    #[cfg(feature = "jit")]
+    #[error(transparent)]
+    Jit(#[from] crate::emit::jit::JitError),
+}
+
+/// A compiled network that waits for its weights.
+#[derive(Clone)]
+pub struct Compiled {
+    graph: Arc<Graph>,
+    info: Info,
+    isa: Isa,
+    backend: Backend,
+    schedule: Arc<Schedule>,
+    variants: Vec<Variant>,
+    compile_time: Duration,
+}
+
+/// Fuses, schedules and lowers a graph for `batch` pictures at a time.
+///
+/// # Errors
+///
+/// A network or batch whose memory cannot be addressed; a bug in this compiler.
+pub fn plan(graph: &Graph, batch: usize) -> Result<(Fused, Schedule, Program), CompileError> {
+    if batch == 0 {
+        return Err(CompileError::Batch);
+    }
+    // A tensor has at most 2^31 elements; far below what overflows, but not with any batch.
+    if batch > 1 << 20 || graph.nodes.iter().any(|n| n.shape.elements() > (1 << 45) / batch) {
+        return Err(CompileError::TooLarge { batch });
+    }
+    let fused = fuse(graph)?;
+    let schedule = schedule(&fused, batch);
+    let program = lower(&graph.name, &fused, &schedule);
+    Ok((fused, schedule, program))
+}
+
+/// The facts about a graph; `arena_bytes` as planned for one picture at a time.
+pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
+    let input = graph.input_shape();
+    Info {
+        name: graph.name.clone(),
+        input: [input.channels, input.height, input.width],
+        outputs: graph.output_shape().elements(),
+        depth: graph.depth,
+        params: graph.params,
+        macs: graph.macs,
+        arena_bytes,
+    }
+}
+
+/// Compiles a graph.
+///
+/// # Errors
+///
+/// An instruction set that the CPU lacks, or anything that [`CompileError`] lists.
+pub fn compile(graph: &Graph, options: &Options) -> Result<Compiled, CompileError> {
+    let start = Instant::now();
+    let isa = options.isa.unwrap_or_else(Isa::detect);
+    let (_, schedule, program) = plan(graph, 1)?;
+    let info = info(graph, schedule.arena_bytes());
+    let mut variants = Vec::new();
+    if options.backend != Backend::Reference {
+        if options.batch != 1 {
+            variants.push(variant(plan(graph, options.batch)?.2, options.backend, isa)?);
+        }
+        variants.push(variant(program, options.backend, isa)?);
+    }
+    Ok(Compiled {
+        graph: Arc::new(graph.clone()),
+        info,
+        isa,
+        backend: options.backend,
+        schedule: Arc::new(schedule),
+        variants,
+        compile_time: start.elapsed(),
+    })
+}
+
+fn variant(program: Program, backend: Backend, isa: Isa) -> Result<Variant, CompileError> {
+    let table = isa.table()?;
+    let (batch, arena_len) = (program.batch, program.arena_len);
+    let code: Arc<dyn Code> = match backend {
+        #[cfg(feature = "jit")]
+        Backend::Jit => Arc::new(crate::emit::jit::Jit::compile(&program, table)?),
+        Backend::Interpret | Backend::Reference => Arc::new(Interpreter::new(program, table)?),
+    };
+    Ok(Variant { batch, arena_len, code })
+}
+
+impl Compiled {
+    /// The graph it was compiled from.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Name, shapes and counts.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The instruction set whose kernels it calls.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How long compilation took, from the graph to callable code.
+    pub fn compile_time(&self) -> Duration {
+        self.compile_time
+    }
+
+    /// Folds batch norms into the convolutions, packs the weights and joins them with the code.
+    ///
+    /// # Errors
+    ///
+    /// Weights that do not fit the network (all that is missing, left over or misshapen in one
+    /// message), or no memory.
+    pub fn load(&self, weights: &Weights) -> Result<Box<dyn Network>, LoadError> {
+        if self.backend == Backend::Reference {
+            let reference = Reference::load(&self.graph, self.info.clone(), weights)?;
+            return Ok(Box::new(reference));
+        }
+        let Schedule { recipes, weights_len, .. } = &*self.schedule;
+        let packed = load(&self.graph.tensors, recipes, *weights_len, weights)?;
+        let variants = self.variants.clone();
+        // SAFETY: each variant's arena length is its program's, for which the program was
+        // verified; `packed` has the schedule's length and offsets, which do not depend on the
+        // batch size, so that they are those of every variant.
+        let loaded = unsafe { Loaded::new(self.info.clone(), variants, packed) };
+        Ok(Box::new(loaded))
+    }
+}

@@ -1,0 +1,260 @@
+//! The graph evaluated naively: the oracle that the optimised back ends are measured against.
+//!
+//! Every sum is taken in `f64` in the order of its definition, nothing is fused, folded or
+//! blocked, and each operator is a page of loops or less. Weights are the stored `f32` values.
+
+use std::collections::HashMap;
+
+use resnet_runtime::session::{Info, Network, RunError, Session, check_lengths};
+use resnet_runtime::tensors::NormTensors;
+use resnet_runtime::threads::Pool;
+use resnet_runtime::weights::{Weights, WeightsError};
+
+use crate::graph::{Extent, Graph, Node, Op, Shape, Window};
+
+/// A network that is evaluated by definition.
+#[derive(Clone)]
+pub struct Reference(std::sync::Arc<Evaluator>);
+
+struct Evaluator {
+    graph: Graph,
+    info: Info,
+    tensors: HashMap<String, Vec<f32>>,
+    /// For each node the last one that reads it.
+    last_reader: Vec<usize>,
+}
+
+/// An activation: channel, row, column order.
+type Values = Vec<f64>;
+
+impl Reference {
+    /// Takes the tensors that `graph` needs out of `weights`.
+    ///
+    /// # Errors
+    ///
+    /// If tensors are missing, left over, misshapen or of an unknown type.
+    pub fn load(graph: &Graph, info: Info, weights: &Weights) -> Result<Self, WeightsError> {
+        weights.check(&graph.tensors)?;
+        let mut tensors = HashMap::new();
+        for spec in &graph.tensors {
+            tensors.insert(spec.name.clone(), weights.tensor(&spec.name)?.values.into_owned());
+        }
+        let mut last_reader = vec![0; graph.nodes.len()];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                last_reader[input.index()] = index;
+            }
+        }
+        last_reader[graph.output.index()] = graph.nodes.len();
+        let graph = graph.clone();
+        Ok(Self(std::sync::Arc::new(Evaluator { graph, info, tensors, last_reader })))
+    }
+
+    /// The answer to one picture, in `f64`.
+    ///
+    /// # Errors
+    ///
+    /// If `picture` has not the network's size.
+    pub fn evaluate(&self, picture: &[f32]) -> Result<Vec<f64>, RunError> {
+        check_lengths(&self.0.info, picture, 1, self.0.info.outputs)?;
+        Ok(self.0.evaluate(picture))
+    }
+}
+
+impl Network for Reference {
+    fn info(&self) -> &Info {
+        &self.0.info
+    }
+
+    /// The reference always runs on the calling thread.
+    fn session_in(&self, _pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>> {
+        let output = vec![0.0; self.0.info.outputs];
+        Ok(Box::new(ReferenceSession { network: self.clone(), output }))
+    }
+}
+
+struct ReferenceSession {
+    network: Reference,
+    output: Vec<f32>,
+}
+
+impl Session for ReferenceSession {
+    fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
+        let answer = self.network.evaluate(picture)?;
+        self.output.clear();
+        self.output.extend(answer.into_iter().map(|v| v as f32));
+        Ok(&self.output)
+    }
+
+    fn run_batch(&mut self, pictures: &[f32], outputs: &mut [f32]) -> Result<(), RunError> {
+        let info = &self.network.0.info;
+        let (input_len, output_len) = (info.input_len(), info.outputs);
+        check_lengths(info, pictures, pictures.len() / input_len, outputs.len())?;
+        for (picture, output) in
+            pictures.chunks(input_len).zip(outputs.chunks_mut(output_len))
+        {
+            output.copy_from_slice(self.run(picture)?);
+        }
+        Ok(())
+    }
+}
+
+impl Evaluator {
+    fn evaluate(&self, picture: &[f32]) -> Values {
+        let mut values: Vec<Values> = vec![Vec::new(); self.graph.nodes.len()];
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            let value = match &node.op {
+                Op::Input => picture.iter().map(|&v| f64::from(v)).collect(),
+                _ => {
+                    let inputs: Vec<&Values> =
+                        node.inputs.iter().map(|input| &values[input.index()]).collect();
+                    self.node(node, &inputs)
+                }
+            };
+            values[index] = value;
+            for input in &node.inputs {
+                if self.last_reader[input.index()] == index {
+                    values[input.index()] = Vec::new();
+                }
+            }
+        }
+        values.swap_remove(self.graph.output.index())
+    }
+
+    fn node(&self, node: &Node, inputs: &[&Values]) -> Values {
+        let x = inputs[0];
+        let from = self.graph.node(node.inputs[0]).shape;
+        match &node.op {
+            Op::Input => x.clone(),
+            Op::Conv { window, groups, weight, bias } => {
+                let bias = bias.as_ref().map(|name| &self.tensors[name][..]);
+                convolve(x, from, node.shape, window, *groups, &self.tensors[weight], bias)
+            }
+            Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
+            Op::Relu => x.iter().map(|&v| if v < 0.0 { 0.0 } else { v }).collect(),
+            Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+            Op::ZeroPad { stride, before } => zero_pad(x, from, node.shape, *stride, *before),
+            Op::MaxPool(window) => pool(x, from, node.shape, window, f64::NEG_INFINITY, f64::max),
+            Op::AveragePool(window) => {
+                let area = (window.kernel.rows * window.kernel.columns) as f64;
+                let sums = pool(x, from, node.shape, window, 0.0, |a, b| a + b);
+                sums.into_iter().map(|sum| sum / area).collect()
+            }
+            Op::GlobalAveragePool => x
+                .chunks(from.pixels())
+                .map(|plane| plane.iter().sum::<f64>() / from.pixels() as f64)
+                .collect(),
+            Op::Linear { weight, bias } => {
+                let rows = self.tensors[weight].chunks(from.elements());
+                let dot = |row: &[f32]| row.iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
+                rows.zip(&self.tensors[bias]).map(|(row, &b)| dot(row) + f64::from(b)).collect()
+            }
+            Op::Softmax => {
+                let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let exp: Values = x.iter().map(|v| (v - max).exp()).collect();
+                let sum: f64 = exp.iter().sum();
+                exp.into_iter().map(|v| v / sum).collect()
+            }
+        }
+    }
+
+    fn normalise(&self, x: &Values, shape: Shape, norm: &NormTensors) -> Values {
+        let of = |name: &String, channel: usize| f64::from(self.tensors[name][channel]);
+        let mut y = Values::with_capacity(x.len());
+        for (channel, plane) in x.chunks(shape.pixels()).enumerate() {
+            let deviation = (of(&norm.variance, channel) + norm.epsilon).sqrt();
+            let (mean, scale) = (of(&norm.mean, channel), of(&norm.weight, channel));
+            let shift = of(&norm.bias, channel);
+            y.extend(plane.iter().map(|v| (v - mean) / deviation * scale + shift));
+        }
+        y
+    }
+}
+
+/// The outputs along one dimension whose window element `k` lies inside the input:
+/// `0 <= o * stride + k - padding < len`.
+fn inside(k: usize, stride: usize, padding: usize, len: usize, outputs: usize) -> std::ops::Range<usize> {
+    let first = padding.saturating_sub(k).div_ceil(stride);
+    let last = (len + padding).saturating_sub(k).div_ceil(stride).min(outputs);
+    first.min(last)..last
+}
+
+fn convolve(
+    x: &Values,
+    from: Shape,
+    to: Shape,
+    window: &Window,
+    groups: usize,
+    weights: &[f32],
+    bias: Option<&[f32]>,
+) -> Values {
+    let Window { kernel, stride, padding } = *window;
+    let (group_in, group_out) = (from.channels / groups, to.channels / groups);
+    let mut y = vec![0.0; to.elements()];
+    let mut taps = weights.iter();
+    for (channel, plane) in y.chunks_mut(to.pixels()).enumerate() {
+        plane.fill(bias.map_or(0.0, |bias| f64::from(bias[channel])));
+        let group = channel / group_out;
+        for input in &mut x.chunks(from.pixels()).skip(group * group_in).take(group_in) {
+            for kr in 0..kernel.rows {
+                for kc in 0..kernel.columns {
+                    let weight = f64::from(*taps.next().expect("weights were checked"));
+                    let rows = inside(kr, stride.rows, padding.rows, from.height, to.height);
+                    for row in rows {
+                        let from_row = row * stride.rows + kr - padding.rows;
+                        for column in
+                            inside(kc, stride.columns, padding.columns, from.width, to.width)
+                        {
+                            let from_column = column * stride.columns + kc - padding.columns;
+                            plane[row * to.width + column] +=
+                                weight * input[from_row * from.width + from_column];
+                        }
+                    }
+                }
+            }
+        }
+    }
+    y
+}
+
+fn zero_pad(x: &Values, from: Shape, to: Shape, stride: Extent, before: usize) -> Values {
+    let mut y = vec![0.0; to.elements()];
+    let planes = y.chunks_mut(to.pixels()).skip(before);
+    for (plane, input) in planes.zip(x.chunks(from.pixels())) {
+        for row in 0..to.height {
+            for column in 0..to.width {
+                plane[row * to.width + column] =
+                    input[row * stride.rows * from.width + column * stride.columns];
+            }
+        }
+    }
+    y
+}
+
+fn pool(
+    x: &Values,
+    from: Shape,
+    to: Shape,
+    window: &Window,
+    start: f64,
+    combine: fn(f64, f64) -> f64,
+) -> Values {
+    let Window { kernel, stride, padding } = *window;
+    let mut y = vec![start; to.elements()];
+    for (plane, input) in y.chunks_mut(to.pixels()).zip(x.chunks(from.pixels())) {
+        for kr in 0..kernel.rows {
+            for kc in 0..kernel.columns {
+                for row in inside(kr, stride.rows, padding.rows, from.height, to.height) {
+                    let from_row = row * stride.rows + kr - padding.rows;
+                    for column in inside(kc, stride.columns, padding.columns, from.width, to.width)
+                    {
+                        let from_column = column * stride.columns + kc - padding.columns;
+                        let value = &mut plane[row * to.width + column];
+                        *value = combine(*value, input[from_row * from.width + from_column]);
+                    }
+                }
+            }
+        }
+    }
+    y
+}
