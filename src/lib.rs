@@ -1,4 +1,58 @@
 //! A compiler from ResNet layer tables to native inference functions.
+//!
+//! A ResNet is written as a table: kernel, stride, channels, repeats, shortcut. This crate checks
+//! every shape, plans memory and algorithms, and turns the whole network into one fused function.
+//!
+//! ```
+//! let table = "
+//! name: tiny
+//! input: 3x32x32
+//! table:
+//!   - {layer: conv1,   op: conv,  kernel: 3, channels: 16,          output: 32x32}
+//!   - {layer: conv2_x, op: basic, repeat: 2, channels: 32, stride: 2, output: 16x16}
+//!   - {layer: avgpool, op: global_average_pool,                     output: 1x1}
+//!   - {layer: fc,      op: linear, channels: 10}
+//! ";
+//! let spec = resnet::Spec::from_yaml(table)?;
+//! let compiled = resnet::compile(&spec, &resnet::Options::default())?;
+//! // Real weights: `resnet::Weights::open("tiny.safetensors")?`.
+//! let weights = resnet::Weights::random(&compiled.graph().tensors, 1);
+//! let network = compiled.load(&weights)?;
+//! let mut session = network.session();
+//! let logits = session.run(&vec![0.5; 3 * 32 * 32])?;
+//! assert_eq!(logits.len(), 10);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A loaded [`Network`] is shared between threads; a [`Session`] belongs to one of them. Results
+//! have the same bits for any number of threads, any position in a batch and either of the
+//! back ends that share the lowering.
 
 pub use resnet_compiler as compiler;
 pub use resnet_runtime as runtime;
+
+pub use resnet_compiler::diagnostics::Diagnostics;
+pub use resnet_compiler::graph::Graph;
+pub use resnet_compiler::network::{Backend, CompileError, Compiled, Options, compile};
+pub use resnet_compiler::spec::Spec;
+pub use resnet_compiler::zoo::zoo;
+pub use resnet_runtime::kernels::Isa;
+pub use resnet_runtime::load::LoadError;
+pub use resnet_runtime::session::{Info, Network, RunError, Session};
+pub use resnet_runtime::threads::Pool;
+pub use resnet_runtime::weights::{Weights, WeightsError};
+
+/// The run-time compiler.
+#[cfg(feature = "jit")]
+pub mod jit {
+    use super::{CompileError, Compiled, Options, Spec};
+
+    /// Compiles a table with Cranelift for this CPU.
+    ///
+    /// # Errors
+    ///
+    /// See [`compile`](super::compile).
+    pub fn compile(spec: &Spec) -> Result<Compiled, CompileError> {
+        super::compile(spec, &Options { backend: super::Backend::Jit, ..Options::default() })
+    }
+}

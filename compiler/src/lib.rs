@@ -9,10 +9,6 @@
 //! Each stage is a module and each arrow is a type; every stage can be called alone.
 
 pub mod diagnostics;
-pub mod graph;
-pub mod report;
-pub mod spec;
-pub mod zoo;
 pub mod emit;
 pub mod fuse;
 pub mod graph;
@@ -20,4 +16,7 @@ pub mod interpret;
 pub mod nest;
 pub mod network;
 pub mod reference;
+pub mod report;
 pub mod schedule;
+pub mod spec;
+pub mod zoo;

@@ -1,4 +1,4 @@
-//! The stages in a row: from a checked graph to a network that runs.
+//! The stages in a row: from a table to a network that runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,12 +10,14 @@ use resnet_runtime::load::{LoadError, load};
 use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
 use resnet_runtime::weights::Weights;
 
+use crate::diagnostics::Diagnostics;
 use crate::fuse::{FuseError, Fused, fuse};
 use crate::graph::Graph;
 use crate::interpret::Interpreter;
 use crate::nest::{Program, VerifyError, lower};
 use crate::reference::Reference;
 use crate::schedule::{Schedule, schedule};
+use crate::spec::Spec;
 
 /// What runs a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +99,12 @@ impl Default for Options {
     }
 }
 
-/// Why a checked graph could not be compiled.
+/// Why a table could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
+    /// The table contradicts itself or its budgets.
+    #[error(transparent)]
+    Table(#[from] Diagnostics),
     /// The CPU lacks the instruction set that was asked for.
     #[error(transparent)]
     Isa(#[from] UnavailableIsa),
@@ -169,25 +174,28 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
     }
 }
 
-/// Compiles a graph.
+/// Compiles a table.
 ///
 /// # Errors
 ///
-/// An instruction set that the CPU lacks, or anything that [`CompileError`] lists.
-pub fn compile(graph: &Graph, options: &Options) -> Result<Compiled, CompileError> {
+/// A table that contradicts itself or goes over its budgets, an instruction set that the CPU lacks,
+/// or anything else that [`CompileError`] lists.
+pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
     let start = Instant::now();
+    let graph = Graph::build(spec)?;
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let (_, schedule, program) = plan(graph, 1)?;
-    let info = info(graph, schedule.arena_bytes());
+    let (_, schedule, program) = plan(&graph, 1)?;
+    spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
+    let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
         if options.batch != 1 {
-            variants.push(variant(plan(graph, options.batch)?.2, options.backend, isa)?);
+            variants.push(variant(plan(&graph, options.batch)?.2, options.backend, isa)?);
         }
         variants.push(variant(program, options.backend, isa)?);
     }
     Ok(Compiled {
-        graph: Arc::new(graph.clone()),
+        graph: Arc::new(graph),
         info,
         isa,
         backend: options.backend,

@@ -100,11 +100,12 @@ pub trait Network: Send + Sync {
 
     /// A session that runs on the thread that calls it.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// If the operating system does not give the memory.
-    fn session(&self) -> std::io::Result<Box<dyn Session>> {
-        self.session_in(None)
+    /// If the operating system does not give the memory, as a `Vec` would;
+    /// [`session_in`](Network::session_in) returns that as an error.
+    fn session(&self) -> Box<dyn Session> {
+        self.session_in(None).expect("out of memory for a session")
     }
 }
 
