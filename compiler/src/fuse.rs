@@ -135,7 +135,9 @@ impl Fused {
 
 /// A node that no convolution can absorb. Tables never lead here; it marks a gap in this compiler.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("`{node}` can't be fused: {reason}; this is a bug in the compiler, please report the table")]
+#[error(
+    "`{node}` can't be fused: {reason}; this is a bug in the compiler, please report the table"
+)]
 pub struct FuseError {
     /// The node's name.
     pub node: String,
@@ -285,8 +287,7 @@ impl Fuser<'_> {
         let fused = match std::mem::replace(slot, Value::Missing) {
             Value::Written(fused) => fused,
             Value::Open { name, conv, input, shape } => {
-                let node =
-                    FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
+                let node = FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
                 self.nodes.push(node);
                 FusedId(self.nodes.len() as u32 - 1)
             }

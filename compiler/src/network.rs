@@ -112,7 +112,9 @@ pub enum CompileError {
     #[error("a batch has 0 pictures; at least 1 is needed")]
     Batch,
     /// The network needs more memory than can be addressed.
-    #[error("the network's activations for {batch} pictures need more memory than there is room for addresses")]
+    #[error(
+        "the network's activations for {batch} pictures need more memory than there is room for addresses"
+    )]
     TooLarge {
         /// Pictures at a time.
         batch: usize,

@@ -90,9 +90,7 @@ impl Session for ReferenceSession {
         let info = &self.network.0.info;
         let (input_len, output_len) = (info.input_len(), info.outputs);
         check_lengths(info, pictures, pictures.len() / input_len, outputs.len())?;
-        for (picture, output) in
-            pictures.chunks(input_len).zip(outputs.chunks_mut(output_len))
-        {
+        for (picture, output) in pictures.chunks(input_len).zip(outputs.chunks_mut(output_len)) {
             output.copy_from_slice(self.run(picture)?);
         }
         Ok(())
@@ -146,7 +144,8 @@ impl Evaluator {
                 .collect(),
             Op::Linear { weight, bias } => {
                 let rows = self.tensors[weight].chunks(from.elements());
-                let dot = |row: &[f32]| row.iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
+                let dot =
+                    |row: &[f32]| row.iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
                 rows.zip(&self.tensors[bias]).map(|(row, &b)| dot(row) + f64::from(b)).collect()
             }
             Op::Softmax => {
@@ -173,7 +172,13 @@ impl Evaluator {
 
 /// The outputs along one dimension whose window element `k` lies inside the input:
 /// `0 <= o * stride + k - padding < len`.
-fn inside(k: usize, stride: usize, padding: usize, len: usize, outputs: usize) -> std::ops::Range<usize> {
+fn inside(
+    k: usize,
+    stride: usize,
+    padding: usize,
+    len: usize,
+    outputs: usize,
+) -> std::ops::Range<usize> {
     let first = padding.saturating_sub(k).div_ceil(stride);
     let last = (len + padding).saturating_sub(k).div_ceil(stride).min(outputs);
     first.min(last)..last

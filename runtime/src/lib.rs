@@ -5,11 +5,12 @@
 //! reverse. Code that the `resnet!` macro emits uses this crate alone.
 
 pub mod kernels;
-pub mod pack;
-pub mod picture;
 pub mod load;
 pub mod memory;
+pub mod pack;
+#[cfg(feature = "image")]
+pub mod picture;
 pub mod session;
 pub mod tensors;
-pub mod weights;
 pub mod threads;
+pub mod weights;

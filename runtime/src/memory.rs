@@ -19,10 +19,8 @@ impl Buffer {
     ///
     /// If the operating system does not give the memory.
     pub fn zeroed(len: usize) -> std::io::Result<Self> {
-        let bytes = len
-            .max(1)
-            .checked_mul(size_of::<f32>())
-            .ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let bytes =
+            len.max(1).checked_mul(size_of::<f32>()).ok_or(std::io::ErrorKind::OutOfMemory)?;
         let pages = MmapMut::map_anon(bytes)?;
         // Huge pages are a wish: without them everything works, a little slower.
         #[cfg(target_os = "linux")]

@@ -152,7 +152,8 @@ impl<M: Module> Emitter<'_, M> {
             printer.divide(iteration, &function.parallel);
             printer.body(&function.body);
         });
-        finish(printer.builder, &*self.module);
+        let Printer { module, builder, .. } = printer;
+        finish(builder, module);
         self.define(id, &format!("{name}: {}", function.doc), context)?;
         Ok(id)
     }
@@ -178,9 +179,8 @@ impl<M: Module> Emitter<'_, M> {
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let context = builder.block_params(entry)[0];
-        let bases = Region::ALL.map(|region| {
-            builder.ins().load(POINTER, plain(), context, context_offset(region))
-        });
+        let bases = Region::ALL
+            .map(|region| builder.ins().load(POINTER, plain(), context, context_offset(region)));
         let slot = operand_slot(&mut builder, program);
         for step in &program.steps {
             for (i, place) in step.operands.iter().enumerate() {
@@ -267,12 +267,7 @@ struct Printer<'a, M> {
 
 impl<M: Module> Printer<'_, M> {
     /// `for i in first..last { body(i) }`
-    fn counted_loop(
-        &mut self,
-        first: Value,
-        last: Value,
-        body: impl FnOnce(&mut Self, Value),
-    ) {
+    fn counted_loop(&mut self, first: Value, last: Value, body: impl FnOnce(&mut Self, Value)) {
         let header = self.builder.create_block();
         let iteration = self.builder.append_block_param(header, POINTER);
         let inside = self.builder.create_block();
@@ -319,9 +314,8 @@ impl<M: Module> Printer<'_, M> {
                     });
                 }
                 Statement::Call(call, addresses) => {
-                    let params = self
-                        .module
-                        .declare_data_in_func(self.params[call], self.builder.func);
+                    let params =
+                        self.module.declare_data_in_func(self.params[call], self.builder.func);
                     let mut arguments = vec![self.builder.ins().symbol_value(POINTER, params)];
                     for address in addresses {
                         arguments.push(self.address(address));

@@ -116,9 +116,10 @@ impl Lowering {
         let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
         let call = Statement::Call(Call::Ring(params), vec![y.address(0, &loops)]);
         // So little work that waking threads for it would take longer.
-        let body = real_loops(&loops).into_iter().rev().fold(vec![call], |body, each| {
-            vec![Statement::For(each, body)]
-        });
+        let body = real_loops(&loops)
+            .into_iter()
+            .rev()
+            .fold(vec![call], |body, each| vec![Statement::For(each, body)]);
         let doc = format!("zeros around {}, {} a side", buffer.shape, buffer.ring);
         let function = Function { doc, operands: vec!["y"], parallel: Vec::new(), body };
         self.step(&format!("{name}.ring"), function, vec![y.place]);

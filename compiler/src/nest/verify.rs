@@ -155,10 +155,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(pixels * p.lanes)]
         }
         Call::CopyPlanar(p) => {
-            vec![
-                Some(last(p.rows, p.x_row) + p.columns),
-                Some(last(p.rows, p.y_row) + p.columns),
-            ]
+            vec![Some(last(p.rows, p.x_row) + p.columns), Some(last(p.rows, p.y_row) + p.columns)]
         }
         Call::ToBlocked(p) => {
             let x = last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns;

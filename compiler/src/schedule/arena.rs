@@ -108,8 +108,7 @@ mod tests {
 
     #[test]
     fn a_chain_needs_only_two_buffers_at_a_time() {
-        let chain: Vec<_> =
-            (0..10).map(|i| (160, Lifetime { first: i, last: i + 1 })).collect();
+        let chain: Vec<_> = (0..10).map(|i| (160, Lifetime { first: i, last: i + 1 })).collect();
         assert_eq!(place(&chain).1, 320);
     }
 }

@@ -205,8 +205,11 @@ impl Layer<'_> {
             _ => y.clone(),
         };
         let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
-        let call =
-            if input.layout == Layout::Planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        let call = if input.layout == Layout::Planar {
+            Call::ConvPlanar(params)
+        } else {
+            Call::Conv(params)
+        };
         Statement::Call(call, vec![x, w, b, r, y])
     }
 

@@ -1,0 +1,128 @@
+//! Every back end against outputs that PyTorch computed, and the back ends against one another.
+//!
+//! `tests/golden/README.md` says how the files were made and what each network covers.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use resnet::{Backend, Isa, Network, Options, Pool, Spec, Weights};
+
+/// Of the largest output: what `f64` sums of `f32` weights may differ by from PyTorch's `f64` sums,
+/// stored as `f32`.
+const REFERENCE_TOLERANCE: f64 = 1e-5;
+
+/// Of the largest output: what `f32` arithmetic in another order may differ by.
+const TOLERANCE: f64 = 1e-4;
+
+struct Golden {
+    name: String,
+    spec: Spec,
+    weights: Weights,
+    input: Vec<f32>,
+    output: Vec<f32>,
+}
+
+fn goldens() -> Vec<Golden> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut tables: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    tables.sort();
+    assert!(tables.len() >= 18, "only {} goldens in {}", tables.len(), folder.display());
+    tables.iter().map(|path| read_golden(path)).collect()
+}
+
+fn read_golden(path: &Path) -> Golden {
+    let text = std::fs::read_to_string(path).unwrap();
+    Golden {
+        name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+        spec: Spec::from_yaml_named(&text, &path.display().to_string())
+            .unwrap_or_else(|error| panic!("{error}")),
+        weights: Weights::open(path.with_extension("safetensors")).unwrap(),
+        input: read_npy(&path.with_extension("input.npy")),
+        output: read_npy(&path.with_extension("output.npy")),
+    }
+}
+
+fn read_npy(path: &Path) -> Vec<f32> {
+    let file = npyz::NpyFile::new(std::fs::File::open(path).unwrap()).unwrap();
+    file.into_vec().unwrap()
+}
+
+fn load(golden: &Golden, options: &Options) -> Box<dyn Network> {
+    let compiled =
+        resnet::compile(&golden.spec, options).unwrap_or_else(|e| panic!("{}: {e}", golden.name));
+    compiled.load(&golden.weights).unwrap_or_else(|e| panic!("{}: {e}", golden.name))
+}
+
+fn run(golden: &Golden, network: &dyn Network, pool: Option<&Pool>) -> Vec<f32> {
+    let mut output = vec![f32::NAN; golden.output.len()];
+    let mut session = network.session_in(pool).unwrap();
+    session.run_batch(&golden.input, &mut output).unwrap();
+    output
+}
+
+/// Fails if any output differs by more than `tolerance` of the largest one.
+fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
+    let largest = expected.iter().fold(0.0, |max, v| f64::from(v.abs()).max(max));
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(found) - f64::from(expected)).abs();
+        assert!(
+            error <= tolerance * largest,
+            "{what}: output {i} is {found}, PyTorch has {expected}; the largest is {largest}"
+        );
+    }
+}
+
+#[test]
+fn the_reference_agrees_with_pytorch() {
+    for golden in goldens() {
+        let options = Options { backend: Backend::Reference, ..Options::default() };
+        let found = run(&golden, &*load(&golden, &options), None);
+        check(&golden.name, &found, &golden.output, REFERENCE_TOLERANCE);
+    }
+}
+
+#[test]
+fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
+    let pools = [2, 3].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
+    for golden in goldens() {
+        for isa in Isa::available() {
+            let mut first: Option<Vec<u32>> = None;
+            for backend in [Backend::Interpret, Backend::Jit] {
+                for batch in [1, 2, 3] {
+                    let network = load(&golden, &Options { backend, isa: Some(isa), batch });
+                    for pool in [None, Some(&pools[0]), Some(&pools[1])] {
+                        let threads = pool.map_or(1, Pool::threads);
+                        let what = format!(
+                            "{} ({backend}, {isa}, batch {batch}, {threads} threads)",
+                            golden.name
+                        );
+                        let found = run(&golden, &*network, pool);
+                        check(&what, &found, &golden.output, TOLERANCE);
+                        let bits: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
+                        let first = first.get_or_insert_with(|| bits.clone());
+                        assert_eq!(*first, bits, "{what}: other bits");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_run_of_a_session_gives_the_same_bits() {
+    for golden in goldens() {
+        let network = load(&golden, &Options::default());
+        let pictures = golden.input.len() / network.info().input_len();
+        let picture = &golden.input[..golden.input.len() / pictures];
+        let mut session = network.session();
+        let once = session.run(picture).unwrap().to_vec();
+        // Whatever the first run left in the arena must not matter.
+        let loud: Vec<f32> = picture.iter().map(|v| v * 1e3 - 7.0).collect();
+        session.run(&loud).unwrap();
+        assert_eq!(session.run(picture).unwrap(), once, "{}", golden.name);
+    }
+}
