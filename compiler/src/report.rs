@@ -1,6 +1,180 @@
-//! What `check` prints.
+//! What `check` prints: a line for every layer, and the totals.
 
-/// A count with a comma every three digits.
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::graph::{Graph, NodeId, Op, Shape};
+
+/// Counts of a network and of each of its layers. Serialises to the JSON of `check`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The network's name.
+    pub name: String,
+    /// Channels, height and width of the picture.
+    pub input: [usize; 3],
+    /// Channels, height and width of the answer.
+    pub output: [usize; 3],
+    /// Weighted layers, projections not counted.
+    pub depth: usize,
+    /// Weights, biases and batch norm's scales and shifts.
+    pub params: u64,
+    /// Multiply-adds of convolutions and linear layers, for one picture.
+    pub macs: u64,
+    /// Floating-point operations: two for each multiply-add.
+    pub flops: u64,
+    /// Bytes of the memory that activations need while the network runs; `None` if it was not
+    /// planned.
+    pub arena_bytes: Option<u64>,
+    /// Convolutions, pools, shortcuts with work to do, linear layers and softmax, in order.
+    pub layers: Vec<Layer>,
+}
+
+/// A line of a [`Report`]. A convolution's batch norm is counted with it; what only follows it
+/// (ReLU, the addition) has no line.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layer {
+    /// Such as `conv2_x.0.conv1`.
+    pub name: String,
+    /// The table's word for it, such as `conv`.
+    pub op: &'static str,
+    /// The word with its constants, such as `conv 7x7/2`.
+    #[serde(skip)]
+    pub operation: String,
+    /// Channels, height and width of what it reads.
+    pub input: [usize; 3],
+    /// Channels, height and width of what it makes.
+    pub output: [usize; 3],
+    /// Weights, biases, scales and shifts.
+    pub params: u64,
+    /// Multiply-adds.
+    pub macs: u64,
+}
+
+impl Report {
+    /// Counts a network. `arena_bytes` is the schedule's, if there is one.
+    pub fn new(graph: &Graph, arena_bytes: Option<u64>) -> Self {
+        Self {
+            name: graph.name.clone(),
+            input: dimensions(graph.input_shape()),
+            output: dimensions(graph.output_shape()),
+            depth: graph.depth,
+            params: graph.params,
+            macs: graph.macs,
+            flops: graph.macs.saturating_mul(2),
+            arena_bytes,
+            layers: layers(graph),
+        }
+    }
+
+    /// The JSON of `check`, indented, without a newline at its end.
+    pub fn json(&self) -> String {
+        // Strings, numbers and lists of them always serialise.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+fn layers(graph: &Graph) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut lines: HashMap<NodeId, usize> = HashMap::new();
+    for (id, node) in (0..).map(NodeId).zip(&graph.nodes) {
+        let cost = graph.cost(id);
+        // The graph's own totals are u64, so each part fits.
+        let (params, macs) = (cost.params as u64, cost.macs as u64);
+        let input = node.inputs.first().copied();
+        match &node.op {
+            Op::Input | Op::Relu | Op::Add => {}
+            Op::BatchNorm(_) => {
+                if let Some(&line) = input.and_then(|input| lines.get(&input)) {
+                    layers[line].params += params;
+                }
+            }
+            op => {
+                lines.insert(id, layers.len());
+                layers.push(Layer {
+                    name: node.name.clone(),
+                    op: op.kind(),
+                    operation: op.to_string(),
+                    input: dimensions(input.map_or(node.shape, |input| graph.node(input).shape)),
+                    output: dimensions(node.shape),
+                    params,
+                    macs,
+                });
+            }
+        }
+    }
+    layers
+}
+
+/// The table and the totals, for a person; ends with a newline.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [input, output] = [self.input, self.output].map(shape);
+        writeln!(f, "{}: {input} -> {output}\n", self.name)?;
+        let mut rows =
+            vec![["layer", "operation", "output", "params", "MACs", "share"].map(String::from)];
+        rows.extend(self.layers.iter().map(|layer| {
+            let share = 100.0 * layer.macs as f64 / self.macs.max(1) as f64;
+            let counted = |count: u64, text: String| if count == 0 { String::new() } else { text };
+            [
+                layer.name.clone(),
+                layer.operation.clone(),
+                shape(layer.output),
+                counted(layer.params, grouped(layer.params)),
+                counted(layer.macs, scaled(layer.macs)),
+                counted(layer.macs, format!("{share:.1}%")),
+            ]
+        }));
+        let total =
+            ["total", "", "", &grouped(self.params), &scaled(self.macs), ""].map(String::from);
+        rows.push(total);
+        let widths: [usize; 6] = std::array::from_fn(|column| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        });
+        let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
+        for (index, [name, operation, output, params, macs, share]) in rows.iter().enumerate() {
+            let [a, b, c, d, e, g] = widths;
+            let line = format!(
+                "{name:a$}  {operation:b$}  {output:>c$}  {params:>d$}  {macs:>e$}  {share:>g$}"
+            );
+            if index == 1 || index == rows.len() - 1 {
+                writeln!(f, "{rule}")?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        self.totals(f)
+    }
+}
+
+impl Report {
+    fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        writeln!(
+            f,
+            "depth   {} (convolutions and linear layers, projections not counted)",
+            self.depth
+        )?;
+        writeln!(f, "params  {}", grouped(self.params))?;
+        writeln!(f, "MACs    {} ({})", scaled(self.macs), grouped(self.macs))?;
+        writeln!(f, "FLOPs   {} (two for each multiply-add)", scaled(self.flops))?;
+        if let Some(bytes) = self.arena_bytes {
+            let mebibytes = bytes as f64 / f64::from(1 << 20);
+            writeln!(f, "arena   {mebibytes:.2} MiB ({} bytes)", grouped(bytes))?;
+        }
+        Ok(())
+    }
+}
+
+fn dimensions(shape: Shape) -> [usize; 3] {
+    [shape.channels, shape.height, shape.width]
+}
+
+fn shape([channels, height, width]: [usize; 3]) -> String {
+    Shape::new(channels, height, width).to_string()
+}
+
+/// A count with a comma every three digits: `11,689,512`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -11,4 +185,85 @@ pub fn grouped(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count to four digits with a unit: `118.0M`, `1.814G`.
+pub fn scaled(count: u64) -> String {
+    let mut value = count as f64;
+    let mut units = ["", "k", "M", "G", "T", "P", "E"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    // 999.95 and more would be printed as 1000.0.
+    while value >= 999.95
+        && let Some(next) = units.next()
+    {
+        value /= 1000.0;
+        unit = next;
+    }
+    let decimals = match value {
+        _ if unit.is_empty() => 0,
+        value if value < 9.9995 => 3,
+        value if value < 99.995 => 2,
+        _ => 1,
+    };
+    format!("{value:.decimals$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+    use crate::zoo;
+
+    fn report(name: &str, arena_bytes: Option<u64>) -> Report {
+        let spec = Spec::from_yaml(zoo::zoo(name).unwrap()).unwrap();
+        Report::new(&Graph::build(&spec).unwrap(), arena_bytes)
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(11_689_512), "11,689,512");
+    }
+
+    #[test]
+    fn counts_are_scaled_to_four_digits() {
+        assert_eq!(scaled(0), "0");
+        assert_eq!(scaled(512), "512");
+        assert_eq!(scaled(999), "999");
+        assert_eq!(scaled(1_000), "1.000k");
+        assert_eq!(scaled(118_013_952), "118.0M");
+        assert_eq!(scaled(12_845_056), "12.85M");
+        assert_eq!(scaled(999_999), "1.000M");
+        assert_eq!(scaled(9_999_900_000), "10.00G");
+        assert_eq!(scaled(1_814_073_344), "1.814G");
+        assert_eq!(scaled(u64::MAX), "18.45E");
+    }
+
+    #[test]
+    fn layers_add_up_to_the_totals() {
+        for (name, _) in zoo::ZOO {
+            let report = report(name, None);
+            let params: u64 = report.layers.iter().map(|layer| layer.params).sum();
+            let macs: u64 = report.layers.iter().map(|layer| layer.macs).sum();
+            assert_eq!((params, macs), (report.params, report.macs), "{name}");
+        }
+    }
+
+    #[test]
+    fn text_of_resnet18() {
+        insta::assert_snapshot!(report("resnet18", Some(6_422_528)));
+    }
+
+    #[test]
+    fn json_of_cifar_resnet20() {
+        insta::assert_snapshot!(report("cifar-resnet20", None).json());
+    }
+
+    #[test]
+    fn graph_of_cifar_resnet20() {
+        let spec = Spec::from_yaml(zoo::zoo("cifar-resnet20").unwrap()).unwrap();
+        insta::assert_snapshot!(Graph::build(&spec).unwrap());
+    }
 }

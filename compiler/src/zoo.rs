@@ -44,7 +44,7 @@ mod tests {
     /// Depth, parameters and multiply-adds. Parameters of the five ImageNet networks are
     /// torchvision's; the multiply-adds agree with its published 1.814, 3.664, 4.089, 7.801 and
     /// 11.514 x 10^9. The others follow from the table of section 4.2 and the projections of
-    /// section 4.1 of the paper, with pencil and paper.
+    /// section 4.1 of the paper, counted apart from this code.
     const COUNTS: &[(&str, usize, u64, u64)] = &[
         ("resnet18", 18, 11_689_512, 1_814_073_344),
         ("resnet34", 34, 21_797_672, 3_663_761_408),

@@ -124,15 +124,30 @@ impl Diagnostics {
 
     fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
         let text = self.source.text();
-        let primary = AnnotationKind::Primary
-            .span(drawable(text, diagnostic.span))
-            .label(diagnostic.label.as_deref());
-        let snippet = Snippet::source(text)
+        let primary = drawable(text, diagnostic.span);
+        let related: Vec<(Range<usize>, &str)> = diagnostic
+            .related
+            .iter()
+            .map(|(span, label)| (drawable(text, *span), label.as_str()))
+            .collect();
+        // The renderer walks all it is given, so it is given the lines that matter.
+        let spans = || related.iter().map(|(span, _)| span).chain([&primary]);
+        let first = spans().map(|span| span.start).min().unwrap_or(0);
+        let last = spans().map(|span| span.end).max().unwrap_or(0);
+        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+        let within = |span: &Range<usize>| span.start - start..span.end - start;
+        let snippet = Snippet::source(&text[start..end])
             .path(self.source.name())
-            .annotation(primary)
-            .annotations(diagnostic.related.iter().map(|(span, label)| {
-                AnnotationKind::Context.span(drawable(text, *span)).label(label.as_str())
-            }));
+            .line_start(text[..start].matches('\n').count() + 1)
+            .annotation(
+                AnnotationKind::Primary.span(within(&primary)).label(diagnostic.label.as_deref()),
+            )
+            .annotations(
+                related
+                    .iter()
+                    .map(|(span, label)| AnnotationKind::Context.span(within(span)).label(*label)),
+            );
         let mut group = Level::ERROR.primary_title(diagnostic.message.as_str()).element(snippet);
         for note in &diagnostic.notes {
             group = group.element(Level::NOTE.message(note.as_str()));

@@ -70,8 +70,7 @@ impl Builder<'_> {
         if let Some(shortcut) = self.shortcut(block, name, stride, input, node, prefix, places)? {
             let shape = self.shape(node);
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
-            let place = block.repeat.span;
-            node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape, place)?;
+            node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape)?;
         }
         self.relu(format!("{name}.relu"), node)
     }
@@ -178,7 +177,7 @@ impl Builder<'_> {
         };
         let op = Op::ZeroPad { stride, before: new / 2 };
         let shape = Shape::new(to.channels, height, width);
-        self.push(format!("{name}.zero_pad"), op, vec![input], shape, place)
+        self.push(format!("{name}.zero_pad"), op, vec![input], shape)
     }
 }
 

@@ -10,16 +10,13 @@ use resnet_runtime::tensors::{Init, NormTensors, TensorSpec};
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::graph::{Cost, Graph, Node, NodeId, Op, Shape, Window, cost, window};
 use crate::report::grouped;
-use crate::spec::{Claim, ConvRow, Labels, Row, RowOp, Spec, WindowCells, expect};
+use crate::spec::{ConvRow, Labels, Row, RowOp, Spec, WindowCells, expect};
 
 /// Most operators of a network.
 const MOST_NODES: usize = 100_000;
 
 /// Most elements of an activation or a weight tensor.
-const MOST_ELEMENTS: u128 = 1 << 31;
-
-/// How many lines of arithmetic an error shows.
-const MOST_ARITHMETIC: usize = 3;
+pub(super) const MOST_ELEMENTS: u128 = 1 << 31;
 
 impl Graph {
     /// Infers every shape of a table and checks all that can be checked without a schedule.
@@ -50,7 +47,7 @@ impl Graph {
 
 /// The graph so far. Methods that add to it answer `None` after they have pushed an error.
 pub(super) struct Builder<'a> {
-    spec: &'a Spec,
+    pub(super) spec: &'a Spec,
     pub(super) nodes: Vec<Node>,
     tensors: Vec<TensorSpec>,
     /// The row that owns each tensor name.
@@ -61,7 +58,7 @@ pub(super) struct Builder<'a> {
     /// The row at work.
     pub(super) row: usize,
     /// How the sizes of the row at work came about.
-    arithmetic: Vec<String>,
+    pub(super) arithmetic: Vec<String>,
     /// The first `linear` or `softmax` row.
     head: Option<usize>,
     /// Set when a limit is passed: nothing after it is worth checking.
@@ -135,7 +132,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A node that stands for a shape that is only claimed; also the input.
-    fn assume(&mut self, shape: Shape) -> NodeId {
+    pub(super) fn assume(&mut self, shape: Shape) -> NodeId {
         let name = "input".to_string();
         self.nodes.push(Node { name, row: None, op: Op::Input, inputs: Vec::new(), shape });
         NodeId(self.nodes.len() as u32 - 1)
@@ -192,7 +189,7 @@ impl<'a> Builder<'a> {
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
             RowOp::GlobalAveragePool => {
                 let shape = Shape::new(self.shape(input).channels, 1, 1);
-                self.push(name, Op::GlobalAveragePool, vec![input], shape, row.span)
+                self.push(name, Op::GlobalAveragePool, vec![input], shape)
             }
             RowOp::Linear { channels } => self.linear(row, *channels, input, prefix),
             RowOp::Softmax => {
@@ -205,7 +202,7 @@ impl<'a> Builder<'a> {
                     );
                     return None;
                 }
-                self.push(name, Op::Softmax, vec![input], shape, row.op.span)
+                self.push(name, Op::Softmax, vec![input], shape)
             }
         }
     }
@@ -265,6 +262,9 @@ impl<'a> Builder<'a> {
             }
         }
         let output = self.slide(&name, shape, &window, channels, places)?;
+        if counts {
+            self.explain(&name, shape, &window, output);
+        }
         let fan_in = (shape.channels / groups) as u128
             * window.kernel.rows as u128
             * window.kernel.columns as u128;
@@ -286,7 +286,7 @@ impl<'a> Builder<'a> {
         }
         self.depth += usize::from(counts);
         let op = Op::Conv { window, groups, weight, bias };
-        self.push(name, op, vec![input], output, places.channels)
+        self.push(name, op, vec![input], output)
     }
 
     /// The shape that a window makes, with `channels`.
@@ -316,15 +316,24 @@ impl<'a> Builder<'a> {
             );
             return None;
         };
-        if let Some(line) = window::arithmetic(input, window) {
-            self.arithmetic.push(format!("{name}: {line}"));
-        }
         let output = Shape::new(channels, height, width);
         if elements(output) > MOST_ELEMENTS {
-            self.errors.push(too_many_elements(places.channels, name, output));
+            self.errors.push(too_many_elements(
+                places.channels,
+                &format!("the output of {name}"),
+                output,
+            ));
             return None;
         }
         Some(output)
+    }
+
+    /// Keeps the arithmetic of a window that changes the size, for a claim that turns out wrong.
+    fn explain(&mut self, name: &str, input: Shape, window: &Window, output: Shape) {
+        let changes = (input.height, input.width) != (output.height, output.width);
+        if let Some(line) = window::arithmetic(input, window).filter(|_| changes) {
+            self.arithmetic.push(format!("{name}: {line}"));
+        }
     }
 
     fn pool(
@@ -356,7 +365,8 @@ impl<'a> Builder<'a> {
         let places = Places { kernel, channels: kernel, groups: kernel };
         let name = row.layer.value.clone();
         let output = self.slide(&name, shape, &window, shape.channels, places)?;
-        self.push(name, op(window), vec![input], output, kernel)
+        self.explain(&name, shape, &window, output);
+        self.push(name, op(window), vec![input], output)
     }
 
     fn linear(
@@ -385,7 +395,7 @@ impl<'a> Builder<'a> {
         self.depth += 1;
         let output = Shape::new(channels.value, 1, 1);
         let name = row.layer.value.clone();
-        self.push(name, Op::Linear { weight, bias }, vec![input], output, channels.span)
+        self.push(name, Op::Linear { weight, bias }, vec![input], output)
     }
 
     /// `ends_residual`: random scales are small just before an addition, so that activations stay
@@ -414,13 +424,11 @@ impl<'a> Builder<'a> {
         ] {
             self.tensor(name, vec![shape.channels], init)?;
         }
-        let span = self.spec.table[self.row].span;
-        self.push(name, Op::BatchNorm(names), vec![input], shape, span)
+        self.push(name, Op::BatchNorm(names), vec![input], shape)
     }
 
     pub(super) fn relu(&mut self, name: String, input: NodeId) -> Option<NodeId> {
-        let span = self.spec.table[self.row].span;
-        self.push(name, Op::Relu, vec![input], self.shape(input), span)
+        self.push(name, Op::Relu, vec![input], self.shape(input))
     }
 
     fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {
@@ -443,14 +451,13 @@ impl<'a> Builder<'a> {
         Some(())
     }
 
-    /// Adds a node. `place` is blamed when there are too many.
+    /// Adds a node of the row at work.
     pub(super) fn push(
         &mut self,
         name: String,
         op: Op,
         inputs: Vec<NodeId>,
         shape: Shape,
-        place: Span,
     ) -> Option<NodeId> {
         self.cost += cost::cost(&op, inputs.first().map_or(shape, |&id| self.shape(id)), shape);
         let complaint = if self.nodes.len() >= MOST_NODES {
@@ -462,79 +469,16 @@ impl<'a> Builder<'a> {
         };
         if let Some(complaint) = complaint {
             self.full = true;
-            self.errors.push(Diagnostic::new(place, complaint).help("make it smaller"));
+            let row = &self.spec.table[self.row];
+            let (place, help) = match &row.op.value {
+                RowOp::Block(block) => (block.repeat.span, "repeat fewer blocks, or narrower ones"),
+                _ => (row.op.span, "use fewer or smaller rows"),
+            };
+            self.errors.push(Diagnostic::new(place, complaint).help(help));
             return None;
         }
         self.nodes.push(Node { name, row: Some(self.row), op, inputs, shape });
         Some(NodeId(self.nodes.len() as u32 - 1))
-    }
-
-    /// Compares a row's input with its claim; from here on the claim counts.
-    fn check_input(&mut self, row: &Row, input: Option<NodeId>) -> Option<NodeId> {
-        let Some(claim) = row.input else { return input };
-        let Some(id) = input else { return self.assume_claim(claim.value, None) };
-        let shape = self.shape(id);
-        if claim.value.matches(shape) {
-            return input;
-        }
-        let found = as_claimed(claim.value, shape);
-        let before = match self.row.checked_sub(1) {
-            Some(before) => format!("`{}` makes {shape}", self.spec.table[before].layer.value),
-            None => format!("the picture is {shape}"),
-        };
-        self.errors.push(
-            Diagnostic::new(
-                claim.span,
-                format!("{before}, but `input` of `{}` says {}", row.layer.value, claim.value),
-            )
-            .label(format!("it is {found}"))
-            .help(format!("write `input: {found}`, or change the rows before")),
-        );
-        self.assume_claim(claim.value, Some(shape.channels))
-    }
-
-    /// Compares a row's output with its claim; from here on the claim counts.
-    fn check_output(
-        &mut self,
-        row: &Row,
-        input: Option<NodeId>,
-        output: Option<NodeId>,
-    ) -> Option<NodeId> {
-        let Some(claim) = row.output else { return output };
-        let Some(id) = output else {
-            let channels = channels_of(row).or(input.map(|input| self.shape(input).channels));
-            return self.assume_claim(claim.value, channels);
-        };
-        let shape = self.shape(id);
-        if claim.value.matches(shape) {
-            return output;
-        }
-        let found = as_claimed(claim.value, shape);
-        let mut diagnostic = Diagnostic::new(
-            claim.span,
-            format!("`{}` makes {shape}, but `output` says {}", row.layer.value, claim.value),
-        )
-        .label(format!("it is {found}"));
-        let lines = self.arithmetic.iter().take(MOST_ARITHMETIC);
-        let input = input.map(|input| self.shape(input));
-        if let Some(input) = input {
-            let lines: Vec<&str> = lines.map(String::as_str).collect();
-            let from = format!("the input is {input}");
-            diagnostic = diagnostic.note([&[from.as_str()], &lines[..]].concat().join("\n"));
-        }
-        let stride = input.and_then(|input| stride_for(row, input, claim.value));
-        let help = match stride {
-            Some(stride) => format!("write `output: {found}`, or `stride: {stride}`"),
-            None => format!("write `output: {found}`, or change the row"),
-        };
-        self.errors.push(diagnostic.help(help));
-        self.assume_claim(claim.value, Some(shape.channels))
-    }
-
-    fn assume_claim(&mut self, claim: Claim, channels: Option<usize>) -> Option<NodeId> {
-        let channels = claim.channels.or(channels)?;
-        let shape = Shape::new(channels, claim.height, claim.width);
-        (elements(shape) <= MOST_ELEMENTS).then(|| self.assume(shape))
     }
 
     /// The checks that need the whole network to be right.
@@ -565,12 +509,12 @@ impl<'a> Builder<'a> {
 }
 
 /// Elements of a shape, without overflow.
-fn elements(shape: Shape) -> u128 {
+pub(super) fn elements(shape: Shape) -> u128 {
     shape.channels as u128 * shape.height as u128 * shape.width as u128
 }
 
 fn too_many_elements(place: Span, what: &str, shape: Shape) -> Diagnostic {
-    Diagnostic::new(place, format!("{what} of {shape} has more than 2^31 elements"))
+    Diagnostic::new(place, format!("{what} has more than 2^31 elements"))
         .note(format!(
             "{} x {} x {} = {}",
             shape.channels,
@@ -579,38 +523,4 @@ fn too_many_elements(place: Span, what: &str, shape: Shape) -> Diagnostic {
             elements(shape)
         ))
         .help("use smaller pictures, fewer channels, or more stride")
-}
-
-/// A shape with as many numbers as the claim about it.
-fn as_claimed(claim: Claim, shape: Shape) -> String {
-    match claim.channels {
-        Some(_) => shape.to_string(),
-        None => format!("{}x{}", shape.height, shape.width),
-    }
-}
-
-/// The channels that a row says it makes.
-fn channels_of(row: &Row) -> Option<usize> {
-    match &row.op.value {
-        RowOp::Conv(conv) => Some(conv.channels.value),
-        RowOp::Block(block) => Some(block.channels.value),
-        RowOp::Linear { channels } => Some(channels.value),
-        _ => None,
-    }
-}
-
-/// The stride with which a row would make what it claims.
-fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
-    use crate::graph::Extent;
-    let (kernel, padding) = match &row.op.value {
-        RowOp::Conv(ConvRow { window, .. })
-        | RowOp::MaxPool(window)
-        | RowOp::AveragePool(window) => (window.kernel.value, window.padding.value),
-        RowOp::Block(_) => (Extent::square(3), Extent::square(1)),
-        _ => return None,
-    };
-    (1..=16).find(|&stride| {
-        let window = Window { kernel, stride: Extent::square(stride), padding };
-        window::output(input, &window) == Some((claim.height, claim.width))
-    })
 }

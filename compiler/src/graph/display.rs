@@ -20,21 +20,35 @@ impl fmt::Display for Window {
     }
 }
 
+impl Op {
+    /// The operator's name without its constants; the table's word for it where it has one.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Conv { .. } => "conv",
+            Op::BatchNorm(_) => "batch_norm",
+            Op::Relu => "relu",
+            Op::Add => "add",
+            Op::ZeroPad { .. } => "zero_pad",
+            Op::MaxPool(_) => "max_pool",
+            Op::AveragePool(_) => "average_pool",
+            Op::GlobalAveragePool => "global_average_pool",
+            Op::Linear { .. } => "linear",
+            Op::Softmax => "softmax",
+        }
+    }
+}
+
+/// The kind, and the constants that tell one from another: `conv 7x7/2`.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
         match self {
-            Op::Input => f.write_str("input"),
-            Op::Conv { window, groups: 1, .. } => write!(f, "conv {window}"),
-            Op::Conv { window, groups, .. } => write!(f, "conv {window} groups {groups}"),
-            Op::BatchNorm(_) => f.write_str("batch_norm"),
-            Op::Relu => f.write_str("relu"),
-            Op::Add => f.write_str("add"),
-            Op::ZeroPad { stride, .. } => write!(f, "zero_pad /{stride}"),
-            Op::MaxPool(window) => write!(f, "max_pool {window}"),
-            Op::AveragePool(window) => write!(f, "average_pool {window}"),
-            Op::GlobalAveragePool => f.write_str("global_average_pool"),
-            Op::Linear { .. } => f.write_str("linear"),
-            Op::Softmax => f.write_str("softmax"),
+            Op::Conv { window, groups: 1, .. } => write!(f, " {window}"),
+            Op::Conv { window, groups, .. } => write!(f, " {window} groups {groups}"),
+            Op::MaxPool(window) | Op::AveragePool(window) => write!(f, " {window}"),
+            Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
+            _ => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod block;
 mod build;
+mod claims;
 mod cost;
 mod display;
 mod window;

@@ -46,10 +46,10 @@ pub(super) fn number(text: &str, least: usize) -> Result<usize, Refused> {
 /// Numbers with `x` between them, at most three.
 fn numbers(text: &str, least: usize, wanted: &str) -> Result<Vec<usize>, Refused> {
     let parts: Vec<&str> = text.split(['x', 'X']).map(str::trim).collect();
-    let looks_right = parts.len() <= 3
-        && parts.iter().all(|part| part.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
-    if !looks_right {
-        return Err(Refused::new(format!("is `{}`", abbreviate(text)), wanted));
+    let numeric = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if parts.len() > 3 || !parts.iter().all(numeric) {
+        let reason = format!("is `{}`, which cannot be read", abbreviate(text));
+        return Err(Refused::new(reason, wanted));
     }
     parts.iter().map(|part| number(part, least)).collect()
 }

@@ -100,3 +100,65 @@ impl Spec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(text: &str, count: u64) -> bool {
+        Expected::parse(text).expect(text).matches(count)
+    }
+
+    #[test]
+    fn an_integer_is_met_exactly() {
+        assert!(matches("11689512", 11_689_512));
+        assert!(matches("11_689_512", 11_689_512));
+        assert!(!matches("11689512", 11_689_513));
+        assert!(matches("18.0", 18));
+        assert!(!matches("18.5", 18));
+        assert!(matches("0", 0));
+    }
+
+    #[test]
+    fn an_exponent_is_met_to_its_digits() {
+        assert!(matches("1.814e9", 1_814_073_344));
+        assert!(!matches("1.813e9", 1_814_073_344));
+        assert!(matches("1.8e9", 1_814_073_344));
+        assert!(matches("2e9", 1_814_073_344));
+        assert!(!matches("1.80e9", 1_814_073_344));
+        assert!(matches("11.514E+9", 11_513_626_624));
+        assert!(matches("0.27e6", 269_722));
+        // Halfway is right in both directions.
+        assert!(matches("1e1", 5) && matches("1e1", 15));
+        assert!(!matches("1e1", 4) && !matches("1e1", 16));
+        assert!(matches("18e0", 18));
+        assert!(matches("180e-1", 18));
+    }
+
+    #[test]
+    fn hostile_numbers_are_refused_or_do_not_match() {
+        for text in
+            ["", "e9", ".5", "-1", "+1", "1e", "1e99999999999", "1e40", "1M", "0x10", "1e9M"]
+        {
+            assert_eq!(Expected::parse(text), None, "{text}");
+        }
+        assert_eq!(Expected::parse(&"9".repeat(1000)), None);
+        assert!(!matches("999999999999999999999999999999e30", u64::MAX));
+        assert!(!matches("1e-30", u64::MAX));
+        assert!(matches("1.8446744073709551615e19", u64::MAX));
+        assert!(!matches("1.8446744073709551614e19", u64::MAX));
+    }
+
+    #[test]
+    fn the_arena_is_a_budget_too() {
+        let table = "name: n\ninput: 1x1x1\ntable: [{layer: s, op: softmax}]\n";
+        let spec = Spec::from_yaml(&format!("{table}expect: {{arena_bytes: 4096}}\n")).unwrap();
+        assert!(spec.check_arena_bytes(4096).is_ok());
+        let error = spec.check_arena_bytes(4160).unwrap_err().to_string();
+        assert!(
+            error.contains("`expect.arena_bytes` is 4096, but the network has 4,160"),
+            "{error}"
+        );
+        assert!(Spec::from_yaml(table).unwrap().check_arena_bytes(1).is_ok());
+    }
+}

@@ -14,6 +14,8 @@ pub(super) struct Fields<'a> {
     /// Where it is.
     pub(super) span: Span,
     entries: Vec<(&'a str, Span, &'a Spanned<Node>)>,
+    /// Fields that are there under a misspelt name: complained of once, not missing as well.
+    misspelt: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -57,12 +59,12 @@ impl<'a> Fields<'a> {
                 return None;
             }
         }
-        Some(Self { what, span: node.span, entries })
+        Some(Self { what, span: node.span, entries, misspelt: Vec::new() })
     }
 
     /// Complains of fields that are not in `known`; `elsewhere` says of a field what takes it.
     pub(super) fn check_known(
-        &self,
+        &mut self,
         known: &[&str],
         elsewhere: impl Fn(&str) -> Option<String>,
         errors: &mut Vec<Diagnostic>,
@@ -78,8 +80,11 @@ impl<'a> Fields<'a> {
                 }
                 None => {
                     let help = match cell::closest(name, known) {
-                        Some(word) => format!("did you mean `{word}`?"),
-                        None => format!("the fields are {}", cell::listed(known)),
+                        Some(word) => {
+                            self.misspelt.push(word.into());
+                            format!("did you mean `{word}`?")
+                        }
+                        None => format!("it may be {}", cell::listed(known)),
                     };
                     Diagnostic::new(*span, format!("unknown field `{shown}` in {}", self.what))
                         .help(help)
@@ -102,7 +107,7 @@ impl<'a> Fields<'a> {
         errors: &mut Vec<Diagnostic>,
     ) -> Option<&'a Spanned<Node>> {
         let value = self.get(name);
-        if value.is_none() {
+        if value.is_none() && !self.misspelt.iter().any(|word| word == name) {
             errors.push(
                 Diagnostic::new(self.span, format!("{} needs `{name}`", self.what))
                     .help(format!("add `{name}: {example}`")),

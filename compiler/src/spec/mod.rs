@@ -25,6 +25,8 @@ mod tree;
 
 pub use expect::{Expect, Expected};
 
+use resnet_runtime::picture::Preprocess;
+
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
 use crate::graph::{Extent, Shape};
 
@@ -43,7 +45,9 @@ pub struct Spec {
     pub norm_epsilon: f64,
     /// What the author expects the network to count.
     pub expect: Expect,
-    /// How a picture becomes the network's input.
+    /// How a picture becomes the network's input. What is left out is filled in: the crop is the
+    /// network's own size, the shorter side is scaled to the longer side of the crop (so that the
+    /// crop always fits and little is cut off), means are 0 and standard deviations 1.
     pub preprocess: Preprocess,
     /// Names of the classes.
     pub labels: Option<Spanned<Labels>>,
@@ -207,29 +211,6 @@ impl Claim {
     pub fn matches(&self, shape: Shape) -> bool {
         self.channels.is_none_or(|channels| channels == shape.channels)
             && (self.height, self.width) == (shape.height, shape.width)
-    }
-}
-
-/// How a picture becomes the network's input: scaled so that its shorter side has `resize`
-/// pixels, cut to `crop` at its centre, each channel `(x / 255 - mean) / std`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Preprocess {
-    /// Pixels of the shorter side; if left out, the longer side of the crop, so that the crop
-    /// always fits and as little as possible is cut off.
-    pub resize: usize,
-    /// Height and width of the crop, which are the network's; they are what `crop` must say.
-    pub crop: Extent,
-    /// Mean of each channel; empty if left out: zeros.
-    pub mean: Vec<f32>,
-    /// Standard deviation of each channel; empty if left out: ones.
-    pub std: Vec<f32>,
-}
-
-impl Preprocess {
-    /// Mean and standard deviation of a channel, of values between 0 and 1.
-    pub fn mean_std(&self, channel: usize) -> (f32, f32) {
-        let of = |list: &[f32], default| list.get(channel).copied().unwrap_or(default);
-        (of(&self.mean, 0.0), of(&self.std, 1.0))
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use resnet_runtime::picture::Preprocess;
+
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use crate::graph::{Extent, Shape};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, Preprocess, Row, RowOp, Shortcut, Spec,
-    StrideOn, WindowCells,
+    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
+    WindowCells,
 };
 
 type Errors = Vec<Diagnostic>;
@@ -71,7 +73,7 @@ fn read_top(source: &Source, root: &Spanned<Node>, errors: &mut Errors) -> Optio
         );
         return None;
     }
-    let top = Fields::open(root, "the file", errors)?;
+    let mut top = Fields::open(root, "the file", errors)?;
     top.check_known(TOP, |_| None, errors);
     let name = top.required("name", "my_resnet", cell::name, errors);
     let input = top.required("input", "3x224x224", cell::shape, errors);
@@ -149,14 +151,18 @@ fn read_table(node: &Spanned<Node>, errors: &mut Errors) -> Option<Vec<Row>> {
 }
 
 fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
-    let layer = fields.required("layer", "conv1", cell::name, errors);
     let words: Vec<(&str, &str)> = OPS.iter().map(|(op, _)| (*op, *op)).collect();
-    let op = fields.required("op", "conv", |text| cell::choice(text, &words), errors);
+    let op = match fields.get("op") {
+        Some(node) => scalar("op", node, |text| cell::choice(text, &words), errors),
+        None => None,
+    };
     let Some(op) = op else {
         // Which fields are right depends on the operation.
         let known: Vec<&str> =
             EVERY_ROW.iter().chain(OPS.iter().flat_map(|op| op.1)).copied().collect();
         fields.check_known(&known, |_| None, errors);
+        fields.required("layer", "conv1", cell::name, errors);
+        fields.require("op", "conv", errors);
         return None;
     };
     fields.what = format!("a `{}` row", op.value);
@@ -168,6 +174,7 @@ fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
         (!takers.is_empty()).then(|| format!("remove it; rows that take it: {}", takers.join(", ")))
     };
     fields.check_known(&known, elsewhere, errors);
+    let layer = fields.required("layer", "conv1", cell::name, errors);
     let input = fields.optional("input", cell::claim, errors);
     let output = fields.optional("output", cell::claim, errors);
     let weights = fields.optional("weights", cell::name, errors);
@@ -288,7 +295,7 @@ fn read_block(
 }
 
 fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {
-    let fields = Fields::open(node, "`expect`", errors)?;
+    let mut fields = Fields::open(node, "`expect`", errors)?;
     fields.check_known(EXPECT, |_| None, errors);
     let mut count = |name: &str| {
         let parse = |text: &str| {
@@ -316,18 +323,20 @@ fn read_preprocess(
     input: Option<&Spanned<Shape>>,
     errors: &mut Errors,
 ) -> Option<Preprocess> {
-    let fields = match node {
+    let mut fields = match node {
         Some(node) => Some(Fields::open(node, "`preprocess`", errors)?),
         None => None,
     };
-    if let Some(fields) = &fields {
+    if let Some(fields) = &mut fields {
         fields.check_known(&["resize", "crop", "mean", "std"], |_| None, errors);
     }
     let input = input?.value;
     let own = Extent::new(input.height, input.width);
     let longer = input.height.max(input.width);
+    let size = (input.height, input.width);
     let Some(fields) = fields else {
-        return Some(Preprocess { resize: longer, crop: own, mean: vec![], std: vec![] });
+        let (resize, crop) = (Some(longer), Some(size));
+        return Some(Preprocess { resize, crop, ..Preprocess::default() });
     };
     let crop = fields.or("crop", own, |text| cell::extent(text, 1), errors);
     let resize = fields.or("resize", longer, |text| cell::number(text, 1), errors);
@@ -342,10 +351,11 @@ fn read_preprocess(
     }
     let mean = read_channel_list(&fields, "mean", input.channels, cell::real, errors);
     let std = read_channel_list(&fields, "std", input.channels, positive, errors);
-    Some(Preprocess { resize: resize?.value, crop: crop?.value, mean: mean?, std: std? })
+    crop?;
+    Some(Preprocess { resize: Some(resize?.value), crop: Some(size), mean: mean?, std: std? })
 }
 
-/// A list with a number for every channel; empty if it is left out.
+/// A list with a number for every channel or one for all; empty if it is left out.
 fn read_channel_list(
     fields: &Fields<'_>,
     name: &str,
@@ -354,24 +364,22 @@ fn read_channel_list(
     errors: &mut Errors,
 ) -> Option<Vec<f32>> {
     let Some(node) = fields.get(name) else { return Some(Vec::new()) };
-    let items = match &node.value {
-        Node::Sequence(items) if items.len() == channels => items,
-        other => {
-            let found = match other {
-                Node::Sequence(items) => items.len().to_string(),
-                other => other.describe(),
-            };
-            let message = format!("`{name}` needs a list of {channels} numbers, found {found}");
-            errors
-                .push(Diagnostic::new(node.span, message).help("write a number for each channel"));
-            return None;
+    let found = match &node.value {
+        Node::Sequence(items) if items.len() == channels || items.len() == 1 => {
+            let numbers: Vec<f32> = items
+                .iter()
+                .filter_map(|item| scalar(name, item, parse, errors))
+                .map(|number| number.value as f32)
+                .collect();
+            return (numbers.len() == items.len()).then_some(numbers);
         }
+        Node::Sequence(items) => items.len().to_string(),
+        other => other.describe(),
     };
-    let numbers: Vec<f32> = items
-        .iter()
-        .filter_map(|item| scalar(name, item, parse, errors).map(|number| number.value as f32))
-        .collect();
-    (numbers.len() == channels).then_some(numbers)
+    let message = format!("`{name}` needs a list of {channels} numbers, found {found}");
+    let help = "write a number for each channel, or a list of one number for all";
+    errors.push(Diagnostic::new(node.span, message).help(help));
+    None
 }
 
 fn read_labels(node: &Spanned<Node>, errors: &mut Errors) -> Option<Spanned<Labels>> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Error;
+use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
@@ -72,14 +74,56 @@ pub(super) fn parse(source: &Source) -> Result<Spanned<Node>, Diagnostics> {
         .map_err(|error| Diagnostics::one(source.clone(), syntax_error(source, &error)))
 }
 
-fn syntax_error(source: &Source, error: &serde_yaml::Error) -> Diagnostic {
+fn syntax_error(source: &Source, error: &Error) -> Diagnostic {
     let text = source.text();
     let start = error.location().map_or(0, |location| byte_offset(text, location));
     let length = text[start..].chars().next().map_or(0, char::len_utf8);
-    let message = error.without_snippet().to_string();
-    // The library ends its messages with the place, which the drawing shows.
-    let message = message.split(" at line ").next().unwrap_or_default().to_string();
-    Diagnostic::new(Span::new(start..start + length), message)
+    let span = Span::new(start..start + length);
+    let error = error.without_snippet();
+    match error {
+        Error::Budget { breach, .. } => over_budget(span, breach),
+        Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => too_many_aliases(span),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            Diagnostic::new(span, "this anchor contains itself").help("write the value out")
+        }
+        error => {
+            // The library ends its messages with the place, which the drawing shows.
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            // The reader's own limit on brackets says no more than this.
+            if message == "recursion limit exceeded" {
+                too_deep(span)
+            } else {
+                Diagnostic::new(span, format!("this is not YAML: {message}"))
+            }
+        }
+    }
+}
+
+fn too_deep(span: Span) -> Diagnostic {
+    Diagnostic::new(span, format!("nested deeper than {MOST_DEPTH} levels"))
+        .help("a table needs four levels")
+}
+
+fn too_many_aliases(span: Span) -> Diagnostic {
+    Diagnostic::new(span, "too many anchors, aliases or merge keys")
+        .help("write the rows out, or use `repeat` for blocks")
+}
+
+fn over_budget(span: Span, breach: &BudgetBreach) -> Diagnostic {
+    match breach {
+        BudgetBreach::Documents { .. } => {
+            Diagnostic::new(span, "the text holds more than one YAML document")
+                .help("keep one table in a file, and remove this line")
+        }
+        BudgetBreach::Depth { .. } => too_deep(span),
+        BudgetBreach::Events { .. } | BudgetBreach::Nodes { .. } => {
+            Diagnostic::new(span, "the table has too many cells").help("use `repeat` for blocks")
+        }
+        _ => too_many_aliases(span),
+    }
 }
 
 /// The byte that a place names, on a character boundary inside the text.

@@ -1,0 +1,115 @@
+//! What the author says a row reads and makes, against what it does.
+
+use crate::diagnostics::Diagnostic;
+use crate::graph::build::{Builder, MOST_ELEMENTS, elements};
+use crate::graph::{Extent, NodeId, Shape, Window, window};
+use crate::spec::{Claim, ConvRow, Row, RowOp};
+
+/// How many lines of arithmetic an error shows.
+const MOST_ARITHMETIC: usize = 3;
+
+impl Builder<'_> {
+    /// Compares a row's input with its claim; from here on the claim counts.
+    pub(super) fn check_input(&mut self, row: &Row, input: Option<NodeId>) -> Option<NodeId> {
+        let Some(claim) = row.input else { return input };
+        let Some(id) = input else { return self.assume_claim(claim.value, None) };
+        let shape = self.shape(id);
+        if claim.value.matches(shape) {
+            return input;
+        }
+        let found = as_claimed(claim.value, shape);
+        let before = match self.row.checked_sub(1) {
+            Some(before) => format!("`{}` makes {shape}", self.spec.table[before].layer.value),
+            None => format!("the picture is {shape}"),
+        };
+        self.errors.push(
+            Diagnostic::new(
+                claim.span,
+                format!("{before}, but `input` of `{}` says {}", row.layer.value, claim.value),
+            )
+            .label(format!("it is {found}"))
+            .help(format!("write `input: {found}`, or change the rows before")),
+        );
+        self.assume_claim(claim.value, Some(shape.channels))
+    }
+
+    /// Compares a row's output with its claim; from here on the claim counts.
+    pub(super) fn check_output(
+        &mut self,
+        row: &Row,
+        input: Option<NodeId>,
+        output: Option<NodeId>,
+    ) -> Option<NodeId> {
+        let Some(claim) = row.output else { return output };
+        let Some(id) = output else {
+            let channels = channels_of(row).or(input.map(|input| self.shape(input).channels));
+            return self.assume_claim(claim.value, channels);
+        };
+        let shape = self.shape(id);
+        if claim.value.matches(shape) {
+            return output;
+        }
+        let found = as_claimed(claim.value, shape);
+        let mut diagnostic = Diagnostic::new(
+            claim.span,
+            format!("`{}` makes {shape}, but `output` says {}", row.layer.value, claim.value),
+        )
+        .label(format!("it is {found}"));
+        let lines = self.arithmetic.iter().take(MOST_ARITHMETIC);
+        let input = input.map(|input| self.shape(input));
+        if let Some(input) = input {
+            let lines: Vec<&str> = lines.map(String::as_str).collect();
+            let from = format!("the input is {input}");
+            diagnostic = diagnostic.note([&[from.as_str()], &lines[..]].concat().join("\n"));
+        }
+        let wrong_size = (shape.height, shape.width) != (claim.value.height, claim.value.width);
+        let stride = input
+            .filter(|_| wrong_size && claim.value.channels.is_none_or(|c| c == shape.channels))
+            .and_then(|input| stride_for(row, input, claim.value));
+        let help = match stride {
+            Some(stride) => format!("write `output: {found}`, or `stride: {stride}`"),
+            None => format!("write `output: {found}`, or change the row"),
+        };
+        self.errors.push(diagnostic.help(help));
+        self.assume_claim(claim.value, Some(shape.channels))
+    }
+
+    fn assume_claim(&mut self, claim: Claim, channels: Option<usize>) -> Option<NodeId> {
+        let channels = claim.channels.or(channels)?;
+        let shape = Shape::new(channels, claim.height, claim.width);
+        (elements(shape) <= MOST_ELEMENTS).then(|| self.assume(shape))
+    }
+}
+
+/// A shape with as many numbers as the claim about it.
+fn as_claimed(claim: Claim, shape: Shape) -> String {
+    match claim.channels {
+        Some(_) => shape.to_string(),
+        None => format!("{}x{}", shape.height, shape.width),
+    }
+}
+
+/// The channels that a row says it makes.
+fn channels_of(row: &Row) -> Option<usize> {
+    match &row.op.value {
+        RowOp::Conv(conv) => Some(conv.channels.value),
+        RowOp::Block(block) => Some(block.channels.value),
+        RowOp::Linear { channels } => Some(channels.value),
+        _ => None,
+    }
+}
+
+/// The stride with which a row would make what it claims.
+fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
+    let (kernel, padding) = match &row.op.value {
+        RowOp::Conv(ConvRow { window, .. })
+        | RowOp::MaxPool(window)
+        | RowOp::AveragePool(window) => (window.kernel.value, window.padding.value),
+        RowOp::Block(_) => (Extent::square(3), Extent::square(1)),
+        _ => return None,
+    };
+    (1..=16).find(|&stride| {
+        let window = Window { kernel, stride: Extent::square(stride), padding };
+        window::output(input, &window) == Some((claim.height, claim.width))
+    })
+}

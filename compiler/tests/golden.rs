@@ -1,0 +1,30 @@
+//! The tables of `tests/golden/` against the weights that PyTorch wrote for them.
+
+use std::path::PathBuf;
+
+use resnet_compiler::graph::Graph;
+use resnet_compiler::spec::Spec;
+use resnet_runtime::weights::Weights;
+
+/// Each table builds, its counts are those its author expects, and it asks for exactly the tensors
+/// (names and shapes) that are in the state dict of the PyTorch module it describes.
+#[test]
+fn tensors_are_those_of_the_state_dict() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let spec = Spec::from_yaml_named(&text, &name).unwrap_or_else(|error| panic!("{error}"));
+        let graph = Graph::build(&spec).unwrap_or_else(|error| panic!("{error}"));
+        let weights = Weights::open(path.with_extension("safetensors"));
+        let weights = weights.unwrap_or_else(|error| panic!("{name}: {error}"));
+        weights.check(&graph.tensors).unwrap_or_else(|error| panic!("{name}: {error}"));
+        checked += 1;
+    }
+    assert!(checked >= 10, "only {checked} golden tables were found");
+}
