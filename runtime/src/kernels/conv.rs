@@ -85,24 +85,30 @@ unsafe fn run<S: Simd, const STEP: usize>(simd: S, operands: Operands<'_>) {
     debug_assert!(params.pixels > 0 && (1..=2).contains(&params.out_blocks));
     // SAFETY: the output blocks in hand are among the call's.
     unsafe {
-        if S::TILE_BLOCKS == 2 && params.out_blocks == 2 {
-            run_blocks::<S, 2, STEP>(simd, operands);
-        } else {
-            for block in 0..params.out_blocks {
-                let at = |distance: usize| block * distance;
-                run_blocks::<S, 1, STEP>(
-                    simd,
-                    Operands {
-                        w: operands.w.wrapping_add(at(BLOCK)),
-                        b: operands.b.wrapping_add(at(BLOCK)),
-                        r: operands.r.wrapping_add(at(params.r_block)),
-                        y: operands.y.wrapping_add(at(params.y_block)),
-                        ..operands
-                    },
-                );
-            }
+        if const { S::TILE_PIXELS[1] > 0 } && params.out_blocks == 2 && prefers_pairs::<S>(params) {
+            return run_blocks::<S, 2, STEP>(simd, operands);
+        }
+        for block in 0..params.out_blocks {
+            let operands = Operands {
+                w: operands.w.wrapping_add(block * BLOCK),
+                b: operands.b.wrapping_add(block * BLOCK),
+                r: operands.r.wrapping_add(block * params.r_block),
+                y: operands.y.wrapping_add(block * params.y_block),
+                ..operands
+            };
+            run_blocks::<S, 1, STEP>(simd, operands);
         }
     }
+}
+
+/// Whether pairs of output blocks are better than one at a time: if their tiles have as many
+/// pixels; or if one block's smallest tile would have no more pixels than a pair's, so that half
+/// as many chains of multiply-adds would run side by side (7 pixels on AVX2: 4 + 3 of one block,
+/// or 3 + 2 + 2 of two).
+#[inline(always)]
+fn prefers_pairs<S: Simd>(params: &ConvParams) -> bool {
+    let [single, pair] = S::TILE_PIXELS;
+    pair >= single || params.pixels / params.pixels.div_ceil(single) <= pair
 }
 
 /// Splits the pixels into as few tiles as there can be, as equal as they can be: 16 pixels with
@@ -113,8 +119,7 @@ unsafe fn run_blocks<S: Simd, const B: usize, const STEP: usize>(
     mut operands: Operands<'_>,
 ) {
     let params = operands.params;
-    let most = if STEP == ANY_STEP { ANY_STEP_PIXELS.min(S::TILE_PIXELS) } else { S::TILE_PIXELS };
-    let tiles = params.pixels.div_ceil(most);
+    let tiles = params.pixels.div_ceil(const { most_pixels::<S>(B, STEP) });
     let (pixels, larger_tiles) = (params.pixels / tiles, params.pixels % tiles);
     for tile in 0..tiles {
         let pixels = pixels + usize::from(tile < larger_tiles);
@@ -126,7 +131,13 @@ unsafe fn run_blocks<S: Simd, const B: usize, const STEP: usize>(
     }
 }
 
-/// Runs the tile of `pixels` pixels. Sizes over the instruction set's largest are not compiled.
+/// Pixels of the largest tile over `blocks` output blocks.
+const fn most_pixels<S: Simd>(blocks: usize, step: usize) -> usize {
+    let most = S::TILE_PIXELS[blocks - 1];
+    if step == ANY_STEP && most > ANY_STEP_PIXELS { ANY_STEP_PIXELS } else { most }
+}
+
+/// Runs the tile of `pixels` pixels. Tiles larger than the largest are not compiled.
 #[inline(always)]
 unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
     simd: S,
@@ -136,13 +147,11 @@ unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
     macro_rules! dispatch {
         ($($p:literal)+) => {
             match pixels {
-                $( $p => {
-                    if const { $p <= S::TILE_PIXELS && (STEP != ANY_STEP || $p <= ANY_STEP_PIXELS) } {
-                        // SAFETY: the caller's promise.
-                        unsafe { simd.outlined(Tile::<'_, $p, B, STEP>(operands)) }
-                    }
+                $( $p if const { $p <= most_pixels::<S>(B, STEP) } => {
+                    // SAFETY: the caller's promise.
+                    unsafe { simd.outlined(Tile::<'_, $p, B, STEP>(operands)) }
                 } )+
-                _ => unreachable!("tiles have up to 14 pixels"),
+                _ => unreachable!("no tile has {pixels} pixels"),
             }
         };
     }
@@ -241,16 +250,30 @@ unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
     step: usize,
     w: *const f32,
 ) {
-    let mut weights = [simd.splat(0.0); B];
-    for (o, weights) in weights.iter_mut().enumerate() {
-        // SAFETY: a row of weights has 16 elements an output block.
-        *weights = unsafe { simd.load(w.wrapping_add(o * BLOCK)) };
-    }
-    for p in 0..P {
-        // SAFETY: the input of pixel `p`.
-        let input = simd.splat(unsafe { *x.wrapping_add(p * step) });
-        for o in 0..B {
-            sums[o][p] = simd.mul_add(input, weights[o], sums[o][p]);
+    // The fewer of the two stay in registers while the others pass by, each used at once. The
+    // compiler keeps this order; with the other one, 3 pixels by 2 blocks spill on AVX2.
+    if const { P <= 3 } {
+        let mut inputs = [simd.splat(0.0); P];
+        for (p, input) in inputs.iter_mut().enumerate() {
+            // SAFETY: the input of pixel `p`.
+            *input = simd.splat(unsafe { *x.wrapping_add(p * step) });
+        }
+        for (o, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: a row of weights has 16 elements an output block.
+            unsafe { simd.mul_add_row(inputs, w.wrapping_add(o * BLOCK), sums) };
+        }
+    } else {
+        let mut weights = [simd.splat(0.0); B];
+        for (o, weights) in weights.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *weights = unsafe { simd.load(w.wrapping_add(o * BLOCK)) };
+        }
+        for p in 0..P {
+            // SAFETY: as above.
+            let input = simd.splat(unsafe { *x.wrapping_add(p * step) });
+            for o in 0..B {
+                sums[o][p] = simd.mul_add(input, weights[o], sums[o][p]);
+            }
         }
     }
 }

@@ -11,8 +11,7 @@ impl Simd for Portable {
 
     // The x86-64 baseline has 16 registers of 4 lanes: 8 accumulators leave room for a row of
     // weights, the input and the product, which is not fused here.
-    const TILE_PIXELS: usize = 2;
-    const TILE_BLOCKS: usize = 1;
+    const TILE_PIXELS: [usize; 2] = [2, 0];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F16 {

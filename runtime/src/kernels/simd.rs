@@ -8,10 +8,9 @@ pub(super) trait Simd: Copy {
     /// Sixteen lanes.
     type F16: Copy;
 
-    /// Output pixels of the largest convolution tile; see `conv` for how it is chosen.
-    const TILE_PIXELS: usize;
-    /// Output blocks of the largest convolution tile, 1 or 2.
-    const TILE_BLOCKS: usize;
+    /// Output pixels of the largest convolution tile over one output block, and over a pair of
+    /// them (0: pairs are never taken). `conv` says how they are chosen.
+    const TILE_PIXELS: [usize; 2];
 
     /// The same value in every lane.
     fn splat(self, value: f32) -> Self::F16;
@@ -33,6 +32,26 @@ pub(super) trait Simd: Copy {
     /// `a * b + c`: fused, so rounded once, where the instruction set can; rounded twice where
     /// not. The same on every lane and in every tile.
     fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16;
+
+    /// Adds the products of a row of 16 weights and `P` inputs to `P` sums, by [`Simd::mul_add`];
+    /// an override may only choose another order of instructions.
+    ///
+    /// # Safety
+    ///
+    /// `weights` is readable for 16 elements.
+    #[inline(always)]
+    unsafe fn mul_add_row<const P: usize>(
+        self,
+        inputs: [Self::F16; P],
+        weights: *const f32,
+        sums: &mut [Self::F16; P],
+    ) {
+        // SAFETY: the caller's promise.
+        let weights = unsafe { self.load(weights) };
+        for (sum, input) in sums.iter_mut().zip(inputs) {
+            *sum = self.mul_add(input, weights, *sum);
+        }
+    }
 
     /// `a + b`.
     fn add(self, a: Self::F16, b: Self::F16) -> Self::F16;

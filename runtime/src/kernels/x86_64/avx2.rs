@@ -11,9 +11,9 @@ pub(in crate::kernels) struct Avx2(());
 impl Simd for Avx2 {
     type F16 = [__m256; 2];
 
-    // Of 16 registers, 12 accumulate, 2 hold a row of weights, 1 the broadcast input.
-    const TILE_PIXELS: usize = 6;
-    const TILE_BLOCKS: usize = 1;
+    // Of 16 registers, 12 accumulate. For 6 pixels 2 more hold a row of weights, 1 the broadcast
+    // input; for 3 pixels of a pair, 3 hold the inputs, 1 the weights in hand.
+    const TILE_PIXELS: [usize; 2] = [6, 3];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F16 {
@@ -40,6 +40,25 @@ impl Simd for Avx2 {
     fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16 {
         // SAFETY: the token proves FMA.
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_row<const P: usize>(
+        self,
+        inputs: [Self::F16; P],
+        weights: *const f32,
+        sums: &mut [Self::F16; P],
+    ) {
+        // Half a row at a time needs one register for the weights.
+        for half in 0..2 {
+            // SAFETY: readable for 16 elements, says the caller; the token proves AVX2 and FMA.
+            unsafe {
+                let weights = _mm256_loadu_ps(weights.add(8 * half));
+                for (sum, input) in sums.iter_mut().zip(inputs) {
+                    sum[half] = _mm256_fmadd_ps(input[half], weights, sum[half]);
+                }
+            }
+        }
     }
 
     #[inline(always)]

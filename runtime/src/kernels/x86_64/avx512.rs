@@ -11,9 +11,9 @@ pub(in crate::kernels) struct Avx512(());
 impl Simd for Avx512 {
     type F16 = __m512;
 
-    // Of 32 registers, 28 accumulate, 2 hold a row of weights, 1 the broadcast input.
-    const TILE_PIXELS: usize = 14;
-    const TILE_BLOCKS: usize = 2;
+    // Of 32 registers, the tile of a pair accumulates in 28, holds a row of weights in 2 and the
+    // broadcast input in 1.
+    const TILE_PIXELS: [usize; 2] = [14, 14];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F16 {

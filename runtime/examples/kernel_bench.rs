@@ -1,0 +1,297 @@
+//! How fast each kernel is on this CPU, beside the peak of its multiply-add units.
+//!
+//! ```text
+//! cargo run --release -p resnet-runtime --example kernel_bench [avx512|avx2|portable] [WORD]
+//! ```
+//!
+//! The instruction set is the best of this CPU if none is given; with a WORD, only the lines that
+//! contain it are run. One thread; the best of several rounds, as on a shared machine every
+//! disturbance makes a round slower and none makes it faster.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use resnet_runtime::kernels::*;
+
+const ROUNDS: usize = 40;
+
+fn main() {
+    let mut words = std::env::args().skip(1);
+    let isa = words.next().map_or(Isa::detect(), |word| word.parse().expect("an ISA"));
+    let filter = words.next().unwrap_or_default();
+    let table = isa.table().unwrap_or_else(|error| panic!("{error}"));
+    let peak = peak::gflops(isa);
+    println!("{isa}: the multiply-add peak is {peak:.0} GFLOP/s");
+    let run = |line: String, bench: &dyn Fn() -> String| {
+        if line.contains(&filter) {
+            println!("{line:<44} {}", bench());
+        }
+    };
+    for layer in LAYERS {
+        run(layer.name(), &|| layer.bench(table, peak));
+    }
+    run("max_pool 3x3/2 112x112x64".into(), &|| max_pool(table));
+    run("mean 7x7x2048".into(), &|| mean(table));
+    run("pack 512x512x3x3".into(), &|| pack(512, 512, 3));
+    run("pack 2048x512x1x1".into(), &|| pack(2048, 512, 1));
+}
+
+/// A whole convolution: every row and every group of output channels.
+struct Layer {
+    planar: bool,
+    input: usize,
+    output: usize,
+    kernel: usize,
+    stride: usize,
+    /// Output rows and columns.
+    size: usize,
+}
+
+const fn layer(input: usize, output: usize, kernel: usize, stride: usize, size: usize) -> Layer {
+    Layer { planar: false, input, output, kernel, stride, size }
+}
+
+const LAYERS: [Layer; 15] = [
+    Layer { planar: true, ..layer(3, 64, 7, 2, 112) },
+    layer(64, 64, 3, 1, 56),
+    layer(128, 128, 3, 1, 28),
+    layer(256, 256, 3, 1, 14),
+    layer(512, 512, 3, 1, 7),
+    layer(64, 128, 3, 2, 28),
+    layer(128, 256, 3, 2, 14),
+    layer(256, 512, 3, 2, 7),
+    layer(64, 256, 1, 1, 56),
+    layer(256, 64, 1, 1, 56),
+    layer(256, 1024, 1, 1, 14),
+    layer(1024, 256, 1, 1, 14),
+    layer(2048, 512, 1, 1, 7),
+    layer(16, 16, 3, 1, 32),
+    layer(512, 1000, 1, 1, 1),
+];
+
+impl Layer {
+    fn name(&self) -> String {
+        let Self { input, output, kernel, stride, size, .. } = self;
+        format!(
+            "{} {kernel}x{kernel}/{stride} {size}x{size} {input} to {output}",
+            self.call(2).name()
+        )
+    }
+
+    /// A call over one row, or over the whole plane where it is one run of pixels.
+    fn call(&self, out_blocks: usize) -> Call {
+        let lanes = if self.planar { 1 } else { BLOCK };
+        let size = (self.size - 1) * self.stride + self.kernel;
+        let run = self.kernel == 1 && self.stride == 1;
+        let params = ConvParams {
+            pixels: if run { self.size * self.size } else { self.size },
+            x_step: lanes * self.stride,
+            blocks: self.input / lanes,
+            x_block: size * size * lanes,
+            kernel_rows: self.kernel,
+            kernel_columns: self.kernel,
+            x_row: size * lanes,
+            x_column: lanes,
+            out_blocks,
+            y_block: self.size * self.size * BLOCK,
+            r_block: self.size * self.size * BLOCK,
+            residual: 0,
+            relu: 1,
+        };
+        if self.planar { Call::ConvPlanar(params) } else { Call::Conv(params) }
+    }
+
+    fn bench(&self, table: &Table, peak: f64) -> String {
+        let out_blocks = self.output.div_ceil(BLOCK);
+        let steps = self.input * self.kernel * self.kernel;
+        let (pair, single) = (self.call(2), self.call(1));
+        let (Call::Conv(params) | Call::ConvPlanar(params)) = pair else { unreachable!() };
+        let x = aligned(self.input / BLOCK.min(self.input) * params.x_block.max(1) * 16);
+        let w = aligned(steps * out_blocks * BLOCK);
+        let bias = aligned(out_blocks * BLOCK);
+        let y = aligned(out_blocks * params.y_block);
+        let rows = self.size * self.size / params.pixels;
+        let seconds = best(|| {
+            for block in (0..out_blocks).step_by(2) {
+                let call = if block + 1 < out_blocks { &pair } else { &single };
+                for row in 0..rows {
+                    let operands = [
+                        x[row * self.stride * params.x_row..].as_ptr().cast_mut(),
+                        w[block * steps * BLOCK..].as_ptr().cast_mut(),
+                        bias[block * BLOCK..].as_ptr().cast_mut(),
+                        std::ptr::null_mut(),
+                        y[block * params.y_block + row * params.pixels * BLOCK..].as_mut_ptr(),
+                    ];
+                    // SAFETY: the buffers hold the whole layer, and the table is this CPU's.
+                    unsafe { call.invoke(table, &operands) }
+                }
+            }
+        });
+        let macs = (self.size * self.size * self.output * steps) as f64;
+        let gflops = 2.0 * macs / seconds * 1e-9;
+        format!("{:8.3} ms {gflops:6.1} GFLOP/s {:5.1}%", seconds * 1e3, 100.0 * gflops / peak)
+    }
+}
+
+/// One block at a time, over all 64 channels.
+fn max_pool(table: &Table) -> String {
+    let call = Call::MaxPool(PoolParams {
+        in_rows: 112,
+        in_columns: 112,
+        x_row: 112 * BLOCK,
+        out_rows: 56,
+        out_columns: 56,
+        y_row: 56 * BLOCK,
+        kernel_rows: 3,
+        kernel_columns: 3,
+        stride_rows: 2,
+        stride_columns: 2,
+        padding_rows: 1,
+        padding_columns: 1,
+    });
+    blocks(table, &call, 4, 112 * 112 * BLOCK, 56 * 56 * BLOCK)
+}
+
+fn mean(table: &Table) -> String {
+    let call = Call::Mean(MeanParams { rows: 7, columns: 7, x_row: 7 * BLOCK });
+    blocks(table, &call, 128, 49 * BLOCK, BLOCK)
+}
+
+fn blocks(table: &Table, call: &Call, blocks: usize, x_block: usize, y_block: usize) -> String {
+    let (x, y) = (aligned(blocks * x_block), aligned(blocks * y_block));
+    let seconds = best(|| {
+        for block in 0..blocks {
+            let x = x[block * x_block..].as_ptr().cast_mut();
+            // SAFETY: the buffers hold all blocks, and the table is this CPU's.
+            unsafe { call.invoke(table, &[x, y[block * y_block..].as_mut_ptr()]) }
+        }
+    });
+    format!("{:8.3} ms", seconds * 1e3)
+}
+
+fn pack(output: usize, input: usize, kernel: usize) -> String {
+    let recipe = resnet_runtime::tensors::ConvRecipe {
+        weight: String::new(),
+        bias: None,
+        norm: None,
+        out_channels: output,
+        in_channels: input,
+        groups: 1,
+        kernel_rows: kernel,
+        kernel_columns: kernel,
+        planar: false,
+        panel_blocks: 2,
+        in_blocks: input / BLOCK,
+        in_block_step: 0,
+        offset: 0,
+    };
+    let weight = aligned(output * input * kernel * kernel);
+    let ones = vec![1.0; output];
+    let (weight, mut out) = (&weight[..output * input * kernel * kernel], vec![0.0; recipe.len()]);
+    let norm = resnet_runtime::pack::Norm {
+        weight: &ones,
+        bias: &ones,
+        mean: &ones,
+        variance: &ones,
+        epsilon: 1e-5,
+    };
+    let seconds = best(|| {
+        resnet_runtime::pack::pack_conv(&recipe, weight, None, Some(norm), &mut out).unwrap();
+    });
+    let nanoseconds = seconds * 1e9 / weight.len() as f64;
+    format!("{:8.3} ms {nanoseconds:6.2} ns a weight", seconds * 1e3)
+}
+
+/// Seconds of the fastest round. A round repeats `work` for about a millisecond.
+fn best(mut work: impl FnMut()) -> f64 {
+    let once = time(&mut work);
+    let repeat = (1e-3 / once).ceil().max(1.0);
+    let rounds = (0..ROUNDS).map(|_| time(|| (0..repeat as usize).for_each(|_| work())) / repeat);
+    rounds.fold(once, f64::min)
+}
+
+fn time(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// Small numbers of both signs, on a cache line of their own, with some room behind them.
+fn aligned(len: usize) -> &'static mut [f32] {
+    let memory = vec![0.0f32; len + 1024].leak();
+    let skip = memory.as_ptr().align_offset(64);
+    for (index, value) in memory.iter_mut().enumerate() {
+        *value = (index * 7919 % 1000) as f32 / 1000.0 - 0.5;
+    }
+    black_box(&mut memory[skip..])
+}
+
+/// Chains of multiply-adds in registers, as many as hide their latency.
+mod peak {
+    use super::*;
+
+    const STEPS: usize = 100_000;
+
+    pub(super) fn gflops(isa: Isa) -> f64 {
+        let lanes = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => 8,
+            _ => 4,
+        };
+        let seconds = best(|| match isa {
+            // SAFETY: the table of this instruction set exists, so the CPU has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::avx512() },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::avx2() },
+            _ => portable(),
+        });
+        (2 * 10 * lanes * STEPS) as f64 / seconds * 1e-9
+    }
+
+    fn portable() {
+        let mut sums = [[1.0f32; 4]; 10];
+        let (a, b) = (black_box([0.5f32; 4]), black_box([1.0f32; 4]));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                for lane in 0..4 {
+                    sum[lane] = sum[lane] * a[lane] + b[lane];
+                }
+            }
+        }
+        black_box(sums);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    mod x86_64 {
+        use super::{STEPS, black_box};
+        use std::arch::x86_64::*;
+
+        #[target_feature(enable = "avx512f")]
+        pub(super) unsafe fn avx512() {
+            let mut sums = [_mm512_set1_ps(1.0); 10];
+            let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(1.0)));
+            for _ in 0..STEPS {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(*sum, a, b);
+                }
+            }
+            black_box(sums);
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        pub(super) unsafe fn avx2() {
+            let mut sums = [_mm256_set1_ps(1.0); 10];
+            let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(1.0)));
+            for _ in 0..STEPS {
+                for sum in &mut sums {
+                    *sum = _mm256_fmadd_ps(*sum, a, b);
+                }
+            }
+            black_box(sums);
+        }
+    }
+}
