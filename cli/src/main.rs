@@ -1,5 +1,75 @@
 //! The command `resnet`.
+//!
+//! Results go to stdout, progress and diagnostics to stderr. The exit status is 0 if everything
+//! was done, 1 if something is wrong, 2 if the command line is.
 
-fn main() {
-    println!("{}", env!("CARGO_PKG_VERSION"));
+mod args;
+mod bench;
+mod check;
+mod classes;
+mod emit;
+mod eval;
+mod feed;
+mod model;
+mod npy;
+mod output;
+mod pictures;
+mod run;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::Parser;
+use resnet::compiler::diagnostics::Diagnostics;
+
+use args::{Arguments, Command};
+
+/// Whether everything was done, or some inputs failed (each was reported already).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    SomeFailed,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut out = io::stdout().lock();
+    let outcome = match arguments.command {
+        Command::Check(check) => check::check(&check, &mut out),
+        Command::Run(run) => run::run(&run, &mut out),
+        Command::Eval(eval) => eval::eval(&eval, &mut out),
+        Command::Bench(bench) => bench::bench(&bench, &mut out),
+        Command::Emit(emit) => emit::emit(&emit, &mut out),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::FAILURE,
+        // Whoever read our output has seen enough (`| head`).
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is = |e: &(dyn std::error::Error + 'static)| {
+        let kind = e.downcast_ref::<io::Error>().map(io::Error::kind).or_else(|| {
+            e.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind)
+        });
+        kind == Some(io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is)
+}
+
+/// Mistakes in a table are drawn with the text that they point at; everything else is a line.
+fn report(error: &anyhow::Error) {
+    match error.downcast_ref::<Diagnostics>() {
+        Some(diagnostics) => {
+            let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            eprintln!("{}", diagnostics.render(color));
+        }
+        None => eprintln!("error: {error:#}"),
+    }
 }

@@ -1,0 +1,242 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  resnet check resnet50
+  resnet run resnet50 --weights resnet50.safetensors cat.jpg
+  resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
+  resnet bench my-resnet.yaml --batch 8
+  resnet emit my-resnet.yaml --as nest
+
+Exit status: 0 done, 1 something is wrong (said on stderr), 2 wrong usage.";
+
+/// Checks, runs, evaluates, times and prints ResNets written as layer tables.
+#[derive(Debug, Parser)]
+#[command(name = "resnet", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Infer and check every shape; print shapes, parameters, multiply-adds and memory.
+    Check(Check),
+    /// Classify pictures, or run an array through the network.
+    Run(Run),
+    /// Measure the accuracy on a folder of pictures, one folder inside a class.
+    Eval(Eval),
+    /// Measure the time of compiling, loading and running.
+    Bench(Bench),
+    /// Print the network in another form.
+    Emit(Emit),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Plan the memory for this many pictures at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) batch: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Pictures (JPEG, PNG, WebP), and folders of them.
+    #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Read preprocessed pictures from an array of floats, `N x C x H x W` or `C x H x W`.
+    #[arg(long, value_name = "X.npy")]
+    pub(crate) input: Option<PathBuf>,
+    /// Write the network's answers to an array, `N x classes`, in the order of the pictures; the
+    /// row of a picture that cannot be read is NaN.
+    #[arg(long, value_name = "Y.npy")]
+    pub(crate) output: Option<PathBuf>,
+    /// How many classes to show of each answer.
+    #[arg(long, value_name = "K", default_value = "5")]
+    pub(crate) top: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) weights: RequiredWeights,
+    #[command(flatten)]
+    pub(crate) engine: Engine,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Trained weights, a safetensors file.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) weights: PathBuf,
+    /// A folder with one folder a class: named as the labels, or without labels in sorted order.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: Engine,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) weights: OptionalWeights,
+    /// Run this many pictures at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) batch: NonZeroUsize,
+    /// Also compute the answers by definition in f64 (slow), and print the largest difference.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) engine: Engine,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Emit {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// The form.
+    #[arg(long = "as", value_name = "FORM", value_enum)]
+    pub(crate) form: Form,
+    /// Weights, for the forms that hold them.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Write to a file instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The instruction set that machine code is made for.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) isa: IsaName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    /// A layer table, or the name of a network that the command carries inside (`resnet50`).
+    #[arg(value_name = "MODEL.yaml")]
+    pub(crate) model: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FormatOption {
+    /// How results are printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RequiredWeights {
+    /// Trained weights, a safetensors file.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Random weights, the same for a seed on every machine.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random_weights: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = false, multiple = false)]
+pub(crate) struct OptionalWeights {
+    /// Trained weights, a safetensors file.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Random weights, the same for a seed on every machine [if no weights are given: seed 0].
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random_weights: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    /// What runs the network.
+    #[arg(long, value_enum, default_value = "jit")]
+    pub(crate) backend: BackendName,
+    /// Threads to use [default: as many as this process may run on].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The instruction set of the kernels.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) isa: IsaName,
+}
+
+impl Engine {
+    /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    /// Machine code, made when the network is compiled.
+    Jit,
+    /// The same loops, interpreted.
+    Interpret,
+    /// The network by definition, in f64; slow.
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsaName {
+    /// The best one of this CPU.
+    Auto,
+    /// x86-64 with AVX-512.
+    Avx512,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// Any CPU.
+    Portable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// Rust source, as the macro makes it.
+    Rust,
+    /// The loop nests that every back end prints.
+    Nest,
+    /// Cranelift's intermediate representation.
+    Clif,
+    /// Assembly of this machine.
+    Asm,
+    /// An ONNX model.
+    Onnx,
+    /// A Graphviz graph of the operators.
+    Dot,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,40 @@
+//! From a network's answer to classes.
+
+/// Softmax in `f64`.
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> =
+        logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// The classes of the `count` largest values, largest first; of equal ones the lower class first,
+/// and what is not a number last.
+pub(crate) fn top(values: &[f32], count: usize) -> Vec<usize> {
+    let key = |class: usize| if values[class].is_nan() { f32::NEG_INFINITY } else { values[class] };
+    let mut classes: Vec<usize> = (0..values.len()).collect();
+    classes.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
+    classes.truncate(count);
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_at_any_size() {
+        for logits in [vec![0.0], vec![1e30, 0.0, -1e30], vec![-500.0, -501.0]] {
+            let sum: f64 = softmax(&logits).iter().sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{logits:?}: {sum}");
+        }
+        assert_eq!(softmax(&[3.0, 3.0]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn top_orders_ties_and_nan() {
+        assert_eq!(top(&[1.0, 3.0, f32::NAN, 3.0], 9), [1, 3, 0, 2]);
+        assert_eq!(top(&[1.0, 2.0], 1), [1]);
+    }
+}

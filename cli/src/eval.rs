@@ -1,0 +1,312 @@
+//! `resnet eval`: accuracy on a folder of pictures.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use resnet::compiler::report::grouped;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::args::{Eval, Format};
+use crate::classes::top;
+use crate::feed::{Source, answers, progress};
+use crate::model::{Model, weights};
+use crate::pictures::{Pictures, is_picture, pictures_in};
+
+/// A matrix of more classes than this does not fit a screen; the commonest confusions do.
+const WIDEST_MATRIX: usize = 25;
+
+/// How many confusions are listed instead.
+const LISTED_CONFUSIONS: usize = 20;
+
+pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
+    let model = Model::open(&options.model.model)?;
+    let compiled = model.compile(&options.engine, 1)?;
+    let shape = compiled.graph().output_shape();
+    ensure!(
+        shape.pixels() == 1,
+        "`{}` ends in features of {shape}, not in classes: there is no accuracy to measure",
+        compiled.info().name
+    );
+    let labels = model.labels(shape.channels)?;
+    let set = TestSet::read(&options.images, labels, shape.channels)?;
+    let weights = weights(Some(&options.weights), None, &compiled)?;
+    let network = compiled.load(&weights)?;
+
+    let preprocess = model.spec.preprocess.clone();
+    let source = Pictures::new(set.paths, preprocess, compiled.info().input)?;
+    let bar = progress(source.len(), false);
+    let mut score = Score::new(set.names);
+    let start = Instant::now();
+    answers(&*network, &source, options.engine.threads(), |index, values| {
+        match values {
+            Ok(values) => score.count(set.classes[index], &values),
+            Err(error) => {
+                score.failed += 1;
+                bar.suspend(|| eprintln!("error: {error:#}"));
+            }
+        }
+        bar.inc(1);
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+
+    ensure!(score.pictures > 0, "none of the {} pictures could be read", score.failed);
+    match options.format.format {
+        Format::Text => score.text(out, &compiled.info().name, seconds)?,
+        Format::Json => score.json(out, &compiled.info().name, seconds)?,
+    }
+    out.flush()?;
+    Ok(if score.failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Pictures and their classes.
+struct TestSet {
+    paths: Vec<PathBuf>,
+    /// The class of each path.
+    classes: Vec<usize>,
+    /// The name of each class.
+    names: Vec<String>,
+}
+
+impl TestSet {
+    /// Reads a folder with one folder a class.
+    fn read(folder: &Path, labels: Option<Vec<String>>, outputs: usize) -> Result<Self> {
+        let shown = folder.display();
+        let mut folders = Vec::new();
+        let mut stray = 0;
+        let entries =
+            folder.read_dir().with_context(|| format!("cannot read the folder `{shown}`"))?;
+        for entry in entries {
+            let path = entry.with_context(|| format!("cannot read the folder `{shown}`"))?.path();
+            if path.is_dir() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                // `.git`, `.thumbnails` and their like are no classes.
+                if !name.starts_with('.') {
+                    folders.push((name, path));
+                }
+            } else if is_picture(&path) {
+                stray += 1;
+            }
+        }
+        folders.sort();
+        ensure!(
+            !folders.is_empty(),
+            "there are no folders in `{shown}`; one a class is expected, with its pictures inside"
+        );
+        if stray > 0 {
+            eprintln!("warning: {stray} pictures beside the folders of `{shown}` have no class");
+        }
+        let (classes, names) = assign(&folders, labels, outputs)?;
+        let mut set = Self { paths: Vec::new(), classes: Vec::new(), names };
+        for ((_, path), class) in folders.iter().zip(classes) {
+            let pictures = pictures_in(path)?;
+            set.classes.resize(set.classes.len() + pictures.len(), class);
+            set.paths.extend(pictures);
+        }
+        ensure!(
+            !set.paths.is_empty(),
+            "there are no pictures (.jpg, .jpeg, .png, .webp) in the folders of `{shown}`"
+        );
+        Ok(set)
+    }
+}
+
+/// The class of each folder, and the name of each class.
+fn assign(
+    folders: &[(String, PathBuf)],
+    labels: Option<Vec<String>>,
+    outputs: usize,
+) -> Result<(Vec<usize>, Vec<String>)> {
+    let in_order = || ((0..outputs).collect(), folders.iter().map(|f| f.0.clone()).collect());
+    let Some(labels) = labels else {
+        ensure!(
+            folders.len() == outputs,
+            "there are {} folders for {outputs} classes; a table without `labels` needs one a \
+             class, in sorted order",
+            folders.len()
+        );
+        return Ok(in_order());
+    };
+    let by_name: HashMap<&str, usize> =
+        labels.iter().enumerate().map(|(class, label)| (label.as_str(), class)).collect();
+    let unknown: Vec<&str> = folders
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !by_name.contains_key(name))
+        .collect();
+    if unknown.is_empty() {
+        return Ok((folders.iter().map(|(name, _)| by_name[name.as_str()]).collect(), labels));
+    }
+    if unknown.len() == folders.len() && folders.len() == outputs {
+        eprintln!("note: no folder is named like a label; they are the classes in sorted order");
+        return Ok(((0..outputs).collect(), labels));
+    }
+    let more = unknown.len().saturating_sub(10);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = unknown[..unknown.len() - more].join("`, `");
+    bail!(
+        "folders that are no label: `{shown}`{rest}; the labels are: {}",
+        if labels.len() <= 50 {
+            labels.join(", ")
+        } else {
+            format!("{}, …", labels[..10].join(", "))
+        }
+    )
+}
+
+/// What was counted.
+struct Score {
+    names: Vec<String>,
+    pictures: usize,
+    failed: usize,
+    top1: usize,
+    top5: usize,
+    /// `confusion[class][answer]`.
+    confusion: Vec<Vec<usize>>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    name: &'a str,
+    pictures: usize,
+    failed: usize,
+    top1: f64,
+    top5: f64,
+    seconds: f64,
+    pictures_per_second: f64,
+    classes: &'a [String],
+    confusion: &'a [Vec<usize>],
+}
+
+impl Score {
+    fn new(names: Vec<String>) -> Self {
+        let confusion = vec![vec![0; names.len()]; names.len()];
+        Self { names, pictures: 0, failed: 0, top1: 0, top5: 0, confusion }
+    }
+
+    fn count(&mut self, class: usize, values: &[f32]) {
+        let answers = top(values, 5);
+        self.pictures += 1;
+        // An answer that is not a number is wrong, even where `top` has nothing better to name.
+        let right = |answer: &usize| *answer == class && !values[class].is_nan();
+        self.top1 += usize::from(answers.first().is_some_and(right));
+        self.top5 += usize::from(answers.iter().any(right));
+        self.confusion[class][answers[0]] += 1;
+    }
+
+    fn text(&self, out: &mut dyn Write, name: &str, seconds: f64) -> Result<()> {
+        let pictures = self.pictures;
+        let percent = |count: usize| 100.0 * count as f64 / pictures as f64;
+        let counted = |count: usize| grouped(count as u64);
+        writeln!(out, "{name}: {} pictures of {} classes", counted(pictures), self.names.len())?;
+        writeln!(out, "top-1   {:6.2}%  ({})", percent(self.top1), counted(self.top1))?;
+        writeln!(out, "top-5   {:6.2}%  ({})", percent(self.top5), counted(self.top5))?;
+        if self.failed > 0 {
+            writeln!(out, "failed  {} (not counted)", counted(self.failed))?;
+        }
+        let rate = pictures as f64 / seconds;
+        writeln!(out, "time    {seconds:.2} s, {rate:.1} pictures/s, decoding included")?;
+        writeln!(out)?;
+        if self.names.len() <= WIDEST_MATRIX { self.matrix(out) } else { self.confusions(out) }
+    }
+
+    /// Rows are the classes, columns the answers.
+    fn matrix(&self, out: &mut dyn Write) -> Result<()> {
+        writeln!(out, "confusion (a row: the pictures of a class; a column: an answer)")?;
+        let width = |text: &str| text.chars().count();
+        let first = self.names.iter().map(|name| width(name)).max().unwrap_or(0);
+        let columns: Vec<usize> = (0..self.names.len())
+            .map(|column| {
+                let cells = self.confusion.iter().map(|row| row[column].to_string().len());
+                cells.max().unwrap_or(0).max(width(&self.names[column]))
+            })
+            .collect();
+        write!(out, "{:first$}", "")?;
+        for (name, width) in self.names.iter().zip(&columns) {
+            write!(out, "  {name:>width$}")?;
+        }
+        writeln!(out)?;
+        for (name, row) in self.names.iter().zip(&self.confusion) {
+            write!(out, "{name:first$}")?;
+            for (cell, width) in row.iter().zip(&columns) {
+                write!(out, "  {cell:>width$}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// The commonest wrong answers.
+    fn confusions(&self, out: &mut dyn Write) -> Result<()> {
+        let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
+        for (class, row) in self.confusion.iter().enumerate() {
+            let cells = row.iter().enumerate().filter(|(answer, n)| *answer != class && **n > 0);
+            wrong.extend(cells.map(|(answer, &n)| (n, class, answer)));
+        }
+        wrong.sort_by_key(|&(n, class, answer)| (std::cmp::Reverse(n), class, answer));
+        writeln!(out, "commonest wrong answers (`--format json` has the whole matrix)")?;
+        for (n, class, answer) in wrong.iter().take(LISTED_CONFUSIONS) {
+            writeln!(out, "  {n:>6}  {} taken for {}", self.names[*class], self.names[*answer])?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, out: &mut dyn Write, name: &str, seconds: f64) -> Result<()> {
+        let share = |count: usize| count as f64 / self.pictures as f64;
+        let json = Json {
+            name,
+            pictures: self.pictures,
+            failed: self.failed,
+            top1: share(self.top1),
+            top5: share(self.top5),
+            seconds,
+            pictures_per_second: self.pictures as f64 / seconds,
+            classes: &self.names,
+            confusion: &self.confusion,
+        };
+        serde_json::to_writer(&mut *out, &json)?;
+        writeln!(out)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(names: &[&str]) -> Vec<(String, PathBuf)> {
+        names.iter().map(|name| (name.to_string(), PathBuf::from(name))).collect()
+    }
+
+    fn labels(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|name| name.to_string()).collect())
+    }
+
+    #[test]
+    fn folders_find_their_classes() {
+        let found = |names: &[&str], known| assign(&folders(names), known, 3).map(|found| found.0);
+        assert_eq!(found(&["a", "b", "c"], None).unwrap(), [0, 1, 2]);
+        assert_eq!(found(&["bird", "cat"], labels(&["cat", "dog", "bird"])).unwrap(), [2, 0]);
+        assert_eq!(found(&["n1", "n2", "n3"], labels(&["cat", "dog", "ant"])).unwrap(), [0, 1, 2]);
+        let message = found(&["cat", "cow"], labels(&["cat", "dog", "ant"])).unwrap_err();
+        let message = message.to_string();
+        assert_eq!(message, "folders that are no label: `cow`; the labels are: cat, dog, ant");
+        assert!(found(&["a"], None).unwrap_err().to_string().contains("1 folders for 3 classes"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_a_number_is_wrong() {
+        let names = ["a", "b"].map(str::to_owned).to_vec();
+        let mut score = Score::new(names);
+        score.count(0, &[f32::NAN, f32::NAN]);
+        score.count(1, &[0.0, 1.0]);
+        score.count(1, &[1.0, 0.0]);
+        assert_eq!((score.pictures, score.top1, score.top5), (3, 1, 2));
+        assert_eq!(score.confusion, [[1, 0], [1, 1]]);
+    }
+}

@@ -1,0 +1,138 @@
+//! Tables, labels and weights: what every subcommand reads first.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use resnet::compiler::network::{Backend, Compiled, Options, compile};
+use resnet::compiler::spec::{Labels, Spec};
+use resnet::compiler::zoo::{ZOO, zoo};
+use resnet::runtime::kernels::Isa;
+use resnet::runtime::weights::Weights;
+
+use crate::args::{BackendName, Engine, IsaName};
+
+/// No table is this long; a file that is was given by mistake.
+const LONGEST_TABLE: u64 = 16 << 20;
+
+/// A parsed table and where it came from.
+pub(crate) struct Model {
+    pub(crate) spec: Spec,
+    /// The table's file; a network of the zoo has none.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Model {
+    /// Reads a table from a file, or a network of the zoo by its name.
+    pub(crate) fn open(model: &str) -> Result<Self> {
+        let path = Path::new(model);
+        // A file that is there is meant, whatever its name; a bare word may be of the zoo.
+        if !path.is_file()
+            && let Some(text) = zoo(model)
+        {
+            return Ok(Self { spec: Spec::from_yaml_named(text, model)?, path: None });
+        }
+        let looks_like_a_path =
+            path.components().count() > 1 || path.extension().is_some() || path.exists();
+        if !looks_like_a_path {
+            return Err(unknown(model));
+        }
+        let text = read_text(path).with_context(|| format!("cannot read the table `{model}`"))?;
+        Ok(Self { spec: Spec::from_yaml_named(&text, model)?, path: Some(path.to_owned()) })
+    }
+
+    /// The names of the classes, one for each of `outputs`.
+    pub(crate) fn labels(&self, outputs: usize) -> Result<Option<Vec<String>>> {
+        let Some(labels) = &self.spec.labels else { return Ok(None) };
+        let (names, origin) = match &labels.value {
+            Labels::Names(names) => (names.clone(), "`labels`".to_owned()),
+            Labels::File(name) => {
+                let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+                let path = folder.join(name);
+                let text = read_text(&path)
+                    .with_context(|| format!("cannot read the labels `{}`", path.display()))?;
+                let names = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+                (names, format!("`{}`", path.display()))
+            }
+        };
+        ensure!(
+            names.len() == outputs,
+            "{origin} names {} classes, but `{}` has {outputs}",
+            names.len(),
+            self.spec.name.value
+        );
+        Ok(Some(names))
+    }
+
+    /// Compiles for `batch` pictures at a time.
+    pub(crate) fn compile(&self, engine: &Engine, batch: usize) -> Result<Compiled> {
+        let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), batch };
+        Ok(compile(&self.spec, &options)?)
+    }
+}
+
+/// Opens weights, or draws them for a network that is compiled already.
+pub(crate) fn weights(
+    path: Option<&Path>,
+    seed: Option<u64>,
+    compiled: &Compiled,
+) -> Result<Weights> {
+    Ok(match path {
+        Some(path) => Weights::open(path)?,
+        None => Weights::random(&compiled.graph().tensors, seed.unwrap_or(0)),
+    })
+}
+
+pub(crate) fn backend(name: BackendName) -> Backend {
+    match name {
+        BackendName::Jit => Backend::Jit,
+        BackendName::Interpret => Backend::Interpret,
+        BackendName::Reference => Backend::Reference,
+    }
+}
+
+/// `None`: the best one that there is.
+pub(crate) fn isa(name: IsaName) -> Option<Isa> {
+    match name {
+        IsaName::Auto => None,
+        IsaName::Avx512 => Some(Isa::Avx512),
+        IsaName::Avx2 => Some(Isa::Avx2),
+        IsaName::Portable => Some(Isa::Portable),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    let file = File::open(path)?;
+    ensure!(!file.metadata()?.is_dir(), "it is a folder");
+    let mut bytes = Vec::new();
+    file.take(LONGEST_TABLE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_TABLE {
+        bail!("it is longer than {} MiB", LONGEST_TABLE >> 20);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        anyhow!("it is no UTF-8 text (at byte {})", error.utf8_error().valid_up_to())
+    })
+}
+
+/// There is no such network: names the nearest ones, and all.
+fn unknown(name: &str) -> anyhow::Error {
+    let mut near: Vec<(usize, &str)> = ZOO
+        .iter()
+        .map(|(known, _)| (strsim::damerau_levenshtein(&name.to_lowercase(), known), *known))
+        .filter(|(distance, known)| *distance <= 2.max(known.len() / 4))
+        .collect();
+    near.sort();
+    let near: Vec<String> = near.iter().take(3).map(|(_, known)| format!("`{known}`")).collect();
+    let suggestion = if near.is_empty() {
+        String::new()
+    } else {
+        format!("\ndid you mean {}?", near.join(" or "))
+    };
+    let known: Vec<&str> = ZOO.iter().map(|(known, _)| *known).collect();
+    anyhow!(
+        "`{name}` is neither a file nor a network that the command knows{suggestion}\n\
+         networks: {}",
+        known.join(", ")
+    )
+}
