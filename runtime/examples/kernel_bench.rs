@@ -1,12 +1,13 @@
 //! How fast each kernel is on this CPU, beside the peak of its multiply-add units.
 //!
 //! ```text
-//! cargo run --release -p resnet-runtime --example kernel_bench [avx512|avx2|portable] [WORD]
+//! cargo run --release -p resnet-runtime --example kernel_bench -- [avx512|avx2|portable] [cold] [WORD]
 //! ```
 //!
-//! The instruction set is the best of this CPU if none is given; with a WORD, only the lines that
-//! contain it are run. One thread; the best of several rounds, as on a shared machine every
-//! disturbance makes a round slower and none makes it faster.
+//! The instruction set is the best of this CPU if none is given. `cold` takes the weights of each
+//! round from another copy, 64 MiB of them in all, as in a network whose weights exceed the cache.
+//! With a WORD, only the lines that contain it are run. One thread; the best of several rounds, as
+//! on a shared machine every disturbance makes a round slower and none makes it faster.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,10 +16,18 @@ use resnet_runtime::kernels::*;
 
 const ROUNDS: usize = 40;
 
+/// Elements of all copies of a layer's weights, if they are to be cold.
+const COLD_WEIGHTS: usize = 16 << 20;
+
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let isa = words.next().map_or(Isa::detect(), |word| word.parse().expect("an ISA"));
-    let filter = words.next().unwrap_or_default();
+    let (mut isa, mut copies_of, mut filter) = (Isa::detect(), 0, String::new());
+    for word in std::env::args().skip(1) {
+        match (word.parse(), word.as_str()) {
+            (Ok(named), _) => isa = named,
+            (_, "cold") => copies_of = COLD_WEIGHTS,
+            _ => filter = word,
+        }
+    }
     let table = isa.table().unwrap_or_else(|error| panic!("{error}"));
     let peak = peak::gflops(isa);
     println!("{isa}: the multiply-add peak is {peak:.0} GFLOP/s");
@@ -28,7 +37,7 @@ fn main() {
         }
     };
     for layer in LAYERS {
-        run(layer.name(), &|| layer.bench(table, peak));
+        run(layer.name(), &|| layer.bench(table, peak, copies_of));
     }
     run("max_pool 3x3/2 112x112x64".into(), &|| max_pool(table));
     run("mean 7x7x2048".into(), &|| mean(table));
@@ -101,17 +110,21 @@ impl Layer {
         if self.planar { Call::ConvPlanar(params) } else { Call::Conv(params) }
     }
 
-    fn bench(&self, table: &Table, peak: f64) -> String {
+    fn bench(&self, table: &Table, peak: f64, copies_of: usize) -> String {
         let out_blocks = self.output.div_ceil(BLOCK);
         let steps = self.input * self.kernel * self.kernel;
         let (pair, single) = (self.call(2), self.call(1));
         let (Call::Conv(params) | Call::ConvPlanar(params)) = pair else { unreachable!() };
         let x = aligned(self.input / BLOCK.min(self.input) * params.x_block.max(1) * 16);
-        let w = aligned(steps * out_blocks * BLOCK);
+        let w_len = steps * out_blocks * BLOCK;
+        let copies = copies_of.div_ceil(w_len).max(1);
+        let (weights, mut copy) = (aligned(copies * w_len), 0);
         let bias = aligned(out_blocks * BLOCK);
         let y = aligned(out_blocks * params.y_block);
         let rows = self.size * self.size / params.pixels;
         let seconds = best(|| {
+            copy = (copy + 1) % copies;
+            let w = &weights[copy * w_len..];
             for block in (0..out_blocks).step_by(2) {
                 let call = if block + 1 < out_blocks { &pair } else { &single };
                 for row in 0..rows {

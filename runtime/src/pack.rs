@@ -156,13 +156,13 @@ fn pack_panel(
                 *folded = flush(f64::from(weight) * scale);
             }
             let first_lane = inputs.start - first_in;
-            scatter(folded, kernel, lanes, first_lane, row, &mut rows[channel - first_out..]);
+            scatter(folded, kernel, lanes, first_lane, row, rows, channel - first_out);
         }
     }
 }
 
-/// Writes one output channel's column of a panel's rows: `folded` is `[lane][kernel]`, the rows
-/// are `[kernel][lane]`.
+/// Writes one output channel's column of a panel's rows, which are `[kernel][lane]`: `folded` is
+/// `[lane][kernel]`, its first lane is `first_lane` of the rows.
 fn scatter(
     folded: &[f32],
     kernel: usize,
@@ -170,11 +170,12 @@ fn scatter(
     first_lane: usize,
     row: usize,
     rows: &mut [f32],
+    column: usize,
 ) {
-    for (lane, folded) in folded.chunks_exact(kernel).enumerate() {
-        let column = &mut rows[(first_lane + lane) * row..];
-        for (value, &folded) in column.iter_mut().step_by(lanes * row).zip(folded) {
-            *value = folded;
+    for (k, rows) in rows.chunks_exact_mut(lanes * row).enumerate() {
+        let rows = rows.chunks_exact_mut(row).skip(first_lane);
+        for (row, folded) in rows.zip(folded.chunks_exact(kernel)) {
+            row[column] = folded[k];
         }
     }
 }

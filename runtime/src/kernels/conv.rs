@@ -1,5 +1,36 @@
 //! Convolution: a register tile of output pixels by output channels that stays in registers for
 //! the whole reduction.
+//!
+//! ```text
+//! sums[o][p] = bias[o]                            for P pixels, B blocks of 16 channels
+//! for each input block, kernel row, kernel column, lane:
+//!     weights[o] = w[o]                           B loads, side by side
+//!     for p: for o:
+//!         sums[o][p] += x[p] * weights[o]         P broadcasts, P * B multiply-adds
+//! y[o][p] = epilogue(sums[o][p])
+//! ```
+//!
+//! The tile is chosen so that multiply-adds are the limit: there have to be more chains of them
+//! than units times latency (2 x 4 on recent CPUs), at most two loads to two multiply-adds, and no
+//! spills. For one lane:
+//!
+//! | | tile (P x B) | registers | multiply-adds | loads | of the peak |
+//! | --- | --- | --- | --- | --- | --- |
+//! | AVX-512 | 14 x 2 | 28 sums + 2 weights + 1 input of 32 | 28 | 2 + 14 | 98-99% |
+//! | | 7 x 2 | 14 + 2 + 1 | 14 | 2 + 7 | 99% |
+//! | AVX2 | 6 x 1 | 12 + 2 + 1 of 16 | 12 | 2 + 6 | 92-97% |
+//! | | 3 x 2 | 12 + 1 + 3 | 12 | 4 + 3 | 94% |
+//! | SSE2 | 2 x 1 | 8 + 4 + products of 16 | 8, not fused | 4 + 2 | 85-90% |
+//!
+//! Fourteen also divides the rows of the networks at hand: 112, 56, 28 and 14 pixels, and 7 is
+//! half of it. Percentages are of the measured peak of a Zen 5 core, by the example
+//! `kernel_bench`, for 3x3 convolutions of 56, 28, 14 and 7 pixels with warm weights. With
+//! weights that come from memory, rows of 7 pixels fall to 82%: a panel's first row waits for
+//! them.
+//!
+//! The distance of neighbouring pixels in the input is a constant of the tile for strides 1 and 2,
+//! so that all of its pixels share one address register; for other strides, tiles have up to 4
+//! pixels.
 
 #![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
 

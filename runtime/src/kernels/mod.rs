@@ -8,7 +8,7 @@
 //!
 //! # How a kernel is made
 //!
-//! The bodies are written once, over the trait [`Simd`](simd::Simd) of "16 `f32` lanes", which is
+//! The bodies are written once, over the trait `Simd` of "16 `f32` lanes", which is
 //! one block of channels: `conv`, `pool`, `copy`, `softmax`. An instruction set is a small type
 //! that implements the trait (`portable`, `x86_64::avx2`, `x86_64::avx512`); the macro in `table`
 //! wraps every body in a function that is compiled for it and collects these in a [`Table`].
