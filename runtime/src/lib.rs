@@ -8,7 +8,6 @@ pub mod kernels;
 pub mod load;
 pub mod memory;
 pub mod pack;
-#[cfg(feature = "image")]
 pub mod picture;
 pub mod session;
 pub mod tensors;

@@ -88,12 +88,13 @@ impl Diagnostics {
         Self { source, list: vec![diagnostic] }
     }
 
-    /// The mistakes of `list` if there are any, and else `value`.
+    /// The mistakes of `list`, in the order of the text, if there are any, and else `value`.
     ///
     /// # Errors
     ///
     /// If `list` is not empty.
-    pub fn or<T>(source: &Source, list: Vec<Diagnostic>, value: T) -> Result<T, Self> {
+    pub fn or<T>(source: &Source, mut list: Vec<Diagnostic>, value: T) -> Result<T, Self> {
+        list.sort_by_key(|diagnostic| diagnostic.span.range().start);
         if list.is_empty() { Ok(value) } else { Err(Self { source: source.clone(), list }) }
     }
 
@@ -102,7 +103,7 @@ impl Diagnostics {
         &self.source
     }
 
-    /// The mistakes, in the order in which they were found.
+    /// The mistakes, at least one, in the order of the text.
     pub fn list(&self) -> &[Diagnostic] {
         &self.list
     }

@@ -148,7 +148,7 @@ impl Builder<'_> {
                 };
                 let node = self.conv(conv, input)?;
                 let norm = format!("{prefix}.downsample.1");
-                self.batch_norm(format!("{name}.downsample.bn"), node, &norm, true)?
+                self.batch_norm(format!("{name}.downsample.bn"), node, &norm, false)?
             }
             Shortcut::ZeroPad => self.zero_pad(block.shortcut.span, name, stride, input, to)?,
         };

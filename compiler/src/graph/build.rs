@@ -398,8 +398,8 @@ impl<'a> Builder<'a> {
         self.push(name, Op::Linear { weight, bias }, vec![input], output)
     }
 
-    /// `ends_residual`: random scales are small just before an addition, so that activations stay
-    /// finite through hundreds of blocks.
+    /// `ends_residual`: random scales are small at the end of a main path, so that activations stay
+    /// finite through hundreds of additions.
     pub(super) fn batch_norm(
         &mut self,
         name: String,

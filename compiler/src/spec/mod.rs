@@ -86,7 +86,9 @@ pub struct Row {
     pub input: Option<Spanned<Claim>>,
     /// What the author says it makes.
     pub output: Option<Spanned<Claim>>,
-    /// The state-dict prefix.
+    /// The state-dict prefix. Left out, rows have torchvision's names, counted by kind of row: `conv1`
+    /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `fc`, `fc2` ...
+    /// for linear layers.
     pub weights: Option<Spanned<String>>,
 }
 

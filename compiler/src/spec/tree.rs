@@ -79,7 +79,10 @@ fn syntax_error(source: &Source, error: &Error) -> Diagnostic {
     let start = error.location().map_or(0, |location| byte_offset(text, location));
     let length = text[start..].chars().next().map_or(0, char::len_utf8);
     let span = Span::new(start..start + length);
-    let error = error.without_snippet();
+    let mut error = error.without_snippet();
+    while let Error::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
     match error {
         Error::Budget { breach, .. } => over_budget(span, breach),
         Error::AliasReplayCounterOverflow { .. }
