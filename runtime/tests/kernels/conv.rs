@@ -288,7 +288,7 @@ fn avx2_and_avx512_give_the_same_bits() {
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
-/// `max(0, NaN)` is NaN in every tile, and a negative zero stays one.
+/// `max(0, NaN)` is NaN in every tile.
 #[test]
 fn relu_keeps_nan() {
     for pixels in 1..=15 {
