@@ -129,7 +129,7 @@ pub(crate) struct Emit {
 pub(crate) struct Model {
     /// A layer table, or the name of a network that the command carries inside (`resnet50`).
     #[arg(value_name = "MODEL.yaml")]
-    pub(crate) model: String,
+    pub(crate) model: PathBuf,
 }
 
 #[derive(Debug, Args)]

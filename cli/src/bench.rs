@@ -10,7 +10,7 @@ use resnet::runtime::threads::Pool;
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::args::{Bench, Format};
+use crate::args::{BackendName, Bench, Format};
 use crate::model::{self, Model};
 
 /// Runs are repeated for about this long,
@@ -62,8 +62,9 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let no_memory = "no memory for the network's activations";
     let mut session = network.session_in(pool.as_ref()).context(no_memory)?;
     let info = compiled.info();
-    let pictures = pictures(batch * info.input_len());
-    let mut answers = vec![0.0; batch * info.outputs];
+    let mut pictures = zeros(batch, info.input_len())?;
+    fill(&mut pictures);
+    let mut answers = zeros(batch, info.outputs)?;
     let times = measure(&mut *session, &pictures, &mut answers)?;
     // Before the reference runs, which needs memory of its own.
     let peak_rss_bytes = peak_rss_bytes();
@@ -77,7 +78,10 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let results = Results {
         name: info.name.clone(),
         backend: model::backend(options.engine.backend).to_string(),
-        isa: compiled.isa().to_string(),
+        isa: match options.engine.backend {
+            BackendName::Reference => "none".into(),
+            _ => compiled.isa().to_string(),
+        },
         threads: threads.get(),
         batch,
         compile_ms: milliseconds(compiled.compile_time()),
@@ -143,10 +147,22 @@ fn largest_error(
 
 /// Numbers like those of normalised pictures, the same on every run: between -2 and 2, each next
 /// one far from the last.
-fn pictures(len: usize) -> Vec<f32> {
+fn fill(pictures: &mut [f32]) {
     // A multiplicative sequence with the golden ratio spreads evenly and needs no state.
     let step = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    (0..len).map(|i| step(i) as f32 / (1 << 22) as f32 - 2.0).collect()
+    for (i, value) in pictures.iter_mut().enumerate() {
+        *value = step(i) as f32 / (1 << 22) as f32 - 2.0;
+    }
+}
+
+/// `batch` times `len` zeros, if there is memory for them.
+fn zeros(batch: usize, len: usize) -> Result<Vec<f32>> {
+    let mut zeros = Vec::new();
+    let too_large = || format!("no memory for a batch of {batch}");
+    let len = batch.checked_mul(len).with_context(too_large)?;
+    zeros.try_reserve_exact(len).with_context(too_large)?;
+    zeros.resize(len, 0.0);
+    Ok(zeros)
 }
 
 impl Results {
@@ -214,7 +230,8 @@ mod tests {
 
     #[test]
     fn pictures_are_spread_evenly() {
-        let pictures = pictures(10_000);
+        let mut pictures = vec![0.0; 10_000];
+        fill(&mut pictures);
         let mean = pictures.iter().sum::<f32>() / 10_000.0;
         let above = pictures.iter().filter(|&&value| value > 1.0).count();
         assert!(pictures.iter().all(|value| (-2.0..2.0).contains(value)));

@@ -35,7 +35,7 @@ pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
             out.flush()?;
         }
         Some(path) => {
-            let mut file = Output::create(path, model.path.as_deref())?;
+            let mut file = Output::create(path, &model.path)?;
             let failed = || format!("cannot write `{}`", path.display());
             file.write_all(text.as_bytes()).with_context(failed)?;
             file.finish()?;

@@ -36,6 +36,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let weights = weights(Some(&options.weights), None, &compiled)?;
     let network = compiled.load(&weights)?;
 
+    model.note_preprocess();
     let preprocess = model.spec.preprocess.clone();
     let source = Pictures::new(set.paths, preprocess, compiled.info().input)?;
     let bar = progress(source.len(), false);

@@ -44,7 +44,11 @@ pub(crate) fn answers(
         for mut session in sessions {
             let (sender, next) = (sender.clone(), &next);
             let mut input = vec![0.0; network.info().input_len()];
-            scope.spawn(move || work(&mut *session, source, next, &mut input, &sender));
+            thread::Builder::new()
+                .spawn_scoped(scope, move || {
+                    work(&mut *session, source, next, &mut input, &sender);
+                })
+                .context("cannot start threads")?;
         }
         // The workers' clones alone keep the channel open.
         drop(sender);

@@ -1,7 +1,7 @@
 //! Tables, labels and weights: what every subcommand reads first.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -25,8 +25,8 @@ pub(crate) struct Model {
 
 impl Model {
     /// Reads a table from a file, or a network of the zoo by its name.
-    pub(crate) fn open(model: &str) -> Result<Self> {
-        let path = Path::new(model);
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let model = &*path.to_string_lossy();
         // A file that is there is meant, whatever its name; a bare word may be of the zoo.
         if !path.is_file()
             && let Some(text) = zoo(model)
@@ -38,7 +38,14 @@ impl Model {
         if !looks_like_a_path {
             return Err(unknown(model));
         }
-        let text = read_text(path).with_context(|| format!("cannot read the table `{model}`"))?;
+        let text = read_text(path).with_context(|| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let hint = match zoo(stem) {
+                Some(_) if !path.exists() => format!(" (the command carries `{stem}` inside)"),
+                _ => String::new(),
+            };
+            format!("cannot read the table `{model}`{hint}")
+        })?;
         Ok(Self { spec: Spec::from_yaml_named(&text, model)?, path: Some(path.to_owned()) })
     }
 
@@ -63,6 +70,18 @@ impl Model {
             self.spec.name.value
         );
         Ok(Some(names))
+    }
+
+    /// Says so if the table leaves out what nearly every trained network needs.
+    pub(crate) fn note_preprocess(&self) {
+        let preprocess = &self.spec.preprocess;
+        if preprocess.mean.is_empty() && preprocess.std.is_empty() {
+            eprintln!(
+                "note: pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` \
+                 with `mean` and `std`",
+                self.spec.name.value
+            );
+        }
     }
 
     /// Compiles for `batch` pictures at a time.
@@ -103,7 +122,10 @@ pub(crate) fn isa(name: IsaName) -> Option<Isa> {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let file = File::open(path)?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("there is no such file"),
+        _ => error.into(),
+    })?;
     ensure!(!file.metadata()?.is_dir(), "it is a folder");
     let mut bytes = Vec::new();
     file.take(LONGEST_TABLE + 1).read_to_end(&mut bytes)?;

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -42,7 +42,10 @@ impl Reader {
     }
 
     fn of(path: &Path) -> Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => anyhow!("there is no such file"),
+            _ => error.into(),
+        })?;
         let metadata = file.metadata()?;
         ensure!(!metadata.is_dir(), "it is a folder");
         if metadata.is_file() {

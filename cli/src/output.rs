@@ -25,7 +25,7 @@ impl Output {
     /// Prepares to write `path`. Refuses a path that is one of `inputs`, however it is spelt.
     pub(crate) fn create<'a>(
         path: &Path,
-        inputs: impl IntoIterator<Item = &'a Path>,
+        inputs: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Result<Self> {
         let shown = path.display();
         // Through a link its target is replaced, not the link.

@@ -1,14 +1,13 @@
 //! `resnet run`: answers to pictures, or to an array.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use resnet::compiler::graph::Op;
 use resnet::compiler::network::Compiled;
 use serde::Serialize;
 
-use crate::Outcome;
 use crate::args::{Format, Run};
 use crate::classes::{softmax, top};
 use crate::feed::{Source, answers, progress};
@@ -16,82 +15,71 @@ use crate::model::{Model, weights};
 use crate::npy;
 use crate::output::Output;
 use crate::pictures::{Array, Pictures, gather};
+use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let compiled = model.compile(&options.engine, 1)?;
     let answer = Answer::of(&model, &compiled, options.top.get())?;
+    let format = options.format.format;
     ensure!(
-        answer.classifies || options.output.is_some() || options.format.format == Format::Json,
+        answer.classifies || options.output.is_some() || format == Format::Json,
         "`{}` ends in features of {:?}, not in classes: give it `--output Y.npy` or \
          `--format json`",
         compiled.info().name,
         answer.shape
     );
-    let source = source(options, &model, &compiled)?;
-    let mut array =
-        options.output.as_deref().map(|path| array(path, options, &model)).transpose()?;
+    let (source, files) = source(options, &model, &compiled)?;
+    let output = options.output.as_deref();
+    let array = output.map(|path| Output::create(path, &files)).transpose()?;
     let random = options.weights.random_weights;
     let weights = weights(options.weights.weights.as_deref(), random, &compiled)?;
     let network = compiled.load(&weights)?;
-    if let Some(array) = &mut array {
-        let shape = [&[source.len()][..], &answer.shape].concat();
-        npy::write_header(array, &shape).context(CANNOT_WRITE)?;
-    }
 
-    let mut printer = Printer { out, format: options.format.format, printed: 0 };
-    printer.begin(&answer)?;
     let bar = progress(source.len(), true);
     let mut outcome = Outcome::Done;
+    let mut printer = Printer { out, format, answer, array, printed: 0, closed: false };
+    printer.begin(source.len())?;
     answers(&*network, &*source, options.engine.threads(), |index, values| {
         let input = source.name(index);
-        let values = values.inspect_err(|error| {
-            outcome = Outcome::SomeFailed;
-            bar.suspend(|| eprintln!("error: {error:#}"));
-        });
-        if let Ok(values) = &values
-            && values.iter().any(|value| !value.is_finite())
-        {
-            bar.suspend(|| {
-                eprintln!("warning: the answer to `{input}` has values that are not finite")
-            });
+        match &values {
+            Err(error) => {
+                outcome = Outcome::SomeFailed;
+                bar.suspend(|| eprintln!("error: {error:#}"));
+            }
+            Ok(values) if !values.iter().all(|value| value.is_finite()) => bar.suspend(|| {
+                eprintln!("warning: the answer to `{input}` has values that are not finite");
+            }),
+            Ok(_) => {}
         }
-        if let Some(array) = &mut array {
-            let missing = || vec![f32::NAN; answer.shape.iter().product()];
-            let row = values.as_ref().map_or_else(|_| missing(), Clone::clone);
-            npy::write_values(array, &row).context(CANNOT_WRITE)?;
-        }
-        printer.print(&answer, &input, values)?;
+        printer.print(&input, values)?;
         bar.inc(1);
         Ok(())
     })?;
     bar.finish_and_clear();
     printer.end()?;
-    if let Some(array) = array {
-        array.finish()?;
-    }
     Ok(outcome)
 }
 
-const CANNOT_WRITE: &str = "cannot write the answers";
-
-/// The pictures or the array that the command line names.
-fn source(options: &Run, model: &Model, compiled: &Compiled) -> Result<Box<dyn Source>> {
+/// The pictures or the array that the command line names, and the files that are read.
+fn source(
+    options: &Run,
+    model: &Model,
+    compiled: &Compiled,
+) -> Result<(Box<dyn Source>, Vec<PathBuf>)> {
     let shape = compiled.info().input;
-    Ok(match &options.input {
-        Some(path) => Box::new(Array::open(path, shape)?),
-        None => {
-            let paths = gather(&options.images)?;
-            Box::new(Pictures::new(paths, model.spec.preprocess.clone(), shape)?)
-        }
-    })
-}
-
-/// Prepares the file of the answers, which must not be one that is read.
-fn array(path: &Path, options: &Run, model: &Model) -> Result<Output> {
-    let weights = options.weights.weights.iter();
-    let files = options.images.iter().chain(&options.input).chain(weights).chain(&model.path);
-    Output::create(path, files.map(|file| file.as_path()))
+    let mut files: Vec<PathBuf> =
+        options.weights.weights.iter().chain(&model.path).cloned().collect();
+    if let Some(path) = &options.input {
+        files.push(path.clone());
+        return Ok((Box::new(Array::open(path, shape)?), files));
+    }
+    let paths = gather(&options.images)?;
+    files.extend_from_slice(&paths);
+    if options.weights.weights.is_some() {
+        model.note_preprocess();
+    }
+    Ok((Box::new(Pictures::new(paths, model.spec.preprocess.clone(), shape)?), files))
 }
 
 /// What an answer means.
@@ -175,40 +163,67 @@ enum Values<'a> {
     Features(&'a [f32]),
 }
 
-/// Prints results as they come.
+/// Prints results as they come, and writes the array.
 struct Printer<'a> {
     out: &'a mut dyn Write,
     format: Format,
+    answer: Answer,
+    array: Option<Output>,
     printed: usize,
+    /// Nobody reads `out` any more.
+    closed: bool,
 }
 
+const CANNOT_WRITE: &str = "cannot write the answers";
+
 impl Printer<'_> {
-    fn begin(&mut self, answer: &Answer) -> Result<()> {
+    fn begin(&mut self, inputs: usize) -> Result<()> {
+        if let Some(array) = &mut self.array {
+            let shape = [&[inputs][..], &self.answer.shape].concat();
+            npy::write_header(array, &shape).context(CANNOT_WRITE)?;
+        }
         if self.format == Format::Json {
-            let name = serde_json::to_string(&answer.name)?;
-            let shape = serde_json::to_string(&answer.shape)?;
-            write!(self.out, "{{\"name\": {name}, \"output\": {shape}, \"results\": [")?;
+            let name = serde_json::to_string(&self.answer.name)?;
+            let shape = serde_json::to_string(&self.answer.shape)?;
+            let head = format!("{{\"name\": {name}, \"output\": {shape}, \"results\": [");
+            let written = self.out.write_all(head.as_bytes());
+            self.tolerate(written.map_err(Into::into))?;
         }
         Ok(())
     }
 
-    fn print(&mut self, answer: &Answer, input: &str, values: Result<Vec<f32>>) -> Result<()> {
-        match self.format {
-            Format::Json => self.json(answer, input, values)?,
-            Format::Text => {
-                if let (Ok(values), true) = (values, answer.classifies) {
-                    self.text(answer, input, &values)?;
-                }
-            }
+    fn print(&mut self, input: &str, values: Result<Vec<f32>>) -> Result<()> {
+        if let Some(array) = &mut self.array {
+            let missing = vec![f32::NAN; self.answer.shape.iter().product()];
+            let row = values.as_ref().unwrap_or(&missing);
+            npy::write_values(array, row).context(CANNOT_WRITE)?;
+        }
+        if !self.closed {
+            let shown = match (self.format, values) {
+                (Format::Json, values) => self.json(input, values),
+                (Format::Text, Ok(values)) if self.answer.classifies => self.text(input, &values),
+                (Format::Text, _) => Ok(()),
+            };
+            self.tolerate(shown)?;
         }
         self.printed += 1;
-        self.out.flush()?;
         Ok(())
     }
 
-    fn text(&mut self, answer: &Answer, input: &str, values: &[f32]) -> Result<()> {
+    /// `run ... --output Y.npy | head` has seen enough, but still wants the whole array.
+    fn tolerate(&mut self, shown: Result<()>) -> Result<()> {
+        match shown.and_then(|()| Ok(self.out.flush()?)) {
+            Err(error) if self.array.is_some() && is_broken_pipe(&error) => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn text(&mut self, input: &str, values: &[f32]) -> Result<()> {
         writeln!(self.out, "{input}")?;
-        for Class { class, label, probability } in answer.top(values) {
+        for Class { class, label, probability } in self.answer.top(values) {
             let percent = 100.0 * probability;
             match label {
                 Some(label) => writeln!(self.out, "  {percent:6.2}%  {label}")?,
@@ -218,32 +233,35 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn json(&mut self, answer: &Answer, input: &str, values: Result<Vec<f32>>) -> Result<()> {
+    fn json(&mut self, input: &str, values: Result<Vec<f32>>) -> Result<()> {
         self.out.write_all(if self.printed == 0 { b"\n" } else { b",\n" })?;
-        let result = match &values {
+        let item = match &values {
             Err(error) => {
                 Item { input, error: Some(format!("{error:#}")), top: None, values: None }
             }
             Ok(values) => Item {
                 input,
                 error: None,
-                top: answer.classifies.then(|| answer.top(values)),
-                values: Some(match (answer.classifies, answer.softmax) {
+                top: self.answer.classifies.then(|| self.answer.top(values)),
+                values: Some(match (self.answer.classifies, self.answer.softmax) {
                     (false, _) => Values::Features(values),
                     (true, true) => Values::Probabilities(values),
                     (true, false) => Values::Logits(values),
                 }),
             },
         };
-        serde_json::to_writer(&mut self.out, &result)?;
+        serde_json::to_writer(&mut self.out, &item)?;
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
-        if self.format == Format::Json {
-            writeln!(self.out, "\n]}}")?;
+    fn end(mut self) -> Result<()> {
+        if self.format == Format::Json && !self.closed {
+            let written = self.out.write_all(b"\n]}\n");
+            self.tolerate(written.map_err(Into::into))?;
         }
-        self.out.flush()?;
-        Ok(())
+        match self.array {
+            Some(array) => array.finish(),
+            None => Ok(()),
+        }
     }
 }
