@@ -1,0 +1,88 @@
+use serde_json::{Value, json};
+
+use crate::Workshop;
+
+#[test]
+fn text_has_the_totals() {
+    let out = Workshop::new().resnet("check resnet18").succeeds();
+    for expected in ["resnet18: 3x224x224 -> 1000x1x1", "11,689,512", "1.814G", "arena"] {
+        assert!(out.contains(expected), "{out}");
+    }
+}
+
+#[test]
+fn json_has_the_keys_that_programs_rely_on() {
+    let out = Workshop::new().resnet("check colours.yaml --format json").succeeds();
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["name"], "colours");
+    assert_eq!(report["input"], json!([3, 4, 4]));
+    assert_eq!(report["output"], json!([3, 1, 1]));
+    assert_eq!(report["depth"], 1);
+    assert_eq!(report["params"], 12);
+    assert_eq!(report["macs"], 9);
+    assert_eq!(report["flops"], 18);
+    assert!(report["arena_bytes"].is_u64());
+    let layers: Vec<&Value> = report["layers"].as_array().unwrap().iter().collect();
+    assert_eq!(layers.len(), 2);
+    let fc = json!({
+        "name": "fc", "op": "linear", "input": [3, 1, 1], "output": [3, 1, 1],
+        "params": 12, "macs": 9,
+    });
+    assert_eq!(layers[1], &fc);
+}
+
+#[test]
+fn a_batch_needs_a_larger_arena() {
+    let workshop = Workshop::new();
+    let arena = |batch: &str| {
+        let out = workshop.resnet(&format!("check resnet18 --format json {batch}")).succeeds();
+        serde_json::from_str::<Value>(&out).unwrap()["arena_bytes"].as_u64().unwrap()
+    };
+    assert!(arena("--batch 4") > 2 * arena(""));
+    workshop.resnet("check resnet18 --batch 99999999999").fails("99999999999 pictures");
+}
+
+#[test]
+fn a_mistake_is_shown_where_it_stands() {
+    let workshop = Workshop::new();
+    workshop.write("wrong.yaml", crate::COLOURS.replace("channels: 3}", "chanels: 3}"));
+    let done = workshop.resnet("check wrong.yaml").fails("--> wrong.yaml:6");
+    assert!(done.err.contains("channels"), "{}", done.err);
+    assert_eq!(done.out, "");
+
+    workshop.write("budget.yaml", format!("{}expect: {{arena_bytes: 1}}\n", crate::COLOURS));
+    workshop.resnet("check budget.yaml").fails("arena_bytes");
+}
+
+#[test]
+fn a_table_that_cannot_be_read_is_explained() {
+    let workshop = Workshop::new();
+    workshop.resnet("check resnet5").fails("did you mean `resnet50`").fails("networks: resnet18");
+    workshop.resnet("check zebra").fails("`zebra` is neither a file nor a network");
+    workshop.resnet("check resnet50.yaml").fails("(the command carries `resnet50` inside)");
+    workshop.resnet("check no/such.yaml").fails("`no/such.yaml`: there is no such file");
+    workshop.resnet("check .").fails("it is a folder");
+    workshop.write("binary.yaml", b"name: \xff");
+    workshop.resnet("check binary.yaml").fails("it is no UTF-8 text (at byte 6)");
+    workshop.write("empty.yaml", "");
+    workshop.resnet("check empty.yaml").fails("empty.yaml");
+}
+
+#[test]
+fn a_file_comes_before_a_network_of_the_same_name() {
+    let workshop = Workshop::new();
+    workshop.write("resnet50", crate::COLOURS);
+    assert!(workshop.resnet("check resnet50").succeeds().starts_with("colours"));
+}
+
+#[test]
+fn labels_may_stand_in_a_file_beside_the_table() {
+    let workshop = Workshop::new();
+    let table = crate::COLOURS.replace("[red, green, blue]", "names.txt");
+    workshop.write("nested/table.yaml", table);
+    workshop.resnet("check nested/table.yaml").fails("cannot read the labels `nested/names.txt`");
+    workshop.write("nested/names.txt", "one\ntwo\n");
+    workshop.resnet("check nested/table.yaml").fails("names 2 classes, but `colours` has 3");
+    workshop.write("nested/names.txt", "one\r\ntwo\r\nthree\r\n");
+    workshop.resnet("check nested/table.yaml").succeeds();
+}

@@ -1,0 +1,245 @@
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{Workshop, read_npy, write_npy};
+
+const RUN: &str = "run colours.yaml --weights colours.safetensors";
+
+fn with_pictures() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.picture("set/b/blue.png", [0, 0, 255]);
+    workshop.picture("set/a/green.webp", [0, 255, 0]);
+    workshop.picture("set/red.jpg", [255, 0, 0]);
+    workshop.write("set/notes.txt", "no picture");
+    workshop
+}
+
+#[test]
+fn pictures_are_classified() {
+    let workshop = with_pictures();
+    let out = workshop.resnet(&format!("{RUN} set/b/blue.png set/a/green.webp --top 1")).succeeds();
+    // e / (e + 2): softmax of (0, 0, 1).
+    let expected = "set/b/blue.png\n   57.61%  blue\nset/a/green.webp\n   57.61%  green\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn every_back_end_and_thread_count_agrees() {
+    let workshop = with_pictures();
+    let run = |options: &str| workshop.resnet(&format!("{RUN} set {options}")).succeeds();
+    let expected = run("");
+    for backend in ["jit", "interpret", "reference"] {
+        for threads in [1, 2, 5] {
+            assert_eq!(run(&format!("--backend {backend} --threads {threads}")), expected);
+        }
+    }
+    assert_eq!(run("--isa portable"), expected);
+}
+
+#[test]
+fn folders_are_searched_in_order() {
+    let workshop = with_pictures();
+    let out = workshop.resnet(&format!("{RUN} set --top 1 --format json")).succeeds();
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let found: Vec<(&str, &str)> = out["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["input"].as_str().unwrap(), r["top"][0]["label"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [("set/a/green.webp", "green"), ("set/b/blue.png", "blue"), ("set/red.jpg", "red")];
+    assert_eq!(found, expected);
+    assert_eq!(out["name"], "colours");
+    let blue = &out["results"][1];
+    assert_eq!(blue["logits"], serde_json::json!([0.0, 0.0, 1.0]));
+    assert_eq!(blue["top"][0]["class"], 2);
+    assert!((blue["top"][0]["probability"].as_f64().unwrap() - 0.5761).abs() < 1e-4);
+}
+
+#[test]
+fn a_bad_picture_does_not_stop_the_others() {
+    let workshop = with_pictures();
+    workshop.write("bad.png", b"\x89PNG\r\n\x1a\nand then nothing");
+    let pictures = "bad.png absent.png set/b/blue.png";
+    let done = workshop.resnet(&format!("{RUN} {pictures} --top 1 --output y.npy"));
+    let done = done.fails("cannot decode `bad.png`").fails("`absent.png`: there is no such file");
+    assert_eq!(done.out, "set/b/blue.png\n   57.61%  blue\n");
+    let (shape, values) = read_npy(&workshop.path("y.npy"));
+    assert_eq!(shape, "3, 3");
+    assert!(values[..6].iter().all(|value| value.is_nan()));
+    assert_eq!(values[6..], [0.0, 0.0, 1.0]);
+
+    let done = workshop.resnet(&format!("{RUN} {pictures} --format json")).fails("bad.png");
+    let out: Value = serde_json::from_str(&done.out).unwrap();
+    assert!(out["results"][0]["error"].as_str().unwrap().contains("bad.png"));
+    assert!(out["results"][2]["logits"].is_array());
+}
+
+#[test]
+fn no_pictures_are_an_error() {
+    let workshop = Workshop::new();
+    workshop.write("empty/notes.txt", "");
+    workshop.resnet(&format!("{RUN} empty")).fails("there are no pictures");
+}
+
+#[test]
+fn arrays_go_in_and_out() {
+    let workshop = Workshop::new();
+    // Two pictures, each channel of one value.
+    let planes = [1.0, 2.0, 3.0, 30.0, 20.0, 10.0];
+    let values: Vec<f32> = planes.iter().flat_map(|&plane| [plane; 16]).collect();
+    workshop.write("x.npy", write_npy("2, 3, 4, 4", &values));
+    let out = workshop.resnet(&format!("{RUN} --input x.npy --output y.npy --top 1")).succeeds();
+    assert_eq!(out, "x.npy[0]\n   66.52%  blue\nx.npy[1]\n  100.00%  red\n");
+    assert_eq!(read_npy(&workshop.path("y.npy")), ("2, 3".to_owned(), planes.to_vec()));
+
+    workshop.write("one.npy", write_npy("3, 4, 4", &values[..48]));
+    workshop.resnet(&format!("{RUN} --input one.npy --output y.npy")).succeeds();
+    assert_eq!(read_npy(&workshop.path("y.npy")), ("1, 3".to_owned(), planes[..3].to_vec()));
+    let files = ["colours.safetensors", "colours.yaml", "one.npy", "x.npy", "y.npy"];
+    assert_eq!(workshop.files(), files, "nothing temporary is left");
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_explained() {
+    let workshop = Workshop::new();
+    let fails = |bytes: Vec<u8>, expected: &str| {
+        workshop.write("x.npy", bytes);
+        workshop.resnet(&format!("{RUN} --input x.npy")).fails(expected);
+    };
+    fails(write_npy("3, 4, 5", &[0.0; 60]), "[3, 4, 5]; the network takes [N, 3, 4, 4]");
+    fails(write_npy("0, 3, 4, 4", &[]), "there are no pictures");
+    fails(write_npy("3, 4, 4", &[0.0; 47]), "needs 192 bytes of elements, but the file has 188");
+    fails(b"no array".to_vec(), "it is no .npy file");
+    workshop.resnet(&format!("{RUN} --input absent.npy")).fails("there is no such file");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_loses_nothing() {
+    let workshop = with_pictures();
+    let run = |output: &str| workshop.resnet(&format!("{RUN} set --output {output}"));
+    run("no/such/folder/y.npy").fails("cannot write `no/such/folder/y.npy`");
+    run("set").fails("it is a folder");
+    run("colours.safetensors").fails("would be written over the input");
+    run("./set/../colours.yaml").fails("would be written over the input `colours.yaml`");
+    run("set/b/blue.png").fails("would be written over the input");
+    let before = std::fs::read(workshop.path("set/b/blue.png")).unwrap();
+    assert!(before.starts_with(b"\x89PNG"));
+
+    // An old file stays if the new one never comes to be.
+    workshop.write("old.npy", "precious");
+    let absent = "run colours.yaml --weights absent.safetensors set --output old.npy";
+    workshop.resnet(absent).fails("there is no such file");
+    assert_eq!(std::fs::read(workshop.path("old.npy")).unwrap(), b"precious");
+    run("old.npy").succeeds();
+    assert_eq!(read_npy(&workshop.path("old.npy")).0, "3, 3");
+}
+
+#[test]
+fn weights_that_do_not_fit_are_explained() {
+    let workshop = with_pictures();
+    let run = |weights: &str, expected: &str| {
+        workshop.resnet(&format!("run colours.yaml --weights {weights} set")).fails(expected);
+    };
+    run("absent.safetensors", "`absent.safetensors`: there is no such file");
+    run("colours.yaml", "no valid safetensors file");
+    workshop.write("checkpoint.pth", b"PK\x03\x04 and so on");
+    run("checkpoint.pth", "is a PyTorch checkpoint");
+    let mut matrix = [0.0; 9];
+    matrix[4] = f32::NAN;
+    workshop.weights("nan.safetensors", &matrix);
+    run("nan.safetensors", "`fc.weight` is NaN at [1, 1]");
+    workshop
+        .resnet("run cifar10-resnet20 --weights colours.safetensors set")
+        .fails("and 75 more")
+        .fails("fc.weight: the network has [10, 64], the weights have [3, 3]");
+}
+
+#[test]
+fn random_weights_are_the_same_for_a_seed() {
+    let workshop = with_pictures();
+    let run = |seed: u32| {
+        let options = format!("run colours.yaml --random-weights {seed} set --format json");
+        workshop.resnet(&options).succeeds()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn a_network_that_ends_in_softmax_is_not_softened_twice() {
+    let workshop = with_pictures();
+    let fc = "channels: 3}\n";
+    let table = crate::COLOURS.replace(fc, &format!("{fc}  - {{layer: prob, op: softmax}}\n"));
+    workshop.write("colours.yaml", table);
+    let out = workshop.resnet(&format!("{RUN} set/b/blue.png --format json")).succeeds();
+    let result = &serde_json::from_str::<Value>(&out).unwrap()["results"][0];
+    let probability = result["top"][0]["probability"].as_f64().unwrap();
+    assert!((probability - 0.5761).abs() < 1e-4, "{probability}");
+    assert_eq!(result["probabilities"].as_array().unwrap().len(), 3);
+    assert!(result.get("logits").is_none());
+}
+
+#[test]
+fn features_go_to_arrays() {
+    let workshop = with_pictures();
+    let table = "
+name: features
+input: 3x4x4
+table:
+  - {layer: conv1, op: conv, kernel: 3, channels: 5, stride: 2}
+";
+    workshop.write("features.yaml", table);
+    let run = "run features.yaml --random-weights 1 set/red.jpg";
+    workshop.resnet(run).fails("ends in features of [5, 2, 2], not in classes");
+    assert_eq!(workshop.resnet(&format!("{run} --output y.npy")).succeeds(), "");
+    assert_eq!(read_npy(&workshop.path("y.npy")).0, "1, 5, 2, 2");
+    let out = workshop.resnet(&format!("{run} --format json")).succeeds();
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["results"][0]["features"].as_array().unwrap().len(), 20);
+}
+
+#[test]
+fn pictures_for_a_network_of_five_channels_are_refused_with_advice() {
+    let workshop = with_pictures();
+    let table = crate::COLOURS.replace("3x4x4", "5x4x4").replace("[0, 0, 0]", "[0]");
+    workshop.write("five.yaml", table.replace("[1, 1, 1]", "[1]"));
+    workshop
+        .resnet("run five.yaml --random-weights 1 set")
+        .fails("an array of 5x4x4 instead (`--input");
+}
+
+#[test]
+fn missing_normalisation_is_noted() {
+    let workshop = with_pictures();
+    let (table, _) = crate::COLOURS.split_once("preprocess").unwrap();
+    workshop.write("colours.yaml", table);
+    let done = workshop.resnet(&format!("{RUN} set --top 1"));
+    assert_eq!(done.status, 0);
+    assert!(done.err.starts_with("note: pictures are scaled to 0..1"), "{}", done.err);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let workshop = Workshop::new();
+    // More answers than a pipe holds.
+    workshop.write("x.npy", write_npy("4000, 3, 4, 4", &vec![0.5; 4000 * 48]));
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("resnet"))
+        .current_dir(workshop.folder.path())
+        .args(RUN.split(' '))
+        .args(["--input", "x.npy", "--output", "y.npy", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 8];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), Some(0));
+    // The array is whole all the same.
+    assert_eq!(read_npy(&workshop.path("y.npy")).0, "4000, 3");
+}
