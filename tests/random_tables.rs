@@ -1,0 +1,177 @@
+//! Random tables: those that are accepted run alike in every back end, the others get an error.
+
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use resnet::{Backend, Diagnostics, Graph, Isa, Network, Options, Pool, Spec, Weights};
+
+/// Of the largest output of each picture.
+const TOLERANCE: f64 = 1e-4;
+
+/// Above this the naive reference would take too long for a test.
+const MOST_MACS: u64 = 12_000_000;
+
+static POOLS: LazyLock<[Pool; 2]> =
+    LazyLock::new(|| [2, 3].map(|n| Pool::new(NonZeroUsize::new(n).unwrap()).unwrap()));
+
+/// A row without its name.
+fn row() -> impl Strategy<Value = String> {
+    let kernel = prop_oneof![
+        4 => Just("3".to_owned()),
+        2 => Just("1".to_owned()),
+        1 => (1usize..6, 1usize..6).prop_map(|(r, c)| format!("{r}x{c}")),
+    ];
+    let stride = prop_oneof![
+        3 => Just("1".to_owned()),
+        1 => Just("2".to_owned()),
+        1 => (1usize..4, 1usize..4).prop_map(|(r, c)| format!("{r}x{c}")),
+    ];
+    let channels = prop_oneof![Just(8usize), Just(16), Just(32), 1usize..40];
+    let padding = prop_oneof![4 => Just(String::new()), 1 => (0usize..4).prop_map(|p| format!(", padding: {p}"))];
+    let conv = (kernel.clone(), stride.clone(), padding.clone(), channels.clone(), any::<[bool; 3]>(), 1usize..4)
+        .prop_map(|(kernel, stride, padding, channels, [norm, relu, grouped], groups)| {
+            let norm = if norm { "" } else { ", norm: none" };
+            let relu = if relu { "" } else { ", activation: none" };
+            let groups = if grouped { format!(", groups: {groups}") } else { String::new() };
+            format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{norm}{relu}{groups}")
+        });
+    let shortcut = prop_oneof![
+        4 => Just(""),
+        1 => Just(", shortcut: zero_pad"),
+        1 => Just(", shortcut: project_all"),
+        1 => Just(", shortcut: none"),
+    ];
+    let basic = (1usize..9, stride.clone(), channels.clone(), shortcut.clone()).prop_map(
+        |(repeat, stride, channels, shortcut)| {
+            format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{shortcut}")
+        },
+    );
+    let bottleneck =
+        (1usize..6, stride.clone(), channels, 1usize..24, 1usize..5, any::<bool>(), shortcut)
+            .prop_map(|(repeat, stride, channels, width, groups, on_first, shortcut)| {
+                let stride_on = if on_first { ", stride_on: 1x1" } else { "" };
+                let width = width * groups;
+                format!(
+                    "op: bottleneck, repeat: {repeat}, stride: {stride}, channels: {channels}, \
+                 width: {width}, groups: {groups}{stride_on}{shortcut}"
+                )
+            });
+    let pool =
+        (any::<bool>(), 1usize..4, stride, padding).prop_map(|(max, kernel, stride, padding)| {
+            let op = if max { "max_pool" } else { "average_pool" };
+            format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
+        });
+    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool]
+}
+
+/// Rows after which the network may end.
+fn head() -> impl Strategy<Value = Vec<String>> {
+    let mean = "op: global_average_pool".to_owned();
+    let linear = |n: usize| format!("op: linear, channels: {n}");
+    let softmax = "op: softmax".to_owned();
+    prop_oneof![
+        1 => Just(vec![]),
+        1 => Just(vec![mean.clone()]),
+        1 => (1usize..20).prop_map(move |n| vec![linear(n)]),
+        3 => (1usize..40).prop_map({
+            let mean = mean.clone();
+            move |n| vec![mean.clone(), linear(n)]
+        }),
+        2 => (1usize..40, 1usize..20).prop_map(move |(n, m)| {
+            vec![mean.clone(), linear(n), linear(m), softmax.clone()]
+        }),
+    ]
+}
+
+fn table() -> impl Strategy<Value = String> {
+    let input = (prop_oneof![Just(1usize), Just(3), Just(4), 1usize..40], 1usize..20, 1usize..20);
+    (input, prop::collection::vec(row(), 0..9), head()).prop_map(|((c, h, w), rows, head)| {
+        let mut text = format!("name: random\ninput: {c}x{h}x{w}\ntable:\n");
+        for (i, row) in rows.iter().chain(&head).enumerate() {
+            text += &format!("  - {{layer: row{i}, {row}}}\n");
+        }
+        text
+    })
+}
+
+/// The graph, if the table is one that the test can afford to run.
+fn accept(table: &str) -> Result<Option<(Spec, Graph)>, Diagnostics> {
+    let spec = Spec::from_yaml(table)?;
+    let graph = Graph::build(&spec)?;
+    Ok((graph.macs <= MOST_MACS && graph.depth <= 64).then_some((spec, graph)))
+}
+
+fn answers(network: &dyn Network, pictures: &[f32], pool: Option<&Pool>) -> Vec<f32> {
+    let info = network.info();
+    let mut answers = vec![f32::NAN; pictures.len() / info.input_len() * info.outputs];
+    network.session_in(pool).unwrap().run_batch(pictures, &mut answers).unwrap();
+    answers
+}
+
+fn picture(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn accepted_tables_run_alike_everywhere(table in table(), seed: u64) {
+        let (spec, graph) = match accept(&table) {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return Ok(()),
+            Err(diagnostics) => {
+                prop_assert!(diagnostics.to_string().contains("table.yaml:"), "{diagnostics}");
+                return Ok(());
+            }
+        };
+        let weights = Weights::random(&graph.tensors, seed);
+        let pictures = picture(2 * graph.input_shape().elements(), seed);
+        let load = |backend, isa| {
+            let options = Options { backend, isa: Some(isa), batch: 1 + (seed % 2) as usize };
+            let compiled = resnet::compile(&spec, &options).map_err(|e| format!("{e}\n{table}"));
+            compiled.unwrap().load(&weights).unwrap()
+        };
+        let reference = load(Backend::Reference, Isa::Portable);
+        let expected = answers(&*reference, &pictures, None);
+        for isa in Isa::available() {
+            let interpreted = answers(&*load(Backend::Interpret, isa), &pictures, None);
+            let half = expected.len() / 2;
+            for (found, expected) in [(&interpreted[..half], &expected[..half]), (&interpreted[half..], &expected[half..])] {
+                let largest = expected.iter().fold(1e-30, |max, v| f64::from(v.abs()).max(max));
+                for (&a, &b) in found.iter().zip(expected) {
+                    let error = (f64::from(a) - f64::from(b)).abs();
+                    prop_assert!(error <= TOLERANCE * largest, "{isa}: {a} for {b}, largest {largest}\n{table}");
+                }
+            }
+            let compiled = load(Backend::Jit, isa);
+            for pool in [None, Some(&POOLS[0]), Some(&POOLS[1])] {
+                let found = answers(&*compiled, &pictures, pool);
+                let same = found.iter().zip(&interpreted).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{isa}: the JIT has other bits\n{table}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_generator_makes_both_kinds_of_tables() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut accepted, mut rejected) = (0, 0);
+    for _ in 0..200 {
+        let table = table().new_tree(&mut runner).unwrap().current();
+        match accept(&table) {
+            Ok(Some(_)) => accepted += 1,
+            Ok(None) => {}
+            Err(_) => rejected += 1,
+        }
+    }
+    assert!(accepted > 40 && rejected > 20, "{accepted} accepted, {rejected} rejected of 200");
+}
