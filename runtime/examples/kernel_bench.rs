@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use resnet_runtime::kernels::*;
+use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 const ROUNDS: usize = 40;
 
@@ -183,7 +184,7 @@ fn blocks(table: &Table, call: &Call, blocks: usize, x_block: usize, y_block: us
 }
 
 fn pack(output: usize, input: usize, kernel: usize) -> String {
-    let recipe = resnet_runtime::tensors::ConvRecipe {
+    let recipe = ConvRecipe {
         weight: String::new(),
         bias: None,
         norm: None,
@@ -196,6 +197,7 @@ fn pack(output: usize, input: usize, kernel: usize) -> String {
         panel_blocks: 2,
         in_blocks: input / BLOCK,
         in_block_step: 0,
+        transform: Transform::None,
         offset: 0,
     };
     let weight = aligned(output * input * kernel * kernel);

@@ -36,12 +36,30 @@ pub struct NormTensors {
     pub epsilon: f64,
 }
 
+/// What becomes of a convolution's weights besides folding, which is also the algorithm that
+/// computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transform {
+    /// Nothing: a direct convolution.
+    None,
+    /// Winograd's F(4x4, 3x3): each 3x3 kernel becomes 36 points, the weights of 36 products
+    /// between [`Call::WinogradInput`](crate::kernels::Call::WinogradInput) and
+    /// [`Call::WinogradOutput`](crate::kernels::Call::WinogradOutput).
+    Winograd4x4,
+}
+
 /// How one convolution's weights are folded and laid out for [`Call::Conv`] or
 /// [`Call::ConvPlanar`](crate::kernels::Call::ConvPlanar).
 ///
 /// The packed form is a run of *panels*, one per kernel call's group of output channels: panel `g`
 /// covers output blocks `2g` and `2g + 1` (or the last single one, or one each if `panel_blocks`
 /// is 1), its bias follows all panels: `[panel 0][panel 1]...[bias, out_channels rounded up to 16]`.
+///
+/// With [`Transform::Winograd4x4`] a panel is `[36 points][in_blocks][16 lanes][panel_blocks * 16]`,
+/// the weights of 36 1x1 convolutions one after the other; they have no bias, and the 32 zeros that
+/// they take for one follow the bias, which is for the output transform.
+///
+/// Every part of the packed form starts at a multiple of 16 elements.
 ///
 /// [`Call::Conv`]: crate::kernels::Call::Conv
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +88,8 @@ pub struct ConvRecipe {
     pub in_blocks: usize,
     /// Panel `g` starts at input block `g * in_block_step` (0: every panel reads all of them).
     pub in_block_step: usize,
+    /// What the weights become.
+    pub transform: Transform,
     /// Where the packed form starts in the network's weight memory, in `f32` elements; a
     /// multiple of 16.
     pub offset: usize,
@@ -84,8 +104,16 @@ impl ConvRecipe {
     /// Elements of one full panel.
     pub fn panel_len(&self) -> usize {
         let lanes = if self.planar { 1 } else { crate::kernels::BLOCK };
-        let rows = self.in_blocks * self.kernel_rows * self.kernel_columns * lanes;
+        let rows = self.in_blocks * self.kernel_points() * lanes;
         rows * self.panel_blocks * crate::kernels::BLOCK
+    }
+
+    /// Packed weights of one input and one output channel.
+    pub fn kernel_points(&self) -> usize {
+        match self.transform {
+            Transform::None => self.kernel_rows * self.kernel_columns,
+            Transform::Winograd4x4 => 36,
+        }
     }
 
     /// Elements before the bias.
@@ -93,9 +121,18 @@ impl ConvRecipe {
         self.panel_len() / self.panel_blocks * self.out_blocks()
     }
 
+    /// Elements before the zeros, and without them: [`Transform::None`] has none.
+    pub fn zeros_offset(&self) -> usize {
+        self.bias_offset() + self.out_blocks() * crate::kernels::BLOCK
+    }
+
     /// Elements of the packed form.
     pub fn len(&self) -> usize {
-        self.bias_offset() + self.out_blocks() * crate::kernels::BLOCK
+        let zeros = match self.transform {
+            Transform::None => 0,
+            Transform::Winograd4x4 => 2 * crate::kernels::BLOCK,
+        };
+        self.zeros_offset() + zeros
     }
 
     /// A recipe never packs nothing.

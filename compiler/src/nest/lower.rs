@@ -107,8 +107,10 @@ impl Lowering {
         let params = RingParams {
             rows: buffer.shape.height,
             columns: buffer.shape.width,
-            ring_rows: buffer.ring.rows,
-            ring_columns: buffer.ring.columns,
+            top: buffer.ring.rows,
+            bottom: buffer.ring.rows,
+            left: buffer.ring.columns,
+            right: buffer.ring.columns,
             lanes: buffer.lanes(),
         };
         let y = Side::new(buffer, Extent::square(0), buffer.block_len());

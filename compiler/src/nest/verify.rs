@@ -138,6 +138,16 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let r = last(p.out_blocks, p.r_block) + p.pixels * BLOCK;
             vec![Some(x), Some(w), Some(width), (p.residual == 1).then_some(r), Some(y)]
         }
+        Call::WinogradInput(p) => {
+            let x = last(6, p.x_row) + (4 * p.tiles + 2) * BLOCK;
+            vec![Some(x), Some(last(36, p.y_point) + p.tiles * BLOCK)]
+        }
+        Call::WinogradOutput(p) => {
+            let x = last(36, p.x_point) + p.tiles * BLOCK;
+            let r = last(p.rows, p.r_row) + p.columns * BLOCK;
+            let y = last(p.rows, p.y_row) + p.columns * BLOCK;
+            vec![Some(x), Some(BLOCK), (p.residual == 1).then_some(r), Some(y)]
+        }
         Call::MaxPool(p) | Call::AveragePool(p) => {
             let x = last(p.in_rows, p.x_row) + p.in_columns * BLOCK;
             let y = last(p.out_rows, p.y_row) + p.out_columns * BLOCK;
@@ -151,7 +161,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(x), Some(last(out_blocks, p.y_block) + p.pixels * BLOCK)]
         }
         Call::Ring(p) => {
-            let pixels = (p.rows + 2 * p.ring_rows) * (p.columns + 2 * p.ring_columns);
+            let pixels = (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right);
             vec![Some(pixels * p.lanes)]
         }
         Call::CopyPlanar(p) => {

@@ -1,7 +1,7 @@
 //! Decisions about one convolution.
 
 use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 use super::{Buffer, Layout, Order};
 use crate::fuse::{Conv, Residual};
@@ -29,6 +29,7 @@ pub(super) fn recipe(conv: &Conv, input: &Buffer, output: Shape, offset: usize) 
         panel_blocks: reads.panel_blocks,
         in_blocks: reads.in_blocks,
         in_block_step: reads.in_block_step,
+        transform: Transform::None,
         offset,
     }
 }

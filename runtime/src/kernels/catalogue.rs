@@ -47,6 +47,55 @@ pub struct ConvParams {
     pub relu: usize,
 }
 
+/// The input of a Winograd convolution F(4x4, 3x3), for one row of tiles of one channel block.
+///
+/// A tile is 6 x 6 pixels and overlaps its neighbours by 2: tile `t` is rows `0..6` and columns
+/// `4 * t..4 * t + 6` of `x`, of which pixel `(row, column)`, lane `l` is
+/// `x[row * x_row + column * 16 + l]`. All of them are read, also where the convolution's output
+/// ends within the last tile. Its 36 points `V = B^T d B` are
+/// `y[(6 * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
+///
+/// The products of a point with its weights are a [`Call::Conv`] with a 1x1 kernel whose pixels are
+/// tiles, and [`Call::WinogradOutput`] makes the convolution's output of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WinogradInputParams {
+    /// Tiles of the row, at least 1.
+    pub tiles: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Distance between points.
+    pub y_point: usize,
+}
+
+/// The output of a Winograd convolution F(4x4, 3x3), for one row of tiles of one block of output
+/// channels: `y = epilogue(bias + A^T m A)`.
+///
+/// The 36 points of tile `t` are `x[(6 * i + j) * x_point + t * 16 + l]` for row `i` and column `j`
+/// of `m`. It gives 4 x 4 pixels: rows `0..4` and columns `4 * t..4 * t + 4` of the output, of
+/// which only those within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`;
+/// their residual is `r[row * r_row + column * 16 + l]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WinogradOutputParams {
+    /// Tiles of the row, at least 1.
+    pub tiles: usize,
+    /// Output rows: 1 to 4.
+    pub rows: usize,
+    /// Output columns: more than `4 * (tiles - 1)`, at most `4 * tiles`.
+    pub columns: usize,
+    /// Distance between points.
+    pub x_point: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// Distance between residual rows.
+    pub r_row: usize,
+    /// 1: add the residual before the activation. 0: the residual operand is not read.
+    pub residual: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
 /// A max or average pool over one channel block's whole plane.
 ///
 /// Windows reach over the edge by `padding`; a max pool ignores what lies outside, an average pool
@@ -122,10 +171,14 @@ pub struct RingParams {
     pub rows: usize,
     /// Width without the ring.
     pub columns: usize,
-    /// Ring rows above and below, each.
-    pub ring_rows: usize,
-    /// Ring columns left and right, each.
-    pub ring_columns: usize,
+    /// Ring rows above.
+    pub top: usize,
+    /// Ring rows below.
+    pub bottom: usize,
+    /// Ring columns on the left.
+    pub left: usize,
+    /// Ring columns on the right.
+    pub right: usize,
     /// Elements in a pixel: 16 or 1.
     pub lanes: usize,
 }
@@ -246,6 +299,10 @@ catalogue! {
     Conv = conv(ConvParams: x, w, b, r, y);
     /// A row of a convolution over a planar input (few channels: the stem). `r` may be `y` itself.
     ConvPlanar = conv_planar(ConvParams: x, w, b, r, y);
+    /// A row of tiles into the points of Winograd's F(4x4, 3x3).
+    WinogradInput = winograd_input(WinogradInputParams: x, y);
+    /// The products of Winograd's points into a row of tiles. `r` may be `y` itself.
+    WinogradOutput = winograd_output(WinogradOutputParams: x, b, r, y);
     /// Max pool of one channel block.
     MaxPool = max_pool(PoolParams: x, y);
     /// Average pool of one channel block.

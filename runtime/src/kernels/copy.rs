@@ -50,19 +50,19 @@ pub(super) unsafe fn zero_pad<S: Simd>(simd: S, params: &ZeroPadParams, x: *mut 
 /// `y` is writable for the whole plane, ring included.
 #[inline(always)]
 pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
-    let side = params.ring_columns * params.lanes;
-    let inner = params.columns * params.lanes;
-    let y_row = side + inner + side;
+    let (left, right) = (params.left * params.lanes, params.right * params.lanes);
+    let y_row = left + params.columns * params.lanes + right;
     // A row's right side and the next row's left side touch. So the ring is: the rows above with
     // the first row's left side, the pairs of sides, the last right side with the rows below.
-    let (edge, pair) = (params.ring_rows * y_row + side, 2 * side);
+    let (first, pair) = (params.top * y_row + left, left + right);
     // SAFETY: the three parts lie in the plane.
     unsafe {
-        y.write_bytes(0, edge);
+        y.write_bytes(0, first);
         for row in 1..params.rows {
-            y.add(edge + row * y_row - pair).write_bytes(0, pair);
+            y.add(first + row * y_row - pair).write_bytes(0, pair);
         }
-        y.add(edge + params.rows * y_row - pair).write_bytes(0, edge);
+        let last = y.add(first + params.rows * y_row - pair);
+        last.write_bytes(0, right + params.bottom * y_row);
     }
 }
 

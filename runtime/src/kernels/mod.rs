@@ -9,7 +9,7 @@
 //! # How a kernel is made
 //!
 //! The bodies are written once, over the trait `Simd` of "16 `f32` lanes", which is
-//! one block of channels: `conv`, `pool`, `copy`, `softmax`. An instruction set is a small type
+//! one block of channels: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
 //! that implements the trait (`portable`, `x86_64::avx2`, `x86_64::avx512`); the macro in `table`
 //! wraps every body in a function that is compiled for it and collects these in a [`Table`].
 //! [`Isa`] picks a table, once, when a network is loaded.
@@ -30,6 +30,7 @@ mod pool;
 mod portable;
 mod simd;
 mod softmax;
+mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

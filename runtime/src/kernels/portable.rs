@@ -47,6 +47,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn sub(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            a[lane] -= b[lane];
+        }
+        a
+    }
+
+    #[inline(always)]
     fn div(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
         for lane in 0..16 {
             a[lane] /= b[lane];

@@ -56,6 +56,9 @@ pub(super) trait Simd: Copy {
     /// `a + b`.
     fn add(self, a: Self::F16, b: Self::F16) -> Self::F16;
 
+    /// `a - b`.
+    fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
     /// `a / b`.
     fn div(self, a: Self::F16, b: Self::F16) -> Self::F16;
 

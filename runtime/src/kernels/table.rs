@@ -48,6 +48,8 @@ macro_rules! kernel_table {
             kernel_table! { @kernels $isa [$($feature),*]
                 conv::conv(ConvParams: x, w, b, r, y);
                 conv::conv_planar(ConvParams: x, w, b, r, y);
+                winograd::winograd_input(WinogradInputParams: x, y);
+                winograd::winograd_output(WinogradOutputParams: x, b, r, y);
                 pool::max_pool(PoolParams: x, y);
                 pool::average_pool(PoolParams: x, y);
                 pool::mean(MeanParams: x, y);

@@ -4,19 +4,20 @@ use super::{Guarded, Random, assert_close, invoke, tables};
 
 #[test]
 fn ring() {
+    let rings = [[0; 4], [1; 4], [3; 4], [2, 2, 0, 0], [0, 0, 2, 2], [1, 4, 3, 2], [0, 3, 1, 0]];
     for (rows, columns) in [(1, 1), (1, 5), (4, 1), (7, 3)] {
-        for (ring_rows, ring_columns) in [(0, 0), (1, 1), (3, 3), (2, 0), (0, 2), (1, 3)] {
+        for [top, bottom, left, right] in rings {
             for lanes in [1, BLOCK] {
-                let p = RingParams { rows, columns, ring_rows, ring_columns, lanes };
-                let y_row = (columns + 2 * ring_columns) * lanes;
-                let len = (rows + 2 * ring_rows) * y_row;
+                let p = RingParams { rows, columns, top, bottom, left, right, lanes };
+                let y_row = (left + columns + right) * lanes;
+                let len = (top + rows + bottom) * y_row;
                 for (isa, table) in tables() {
                     let mut y = Guarded::from(&vec![1.0; len]);
                     invoke(&Call::Ring(p), table, &[y.pointer()]);
                     for (at, &value) in y.full().iter().enumerate() {
                         let (row, column) = (at / y_row, at % y_row / lanes);
-                        let inside = (ring_rows..ring_rows + rows).contains(&row)
-                            && (ring_columns..ring_columns + columns).contains(&column);
+                        let inside = (top..top + rows).contains(&row)
+                            && (left..left + columns).contains(&column);
                         assert_eq!(value, f32::from(inside), "{isa} {row}, {column} of {p:?}");
                     }
                 }

@@ -19,12 +19,15 @@ macro_rules! assert_words {
 fn parameters_are_words_in_field_order() {
     assert_words!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows kernel_columns x_row
         x_column out_blocks y_block r_block residual relu);
+    assert_words!(WinogradInput(WinogradInputParams): tiles x_row y_point);
+    assert_words!(WinogradOutput(WinogradOutputParams): tiles rows columns x_point y_row r_row
+        residual relu);
     assert_words!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
         kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns);
     assert_words!(Mean(MeanParams): rows columns x_row);
     assert_words!(ZeroPad(ZeroPadParams): pixels x_step x_block y_block in_channels out_channels
         before);
-    assert_words!(Ring(RingParams): rows columns ring_rows ring_columns lanes);
+    assert_words!(Ring(RingParams): rows columns top bottom left right lanes);
     assert_words!(ToBlocked(CopyParams): channels rows columns x_row y_row plane);
     assert_words!(Softmax(SoftmaxParams): channels);
 }

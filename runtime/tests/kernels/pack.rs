@@ -1,6 +1,6 @@
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Isa};
 use resnet_runtime::pack::{Norm, PackError, pack_conv};
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 use super::{Guarded, Random, assert_close, invoke};
 
@@ -18,6 +18,7 @@ fn recipe(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> Co
         panel_blocks: 2,
         in_blocks: in_channels.div_ceil(BLOCK),
         in_block_step: 0,
+        transform: Transform::None,
         offset: 0,
     }
 }

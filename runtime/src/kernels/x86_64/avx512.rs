@@ -46,6 +46,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_div_ps(a, b) }

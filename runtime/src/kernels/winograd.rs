@@ -1,0 +1,166 @@
+//! Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 convolution, stride 1, from 36
+//! multiplications a channel instead of 144.
+//!
+//! ```text
+//! V = B^T d B                     36 points of each 6x6 input tile d, a channel      (this file)
+//! M[p] = V[p] * U[p]              a matrix product over the channels a point p       (`conv`)
+//! y = epilogue(bias + A^T M A)    4x4 output pixels a tile                           (this file)
+//! ```
+//!
+//! where `U = G g G^T` are the packed weights. `B^T`, `G` and `A^T` come from polynomials that are
+//! evaluated at five numbers and infinity; see [`points`].
+//!
+//! Andrew Lavin, Scott Gray: Fast Algorithms for Convolutional Neural Networks, 2015
+//! (arXiv 1509.09308).
+
+use super::simd::Simd;
+use super::{BLOCK, WinogradInputParams, WinogradOutputParams};
+
+/// Side of an input tile, which is also the number of points in one dimension.
+const TILE: usize = 6;
+
+/// Side of an output tile.
+const OUTPUT: usize = 4;
+
+/// The points at which the polynomials are evaluated are 0, `+-A`, `+-B` and infinity, in this
+/// order.
+pub(crate) mod points {
+    /// The first pair.
+    pub(crate) const A: f32 = 1.0;
+    /// The second pair.
+    pub(crate) const B: f32 = 2.0;
+}
+
+/// [`Call::WinogradInput`](super::Call::WinogradInput).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`WinogradInputParams`] says.
+#[inline(always)]
+pub(super) unsafe fn winograd_input<S: Simd>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *mut f32,
+    y: *mut f32,
+) {
+    for tile in 0..params.tiles {
+        let x = x.wrapping_add(tile * OUTPUT * BLOCK);
+        let y = y.wrapping_add(tile * BLOCK);
+        // Down the columns, then along the rows.
+        let mut columns = [[simd.splat(0.0); TILE]; TILE];
+        for (c, column) in columns.iter_mut().enumerate() {
+            for (r, pixel) in column.iter_mut().enumerate() {
+                // SAFETY: the row and column are the tile's.
+                *pixel = unsafe { simd.load(x.add(r * params.x_row + c * BLOCK)) };
+            }
+            *column = evaluate(simd, *column);
+        }
+        for i in 0..TILE {
+            for (j, point) in evaluate(simd, row(&columns, i)).iter().enumerate() {
+                // SAFETY: the point is the tile's.
+                unsafe { simd.store(y.add((TILE * i + j) * params.y_point), *point) };
+            }
+        }
+    }
+}
+
+/// [`Call::WinogradOutput`](super::Call::WinogradOutput).
+///
+/// # Safety
+///
+/// `x`, `b` and `r` are readable and `y` writable as far as [`WinogradOutputParams`] says.
+#[inline(always)]
+pub(super) unsafe fn winograd_output<S: Simd>(
+    simd: S,
+    params: &WinogradOutputParams,
+    x: *mut f32,
+    b: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: the bias has 16 elements.
+    let bias = unsafe { simd.load(b) };
+    for tile in 0..params.tiles {
+        let x = x.wrapping_add(tile * BLOCK);
+        let r = r.wrapping_add(tile * OUTPUT * BLOCK);
+        let y = y.wrapping_add(tile * OUTPUT * BLOCK);
+        let width = (params.columns - tile * OUTPUT).min(OUTPUT);
+        let mut columns = [[simd.splat(0.0); OUTPUT]; TILE];
+        for (j, column) in columns.iter_mut().enumerate() {
+            let mut points = [simd.splat(0.0); TILE];
+            for (i, point) in points.iter_mut().enumerate() {
+                // SAFETY: the point is the tile's.
+                *point = unsafe { simd.load(x.add((TILE * i + j) * params.x_point)) };
+            }
+            *column = interpolate(simd, points);
+        }
+        for i in 0..OUTPUT {
+            if i < params.rows {
+                let mut pixels = interpolate(simd, row(&columns, i));
+                for (c, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = simd.add(*pixel, bias);
+                    if params.residual != 0 && c < width {
+                        // SAFETY: the residual has the pixels of the output.
+                        let residual = unsafe { simd.load(r.add(i * params.r_row + c * BLOCK)) };
+                        *pixel = simd.add(*pixel, residual);
+                    }
+                    if params.relu != 0 {
+                        // With the sum as second operand, NaN stays NaN.
+                        *pixel = simd.max(simd.splat(0.0), *pixel);
+                    }
+                    if c < width {
+                        // SAFETY: the pixel is within the call's rows and columns.
+                        unsafe { simd.store(y.add(i * params.y_row + c * BLOCK), *pixel) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `B^T d`: row `p` of `B^T` has the coefficients of the product of `x - q` over all finite points
+/// `q` other than `p`.
+#[inline(always)]
+fn evaluate<S: Simd>(simd: S, d: [S::F16; TILE]) -> [S::F16; TILE] {
+    const AA: f32 = points::A * points::A;
+    const BB: f32 = points::B * points::B;
+    let (even_a, odd_a) = (times(simd, -BB, d[2], d[4]), times(simd, -BB, d[1], d[3]));
+    let (even_b, odd_b) = (times(simd, -AA, d[2], d[4]), times(simd, -AA, d[1], d[3]));
+    [
+        times(simd, AA * BB, d[0], times(simd, -(AA + BB), d[2], d[4])),
+        times(simd, points::A, odd_a, even_a),
+        times(simd, -points::A, odd_a, even_a),
+        times(simd, points::B, odd_b, even_b),
+        times(simd, -points::B, odd_b, even_b),
+        times(simd, AA * BB, d[1], times(simd, -(AA + BB), d[3], d[5])),
+    ]
+}
+
+/// `A^T m`: column `p` of `A^T` has the powers 0 to 3 of point `p`, scaled so that two factors
+/// become 1: by `1 / A` for the first pair, by `1 / B^2` for the second. `G` has the inverse.
+#[inline(always)]
+fn interpolate<S: Simd>(simd: S, m: [S::F16; TILE]) -> [S::F16; OUTPUT] {
+    const A: f32 = points::A;
+    const B: f32 = points::B;
+    let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    [
+        times(simd, 1.0 / (B * B), sum_b, times(simd, 1.0 / A, sum_a, m[0])),
+        times(simd, 1.0 / B, difference_b, difference_a),
+        times(simd, A, sum_a, sum_b),
+        times(simd, B, difference_b, times(simd, A * A, difference_a, m[5])),
+    ]
+}
+
+/// Row `i` of six columns.
+#[inline(always)]
+fn row<V: Copy, const N: usize>(columns: &[[V; N]; TILE], i: usize) -> [V; TILE] {
+    let [a, b, c, d, e, f] = columns;
+    [a[i], b[i], c[i], d[i], e[i], f[i]]
+}
+
+/// `factor * a + b`.
+#[inline(always)]
+fn times<S: Simd>(simd: S, factor: f32, a: S::F16, b: S::F16) -> S::F16 {
+    simd.mul_add(simd.splat(factor), a, b)
+}
