@@ -175,6 +175,7 @@ fn count_readers(graph: &Graph) -> Vec<usize> {
 
 /// What is known of a graph node's value so far.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "one value a node, gone when fusing ends")]
 enum Value {
     /// Not computed yet, or given away to the node that absorbed it.
     Missing,

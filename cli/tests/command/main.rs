@@ -119,7 +119,7 @@ impl Done {
 
     /// The command line is wrong.
     #[track_caller]
-    fn is_misused(self, expected: &str) {
+    fn must_be_misuse(self, expected: &str) {
         assert_eq!((self.status, self.out.as_str()), (2, ""), "{}", self.err);
         assert!(self.err.contains(expected), "{}", self.err);
     }
@@ -152,17 +152,19 @@ fn usage() {
     for command in ["check", "run", "eval", "bench", "emit"] {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));
     }
-    workshop.resnet("").is_misused("Usage");
-    workshop.resnet("chek colours.yaml").is_misused("unrecognized subcommand");
-    workshop.resnet("check").is_misused("MODEL.yaml");
-    workshop.resnet("check colours.yaml --batch 0").is_misused("--batch");
-    workshop.resnet("check colours.yaml --format yaml").is_misused("--format");
-    workshop.resnet("run colours.yaml a.png").is_misused("--weights");
-    workshop.resnet("run colours.yaml --random-weights 1").is_misused("IMAGE");
+    workshop.resnet("").must_be_misuse("Usage");
+    workshop.resnet("chek colours.yaml").must_be_misuse("unrecognized subcommand");
+    workshop.resnet("check").must_be_misuse("MODEL.yaml");
+    workshop.resnet("check colours.yaml --batch 0").must_be_misuse("--batch");
+    workshop.resnet("check colours.yaml --format yaml").must_be_misuse("--format");
+    workshop.resnet("run colours.yaml a.png").must_be_misuse("--weights");
+    workshop.resnet("run colours.yaml --random-weights 1").must_be_misuse("IMAGE");
     workshop
         .resnet("run colours.yaml --random-weights 1 --weights w a.png")
-        .is_misused("--weights");
-    workshop.resnet("run colours.yaml --random-weights 1 --input x a.png").is_misused("--input");
-    workshop.resnet("bench colours.yaml --threads 0").is_misused("--threads");
-    workshop.resnet("emit colours.yaml --as c").is_misused("--as");
+        .must_be_misuse("--weights");
+    workshop
+        .resnet("run colours.yaml --random-weights 1 --input x a.png")
+        .must_be_misuse("--input");
+    workshop.resnet("bench colours.yaml --threads 0").must_be_misuse("--threads");
+    workshop.resnet("emit colours.yaml --as c").must_be_misuse("--as");
 }

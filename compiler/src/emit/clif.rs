@@ -51,7 +51,7 @@ pub(super) fn emit<M: Module>(
     module: &mut M,
     program: &Program,
     listing: Listing,
-) -> Result<(FuncId, String), ModuleError> {
+) -> Result<(FuncId, String), Box<ModuleError>> {
     let mut emitter = Emitter {
         module,
         listing,
@@ -91,7 +91,7 @@ impl<M: Module> Emitter<'_, M> {
     }
 
     /// Defines the constants of every kernel call as read-only data, and declares the kernels.
-    fn define_params(&mut self, body: &[Statement]) -> Result<(), ModuleError> {
+    fn define_params(&mut self, body: &[Statement]) -> Result<(), Box<ModuleError>> {
         for statement in body {
             match statement {
                 Statement::For(_, body) => self.define_params(body)?,
@@ -125,7 +125,7 @@ impl<M: Module> Emitter<'_, M> {
         index: usize,
         function: &Function,
         scratch: &mut FunctionBuilderContext,
-    ) -> Result<FuncId, ModuleError> {
+    ) -> Result<FuncId, Box<ModuleError>> {
         let name = format!("fn{index}");
         let mut context = self.module.make_context();
         context.func.signature = self.signature(3);
@@ -162,7 +162,7 @@ impl<M: Module> Emitter<'_, M> {
         &mut self,
         program: &Program,
         scratch: &mut FunctionBuilderContext,
-    ) -> Result<FuncId, ModuleError> {
+    ) -> Result<FuncId, Box<ModuleError>> {
         let signature = self.signature(4);
         let parallel = self.module.declare_function(PARALLEL, Linkage::Import, &signature)?;
         let mut code = self.module.make_context();
@@ -204,7 +204,7 @@ impl<M: Module> Emitter<'_, M> {
         id: FuncId,
         title: &str,
         mut context: cranelift_codegen::Context,
-    ) -> Result<(), ModuleError> {
+    ) -> Result<(), Box<ModuleError>> {
         context.set_disasm(self.listing == Listing::Assembly);
         if self.listing == Listing::Clif {
             self.text += &format!("; {title}\n{}\n", context.func.display());

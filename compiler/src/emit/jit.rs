@@ -93,14 +93,16 @@ impl Jit {
             .map_err(|error| JitError::Memory(error.to_string()))?;
         builder.memory_provider(Box::new(memory));
         let mut module = JITModule::new(builder);
-        let emitted = clif::emit(&mut module, program, listing)
-            .and_then(|emitted| module.finalize_definitions().map(|()| emitted));
+        let emitted = clif::emit(&mut module, program, listing).and_then(|emitted| {
+            module.finalize_definitions()?;
+            Ok(emitted)
+        });
         let (entry, text) = match emitted {
             Ok(emitted) => emitted,
             Err(error) => {
                 // SAFETY: no function of the module has been called or handed out.
                 unsafe { module.free_memory() };
-                return Err(Box::new(error).into());
+                return Err(error.into());
             }
         };
         let entry = module.get_finalized_function(entry);

@@ -14,7 +14,7 @@
 
 use resnet_runtime::kernels::{BLOCK, Call};
 
-use super::{Address, Function, Loop, Program, Statement, Step};
+use super::{Address, Loop, Program, Statement, Step};
 use crate::schedule::Region;
 
 /// A program that would leave its memory: always a bug in this compiler.
@@ -47,7 +47,7 @@ impl Program {
                 return Err(error("call", "wrong number of operands".to_owned()));
             }
             let mut loops = function.parallel.clone();
-            self.verify_body(step, function, &function.body, &mut loops)
+            self.verify_body(step, &function.body, &mut loops)
                 .map_err(|(call, reason)| error(call, reason))?;
         }
         Ok(())
@@ -56,7 +56,6 @@ impl Program {
     fn verify_body(
         &self,
         step: &Step,
-        function: &Function,
         body: &[Statement],
         loops: &mut Vec<Loop>,
     ) -> Result<(), (&'static str, String)> {
@@ -64,7 +63,7 @@ impl Program {
             match statement {
                 Statement::For(each, body) => {
                     loops.push(*each);
-                    self.verify_body(step, function, body, loops)?;
+                    self.verify_body(step, body, loops)?;
                     loops.pop();
                 }
                 Statement::Call(call, addresses) => {

@@ -57,7 +57,7 @@ fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
     let panel = panel_blocks * BLOCK;
     let fits = outputs.is_multiple_of(panel) && panel.is_multiple_of(group_out);
     let in_channels = panel / group_out.min(panel) * group_in;
-    (fits && in_channels.is_multiple_of(BLOCK)).then(|| Reads {
+    (fits && in_channels.is_multiple_of(BLOCK)).then_some(Reads {
         panel_blocks,
         in_blocks: in_channels / BLOCK,
         in_block_step: in_channels / BLOCK,
