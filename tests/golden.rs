@@ -89,15 +89,19 @@ fn the_reference_agrees_with_pytorch() {
 fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
     let pools = [2, 3].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
     for golden in goldens() {
-        for isa in Isa::available() {
+        let exactness = [false, true].into_iter();
+        for (isa, exact) in
+            Isa::available().flat_map(|isa| exactness.clone().map(move |e| (isa, e)))
+        {
             let mut first: Option<Vec<u32>> = None;
             for backend in [Backend::Interpret, Backend::Jit] {
                 for batch in [1, 2, 3] {
-                    let network = load(&golden, &Options { backend, isa: Some(isa), batch });
+                    let options = Options { backend, isa: Some(isa), batch, exact };
+                    let network = load(&golden, &options);
                     for pool in [None, Some(&pools[0]), Some(&pools[1])] {
                         let threads = pool.map_or(1, Pool::threads);
                         let what = format!(
-                            "{} ({backend}, {isa}, batch {batch}, {threads} threads)",
+                            "{} ({backend}, {isa}, batch {batch}, exact {exact}, {threads} threads)",
                             golden.name
                         );
                         let found = run(&golden, &*network, pool);

@@ -46,6 +46,9 @@ pub(crate) struct Check {
     pub(crate) batch: NonZeroUsize,
     #[command(flatten)]
     pub(crate) format: FormatOption,
+    /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
+    #[arg(long)]
+    pub(crate) exact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +104,9 @@ pub(crate) struct Bench {
     /// Also compute the answers by definition in f64 (slow), and print the largest difference.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Instead, time each step of one picture on one thread, and print where the time goes.
+    #[arg(long, conflicts_with_all = ["verify", "batch", "threads", "format"])]
+    pub(crate) profile: bool,
     #[command(flatten)]
     pub(crate) engine: Engine,
     #[command(flatten)]
@@ -123,6 +129,9 @@ pub(crate) struct Emit {
     /// The instruction set that machine code is made for.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
+    /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
+    #[arg(long)]
+    pub(crate) exact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +181,9 @@ pub(crate) struct Engine {
     /// The instruction set of the kernels.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
+    /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
+    #[arg(long)]
+    pub(crate) exact: bool,
 }
 
 impl Engine {

@@ -4,9 +4,11 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::{Backend, Options, compile};
+use resnet::compiler::network::{Backend, Compiled, Options, compile};
+use resnet::compiler::profile::profile;
 use resnet::runtime::session::Session;
 use resnet::runtime::threads::Pool;
+use resnet::runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;
@@ -47,10 +49,15 @@ struct Results {
 pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let batch = options.batch.get();
     let threads = options.engine.threads();
+    let start = Instant::now();
     let model = Model::open(&options.model.model)?;
     let compiled = model.compile(&options.engine, batch)?;
+    let compile = start.elapsed();
     let path = options.weights.weights.as_deref();
     let weights = model::weights(path, options.weights.random_weights, &compiled)?;
+    if options.profile {
+        return print_profile(options, &compiled, &weights, out);
+    }
     let start = Instant::now();
     let network = compiled.load(&weights)?;
     let load = start.elapsed();
@@ -84,7 +91,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         },
         threads: threads.get(),
         batch,
-        compile_ms: milliseconds(compiled.compile_time()),
+        compile_ms: milliseconds(compile),
         load_ms: milliseconds(load),
         min_ms: milliseconds(times[0]),
         median_ms: milliseconds(median),
@@ -101,6 +108,35 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
             writeln!(out)?;
         }
     }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// Runs of which a profile takes the shortest times.
+const PROFILE_RUNS: usize = 30;
+
+fn print_profile(
+    options: &Bench,
+    compiled: &Compiled,
+    weights: &Weights,
+    out: &mut dyn Write,
+) -> Result<Outcome> {
+    let exact = options.engine.exact;
+    let steps = profile(compiled.graph(), compiled.isa(), exact, weights, PROFILE_RUNS)?;
+    let total: Duration = steps.iter().map(|step| step.time).sum();
+    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0).max(5);
+    writeln!(out, "{:<width$}        ms  share  GFLOP/s  what", "layer")?;
+    for step in &steps {
+        let seconds = step.time.as_secs_f64();
+        let share = 100.0 * seconds / total.as_secs_f64();
+        let speed = match step.macs {
+            0 => String::new(),
+            macs => format!("{:.0}", 2e-9 * macs as f64 / seconds),
+        };
+        let (name, time) = (&step.name, 1e3 * seconds);
+        writeln!(out, "{name:<width$}  {time:>8.3}  {share:>4.1}%  {speed:>7}  {}", step.doc)?;
+    }
+    writeln!(out, "{:<width$}  {:>8.3}", "total", 1e3 * total.as_secs_f64())?;
     out.flush()?;
     Ok(Outcome::Done)
 }
@@ -130,7 +166,7 @@ fn measure(
 /// answer.
 fn largest_error(
     model: &Model,
-    weights: &resnet::runtime::weights::Weights,
+    weights: &Weights,
     pictures: &[f32],
     answers: &[f32],
 ) -> Result<f64> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use resnet::compiler::graph::Graph;
 use resnet::compiler::network::plan;
 use resnet::compiler::report::Report;
+use resnet::compiler::schedule::Wishes;
 
 use crate::Outcome;
 use crate::args::{Check, Format};
@@ -16,11 +17,12 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let graph = Graph::build(&model.spec)?;
     model.labels(graph.output_shape().elements())?;
     // The budget is for one picture at a time, whatever batch is looked at.
-    let (_, single, _) = plan(&graph, 1)?;
+    let wishes = |batch| Wishes { batch, exact: options.exact };
+    let (_, single, _) = plan(&graph, wishes(1))?;
     model.spec.check_arena_bytes(single.arena_bytes() as u64)?;
     let arena_bytes = match options.batch.get() {
         1 => single.arena_bytes(),
-        batch => plan(&graph, batch)?.1.arena_bytes(),
+        batch => plan(&graph, wishes(batch))?.1.arena_bytes(),
     };
     let report = Report::new(&graph, Some(arena_bytes as u64));
     match options.format.format {

@@ -8,6 +8,7 @@ use resnet::compiler::emit::clif::Listing;
 use resnet::compiler::emit::jit::Jit;
 use resnet::compiler::graph::{Graph, NodeId};
 use resnet::compiler::network::plan;
+use resnet::compiler::schedule::Wishes;
 use resnet::runtime::kernels::Isa;
 
 use crate::Outcome;
@@ -52,7 +53,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => Listing::None,
     };
-    let (_, _, program) = plan(&graph, 1)?;
+    let (_, _, program) = plan(&graph, Wishes { batch: 1, exact: options.exact })?;
     if listing == Listing::None {
         return Ok(program.to_string());
     }

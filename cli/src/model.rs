@@ -86,7 +86,12 @@ impl Model {
 
     /// Compiles for `batch` pictures at a time.
     pub(crate) fn compile(&self, engine: &Engine, batch: usize) -> Result<Compiled> {
-        let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), batch };
+        let options = Options {
+            backend: backend(engine.backend),
+            isa: isa(engine.isa),
+            batch,
+            exact: engine.exact,
+        };
         Ok(compile(&self.spec, &options)?)
     }
 }

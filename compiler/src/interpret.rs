@@ -7,7 +7,7 @@ use resnet_runtime::kernels::Table;
 use resnet_runtime::session::{Code, Context};
 use resnet_runtime::threads::parallel;
 
-use crate::nest::{Address, Function, Loop, Place, Program, Statement, Var, VerifyError};
+use crate::nest::{Address, Function, Loop, Place, Program, Statement, Step, Var, VerifyError};
 use crate::schedule::Region;
 
 /// A verified program with the kernels of one instruction set.
@@ -33,15 +33,31 @@ impl Interpreter {
 unsafe impl Code for Interpreter {
     unsafe fn run(&self, context: &Context) {
         for step in &self.program.steps {
-            let walk = Walk { function: self.program.function(step.function), table: self.table };
-            // The task finds its function in front of the operands.
-            let mut operands = vec![std::ptr::from_ref(&walk).cast_mut().cast()];
-            operands.extend(step.operands.iter().map(|place| locate(context, place)));
-            // SAFETY: `task` reads the walk and the function's operands, which outlive the call;
-            // its accesses were verified, and iterations of a function's parallel loops are
-            // independent.
-            unsafe { parallel(context, task, operands.as_ptr(), walk.function.count()) };
+            // SAFETY: the caller vouches for the context.
+            unsafe { self.run_step(step, context) };
         }
+    }
+}
+
+impl Interpreter {
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs one step of the program.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Code::run`], and `step` is one of the program's.
+    pub unsafe fn run_step(&self, step: &Step, context: &Context) {
+        let walk = Walk { function: self.program.function(step.function), table: self.table };
+        // The task finds its function in front of the operands.
+        let mut operands = vec![std::ptr::from_ref(&walk).cast_mut().cast()];
+        operands.extend(step.operands.iter().map(|place| locate(context, place)));
+        // SAFETY: `task` reads the walk and the function's operands, which outlive the call; its
+        // accesses were verified, and iterations of a function's parallel loops are independent.
+        unsafe { parallel(context, task, operands.as_ptr(), walk.function.count()) };
     }
 }
 
@@ -110,7 +126,7 @@ const MAX_OPERANDS: usize = 5;
 
 /// What the loop variables are worth.
 #[derive(Default)]
-struct Values([usize; 4]);
+struct Values([usize; Var::COUNT]);
 
 impl Values {
     fn set(&mut self, var: Var, value: usize) {

@@ -15,6 +15,7 @@ pub mod graph;
 pub mod interpret;
 pub mod nest;
 pub mod network;
+pub mod profile;
 pub mod reference;
 pub mod report;
 pub mod schedule;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
 use resnet_runtime::load::{LoadError, load};
@@ -16,7 +15,7 @@ use crate::graph::Graph;
 use crate::interpret::Interpreter;
 use crate::nest::{Program, VerifyError, lower};
 use crate::reference::Reference;
-use crate::schedule::{Schedule, schedule};
+use crate::schedule::{Schedule, Wishes, schedule};
 use crate::spec::Spec;
 
 /// What runs a program.
@@ -91,11 +90,14 @@ pub struct Options {
     /// each reading of the weights, and the arena grows by as much. Any number of pictures may be
     /// given whatever stands here. At least 1.
     pub batch: usize,
+    /// Rules out algorithms that compute a convolution's sums in another way than they are defined
+    /// (Winograd's): slower, and a little closer to the reference.
+    pub exact: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backend: Backend::BEST, isa: None, batch: 1 }
+        Self { backend: Backend::BEST, isa: None, batch: 1, exact: false }
     }
 }
 
@@ -140,15 +142,15 @@ pub struct Compiled {
     backend: Backend,
     schedule: Arc<Schedule>,
     variants: Vec<Variant>,
-    compile_time: Duration,
 }
 
-/// Fuses, schedules and lowers a graph for `batch` pictures at a time.
+/// Fuses, schedules and lowers a graph.
 ///
 /// # Errors
 ///
 /// A network or batch whose memory cannot be addressed; a bug in this compiler.
-pub fn plan(graph: &Graph, batch: usize) -> Result<(Fused, Schedule, Program), CompileError> {
+pub fn plan(graph: &Graph, wishes: Wishes) -> Result<(Fused, Schedule, Program), CompileError> {
+    let batch = wishes.batch;
     if batch == 0 {
         return Err(CompileError::Batch);
     }
@@ -157,7 +159,7 @@ pub fn plan(graph: &Graph, batch: usize) -> Result<(Fused, Schedule, Program), C
         return Err(CompileError::TooLarge { batch });
     }
     let fused = fuse(graph)?;
-    let schedule = schedule(&fused, batch);
+    let schedule = schedule(&fused, wishes);
     let program = lower(&graph.name, &fused, &schedule);
     Ok((fused, schedule, program))
 }
@@ -183,16 +185,16 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
 /// A table that contradicts itself or goes over its budgets, an instruction set that the CPU lacks,
 /// or anything else that [`CompileError`] lists.
 pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
-    let start = Instant::now();
     let graph = Graph::build(spec)?;
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let (_, schedule, program) = plan(&graph, 1)?;
+    let wishes = |batch| Wishes { batch, exact: options.exact };
+    let (_, schedule, program) = plan(&graph, wishes(1))?;
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
         if options.batch != 1 {
-            variants.push(variant(plan(&graph, options.batch)?.2, options.backend, isa)?);
+            variants.push(variant(plan(&graph, wishes(options.batch))?.2, options.backend, isa)?);
         }
         variants.push(variant(program, options.backend, isa)?);
     }
@@ -203,7 +205,6 @@ pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError>
         backend: options.backend,
         schedule: Arc::new(schedule),
         variants,
-        compile_time: start.elapsed(),
     })
 }
 
@@ -232,11 +233,6 @@ impl Compiled {
     /// The instruction set whose kernels it calls.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// How long compilation took, from the graph to callable code.
-    pub fn compile_time(&self) -> Duration {
-        self.compile_time
     }
 
     /// Folds batch norms into the convolutions, packs the weights and joins them with the code.

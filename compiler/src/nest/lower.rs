@@ -12,6 +12,7 @@ use crate::graph::{Extent, Window};
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
 mod conv;
+mod winograd;
 
 /// Lowers a scheduled network.
 pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
@@ -108,9 +109,9 @@ impl Lowering {
             rows: buffer.shape.height,
             columns: buffer.shape.width,
             top: buffer.ring.rows,
-            bottom: buffer.ring.rows,
+            bottom: buffer.ring.rows + buffer.margin.rows,
             left: buffer.ring.columns,
-            right: buffer.ring.columns,
+            right: buffer.ring.columns + buffer.margin.columns,
             lanes: buffer.lanes(),
         };
         let y = Side::new(buffer, Extent::square(0), buffer.block_len());
@@ -134,6 +135,7 @@ impl Lowering {
             layout: Layout::Planar,
             shape: y.shape,
             ring: Extent::square(0),
+            margin: Extent::square(0),
         };
         let doc = format!("picture {} to {:?}", y.shape, y.layout).to_lowercase();
         self.copy(name, &doc, &picture, y);
@@ -146,6 +148,7 @@ impl Lowering {
             layout: Layout::Planar,
             shape: x.shape,
             ring: Extent::square(0),
+            margin: Extent::square(0),
         };
         self.copy(name, &format!("answer {}", x.shape), x, &answer);
     }

@@ -27,6 +27,15 @@ pub enum Var {
     Row,
     /// Channel block, or channel of a planar activation.
     Block,
+    /// Group of rows of Winograd tiles.
+    Group,
+    /// Point of a Winograd tile.
+    Point,
+}
+
+impl Var {
+    /// Number of variables.
+    pub const COUNT: usize = 6;
 }
 
 impl fmt::Display for Var {
@@ -36,6 +45,8 @@ impl fmt::Display for Var {
             Self::Panel => "panel",
             Self::Row => "row",
             Self::Block => "block",
+            Self::Group => "group",
+            Self::Point => "point",
         })
     }
 }

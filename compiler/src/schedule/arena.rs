@@ -1,7 +1,9 @@
 //! Offsets in the arena, planned from liveness: activations that are never alive together may
 //! share memory.
 
-use super::{Buffer, Region};
+use resnet_runtime::tensors::ConvRecipe;
+
+use super::{Algorithm, Buffer, Plan, Region};
 use crate::fuse::Fused;
 
 /// The steps over which an activation is alive: from the one that writes it to the last one that
@@ -21,16 +23,39 @@ impl Lifetime {
 /// Offsets are multiples of a cache line.
 const LINE: usize = 64 / size_of::<f32>();
 
-/// Sets the offset of every buffer in the arena and returns the arena's length in elements.
-pub(super) fn plan(fused: &Fused, buffers: &mut [Buffer], batch: usize) -> usize {
+/// Sets the offset of every buffer and every Winograd convolution's points in the arena, and
+/// returns the arena's length in elements.
+pub(super) fn plan(
+    fused: &Fused,
+    buffers: &mut [Buffer],
+    plans: &mut [Plan],
+    recipes: &[ConvRecipe],
+    batch: usize,
+) -> usize {
     let lifetimes = lifetimes(fused);
-    let in_arena: Vec<usize> =
-        (0..buffers.len()).filter(|&i| buffers[i].region == Region::Arena).collect();
-    let requests: Vec<(usize, Lifetime)> =
-        in_arena.iter().map(|&i| (buffers[i].picture_len() * batch, lifetimes[i])).collect();
+    let mut requests: Vec<(usize, Lifetime)> = Vec::new();
+    let mut targets: Vec<&mut usize> = Vec::new();
+    for (buffer, lifetime) in buffers.iter_mut().zip(&lifetimes) {
+        if buffer.region == Region::Arena {
+            requests.push((buffer.picture_len() * batch, *lifetime));
+            targets.push(&mut buffer.offset);
+        }
+    }
+    for (step, plan) in plans.iter_mut().enumerate() {
+        let Plan::Conv(conv) = plan else { continue };
+        let Algorithm::Winograd(winograd) = &mut conv.algorithm else { continue };
+        let recipe = &recipes[conv.recipe];
+        let panels = recipe.out_blocks().div_ceil(recipe.panel_blocks);
+        let groups = winograd.tiles.rows / winograd.group;
+        let lifetime = Lifetime { first: step, last: step };
+        requests.push((winograd.input.len() * batch, lifetime));
+        targets.push(&mut winograd.input.offset);
+        requests.push((winograd.output.len() * panels * groups * batch, lifetime));
+        targets.push(&mut winograd.output.offset);
+    }
     let (offsets, len) = place(&requests);
-    for (&i, offset) in in_arena.iter().zip(offsets) {
-        buffers[i].offset = offset;
+    for (target, offset) in targets.into_iter().zip(offsets) {
+        *target = offset;
     }
     len
 }

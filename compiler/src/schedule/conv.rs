@@ -3,12 +3,18 @@
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
-use super::{Buffer, Layout, Order};
+use super::{Buffer, Layout, Order, Points, Winograd};
 use crate::fuse::{Conv, Residual};
 use crate::graph::{Extent, Shape};
 
 /// How the weights of `conv` are packed for an input that lies as `input` says.
-pub(super) fn recipe(conv: &Conv, input: &Buffer, output: Shape, offset: usize) -> ConvRecipe {
+pub(super) fn recipe(
+    conv: &Conv,
+    winograd: bool,
+    input: &Buffer,
+    output: Shape,
+    offset: usize,
+) -> ConvRecipe {
     let planar = input.layout == Layout::Planar;
     let dense = Reads {
         panel_blocks: output.channels.div_ceil(BLOCK).min(2),
@@ -29,7 +35,7 @@ pub(super) fn recipe(conv: &Conv, input: &Buffer, output: Shape, offset: usize) 
         panel_blocks: reads.panel_blocks,
         in_blocks: reads.in_blocks,
         in_block_step: reads.in_block_step,
-        transform: Transform::None,
+        transform: if winograd { Transform::Winograd4x4 } else { Transform::None },
         offset,
     }
 }
@@ -76,6 +82,75 @@ pub(super) fn order(conv: &Conv, recipe: &ConvRecipe) -> Order {
         Order::RowsOuter
     } else {
         Order::PanelsOuter
+    }
+}
+
+/// Multiply-adds a cycle, at best: two 16-lane units.
+const FMAS: f64 = 32.0;
+
+/// Bytes of cold weights that arrive in a cycle while a core computes.
+const WEIGHT_BYTES: f64 = 8.0;
+
+/// Bytes of a Winograd convolution's points that are written or read in a cycle; they pass through
+/// the second- and third-level caches.
+const POINT_BYTES: f64 = 16.0;
+
+/// The tiles of `conv` if Winograd's F(4x4, 3x3) can compute it and should take less time.
+///
+/// The model counts cycles of one core: multiply-adds at their peak, weights from memory, and the
+/// points' two passes through the caches. With a quarter of the multiplications and four times
+/// the weights, Winograd gains on large activations and loses on small ones of many channels. It
+/// looks at a single picture whatever the batch is, so that a picture's result does not depend on
+/// its company.
+pub(super) fn winograd_tiles(conv: &Conv, from: Shape, to: Shape) -> Option<Extent> {
+    let fits = conv.window.kernel == Extent::square(3)
+        && conv.window.stride == Extent::square(1)
+        && conv.groups == 1
+        && !matches!(conv.residual, Some(Residual::ZeroPad { .. }));
+    if !fits {
+        return None;
+    }
+    let tiles = Extent::new(to.height.div_ceil(4), to.width.div_ceil(4));
+    let count = (tiles.rows * tiles.columns) as f64;
+    let padded = |channels: usize| channels.next_multiple_of(BLOCK) as f64;
+    let (inputs, outputs) = (padded(from.channels), padded(to.channels));
+    let weights = inputs * outputs * size_of::<f32>() as f64;
+    let direct = to.pixels() as f64 * 9.0 * inputs * outputs / FMAS + 9.0 * weights / WEIGHT_BYTES;
+    let points = Points::COUNT as f64;
+    let winograd = count * points * inputs * outputs / FMAS
+        + points * weights / WEIGHT_BYTES
+        + 2.0 * count * points * (inputs + outputs) * size_of::<f32>() as f64 / POINT_BYTES;
+    (winograd < direct).then_some(tiles)
+}
+
+/// Bytes that one panel's products of a group of tiles may take, a quarter of a second-level cache.
+const PRODUCT_BYTES: usize = 256 * 1024;
+
+/// The plan of a Winograd convolution; the arena sets the offsets.
+pub(super) fn winograd(tiles: Extent, recipe: &ConvRecipe, output: &Buffer) -> Winograd {
+    let columns = tiles.columns;
+    let products = |rows: usize| {
+        Points::COUNT * rows * columns * recipe.panel_blocks * BLOCK * size_of::<f32>()
+    };
+    // Only whole rows of tiles can be grouped: the last, partial one needs a call of its own.
+    let group = if output.shape.height.is_multiple_of(4) {
+        (1..=tiles.rows)
+            .rev()
+            .find(|&rows| tiles.rows.is_multiple_of(rows) && products(rows) <= PRODUCT_BYTES)
+            .unwrap_or(1)
+    } else {
+        tiles.rows
+    };
+    // One block more than needed, so that the points do not all fall into one set of a cache.
+    let points = |blocks: usize, rows: usize| Points {
+        offset: 0,
+        distance: (blocks * rows * columns + 1) * BLOCK,
+    };
+    Winograd {
+        tiles,
+        group,
+        input: points(recipe.in_blocks, tiles.rows),
+        output: points(recipe.panel_blocks, group),
     }
 }
 

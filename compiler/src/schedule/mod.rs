@@ -66,6 +66,8 @@ pub struct Buffer {
     pub shape: Shape,
     /// Zeros above, below, left and right, so that a convolution's loops need no edge tests.
     pub ring: Extent,
+    /// More zeros below and to the right, up to whole Winograd tiles.
+    pub margin: Extent,
 }
 
 impl Buffer {
@@ -84,12 +86,12 @@ impl Buffer {
 
     /// Distance between rows.
     pub fn row_len(&self) -> usize {
-        (self.shape.width + 2 * self.ring.columns) * self.lanes()
+        (self.shape.width + 2 * self.ring.columns + self.margin.columns) * self.lanes()
     }
 
     /// Distance between blocks.
     pub fn block_len(&self) -> usize {
-        (self.shape.height + 2 * self.ring.rows) * self.row_len()
+        (self.shape.height + 2 * self.ring.rows + self.margin.rows) * self.row_len()
     }
 
     /// Distance between pictures of a batch.
@@ -105,7 +107,7 @@ impl Buffer {
 
     /// Whether all pixels of a block lie side by side.
     pub fn is_contiguous(&self) -> bool {
-        self.ring == Extent::square(0)
+        self.ring == Extent::square(0) && self.margin == Extent::square(0)
     }
 }
 
@@ -125,9 +127,58 @@ pub struct ConvPlan {
     pub recipe: usize,
     /// The loops' order.
     pub order: Order,
-    /// Output rows that one kernel call computes as one run of pixels; over 1 only where input,
-    /// residual and output are contiguous.
-    pub rows: usize,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+}
+
+/// What computes a convolution's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The definition.
+    Direct {
+        /// Output rows that one kernel call computes as one run of pixels; over 1 only where
+        /// input, residual and output are contiguous.
+        rows: usize,
+    },
+    /// Winograd's F(4x4, 3x3).
+    Winograd(Winograd),
+}
+
+/// The plan of a Winograd convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Winograd {
+    /// Rows and columns of tiles.
+    pub tiles: Extent,
+    /// Rows of tiles whose products are computed together; divides the rows of tiles.
+    pub group: usize,
+    /// Where in the arena the input's points begin, and how far apart the 36 points are.
+    pub input: Points,
+    /// Where in the arena the products begin, and how far apart the 36 points are.
+    pub output: Points,
+}
+
+/// The 36 points of a Winograd convolution's tiles, `[picture or group][point][block][tile][16]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Points {
+    /// First element in the arena.
+    pub offset: usize,
+    /// Distance between points.
+    pub distance: usize,
+}
+
+impl Points {
+    /// Points a tile.
+    pub const COUNT: usize = 36;
+
+    /// Elements of one set of points.
+    pub fn len(&self) -> usize {
+        Self::COUNT * self.distance
+    }
+
+    /// There are always points.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// The plan of one fused node.
@@ -172,17 +223,38 @@ impl Schedule {
     }
 }
 
-/// Plans `fused` for `batch` pictures at a time (at least 1).
-pub fn schedule(fused: &Fused, batch: usize) -> Schedule {
+/// What the caller decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// Pictures a run, at least 1.
+    pub batch: usize,
+    /// Only algorithms that compute the sums as they are defined: no Winograd.
+    pub exact: bool,
+}
+
+/// Plans `fused`.
+pub fn schedule(fused: &Fused, wishes: Wishes) -> Schedule {
     let layouts = choose_layouts(fused);
+    let winograd: Vec<Option<Extent>> = fused
+        .nodes
+        .iter()
+        .map(|node| match &node.op {
+            FusedOp::Conv(conv) if !wishes.exact => {
+                let input = node.input.expect("a convolution has an input");
+                let from = fused.node(input).shape;
+                let blocked = layouts[input.index()] == Layout::Blocked;
+                conv::winograd_tiles(conv, from, node.shape).filter(|_| blocked)
+            }
+            _ => None,
+        })
+        .collect();
     let mut buffers: Vec<Buffer> = fused
         .iter()
-        .map(|(id, node)| Buffer {
-            region: Region::Arena,
-            offset: 0,
-            layout: layouts[id.index()],
-            shape: node.shape,
-            ring: ring_of(fused, id),
+        .map(|(id, node)| {
+            let layout = layouts[id.index()];
+            let shape = node.shape;
+            let (ring, margin) = borders(fused, &winograd, id);
+            Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
@@ -199,17 +271,24 @@ pub fn schedule(fused: &Fused, batch: usize) -> Schedule {
                 let input = &buffers[node.input.expect("a convolution has an input").index()];
                 let output = &buffers[id.index()];
                 let residual = conv.residual.map(|r| buffers[r.source().index()]);
-                let recipe = conv::recipe(conv, input, node.shape, weights_len);
+                let tiles = winograd[id.index()];
+                let recipe = conv::recipe(conv, tiles.is_some(), input, node.shape, weights_len);
                 weights_len += recipe.len();
                 let order = conv::order(conv, &recipe);
-                let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
+                let algorithm = match tiles {
+                    Some(tiles) => Algorithm::Winograd(conv::winograd(tiles, &recipe, output)),
+                    None => Algorithm::Direct {
+                        rows: conv::joined_rows(conv, input, residual.as_ref(), output),
+                    },
+                };
                 recipes.push(recipe);
-                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, rows })
+                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm })
             }
             _ => Plan::Simple,
         });
     }
-    let arena_len = arena::plan(fused, &mut buffers, batch);
+    let batch = wishes.batch;
+    let arena_len = arena::plan(fused, &mut buffers, &mut plans, &recipes, batch);
     Schedule { batch, buffers, plans, arena_len, recipes, weights_len }
 }
 
@@ -235,15 +314,41 @@ fn choose_layouts(fused: &Fused) -> Vec<Layout> {
     layouts
 }
 
-/// The largest padding among the convolutions that read `id`; pools handle edges themselves.
-fn ring_of(fused: &Fused, id: FusedId) -> Extent {
-    let paddings = fused.nodes.iter().filter_map(|node| match &node.op {
-        FusedOp::Conv(conv) if node.input == Some(id) => Some(conv.window.padding),
-        _ => None,
-    });
-    paddings.fold(Extent::square(0), |ring, padding| {
+/// The ring of `id`, the largest padding among the convolutions that read it (pools handle edges
+/// themselves), and the margin that its Winograd convolutions need to read whole tiles.
+fn borders(fused: &Fused, winograd: &[Option<Extent>], id: FusedId) -> (Extent, Extent) {
+    let readers = || {
+        fused.iter().filter_map(|(reader, node)| match &node.op {
+            FusedOp::Conv(conv) if node.input == Some(id) => {
+                Some((conv.window.padding, winograd[reader.index()]))
+            }
+            _ => None,
+        })
+    };
+    let none = Extent::square(0);
+    let ring = readers().fold(none, |ring, (padding, _)| {
         Extent::new(ring.rows.max(padding.rows), ring.columns.max(padding.columns))
-    })
+    });
+    let shape = fused.node(id).shape;
+    let margin = readers().fold(none, |margin, (padding, tiles)| match tiles {
+        None => margin,
+        Some(tiles) => {
+            // Tiles of 4 results read 2 pixels more than that, from the padding on.
+            let missing = |tiles: usize, padding: usize, size: usize, ring: usize| {
+                (4 * tiles + 2).saturating_sub(padding + size + ring)
+            };
+            Extent::new(
+                margin.rows.max(missing(tiles.rows, padding.rows, shape.height, ring.rows)),
+                margin.columns.max(missing(
+                    tiles.columns,
+                    padding.columns,
+                    shape.width,
+                    ring.columns,
+                )),
+            )
+        }
+    });
+    (ring, margin)
 }
 
 fn reads_picture_in_place(fused: &Fused, buffer: &Buffer) -> bool {

@@ -7,7 +7,7 @@ use super::{Lowering, Side, real_loops};
 use crate::fuse::{Conv, Residual};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Buffer, ConvPlan, Layout, Order, Region};
+use crate::schedule::{Algorithm, Buffer, ConvPlan, Layout, Order, Region};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
@@ -22,16 +22,23 @@ pub(super) struct Layer<'a> {
 
 impl Lowering {
     pub(super) fn conv(&mut self, layer: &Layer<'_>) {
+        match &layer.plan.algorithm {
+            Algorithm::Direct { rows } => self.direct(layer, *rows),
+            Algorithm::Winograd(plan) => self.winograd(layer, plan),
+        }
+    }
+
+    fn direct(&mut self, layer: &Layer<'_>, rows: usize) {
         let picture = self.picture();
-        let row = Loop { var: Var::Row, extent: layer.output.shape.height / layer.plan.rows };
+        let row = Loop { var: Var::Row, extent: layer.output.shape.height / rows };
         let panel = Loop { var: Var::Panel, extent: layer.full_panels() };
         let rest = layer.rest_blocks();
-        let zero_pad = layer.zero_pad(&[picture, row]);
+        let zero_pad = layer.zero_pad(rows, &[picture, row]);
         let sequential = zero_pad.is_some() || rest > 0;
         match layer.plan.order {
             Order::RowsOuter if sequential => {
                 let loops = [picture, row, panel];
-                let panels = layer.call(layer.recipe.panel_blocks, 0, &loops);
+                let panels = layer.call(rows, layer.recipe.panel_blocks, 0, &loops);
                 let mut body: Vec<Statement> = zero_pad.into_iter().collect();
                 match real_loops(&[panel])[..] {
                     [panel] => body.push(Statement::For(panel, vec![panels])),
@@ -39,23 +46,23 @@ impl Lowering {
                     _ => {}
                 }
                 if rest > 0 {
-                    body.push(layer.call(rest, panel.extent, &loops[..2]));
+                    body.push(layer.call(rows, rest, panel.extent, &loops[..2]));
                 }
                 self.conv_step(layer, "rows outer", &[picture, row], body);
             }
             Order::RowsOuter => {
                 let loops = [picture, row, panel];
-                let body = vec![layer.call(layer.recipe.panel_blocks, 0, &loops)];
+                let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
                 self.conv_step(layer, "rows outer", &loops, body);
             }
             Order::PanelsOuter => {
                 let loops = [panel, picture, row];
                 if panel.extent > 0 {
-                    let body = vec![layer.call(layer.recipe.panel_blocks, 0, &loops)];
+                    let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
                     self.conv_step(layer, "panels outer", &loops, body);
                 }
                 if rest > 0 {
-                    let body = vec![layer.call(rest, panel.extent, &loops[1..])];
+                    let body = vec![layer.call(rows, rest, panel.extent, &loops[1..])];
                     self.conv_step(layer, "last panel", &loops[1..], body);
                 }
             }
@@ -70,7 +77,7 @@ impl Lowering {
         body: Vec<Statement>,
     ) {
         let mut operands = vec!["x", "w", "b", "y"];
-        let sides = layer.sides();
+        let sides = layer.sides(1);
         let mut places = vec![sides.x.place, sides.w.place, sides.b.place, sides.y.place];
         if let Some(r) = &sides.r {
             operands.push("r");
@@ -103,7 +110,7 @@ struct Sides {
 }
 
 impl Layer<'_> {
-    fn doc(&self) -> String {
+    pub(super) fn doc(&self) -> String {
         let window = &self.conv.window;
         let mut doc = format!("conv {}/{}", window.kernel, window.stride);
         if self.conv.groups > 1 {
@@ -118,17 +125,21 @@ impl Layer<'_> {
         if self.conv.relu {
             doc += ", relu";
         }
-        doc += if self.recipe.planar { "; direct, planar input" } else { "; direct" };
+        doc += match (&self.plan.algorithm, self.recipe.planar) {
+            (Algorithm::Winograd(_), _) => "; Winograd F(4x4, 3x3)",
+            (Algorithm::Direct { .. }, true) => "; direct, planar input",
+            (Algorithm::Direct { .. }, false) => "; direct",
+        };
         doc
     }
 
     /// Panels with all their blocks.
-    fn full_panels(&self) -> usize {
+    pub(super) fn full_panels(&self) -> usize {
         self.recipe.out_blocks() / self.recipe.panel_blocks
     }
 
     /// Output blocks that are left over after the full panels.
-    fn rest_blocks(&self) -> usize {
+    pub(super) fn rest_blocks(&self) -> usize {
         self.recipe.out_blocks() % self.recipe.panel_blocks
     }
 
@@ -136,10 +147,9 @@ impl Layer<'_> {
         matches!(self.conv.residual, Some(Residual::ZeroPad { .. }))
     }
 
-    fn sides(&self) -> Sides {
+    fn sides(&self, rows: usize) -> Sides {
         let recipe = self.recipe;
         let panel = recipe.panel_blocks;
-        let rows = self.plan.rows;
         let weights = |offset, distance| Side {
             place: Place { region: Region::Weights, offset },
             terms: vec![(Var::Panel, distance)],
@@ -170,7 +180,7 @@ impl Layer<'_> {
 
     /// The kernel call for `out_blocks` output blocks of the panel that is `skipped` panels after
     /// the one that the loops point at.
-    fn call(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
+    fn call(&self, rows: usize, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let (window, input, output) = (&self.conv.window, self.input, self.output);
         let r_block = match (&self.residual, self.zero_pads()) {
             (Some(residual), false) => residual.block_len(),
@@ -178,7 +188,7 @@ impl Layer<'_> {
             (None, false) => 0,
         };
         let params = ConvParams {
-            pixels: self.plan.rows * output.shape.width,
+            pixels: rows * output.shape.width,
             x_step: window.stride.columns * input.lanes(),
             blocks: self.recipe.in_blocks,
             x_block: input.block_len(),
@@ -192,7 +202,7 @@ impl Layer<'_> {
             residual: usize::from(self.conv.residual.is_some()),
             relu: usize::from(self.conv.relu),
         };
-        let sides = self.sides();
+        let sides = self.sides(rows);
         let address = |operand: usize, side: &Side| {
             let skip = side.terms.iter().filter(|(var, _)| *var == Var::Panel);
             let offset = skipped * skip.map(|(_, distance)| distance).sum::<usize>();
@@ -214,7 +224,7 @@ impl Layer<'_> {
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
-    fn zero_pad(&self, loops: &[Loop]) -> Option<Statement> {
+    fn zero_pad(&self, rows: usize, loops: &[Loop]) -> Option<Statement> {
         let Some(Residual::ZeroPad { stride, before, .. }) = self.conv.residual else {
             return None;
         };
@@ -228,7 +238,7 @@ impl Layer<'_> {
             out_channels: self.output.shape.channels,
             before,
         };
-        let sides = self.sides();
+        let sides = self.sides(rows);
         let x = sides.r.as_ref()?.address(R, loops);
         Some(Statement::Call(Call::ZeroPad(params), vec![x, sides.y.address(Y, loops)]))
     }
