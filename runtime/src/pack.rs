@@ -7,12 +7,15 @@
 //! of `16 * rows * columns` weights, and what it writes scattered is one stretch of the packed
 //! form (18 KB for a 3x3 kernel) that stays in the first-level cache until it is full.
 //!
-//! Folding is done in `f64` and rounded once. What would be a denormal `f32` becomes zero.
+//! Folding, and Winograd's transform, are done in `f64` and rounded once. What would be a denormal
+//! `f32` becomes zero.
+
+mod winograd;
 
 use std::ops::Range;
 
 use crate::kernels::BLOCK;
-use crate::tensors::ConvRecipe;
+use crate::tensors::{ConvRecipe, Transform};
 
 /// The values of a batch norm, one an output channel.
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +84,10 @@ pub fn pack_conv(
     let scales = channel_scales(recipe, bias, norm)?;
 
     let (panels, biases) = out.split_at_mut(recipe.bias_offset());
-    if !covers_every_element(recipe) {
-        panels.fill(0.0);
-    }
-    let mut folded = vec![0.0; input_lanes(recipe) * kernel_len(recipe)];
-    for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
-        pack_panel(recipe, index, weight, &scales, &mut folded, panel);
+    let source = Source { recipe, weight, scales: &scales };
+    match recipe.transform {
+        Transform::None => source.pack_direct(panels),
+        Transform::Winograd4x4 => source.pack_winograd(panels),
     }
     biases.fill(0.0);
     for (bias, scale) in biases.iter_mut().zip(&scales) {
@@ -122,38 +123,73 @@ fn channel_scales(
     (0..recipe.out_channels).map(scale).collect()
 }
 
-/// Packs panel `index`: for each of its input blocks and output channels, the input channels that
-/// the output channel reads.
-fn pack_panel(
-    recipe: &ConvRecipe,
-    index: usize,
-    weight: &[f32],
-    scales: &[ChannelScale],
-    folded: &mut [f32],
-    panel: &mut [f32],
-) {
-    let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
-    let group_in = recipe.in_channels / recipe.groups;
-    let group_out = recipe.out_channels / recipe.groups;
-    // The last panel of an odd number of blocks is narrower.
-    let row = panel.len() / (recipe.in_blocks * kernel * lanes);
-    let first_out = index * recipe.panel_blocks * BLOCK;
-    let out_channels = first_out..(first_out + row).min(recipe.out_channels);
+/// The weights as PyTorch has them, and what to do with them.
+struct Source<'a> {
+    recipe: &'a ConvRecipe,
+    weight: &'a [f32],
+    scales: &'a [ChannelScale],
+}
 
-    for (block, rows) in panel.chunks_exact_mut(kernel * lanes * row).enumerate() {
-        let first_in = (index * recipe.in_block_step + block) * lanes;
-        for channel in out_channels.clone() {
+impl Source<'_> {
+    fn pack_direct(&self, panels: &mut [f32]) {
+        let recipe = self.recipe;
+        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let mut folded = vec![0.0; rows];
+        for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
+            // The last panel of an odd number of blocks is narrower.
+            let row = panel.len() / (recipe.in_blocks * rows);
+            for (block, rows) in panel.chunks_exact_mut(rows * row).enumerate() {
+                self.fold_block((index, block), row, &mut folded, rows, flush);
+            }
+        }
+    }
+
+    fn pack_winograd(&self, panels: &mut [f32]) {
+        let recipe = self.recipe;
+        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let mut folded = vec![0.0; rows];
+        let mut taps = vec![0.0; rows * recipe.panel_blocks * BLOCK];
+        for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
+            let row = panel.len() / (recipe.in_blocks * recipe.kernel_points() * BLOCK);
+            let taps = &mut taps[..rows * row];
+            for block in 0..recipe.in_blocks {
+                self.fold_block((index, block), row, &mut folded, taps, |value| value);
+                winograd::transform_block(taps, row, block, panel, flush);
+            }
+        }
+    }
+
+    /// Folds input block `block` of panel `panel` into `rows`, which are `[kernel][lane][row]`:
+    /// for each of its output channels, the input channels that the output channel reads.
+    fn fold_block<T: Copy + Default>(
+        &self,
+        (panel, block): (usize, usize),
+        row: usize,
+        folded: &mut [T],
+        rows: &mut [T],
+        round: impl Fn(f64) -> T,
+    ) {
+        let recipe = self.recipe;
+        if !covers_every_element(recipe) {
+            rows.fill(T::default());
+        }
+        let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
+        let group_in = recipe.in_channels / recipe.groups;
+        let group_out = recipe.out_channels / recipe.groups;
+        let first_out = panel * recipe.panel_blocks * BLOCK;
+        let first_in = (panel * recipe.in_block_step + block) * lanes;
+        for channel in first_out..(first_out + row).min(recipe.out_channels) {
             let group = channel / group_out * group_in;
             let inputs = intersection(first_in..first_in + lanes, group..group + group_in);
             if inputs.is_empty() {
                 continue;
             }
             let source = (channel * group_in + inputs.start - group) * kernel;
-            let source = &weight[source..][..inputs.len() * kernel];
+            let source = &self.weight[source..][..inputs.len() * kernel];
             let folded = &mut folded[..source.len()];
-            let scale = scales[channel].weight;
+            let scale = self.scales[channel].weight;
             for (folded, &weight) in folded.iter_mut().zip(source) {
-                *folded = flush(f64::from(weight) * scale);
+                *folded = round(f64::from(weight) * scale);
             }
             let first_lane = inputs.start - first_in;
             scatter(folded, kernel, lanes, first_lane, row, rows, channel - first_out);
@@ -163,13 +199,13 @@ fn pack_panel(
 
 /// Writes one output channel's column of a panel's rows, which are `[kernel][lane]`: `folded` is
 /// `[lane][kernel]`, its first lane is `first_lane` of the rows.
-fn scatter(
-    folded: &[f32],
+fn scatter<T: Copy>(
+    folded: &[T],
     kernel: usize,
     lanes: usize,
     first_lane: usize,
     row: usize,
-    rows: &mut [f32],
+    rows: &mut [T],
     column: usize,
 ) {
     for (k, rows) in rows.chunks_exact_mut(lanes * row).enumerate() {
@@ -216,6 +252,10 @@ fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
     }
     if !out_channels.is_multiple_of(groups) || !in_channels.is_multiple_of(groups) {
         return Err(PackError::Recipe("the groups do not divide the channels"));
+    }
+    let kernel = (recipe.kernel_rows, recipe.kernel_columns);
+    if recipe.transform == Transform::Winograd4x4 && (recipe.planar || kernel != (3, 3)) {
+        return Err(PackError::Recipe("F(4x4, 3x3) needs a 3x3 kernel and a blocked input"));
     }
     let panel_out = recipe.panel_blocks * BLOCK;
     let (group_in, group_out) = (in_channels / groups, out_channels / groups);

@@ -38,5 +38,7 @@ pub use catalogue::*;
 pub use float_mode::FlushDenormals;
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 
+pub(crate) use winograd::points as winograd_points;
+
 /// Channels in one block of an activation.
 pub const BLOCK: usize = 16;

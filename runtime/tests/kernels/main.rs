@@ -7,6 +7,7 @@ mod isa;
 mod layout;
 mod pack;
 mod pool;
+mod winograd;
 
 use resnet_runtime::kernels::{Call, Isa, Table};
 
