@@ -47,7 +47,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
             Ok(values) => score.count(set.classes[index], &values),
             Err(error) => {
                 score.failed += 1;
-                bar.suspend(|| eprintln!("error: {error:#}"));
+                bar.suspend(|| crate::say!("error: {error:#}"));
             }
         }
         bar.inc(1);
@@ -100,7 +100,7 @@ impl TestSet {
             "there are no folders in `{shown}`; one a class is expected, with its pictures inside"
         );
         if stray > 0 {
-            eprintln!("warning: {stray} pictures beside the folders of `{shown}` have no class");
+            crate::say!("warning: {stray} pictures beside the folders of `{shown}` have no class");
         }
         let (classes, names) = assign(&folders, labels, outputs)?;
         let mut set = Self { paths: Vec::new(), classes: Vec::new(), names };
@@ -144,7 +144,7 @@ fn assign(
         return Ok((folders.iter().map(|(name, _)| by_name[name.as_str()]).collect(), labels));
     }
     if unknown.len() == folders.len() && folders.len() == outputs {
-        eprintln!("note: no folder is named like a label; they are the classes in sorted order");
+        crate::say!("note: no folder is named like a label; they are the classes in sorted order");
         return Ok(((0..outputs).collect(), labels));
     }
     let more = unknown.len().saturating_sub(10);

@@ -3,6 +3,15 @@
 //! Results go to stdout, progress and diagnostics to stderr. The exit status is 0 if everything
 //! was done, 1 if something is wrong, 2 if the command line is.
 
+/// Prints a line on stderr. Where nobody reads it any more, that is no reason to stop.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+use say;
+
 mod args;
 mod bench;
 mod check;
@@ -68,8 +77,8 @@ fn report(error: &anyhow::Error) {
     match error.downcast_ref::<Diagnostics>() {
         Some(diagnostics) => {
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            eprintln!("{}", diagnostics.render(color));
+            say!("{}", diagnostics.render(color));
         }
-        None => eprintln!("error: {error:#}"),
+        None => say!("error: {error:#}"),
     }
 }

@@ -76,7 +76,7 @@ impl Model {
     pub(crate) fn note_preprocess(&self) {
         let preprocess = &self.spec.preprocess;
         if preprocess.mean.is_empty() && preprocess.std.is_empty() {
-            eprintln!(
+            crate::say!(
                 "note: pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` \
                  with `mean` and `std`",
                 self.spec.name.value

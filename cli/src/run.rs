@@ -45,10 +45,10 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         match &values {
             Err(error) => {
                 outcome = Outcome::SomeFailed;
-                bar.suspend(|| eprintln!("error: {error:#}"));
+                bar.suspend(|| crate::say!("error: {error:#}"));
             }
             Ok(values) if !values.iter().all(|value| value.is_finite()) => bar.suspend(|| {
-                eprintln!("warning: the answer to `{input}` has values that are not finite");
+                crate::say!("warning: the answer to `{input}` has values that are not finite");
             }),
             Ok(_) => {}
         }
