@@ -2,7 +2,7 @@ use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Isa};
 use resnet_runtime::pack::{Norm, PackError, pack_conv};
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
-use super::{Guarded, Random, assert_close, invoke};
+use super::{Guarded, Random, assert_close, invoke, winograd};
 
 fn recipe(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> ConvRecipe {
     ConvRecipe {
@@ -69,29 +69,32 @@ impl Values {
 /// The packed form, element by element, as the documentation of `ConvRecipe` has it.
 fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
     let lanes = if recipe.planar { 1 } else { BLOCK };
-    let (rows, columns) = (recipe.kernel_rows, recipe.kernel_columns);
+    let kernel = recipe.kernel_rows * recipe.kernel_columns;
     let (group_in, group_out) =
         (recipe.in_channels / recipe.groups, recipe.out_channels / recipe.groups);
     let mut packed = vec![];
     for panel in 0..recipe.out_blocks().div_ceil(recipe.panel_blocks) {
         let first = panel * recipe.panel_blocks;
         let width = (recipe.out_blocks() - first).min(recipe.panel_blocks) * BLOCK;
-        for block in 0..recipe.in_blocks {
-            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))) {
-                for (lane, o) in (0..lanes).flat_map(|lane| (0..width).map(move |o| (lane, o))) {
-                    let input = (panel * recipe.in_block_step + block) * lanes + lane;
-                    let output = first * BLOCK + o;
-                    let exists = output < recipe.out_channels
-                        && input < recipe.in_channels
-                        && input / group_in == output / group_out;
-                    packed.push(if exists {
-                        let at = output * group_in + input % group_in;
-                        let at = (at * rows + row) * columns + column;
-                        f64::from(values.weight[at]) * values.scale(output)
-                    } else {
-                        0.0
-                    });
-                }
+        for (k, block) in order(recipe) {
+            for (lane, o) in (0..lanes).flat_map(|lane| (0..width).map(move |o| (lane, o))) {
+                let input = (panel * recipe.in_block_step + block) * lanes + lane;
+                let output = first * BLOCK + o;
+                let exists = output < recipe.out_channels
+                    && input < recipe.in_channels
+                    && input / group_in == output / group_out;
+                packed.push(if exists {
+                    let at = output * group_in + input % group_in;
+                    let kernel = &values.weight[at * kernel..][..kernel];
+                    let scale = values.scale(output);
+                    let folded: Vec<f64> = kernel.iter().map(|&w| f64::from(w) * scale).collect();
+                    match recipe.transform {
+                        Transform::None => folded[k],
+                        Transform::Winograd4x4 => winograd::point(k, &folded),
+                    }
+                } else {
+                    0.0
+                });
             }
         }
     }
@@ -104,7 +107,22 @@ fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
             0.0
         });
     }
+    if recipe.transform == Transform::Winograd4x4 {
+        assert_eq!(packed.len(), recipe.zeros_offset());
+        packed.extend([0.0; 2 * BLOCK]);
+    }
     packed
+}
+
+/// The kernel's points and the input blocks, in the order in which a panel has them.
+fn order(recipe: &ConvRecipe) -> Vec<(usize, usize)> {
+    let (points, blocks) = (recipe.kernel_points(), recipe.in_blocks);
+    match recipe.transform {
+        Transform::None => (0..blocks).flat_map(|b| (0..points).map(move |k| (k, b))).collect(),
+        Transform::Winograd4x4 => {
+            (0..points).flat_map(|k| (0..blocks).map(move |b| (k, b))).collect()
+        }
+    }
 }
 
 fn recipes() -> Vec<ConvRecipe> {
@@ -127,14 +145,27 @@ fn recipes() -> Vec<ConvRecipe> {
         grouped((48, 48), 2, 3, 0),
         ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) },
         ConvRecipe { panel_blocks: 2, ..grouped((128, 64), 32, 1, 1) },
+        recipe(32, 16, (3, 3)).winograd(),
+        recipe(48, 32, (3, 3)).winograd(),
+        recipe(5, 3, (3, 3)).winograd(),
+        recipe(40, 17, (3, 3)).winograd(),
+        ConvRecipe { panel_blocks: 1, ..recipe(48, 32, (3, 3)) }.winograd(),
+        grouped((64, 64), 16, 1, 1).winograd(),
+        grouped((48, 48), 2, 3, 0).winograd(),
+        ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) }.winograd(),
     ]
 }
 
-trait WithAllInputs {
+trait Variants {
     fn with_all_inputs(self) -> Self;
+    fn winograd(self) -> Self;
 }
 
-impl WithAllInputs for ConvRecipe {
+impl Variants for ConvRecipe {
+    fn winograd(self) -> Self {
+        Self { transform: Transform::Winograd4x4, ..self }
+    }
+
     fn with_all_inputs(self) -> Self {
         Self { in_blocks: self.in_channels.div_ceil(BLOCK), in_block_step: 0, ..self }
     }
@@ -149,8 +180,17 @@ fn every_element_is_where_the_recipe_says() {
         let mut packed = vec![f32::NAN; recipe.len()];
         pack_conv(&recipe, &values.weight, Some(&values.bias), Some(values.norm()), &mut packed)
             .unwrap();
+        // Sums of nine, in another order, may fall on the other side of a rounding to `f32`.
+        let tolerance = match recipe.transform {
+            Transform::None => 0.0,
+            Transform::Winograd4x4 => f64::from(f32::EPSILON),
+        };
         for (at, (&found, &expected)) in packed.iter().zip(&expected).enumerate() {
-            assert_eq!(found, expected as f32, "element {at} of {recipe:?}");
+            let error = f64::from((found - expected as f32).abs());
+            assert!(
+                error <= tolerance * expected.abs(),
+                "element {at} is {found}, expected {expected}, in {recipe:?}"
+            );
         }
     }
 }
@@ -268,6 +308,15 @@ fn what_does_not_fit_is_refused() {
         pack(&ConvRecipe { groups: 3, ..recipe.clone() }, weight, bias, norm),
         "the packing recipe is inconsistent: the groups do not divide the channels"
     );
+    for wrong in [
+        ConvRecipe { kernel_rows: 1, ..recipe.clone() },
+        ConvRecipe { planar: true, ..recipe.clone() },
+    ] {
+        assert_eq!(
+            pack(&wrong.winograd(), weight, bias, norm),
+            "the packing recipe is inconsistent: F(4x4, 3x3) needs a 3x3 kernel and a blocked input"
+        );
+    }
     let short = pack_conv(&recipe, weight, None, None, &mut [0.0; 8]).unwrap_err();
     let expected = recipe.len();
     assert_eq!(short, PackError::Length { tensor: "packed form", found: 8, expected });

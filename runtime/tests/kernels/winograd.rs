@@ -1,6 +1,5 @@
-//! Winograd's transforms and packing, with the products between them, against the definition.
-
-use resnet_runtime::kernels::{BLOCK, Call, ConvParams, WinogradInputParams, WinogradOutputParams};
+use resnet_runtime::kernels::*;
+use resnet_runtime::memory::Buffer;
 use resnet_runtime::pack::pack_conv;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
@@ -8,12 +7,222 @@ use super::{Guarded, Random, assert_close, bits, invoke, tables};
 
 const POINTS: usize = 36;
 
-/// Of the largest output: four times what the choice of points leaves of `f32` at 48 channels.
-const TOLERANCE: f64 = 8e-6;
+/// The finite points of the implementation; the last point is infinity.
+const FINITE: [f64; 5] = [0.0, 0.625, -0.625, 1.5, -1.5];
 
-/// A convolution of one picture with padding 1.
-#[derive(Clone, Copy, Debug)]
-struct Case {
+/// What the implementation multiplies the columns of `A^T`, and divides the rows of `G`, by.
+const SCALES: [f64; 6] = [1.0, 1.6, 1.6, 1.0 / 2.25, 1.0 / 2.25, 1.0];
+
+/// Coefficients of the product of `x - root`, constant first, of degree 5 at most.
+fn polynomial(roots: impl Iterator<Item = f64>) -> [f64; 6] {
+    let mut polynomial = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    for root in roots {
+        for power in (0..6).rev() {
+            let raised = if power == 0 { 0.0 } else { polynomial[power - 1] };
+            polynomial[power] = raised - root * polynomial[power];
+        }
+    }
+    polynomial
+}
+
+fn others(point: usize) -> impl Iterator<Item = f64> {
+    (0..5).filter(move |&other| other != point).map(|other| FINITE[other])
+}
+
+/// `B^T[i][r]`.
+fn input_matrix(i: usize, r: usize) -> f64 {
+    polynomial(others(i))[r]
+}
+
+/// `A^T[r][i]`.
+fn output_matrix(r: usize, i: usize) -> f64 {
+    let power = if i == 5 { f64::from(r == 3) } else { FINITE[i].powi(r as i32) };
+    power * SCALES[i]
+}
+
+/// `G[i][r]`.
+fn weight_matrix(i: usize, r: usize) -> f64 {
+    if i == 5 {
+        return f64::from(r == 2);
+    }
+    let product: f64 = others(i).map(|other| FINITE[i] - other).product();
+    FINITE[i].powi(r as i32) / product / SCALES[i]
+}
+
+/// `sum over r, c of left(r) * right(c) * value(r, c)`.
+fn bilinear(
+    size: usize,
+    left: impl Fn(usize) -> f64,
+    right: impl Fn(usize) -> f64,
+    value: impl Fn(usize, usize) -> f32,
+) -> f64 {
+    let pairs = (0..size).flat_map(|r| (0..size).map(move |c| (r, c)));
+    pairs.map(|(r, c)| left(r) * right(c) * f64::from(value(r, c))).sum()
+}
+
+#[test]
+fn input() {
+    for tiles in [1, 2, 3, 5, 14] {
+        let p = WinogradInputParams {
+            tiles,
+            x_row: (4 * tiles + 2) * BLOCK + 3,
+            y_point: tiles * BLOCK + 5,
+        };
+        // It ends where the kernel's reading must end.
+        let x = Random(0x1_7ea5).vec(5 * p.x_row + (4 * tiles + 2) * BLOCK);
+        for (isa, table) in tables() {
+            let mut y = Guarded::new(35 * p.y_point + tiles * BLOCK);
+            invoke(&Call::WinogradInput(p), table, &[x.as_ptr(), y.pointer()]);
+            for (at, &value) in y.values().iter().enumerate() {
+                let (point, at) = (at / p.y_point, at % p.y_point);
+                let (tile, lane) = (at / BLOCK, at % BLOCK);
+                if tile == tiles {
+                    assert_eq!(value.to_bits(), Guarded::MARKER, "written between points");
+                    continue;
+                }
+                let expected = bilinear(
+                    6,
+                    |r| input_matrix(point / 6, r),
+                    |c| input_matrix(point % 6, c),
+                    |r, c| x[r * p.x_row + (4 * tile + c) * BLOCK + lane],
+                );
+                // Some roundings of sums whose terms add up to at most 4.53 squared.
+                let what = format!("{isa}, point {point} of tile {tile} of {tiles}");
+                assert_close(&[value], &[expected], 4e-6, &what);
+            }
+        }
+    }
+}
+
+struct Output {
+    params: WinogradOutputParams,
+    x: Vec<f32>,
+    b: Vec<f32>,
+    r: Vec<f32>,
+}
+
+impl Output {
+    fn new(rows: usize, columns: usize) -> Self {
+        let tiles = columns.div_ceil(4);
+        let params = WinogradOutputParams {
+            tiles,
+            rows,
+            columns,
+            x_point: tiles * BLOCK + 5,
+            y_row: columns * BLOCK + 3,
+            r_row: columns * BLOCK + 7,
+            residual: 0,
+            relu: 0,
+        };
+        let mut random = Random(0x0a7_9a7);
+        let x = random.vec(35 * params.x_point + tiles * BLOCK);
+        let r = random.vec((rows - 1) * params.r_row + columns * BLOCK);
+        Self { params, x, b: random.vec(BLOCK), r }
+    }
+
+    fn len(&self) -> usize {
+        (self.params.rows - 1) * self.params.y_row + self.params.columns * BLOCK
+    }
+
+    /// The rows of the output, without the gaps between them.
+    fn rows(&self, y: &[f32]) -> Vec<f32> {
+        let mut found = vec![];
+        for row in y.chunks(self.params.y_row) {
+            let (row, gap) = row.split_at(self.params.columns * BLOCK);
+            let untouched = gap.iter().all(|value| value.to_bits() == Guarded::MARKER);
+            assert!(untouched, "written between the rows");
+            found.extend_from_slice(row);
+        }
+        found
+    }
+
+    fn run(&self, table: &Table) -> Vec<f32> {
+        let mut y = Guarded::new(self.len());
+        let operands = [self.x.as_ptr(), self.b.as_ptr(), self.r.as_ptr(), y.pointer()];
+        invoke(&Call::WinogradOutput(self.params), table, &operands);
+        self.rows(y.values())
+    }
+
+    fn expected(&self) -> Vec<f64> {
+        let p = &self.params;
+        let mut expected = vec![];
+        for (row, column) in (0..p.rows).flat_map(|r| (0..p.columns).map(move |c| (r, c))) {
+            for lane in 0..BLOCK {
+                let mut sum = bilinear(
+                    6,
+                    |i| output_matrix(row, i),
+                    |j| output_matrix(column % 4, j),
+                    |i, j| self.x[(6 * i + j) * p.x_point + column / 4 * BLOCK + lane],
+                );
+                sum += f64::from(self.b[lane]);
+                if p.residual == 1 {
+                    sum += f64::from(self.r[row * p.r_row + column * BLOCK + lane]);
+                }
+                expected.push(if p.relu == 1 { sum.max(0.0) } else { sum });
+            }
+        }
+        expected
+    }
+}
+
+#[test]
+fn output() {
+    for rows in 1..=4 {
+        for columns in [1, 2, 3, 4, 5, 8, 11, 14, 56] {
+            for (residual, relu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let mut case = Output::new(rows, columns);
+                (case.params.residual, case.params.relu) = (residual, relu);
+                let expected = case.expected();
+                for (isa, table) in tables() {
+                    let what = format!("{isa} {:?}", case.params);
+                    // Some roundings of sums whose terms add up to at most 7.8 squared.
+                    assert_close(&case.run(table), &expected, 1e-5, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn output_with_residual_in_place() {
+    for (rows, columns) in [(4, 8), (3, 7), (1, 1)] {
+        let mut case = Output::new(rows, columns);
+        (case.params.residual, case.params.relu) = (1, 1);
+        case.params.r_row = case.params.y_row;
+        for (isa, table) in tables() {
+            let mut y = Guarded::new(case.len());
+            let r = case.r.clone();
+            for row in 0..rows {
+                let at = Guarded::GUARD + row * case.params.y_row;
+                y.memory[at..][..columns * BLOCK]
+                    .copy_from_slice(&r[row * case.params.y_row..][..columns * BLOCK]);
+            }
+            let pointer = y.pointer();
+            let operands = [case.x.as_ptr(), case.b.as_ptr(), pointer, pointer];
+            invoke(&Call::WinogradOutput(case.params), table, &operands);
+            assert_eq!(bits(&case.rows(y.values())), bits(&case.run(table)), "{isa}");
+        }
+    }
+}
+
+#[test]
+fn output_keeps_nan() {
+    let mut case = Output::new(3, 6);
+    case.params.relu = 1;
+    case.x.fill(0.0);
+    case.b.fill(f32::NAN);
+    case.b[3] = f32::NEG_INFINITY;
+    for (isa, table) in tables() {
+        for pixel in case.run(table).chunks(BLOCK) {
+            assert!(pixel[0].is_nan() && pixel[15].is_nan(), "{isa}");
+            assert_eq!(pixel[3], 0.0, "{isa}");
+        }
+    }
+}
+
+/// A 3x3 convolution of padding 1, computed by the three kernels together.
+#[derive(Clone, Debug)]
+struct Layer {
     rows: usize,
     columns: usize,
     inputs: usize,
@@ -22,24 +231,34 @@ struct Case {
     relu: bool,
 }
 
-impl Case {
-    fn tiles(&self) -> (usize, usize) {
-        (self.rows.div_ceil(4), self.columns.div_ceil(4))
+/// What a layer reads: planes are `[channel][row][column]`, without ring.
+struct Values {
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+impl Layer {
+    fn new(rows: usize, columns: usize, inputs: usize, outputs: usize) -> Self {
+        Self { rows, columns, inputs, outputs, residual: false, relu: false }
     }
 
-    /// Elements of an input row: padding left, whole tiles right.
-    fn x_row(&self) -> usize {
-        (4 * self.tiles().1 + 2) * BLOCK
-    }
-
-    fn x_block(&self) -> usize {
-        (4 * self.tiles().0 + 2) * self.x_row()
+    fn values(&self) -> Values {
+        let mut random = Random(0x1a7e5 + (self.rows * 64 + self.columns) as u64);
+        let plane = self.rows * self.columns;
+        Values {
+            x: random.vec(self.inputs * plane),
+            weight: random.vec(self.outputs * self.inputs * 9),
+            bias: random.vec(self.outputs),
+            residual: random.vec(self.outputs * plane),
+        }
     }
 
     fn recipe(&self) -> ConvRecipe {
         ConvRecipe {
             weight: "conv.weight".into(),
-            bias: Some("conv.bias".into()),
+            bias: None,
             norm: None,
             out_channels: self.outputs,
             in_channels: self.inputs,
@@ -47,196 +266,299 @@ impl Case {
             kernel_rows: 3,
             kernel_columns: 3,
             planar: false,
-            panel_blocks: self.outputs.div_ceil(BLOCK).min(2),
+            panel_blocks: 2,
             in_blocks: self.inputs.div_ceil(BLOCK),
             in_block_step: 0,
             transform: Transform::Winograd4x4,
             offset: 0,
         }
     }
-}
 
-/// Planar input, `[out][in][3][3]` weights, bias, and a residual as the output lies.
-struct Data {
-    input: Vec<f32>,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    residual: Vec<f32>,
-}
-
-impl Data {
-    fn new(case: &Case) -> Self {
-        let mut random = Random(0x5eed_1234);
-        let plane = case.rows * case.columns;
-        Self {
-            input: random.vec(case.inputs * plane),
-            weight: random.vec(case.outputs * case.inputs * 9),
-            bias: random.vec(case.outputs),
-            residual: random.vec(case.outputs.next_multiple_of(BLOCK) * plane),
+    /// The input in blocks, with a ring of zeros that reaches to the end of the last tiles.
+    fn blocked(&self, x: &[f32], x_row: usize, x_block: usize) -> Vec<f32> {
+        let mut blocked = vec![0.0; self.inputs.div_ceil(BLOCK) * x_block];
+        for (at, &value) in x.iter().enumerate() {
+            let (channel, pixel) =
+                (at / (self.rows * self.columns), at % (self.rows * self.columns));
+            let (row, column) = (pixel / self.columns + 1, pixel % self.columns + 1);
+            let block = channel / BLOCK * x_block;
+            blocked[block + row * x_row + column * BLOCK + channel % BLOCK] = value;
         }
+        blocked
     }
 
-    /// The blocked input with its ring and margin.
-    fn blocked(&self, case: &Case) -> Vec<f32> {
-        let mut x = vec![0.0; case.inputs.div_ceil(BLOCK) * case.x_block()];
-        for (i, &value) in self.input.iter().enumerate() {
-            let (channel, pixel) = (i / (case.rows * case.columns), i % (case.rows * case.columns));
-            let (row, column) = (pixel / case.columns, pixel % case.columns);
-            let place = channel / BLOCK * case.x_block() + (row + 1) * case.x_row();
-            x[place + (column + 1) * BLOCK + channel % BLOCK] = value;
-        }
-        x
-    }
+    /// The output, `[block][row][column][lane]`.
+    fn run(&self, table: &Table, values: &Values) -> Vec<f32> {
+        let recipe = self.recipe();
+        // Packed weights start on a cache line.
+        let mut packed = Buffer::zeroed(recipe.len()).unwrap();
+        packed.as_mut_slice().fill(f32::NAN);
+        let out = packed.as_mut_slice();
+        pack_conv(&recipe, &values.weight, Some(&values.bias), None, out).unwrap();
+        let packed = packed.as_slice();
 
-    /// The output by definition, `[block][row][column][16]`.
-    fn expected(&self, case: &Case) -> Vec<f64> {
-        let (rows, columns) = (case.rows as isize, case.columns as isize);
-        let mut y = vec![0.0; self.residual.len()];
-        for (place, value) in y.iter_mut().enumerate() {
-            let (block, pixel, lane) = (
-                place / (BLOCK * case.rows * case.columns),
-                place / BLOCK % (case.rows * case.columns),
-                place % BLOCK,
-            );
-            let channel = block * BLOCK + lane;
-            if channel < case.outputs {
-                *value = f64::from(self.bias[channel]);
-                for tap in 0..case.inputs * 9 {
-                    let (input, kr, kc) = (tap / 9, tap % 9 / 3, tap % 3);
-                    let row = (pixel / case.columns + kr) as isize - 1;
-                    let column = (pixel % case.columns + kc) as isize - 1;
-                    if (0..rows).contains(&row) && (0..columns).contains(&column) {
-                        let x = (input as isize * rows + row) * columns + column;
-                        *value += f64::from(self.weight[channel * case.inputs * 9 + tap])
-                            * f64::from(self.input[x as usize]);
-                    }
-                }
-            }
-            if case.residual {
-                *value += f64::from(self.residual[place]);
-            }
-            if case.relu {
-                *value = value.max(0.0);
+        let (tile_rows, tile_columns) = (self.rows.div_ceil(4), self.columns.div_ceil(4));
+        let (tiles, blocks) = (tile_rows * tile_columns, recipe.in_blocks);
+        let x_row = (4 * tile_columns + 2) * BLOCK;
+        let x_block = (4 * tile_rows + 2) * x_row;
+        let x = self.blocked(&values.x, x_row, x_block);
+        let mut v = Guarded::new(POINTS * blocks * tiles * BLOCK);
+        let call = Call::WinogradInput(WinogradInputParams {
+            tiles: tile_columns,
+            x_row,
+            y_point: blocks * tiles * BLOCK,
+        });
+        for (block, row) in (0..blocks).flat_map(|b| (0..tile_rows).map(move |row| (b, row))) {
+            let x = x[block * x_block + 4 * row * x_row..].as_ptr();
+            let y = (block * tiles + row * tile_columns) * BLOCK;
+            invoke(&call, table, &[x, v.pointer().wrapping_add(y)]);
+        }
+        let v = v.full();
+
+        let y_block = self.rows * self.columns * BLOCK;
+        let mut y = Guarded::new(recipe.out_blocks() * y_block);
+        for first in (0..recipe.out_blocks()).step_by(2) {
+            let out_blocks = (recipe.out_blocks() - first).min(2);
+            let panel = &packed[first / 2 * recipe.panel_len()..];
+            let m = self.products(table, v, panel, &packed[recipe.zeros_offset()..], out_blocks);
+            for block in 0..out_blocks {
+                let m = &m[block * tiles * BLOCK..];
+                let bias = &packed[recipe.bias_offset() + (first + block) * BLOCK..];
+                let y = y.pointer().wrapping_add((first + block) * y_block);
+                self.output(table, m, out_blocks * tiles * BLOCK, bias, y, values, first + block);
             }
         }
-        y
-    }
-}
-
-/// The convolution as compiled networks do it; the residual lies in the output itself.
-fn run(case: &Case, data: &Data, table: &resnet_runtime::kernels::Table) -> Vec<f32> {
-    let recipe = case.recipe();
-    // Packed weights start on a cache line.
-    let mut memory = resnet_runtime::memory::Buffer::zeroed(recipe.len()).unwrap();
-    memory.as_mut_slice().fill(f32::NAN);
-    pack_conv(&recipe, &data.weight, Some(&data.bias), None, memory.as_mut_slice()).unwrap();
-    let packed = memory.as_slice();
-    let (tile_rows, tile_columns) = case.tiles();
-    let tiles = tile_rows * tile_columns;
-    let x = data.blocked(case);
-
-    let y_point = recipe.in_blocks * tiles * BLOCK;
-    let mut v = Guarded::new(POINTS * y_point);
-    let input = Call::WinogradInput(WinogradInputParams {
-        tiles: tile_columns,
-        x_row: case.x_row(),
-        y_point,
-    });
-    for (block, row) in (0..recipe.in_blocks).flat_map(|b| (0..tile_rows).map(move |r| (b, r))) {
-        let from = &x[block * case.x_block() + 4 * row * case.x_row()..];
-        let place = (block * tiles + row * tile_columns) * BLOCK;
-        invoke(&input, table, &[from.as_ptr(), v.pointer().wrapping_add(place)]);
+        y.full().to_vec()
     }
 
-    let mut y = Guarded::from(&data.residual);
-    let plane = case.rows * case.columns * BLOCK;
-    for first in (0..recipe.out_blocks()).step_by(recipe.panel_blocks) {
-        let out_blocks = (recipe.out_blocks() - first).min(recipe.panel_blocks);
-        let x_point = out_blocks * tiles * BLOCK;
-        let mut m = Guarded::new(POINTS * x_point);
-        let product = Call::Conv(ConvParams {
+    /// `[36][out_blocks][tiles][16]` of `[36][blocks][tiles][16]`.
+    fn products(
+        &self,
+        table: &Table,
+        v: &[f32],
+        panel: &[f32],
+        zeros: &[f32],
+        out_blocks: usize,
+    ) -> Vec<f32> {
+        let blocks = self.inputs.div_ceil(BLOCK);
+        let tiles = v.len() / (POINTS * blocks * BLOCK);
+        let params = ConvParams {
             pixels: tiles,
             x_step: BLOCK,
-            blocks: recipe.in_blocks,
+            blocks,
             x_block: tiles * BLOCK,
             kernel_rows: 1,
             kernel_columns: 1,
-            x_row: BLOCK,
+            x_row: 0,
             x_column: BLOCK,
             out_blocks,
             y_block: tiles * BLOCK,
             r_block: 0,
             residual: 0,
             relu: 0,
-        });
-        let panel = &packed[first / recipe.panel_blocks * recipe.panel_len()..];
-        let zeros = &packed[recipe.zeros_offset()..][..2 * BLOCK];
-        assert!(zeros.iter().all(|&zero| zero == 0.0));
-        for point in 0..POINTS {
-            let w = &panel[point * recipe.in_blocks * BLOCK * out_blocks * BLOCK..];
-            let from = v.full()[point * y_point..].as_ptr();
-            let to = m.pointer().wrapping_add(point * x_point);
-            invoke(&product, table, &[from, w.as_ptr(), zeros.as_ptr(), to, to]);
+        };
+        let point = out_blocks * tiles * BLOCK;
+        let mut m = Guarded::new(POINTS * point);
+        for (p, v) in v.chunks(blocks * tiles * BLOCK).enumerate() {
+            let w = panel[p * blocks * BLOCK * out_blocks * BLOCK..].as_ptr();
+            let y = m.pointer().wrapping_add(p * point);
+            let operands = [v.as_ptr(), w, zeros.as_ptr(), std::ptr::null(), y];
+            invoke(&Call::Conv(params), table, &operands);
         }
-        for (block, row) in (0..out_blocks).flat_map(|b| (0..tile_rows).map(move |r| (b, r))) {
-            let output = Call::WinogradOutput(WinogradOutputParams {
-                tiles: tile_columns,
-                rows: (case.rows - 4 * row).min(4),
-                columns: case.columns,
-                x_point,
-                y_row: case.columns * BLOCK,
-                r_row: case.columns * BLOCK,
-                residual: usize::from(case.residual),
-                relu: usize::from(case.relu),
-            });
-            let from = m.full()[(block * tiles + row * tile_columns) * BLOCK..].as_ptr();
-            let bias = packed[recipe.bias_offset() + (first + block) * BLOCK..].as_ptr();
-            let place = (first + block) * plane + 4 * row * case.columns * BLOCK;
-            let to = y.pointer().wrapping_add(place);
-            invoke(&output, table, &[from, bias, to, to]);
-        }
+        m.full().to_vec()
     }
-    y.values().to_vec()
-}
 
-fn cases() -> impl Iterator<Item = Case> {
-    let sizes = [(1, 1), (3, 5), (4, 4), (5, 8), (7, 7), (9, 20), (14, 14), (6, 59)];
-    let channels = [(3, 16), (16, 40), (33, 32), (48, 17)];
-    sizes.into_iter().enumerate().flat_map(move |(i, (rows, columns))| {
-        channels.into_iter().map(move |(inputs, outputs)| Case {
-            rows,
-            columns,
-            inputs,
-            outputs,
-            residual: i % 2 == 0,
-            relu: i % 3 == 0,
-        })
-    })
-}
-
-#[test]
-fn winograd_convolutions_are_convolutions() {
-    for case in cases() {
-        let data = Data::new(&case);
-        let expected = data.expected(&case);
-        let largest = expected.iter().fold(0.0_f64, |max, v| max.max(v.abs()));
-        let mut fused = Vec::new();
-        for (isa, table) in tables() {
-            let found = run(&case, &data, table);
-            assert_close(&found, &expected, TOLERANCE * largest, &format!("{isa}, {case:?}"));
-            if isa != resnet_runtime::kernels::Isa::Portable {
-                fused.push(bits(&found));
+    #[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+    fn output(
+        &self,
+        table: &Table,
+        m: &[f32],
+        x_point: usize,
+        bias: &[f32],
+        y: *const f32,
+        values: &Values,
+        block: usize,
+    ) {
+        let (rows, columns) = (self.rows, self.columns);
+        let mut residual = vec![0.0; rows * columns * BLOCK];
+        for (at, residual) in residual.iter_mut().enumerate() {
+            let channel = block * BLOCK + at % BLOCK;
+            if channel < self.outputs {
+                *residual = values.residual[channel * rows * columns + at / BLOCK];
             }
         }
-        assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "{case:?}: other bits");
+        let tiles = columns.div_ceil(4);
+        for row in (0..rows).step_by(4) {
+            let call = Call::WinogradOutput(WinogradOutputParams {
+                tiles,
+                rows: (rows - row).min(4),
+                columns,
+                x_point,
+                y_row: columns * BLOCK,
+                r_row: columns * BLOCK,
+                residual: usize::from(self.residual),
+                relu: usize::from(self.relu),
+            });
+            let x = m[row / 4 * tiles * BLOCK..].as_ptr();
+            let at = row * columns * BLOCK;
+            let operands = [x, bias.as_ptr(), residual[at..].as_ptr(), y.wrapping_add(at)];
+            invoke(&call, table, &operands);
+        }
+    }
+
+    /// The direct convolution, one output element at a time, where `run` has it.
+    fn expected(&self, values: &Values) -> Vec<f64> {
+        let (rows, columns) = (self.rows, self.columns);
+        let blocks = self.outputs.div_ceil(BLOCK);
+        let mut expected = vec![0.0; blocks * rows * columns * BLOCK];
+        for (at, expected) in expected.iter_mut().enumerate() {
+            let (block, pixel, lane) =
+                (at / BLOCK / (rows * columns), at / BLOCK % (rows * columns), at % BLOCK);
+            let output = block * BLOCK + lane;
+            let mut sum = 0.0;
+            if output < self.outputs {
+                sum = f64::from(values.bias[output]) + self.sum(values, output, pixel);
+                if self.residual {
+                    sum += f64::from(values.residual[output * rows * columns + pixel]);
+                }
+            }
+            *expected = if self.relu { sum.max(0.0) } else { sum };
+        }
+        expected
+    }
+
+    fn sum(&self, values: &Values, output: usize, pixel: usize) -> f64 {
+        let (rows, columns) = (self.rows, self.columns);
+        let mut sum = 0.0;
+        for input in 0..self.inputs {
+            for tap in 0..9 {
+                let row = (pixel / columns + tap / 3).wrapping_sub(1);
+                let column = (pixel % columns + tap % 3).wrapping_sub(1);
+                if row < rows && column < columns {
+                    let x = values.x[(input * rows + row) * columns + column];
+                    let weight = values.weight[(output * self.inputs + input) * 9 + tap];
+                    sum += f64::from(x) * f64::from(weight);
+                }
+            }
+        }
+        sum
+    }
+
+    /// The largest error on each instruction set, relative to the largest output.
+    fn errors(&self) -> Vec<(Isa, f64)> {
+        let values = self.values();
+        let expected = self.expected(&values);
+        let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        let error = |(isa, table)| {
+            let found = self.run(table, &values);
+            assert_eq!(found.len(), expected.len());
+            let errors = found.iter().zip(&expected).map(|(&f, e)| (f64::from(f) - e).abs());
+            (isa, errors.fold(0.0, f64::max) / largest)
+        };
+        tables().map(error).collect()
+    }
+
+    fn check(&self) {
+        for (isa, error) in self.errors() {
+            assert!(error < TOLERANCE, "{isa}: {error:.1e} of the largest output in {self:?}");
+        }
+    }
+}
+
+/// Of the largest output. The product's promise, which is about whole networks, is 2e-5; seen here
+/// are 1e-6 for 16 input channels to 4e-6 for 512.
+const TOLERANCE: f64 = 8e-6;
+
+#[test]
+fn every_size() {
+    for rows in 1..=20 {
+        for columns in [1, 3, 4, 5, 8, 10, 19, 20] {
+            Layer::new(rows, columns, 16, 16).check();
+        }
+    }
+    for columns in 1..=20 {
+        Layer::new(6, columns, 16, 32).check();
     }
 }
 
 #[test]
-fn winograd_needs_a_3x3_kernel() {
-    let case = Case { rows: 4, columns: 4, inputs: 16, outputs: 16, residual: false, relu: false };
-    let recipe = ConvRecipe { kernel_rows: 1, kernel_columns: 1, ..case.recipe() };
-    let mut out = vec![0.0; recipe.len()];
-    let error = pack_conv(&recipe, &[0.0; 256], None, None, &mut out).unwrap_err();
-    assert!(error.to_string().contains("3x3"), "{error}");
+fn every_number_of_blocks() {
+    for inputs in [5, 16, 17, 32, 48] {
+        for outputs in [3, 16, 24, 32, 40, 64] {
+            Layer::new(7, 9, inputs, outputs).check();
+        }
+    }
+}
+
+#[test]
+fn epilogues() {
+    for (residual, relu) in [(false, true), (true, false), (true, true)] {
+        for (rows, columns) in [(8, 8), (7, 7), (5, 14)] {
+            Layer { residual, relu, ..Layer::new(rows, columns, 32, 48) }.check();
+        }
+    }
+}
+
+#[test]
+fn the_error_of_deep_sums() {
+    for inputs in [256, 512] {
+        Layer::new(14, 14, inputs, 32).check();
+    }
+}
+
+/// A tile's bits depend on what it reads alone, not on the number of tiles beside it.
+#[test]
+fn bits_do_not_depend_on_the_number_of_tiles() {
+    let x_row = 30 * BLOCK;
+    let x = Random(0x7e57).vec(6 * x_row);
+    let case = Output::new(4, 28);
+    for (isa, table) in tables() {
+        let run = |first: usize, tiles: usize| {
+            let params = WinogradInputParams { tiles, x_row, y_point: tiles * BLOCK };
+            let mut y = Guarded::new(POINTS * tiles * BLOCK);
+            let x = x[first * 4 * BLOCK..].as_ptr();
+            invoke(&Call::WinogradInput(params), table, &[x, y.pointer()]);
+            let mut out = Guarded::new(4 * 4 * tiles * BLOCK);
+            let params = WinogradOutputParams {
+                tiles,
+                columns: 4 * tiles,
+                y_row: 4 * tiles * BLOCK,
+                ..case.params
+            };
+            let x = case.x[first * BLOCK..].as_ptr();
+            let operands = [x, case.b.as_ptr(), std::ptr::null(), out.pointer()];
+            invoke(&Call::WinogradOutput(params), table, &operands);
+            (bits(y.full()), bits(out.full()))
+        };
+        let (points, pixels) = run(0, 7);
+        for (first, tiles) in [(0, 1), (3, 1), (6, 1), (2, 4), (5, 2)] {
+            let (part_points, part_pixels) = run(first, tiles);
+            for (part, whole) in part_points.chunks(tiles * BLOCK).zip(points.chunks(7 * BLOCK)) {
+                assert_eq!(part, &whole[first * BLOCK..][..tiles * BLOCK], "{isa}");
+            }
+            let whole_rows = pixels.chunks(28 * BLOCK);
+            for (part, whole) in part_pixels.chunks(4 * tiles * BLOCK).zip(whole_rows) {
+                assert_eq!(part, &whole[first * 4 * BLOCK..][..4 * tiles * BLOCK], "{isa}");
+            }
+        }
+    }
+}
+
+/// Both fuse and round in the same order.
+#[test]
+fn avx2_and_avx512_give_the_same_bits() {
+    let layer = Layer { residual: true, ..Layer::new(9, 11, 32, 32) };
+    let values = layer.values();
+    let fused = tables().filter(|(isa, _)| isa.to_string() != "portable");
+    let outputs: Vec<_> = fused.map(|(_, table)| bits(&layer.run(table, &values))).collect();
+    assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// Element `(i, j)` of `G g G^T`, which the tests of packing ask for too.
+pub(super) fn point(point: usize, kernel: &[f64]) -> f64 {
+    let taps = kernel.iter().enumerate();
+    taps.map(|(tap, weight)| {
+        weight_matrix(point / 6, tap / 3) * weight_matrix(point % 6, tap % 3) * weight
+    })
+    .sum()
 }
