@@ -9,6 +9,9 @@
 //! With a WORD, only the lines that contain it are run. One thread; the best of several rounds, as
 //! on a shared machine every disturbance makes a round slower and none makes it faster.
 
+mod peak;
+mod winograd;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -40,10 +43,17 @@ fn main() {
     for layer in LAYERS {
         run(layer.name(), &|| layer.bench(table, peak, copies_of));
     }
+    for layer in winograd::LAYERS {
+        run(layer.name(), &|| layer.bench(table, copies_of));
+    }
     run("max_pool 3x3/2 112x112x64".into(), &|| max_pool(table));
     run("mean 7x7x2048".into(), &|| mean(table));
-    run("pack 512x512x3x3".into(), &|| pack(512, 512, 3));
-    run("pack 2048x512x1x1".into(), &|| pack(2048, 512, 1));
+    run("pack 512x512x3x3".into(), &|| pack(512, 512, 3, Transform::None));
+    for channels in [64, 128, 256, 512] {
+        let name = format!("pack winograd {channels}x{channels}x3x3");
+        run(name, &|| pack(channels, channels, 3, Transform::Winograd4x4));
+    }
+    run("pack 2048x512x1x1".into(), &|| pack(2048, 512, 1, Transform::None));
 }
 
 /// A whole convolution: every row and every group of output channels.
@@ -183,7 +193,7 @@ fn blocks(table: &Table, call: &Call, blocks: usize, x_block: usize, y_block: us
     format!("{:8.3} ms", seconds * 1e3)
 }
 
-fn pack(output: usize, input: usize, kernel: usize) -> String {
+fn pack(output: usize, input: usize, kernel: usize, transform: Transform) -> String {
     let recipe = ConvRecipe {
         weight: String::new(),
         bias: None,
@@ -197,7 +207,7 @@ fn pack(output: usize, input: usize, kernel: usize) -> String {
         panel_blocks: 2,
         in_blocks: input / BLOCK,
         in_block_step: 0,
-        transform: Transform::None,
+        transform,
         offset: 0,
     };
     let weight = aligned(output * input * kernel * kernel);
@@ -239,74 +249,4 @@ fn aligned(len: usize) -> &'static mut [f32] {
         *value = (index * 7919 % 1000) as f32 / 1000.0 - 0.5;
     }
     black_box(&mut memory[skip..])
-}
-
-/// Chains of multiply-adds in registers, as many as hide their latency.
-mod peak {
-    use super::*;
-
-    const STEPS: usize = 100_000;
-
-    pub(super) fn gflops(isa: Isa) -> f64 {
-        let lanes = match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => 16,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => 8,
-            _ => 4,
-        };
-        let seconds = best(|| match isa {
-            // SAFETY: the table of this instruction set exists, so the CPU has it.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86_64::avx512() },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86_64::avx2() },
-            _ => portable(),
-        });
-        (2 * 10 * lanes * STEPS) as f64 / seconds * 1e-9
-    }
-
-    fn portable() {
-        let mut sums = [[1.0f32; 4]; 10];
-        let (a, b) = (black_box([0.5f32; 4]), black_box([1.0f32; 4]));
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                for lane in 0..4 {
-                    sum[lane] = sum[lane] * a[lane] + b[lane];
-                }
-            }
-        }
-        black_box(sums);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    mod x86_64 {
-        use super::{STEPS, black_box};
-        use std::arch::x86_64::*;
-
-        #[target_feature(enable = "avx512f")]
-        pub(super) unsafe fn avx512() {
-            let mut sums = [_mm512_set1_ps(1.0); 10];
-            let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(1.0)));
-            for _ in 0..STEPS {
-                for sum in &mut sums {
-                    *sum = _mm512_fmadd_ps(*sum, a, b);
-                }
-            }
-            black_box(sums);
-        }
-
-        #[target_feature(enable = "avx2,fma")]
-        pub(super) unsafe fn avx2() {
-            let mut sums = [_mm256_set1_ps(1.0); 10];
-            let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(1.0)));
-            for _ in 0..STEPS {
-                for sum in &mut sums {
-                    *sum = _mm256_fmadd_ps(*sum, a, b);
-                }
-            }
-            black_box(sums);
-        }
-    }
 }
