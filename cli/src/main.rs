@@ -29,6 +29,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
+use resnet::CompileError;
 use resnet::compiler::diagnostics::Diagnostics;
 
 use args::{Arguments, Command};
@@ -74,8 +75,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Mistakes in a table are drawn with the text that they point at; everything else is a line.
 fn report(error: &anyhow::Error) {
-    match error.downcast_ref::<Diagnostics>() {
+    let diagnostics = error.downcast_ref().or_else(|| match error.downcast_ref() {
+        Some(CompileError::Table(diagnostics)) => Some(diagnostics),
+        _ => None,
+    });
+    match diagnostics {
         Some(diagnostics) => {
+            let diagnostics: &Diagnostics = diagnostics;
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             say!("{}", diagnostics.render(color));
         }

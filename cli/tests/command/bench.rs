@@ -50,3 +50,14 @@ fn what_cannot_be_measured_is_explained() {
     workshop.resnet("bench colours.yaml --weights absent").fails("there is no such file");
     workshop.resnet("bench resnet18 --batch 9999999").fails("9999999");
 }
+
+#[test]
+fn a_mistake_in_the_table_is_drawn_once() {
+    let workshop = Workshop::new();
+    let table =
+        "name: odd\ninput: 3x8x8\ntable:\n  - {layer: conv2_x, op: bottleneck, channels: 30}\n";
+    workshop.write("odd.yaml", table);
+    let done = workshop.resnet("bench odd.yaml").fails("error: a quarter of 30 channels");
+    assert!(done.err.contains("odd.yaml:4:"), "{}", done.err);
+    assert_eq!(done.err.matches("error:").count(), 1, "{}", done.err);
+}
