@@ -31,13 +31,27 @@
 pub use resnet_compiler as compiler;
 pub use resnet_runtime as runtime;
 
+/// What the macro [`resnet!`] expands to before it is expanded.
+#[doc(hidden)]
+pub mod __macros {
+    pub use resnet_macros::resnet;
+}
+
+/// Compiles a layer table with the crate that it stands in.
+#[macro_export]
+macro_rules! resnet {
+    ($($tokens:tt)*) => {
+        $crate::__macros::resnet! { [$crate] $($tokens)* }
+    };
+}
+
 pub use resnet_compiler::diagnostics::Diagnostics;
 pub use resnet_compiler::graph::Graph;
 pub use resnet_compiler::network::{Backend, CompileError, Compiled, Options, compile};
 pub use resnet_compiler::spec::Spec;
 pub use resnet_compiler::zoo::zoo;
 pub use resnet_runtime::kernels::Isa;
-pub use resnet_runtime::load::LoadError;
+pub use resnet_runtime::load::{LoadError, LoadOptions};
 pub use resnet_runtime::session::{Info, Network, RunError, Session};
 pub use resnet_runtime::threads::Pool;
 pub use resnet_runtime::weights::{Weights, WeightsError};

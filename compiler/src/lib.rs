@@ -3,6 +3,7 @@
 //! ```text
 //! YAML -spec-> Spec -graph-> Graph -fuse-> Fused -schedule-> Schedule -nest-> Program
 //!                              |                                               |- emit::clif
+//!                              |                                               |- emit::rust
 //!                              '- reference                                    '- interpret
 //! ```
 //!
@@ -10,6 +11,8 @@
 
 pub mod diagnostics;
 pub mod emit;
+#[cfg(feature = "rust")]
+pub mod expand;
 pub mod fuse;
 pub mod graph;
 pub mod interpret;

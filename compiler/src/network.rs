@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
 use resnet_runtime::load::{LoadError, load};
-use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
+use resnet_runtime::session::{Code, Info, Loaded, Network, Packed, Variant};
 use resnet_runtime::weights::Weights;
 
 use crate::diagnostics::Diagnostics;
@@ -252,7 +252,7 @@ impl Compiled {
         // SAFETY: each variant's arena length is its program's, for which the program was
         // verified; `packed` has the schedule's length and offsets, which do not depend on the
         // batch size, so that they are those of every variant.
-        let loaded = unsafe { Loaded::new(self.info.clone(), variants, packed) };
+        let loaded = unsafe { Loaded::new(self.info.clone(), variants, Packed::Owned(packed)) };
         Ok(Box::new(loaded))
     }
 }

@@ -1,9 +1,17 @@
 //! From a weights file to the packed weights of a network.
 
+use crate::kernels::{Isa, UnavailableIsa};
 use crate::memory::Buffer;
 use crate::pack::{Norm, PackError, pack_conv};
 use crate::tensors::{ConvRecipe, TensorSpec};
 use crate::weights::{Weights, WeightsError};
+
+/// How to load a network that `resnet!` compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The instruction set whose kernels are called; the best one of this CPU if none is named.
+    pub isa: Option<Isa>,
+}
 
 /// Why weights could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +29,9 @@ pub enum LoadError {
         /// What is wrong.
         reason: PackError,
     },
+    /// The CPU lacks the instruction set that was asked for.
+    #[error(transparent)]
+    Isa(#[from] UnavailableIsa),
     /// No memory for the packed weights.
     #[error("no memory for {bytes} bytes of packed weights: {reason}")]
     Memory {

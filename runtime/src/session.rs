@@ -1,5 +1,6 @@
 //! Loaded networks and the sessions that run them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::kernels::FlushDenormals;
@@ -162,7 +163,26 @@ struct Shared {
     info: Info,
     /// Largest batch first; the last one is for single pictures.
     variants: Vec<Variant>,
-    weights: Buffer,
+    weights: Packed,
+}
+
+/// Packed weights, where they lie.
+#[derive(Debug)]
+pub enum Packed {
+    /// In memory of their own, where loading packed them.
+    Owned(Buffer),
+    /// In the program's file; they start on a cache line.
+    Static(&'static [f32]),
+}
+
+impl Packed {
+    /// The packed form of every convolution, each at its recipe's offset.
+    pub fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Owned(buffer) => buffer.as_slice(),
+            Self::Static(weights) => weights,
+        }
+    }
 }
 
 impl Loaded {
@@ -175,9 +195,26 @@ impl Loaded {
     /// # Safety
     ///
     /// `weights` was packed for this code, and each variant's `arena_len` is what its code needs.
-    pub unsafe fn new(info: Info, variants: Vec<Variant>, weights: Buffer) -> Self {
+    pub unsafe fn new(info: Info, variants: Vec<Variant>, weights: Packed) -> Self {
         assert_eq!(variants.last().map(|v| v.batch), Some(1), "single pictures must be possible");
         Self(Arc::new(Shared { info, variants, weights }))
+    }
+
+    /// A session, as [`Network::session_in`] gives it, by its own type.
+    pub(crate) fn code_session(&self, pool: Option<&Pool>) -> std::io::Result<CodeSession> {
+        let arena_len = self.0.variants.iter().map(|v| v.arena_len).max().unwrap_or(0);
+        Ok(CodeSession {
+            network: Arc::clone(&self.0),
+            pool: pool.cloned(),
+            arena: Buffer::zeroed(arena_len)?,
+            output: vec![0.0; self.0.info.outputs],
+        })
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Loaded").field(&self.0.info).finish()
     }
 }
 
@@ -187,17 +224,12 @@ impl Network for Loaded {
     }
 
     fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>> {
-        let arena_len = self.0.variants.iter().map(|v| v.arena_len).max().unwrap_or(0);
-        Ok(Box::new(CodeSession {
-            network: Arc::clone(&self.0),
-            pool: pool.cloned(),
-            arena: Buffer::zeroed(arena_len)?,
-            output: vec![0.0; self.0.info.outputs],
-        }))
+        Ok(Box::new(self.code_session(pool)?))
     }
 }
 
-struct CodeSession {
+/// A session of a [`Loaded`] network.
+pub(crate) struct CodeSession {
     network: Arc<Shared>,
     pool: Option<Pool>,
     arena: Buffer,
@@ -258,7 +290,7 @@ pub fn check_lengths(
 
 fn run(
     variant: &Variant,
-    weights: &Buffer,
+    weights: &Packed,
     arena: &mut Buffer,
     pool: &Option<Pool>,
     input: &[f32],

@@ -2,14 +2,24 @@
 
 /// A tensor that a network needs: its name in the state dict, its shape, and what random weights
 /// should look like there.
+///
+/// Compilers use it as it stands; code that `resnet!` writes holds it, and [`ConvRecipe`], as
+/// constants, with `&'static str` for names.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TensorSpec {
+pub struct TensorSpec<Name = String, Shape = Vec<usize>> {
     /// The name in the state dict, such as `layer1.0.conv1.weight`.
-    pub name: String,
+    pub name: Name,
     /// The shape, as PyTorch has it (`[out, in / groups, rows, columns]` for a convolution).
-    pub shape: Vec<usize>,
+    pub shape: Shape,
     /// The distribution of random weights.
     pub init: Init,
+}
+
+impl TensorSpec<&str, &[usize]> {
+    /// The same with names of its own.
+    pub fn to_owned(&self) -> TensorSpec {
+        TensorSpec { name: self.name.to_owned(), shape: self.shape.to_vec(), init: self.init }
+    }
 }
 
 /// How random weights are drawn, so that activations keep a healthy size through any depth.
@@ -23,15 +33,15 @@ pub enum Init {
 
 /// Names of the four tensors of a batch norm, and its epsilon.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NormTensors {
+pub struct NormTensors<Name = String> {
     /// Scale, `[channels]`.
-    pub weight: String,
+    pub weight: Name,
     /// Shift, `[channels]`.
-    pub bias: String,
+    pub bias: Name,
     /// Running mean, `[channels]`.
-    pub mean: String,
+    pub mean: Name,
     /// Running variance, `[channels]`.
-    pub variance: String,
+    pub variance: Name,
     /// Added to the variance before the root.
     pub epsilon: f64,
 }
@@ -63,13 +73,13 @@ pub enum Transform {
 ///
 /// [`Call::Conv`]: crate::kernels::Call::Conv
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConvRecipe {
+pub struct ConvRecipe<Name = String> {
     /// Name of the weight tensor.
-    pub weight: String,
+    pub weight: Name,
     /// Name of the bias tensor, if the convolution has one.
-    pub bias: Option<String>,
+    pub bias: Option<Name>,
     /// The batch norm to fold in.
-    pub norm: Option<NormTensors>,
+    pub norm: Option<NormTensors<Name>>,
     /// Output channels.
     pub out_channels: usize,
     /// Input channels of the whole convolution.
@@ -95,7 +105,42 @@ pub struct ConvRecipe {
     pub offset: usize,
 }
 
-impl ConvRecipe {
+impl NormTensors<&str> {
+    /// The same with names of its own.
+    pub fn to_owned(&self) -> NormTensors {
+        NormTensors {
+            weight: self.weight.to_owned(),
+            bias: self.bias.to_owned(),
+            mean: self.mean.to_owned(),
+            variance: self.variance.to_owned(),
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+impl ConvRecipe<&str> {
+    /// The same with names of its own.
+    pub fn to_owned(&self) -> ConvRecipe {
+        ConvRecipe {
+            weight: self.weight.to_owned(),
+            bias: self.bias.map(str::to_owned),
+            norm: self.norm.as_ref().map(NormTensors::to_owned),
+            out_channels: self.out_channels,
+            in_channels: self.in_channels,
+            groups: self.groups,
+            kernel_rows: self.kernel_rows,
+            kernel_columns: self.kernel_columns,
+            planar: self.planar,
+            panel_blocks: self.panel_blocks,
+            in_blocks: self.in_blocks,
+            in_block_step: self.in_block_step,
+            transform: self.transform,
+            offset: self.offset,
+        }
+    }
+}
+
+impl<Name> ConvRecipe<Name> {
     /// Output channel blocks.
     pub fn out_blocks(&self) -> usize {
         self.out_channels.div_ceil(crate::kernels::BLOCK)

@@ -4,3 +4,5 @@
 pub mod clif;
 #[cfg(feature = "jit")]
 pub mod jit;
+#[cfg(feature = "rust")]
+pub mod rust;

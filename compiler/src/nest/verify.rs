@@ -87,7 +87,8 @@ impl Program {
             return Err("wrong number of operands".to_owned());
         }
         for ((name, address), touched) in call.operands().iter().zip(addresses).zip(reach) {
-            let Some(touched) = touched else { continue };
+            // An operand that is not used is an address all the same, so it has to be one.
+            let touched = touched.unwrap_or(0);
             let place = step
                 .operands
                 .get(address.operand)

@@ -20,6 +20,8 @@
 mod cell;
 pub(crate) mod expect;
 mod fields;
+#[cfg(feature = "rust")]
+pub mod inline;
 mod read;
 mod tree;
 

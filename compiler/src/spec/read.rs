@@ -54,8 +54,18 @@ const EVERY_ROW: &[&str] = &["layer", "op", "input", "output"];
 /// Reads the whole text, collecting every mistake.
 pub(super) fn read(source: Source) -> Result<Spec, Diagnostics> {
     let root = tree::parse(&source)?;
+    read_tree(source, &root, "the file")
+}
+
+/// Reads a tree whose places are in `source`, whatever language it was written in; messages call
+/// it `what`.
+pub(super) fn read_tree(
+    source: Source,
+    root: &Spanned<Node>,
+    what: &str,
+) -> Result<Spec, Diagnostics> {
     let mut errors = Errors::new();
-    let spec = read_top(&source, &root, &mut errors);
+    let spec = read_top(&source, root, what, &mut errors);
     match spec {
         Some(spec) => Diagnostics::or(&source, errors, spec),
         None => Err(Diagnostics::or(&source, errors, ()).err().unwrap_or_else(|| {
@@ -65,7 +75,12 @@ pub(super) fn read(source: Source) -> Result<Spec, Diagnostics> {
     }
 }
 
-fn read_top(source: &Source, root: &Spanned<Node>, errors: &mut Errors) -> Option<Spec> {
+fn read_top(
+    source: &Source,
+    root: &Spanned<Node>,
+    what: &str,
+    errors: &mut Errors,
+) -> Option<Spec> {
     if matches!(root.value, Node::Null) {
         errors.push(
             Diagnostic::new(root.span, "the table is empty")
@@ -73,7 +88,7 @@ fn read_top(source: &Source, root: &Spanned<Node>, errors: &mut Errors) -> Optio
         );
         return None;
     }
-    let mut top = Fields::open(root, "the file", errors)?;
+    let mut top = Fields::open(root, what, errors)?;
     top.check_known(TOP, |_| None, errors);
     let name = top.required("name", "my_resnet", cell::name, errors);
     let input = top.required("input", "3x224x224", cell::shape, errors);

@@ -240,6 +240,11 @@ macro_rules! catalogue {
                 match self { $( Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
             }
 
+            /// The parameters. Their `Debug` form is a Rust expression.
+            pub fn params(&self) -> &dyn std::fmt::Debug {
+                match self { $( Call::$variant(params) => params, )+ }
+            }
+
             /// The parameters as the machine words of their `repr(C)` struct.
             pub fn words(&self) -> &[usize] {
                 match self {

@@ -1,0 +1,310 @@
+//! The Rust back end: a program becomes the source of one type, as `resnet!` puts it into the
+//! user's crate and `resnet emit --as rust` prints it.
+//!
+//! Emitted code:
+//! - for each [`Function`](crate::nest::Function) of the program `fnN(kernels, operands,
+//!   iterations)`, loops with constant bounds around calls of the catalogue's kernels, whose
+//!   parameters are constants;
+//! - `infer(run)`, the straight line: a call of [`Run::parallel`] for each step;
+//! - the plan of the weights as constants, and the type's methods, which are one line each: what
+//!   they do is in [`resnet_runtime::compiled`].
+//!
+//! Kernels are called through the table of the instruction set that is picked when the network is
+//! loaded, so each function exists once. One indirect call for a row of a convolution costs
+//! nothing that can be measured, and the JIT's direct ones take the same pointers.
+//!
+//! [`Run::parallel`]: resnet_runtime::compiled::Run::parallel
+
+mod code;
+mod plan;
+#[cfg(feature = "print")]
+mod print;
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+use resnet_runtime::tensors::ConvRecipe;
+
+use crate::graph::Graph;
+use crate::nest::Program;
+use crate::network::{self, CompileError};
+use crate::report::grouped;
+use crate::spec::Spec;
+
+#[cfg(feature = "print")]
+pub use print::print;
+
+/// A network, lowered and verified for every number of pictures it can take at a time.
+pub struct Lowered {
+    /// For falling batch sizes; the last one is for single pictures.
+    pub programs: Vec<Program>,
+    /// How each convolution's weights are packed.
+    pub recipes: Vec<ConvRecipe>,
+    /// Elements of the packed weights.
+    pub weights_len: usize,
+}
+
+impl Lowered {
+    /// Plans and lowers for single pictures, and for `batch` of them together if that is another
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// See [`network::plan`]; a program that fails verification, which is a bug in this compiler.
+    pub fn new(graph: &Graph, batch: usize) -> Result<Self, CompileError> {
+        let (_, schedule, single) = network::plan(graph, 1)?;
+        let mut programs = vec![single];
+        if batch != 1 {
+            programs.insert(0, network::plan(graph, batch)?.2);
+        }
+        for program in &programs {
+            program.verify()?;
+        }
+        Ok(Self { programs, recipes: schedule.recipes, weights_len: schedule.weights_len })
+    }
+
+    /// Bytes of a session's arena: what the largest batch needs.
+    pub fn arena_bytes(&self) -> usize {
+        let len = self.programs.iter().map(|program| program.arena_len).max().unwrap_or(0);
+        len * size_of::<f32>()
+    }
+}
+
+/// Everything that the emitted type is made of.
+pub struct Parts<'a> {
+    /// The path of the crate `resnet`, as the emitted code can name it.
+    pub krate: &'a TokenStream,
+    /// Attributes that the user wrote on the type.
+    pub attributes: &'a TokenStream,
+    /// The type's visibility.
+    pub visibility: &'a TokenStream,
+    /// The type's name.
+    pub name: &'a Ident,
+    /// The table.
+    pub spec: &'a Spec,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Its programs.
+    pub lowered: &'a Lowered,
+    /// Names of the classes; empty if there are none.
+    pub labels: &'a [String],
+    /// The file with the packed weights that the type carries.
+    pub embedded: Option<&'a str>,
+    /// Files whose change asks for a new expansion.
+    pub tracked: &'a [String],
+}
+
+/// Emits the type and all its code.
+pub fn emit(parts: &Parts<'_>) -> TokenStream {
+    let Parts { krate, attributes, visibility, name, lowered, tracked, .. } = parts;
+    let summary = summary(parts);
+    let facts = facts(parts);
+    let methods = methods(name);
+    let model = model(parts);
+    let embedded = parts.embedded.map(|path| embedded(name, lowered, path));
+    let modules = lowered.programs.iter().map(|program| code::module(krate, program));
+    quote! {
+        #attributes
+        #[doc = #summary]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #visibility struct #name(#krate::runtime::compiled::Loaded);
+
+        const _: () = {
+            use #krate::runtime::compiled as rt;
+            // Cargo rebuilds when one of these files changes.
+            #( const _: &[u8] = ::core::include_bytes!(#tracked); )*
+            impl #name { #facts #methods }
+            #embedded
+            #model
+            #(#modules)*
+        };
+    }
+}
+
+fn summary(parts: &Parts<'_>) -> String {
+    let Graph { name, depth, params, macs, .. } = parts.graph;
+    format!(
+        "\n\nThe network `{name}`: pictures of {} in, {} numbers out; depth {depth}, {} parameters, \
+         {} multiply-adds.",
+        parts.graph.input_shape(),
+        parts.graph.output_shape().elements(),
+        grouped(*params),
+        grouped(*macs),
+    )
+}
+
+/// A number without a suffix.
+fn number(value: usize) -> Literal {
+    Literal::usize_unsuffixed(value)
+}
+
+fn facts(parts: &Parts<'_>) -> TokenStream {
+    let Parts { graph, labels, spec, .. } = parts;
+    let name = &graph.name;
+    let input = graph.input_shape();
+    let picture = number(input.elements());
+    let input = [input.channels, input.height, input.width].map(number);
+    let classes = number(graph.output_shape().elements());
+    let depth = number(graph.depth);
+    let params = Literal::u64_unsuffixed(graph.params);
+    let macs = Literal::u64_unsuffixed(graph.macs);
+    let arena_bytes = number(parts.lowered.arena_bytes());
+    let batch = number(parts.lowered.programs[0].batch);
+    let preprocess = plan::preprocess(&spec.preprocess);
+    quote! {
+        /// The network's name.
+        pub const NAME: &'static str = #name;
+        /// Channels, height and width of a picture.
+        pub const INPUT: [usize; 3] = [#(#input),*];
+        /// Numbers in a picture.
+        pub const INPUT_LEN: usize = #picture;
+        /// Numbers in an answer.
+        pub const CLASSES: usize = #classes;
+        /// Names of the classes; empty if the table has none.
+        pub const LABELS: &'static [&'static str] = &[#(#labels),*];
+        /// Weighted layers, projections not counted.
+        pub const DEPTH: usize = #depth;
+        /// Weights, biases and batch norm's scales and shifts.
+        pub const PARAMS: usize = #params;
+        /// Multiply-adds for one picture.
+        pub const MACS: u64 = #macs;
+        /// Bytes of a session's memory for activations.
+        pub const ARENA_BYTES: usize = #arena_bytes;
+        /// Pictures that are computed together when a session is given several.
+        pub const BATCH: usize = #batch;
+
+        /// How a picture becomes the network's input.
+        pub fn preprocess() -> rt::Preprocess {
+            #preprocess
+        }
+    }
+}
+
+fn methods(name: &Ident) -> TokenStream {
+    quote! {
+        /// The tensors that a weights file has to hold.
+        pub fn tensors() -> ::std::vec::Vec<rt::TensorSpec> {
+            MODEL.tensors()
+        }
+
+        /// Folds batch norms into the convolutions, packs the weights, and picks the best
+        /// instruction set that this CPU has.
+        ///
+        /// # Errors
+        ///
+        /// Weights that do not fit the network, or no memory.
+        pub fn load(weights: &rt::Weights) -> ::core::result::Result<Self, rt::LoadError> {
+            Self::load_with(weights, &::core::default::Default::default())
+        }
+
+        /// The same with options.
+        ///
+        /// # Errors
+        ///
+        /// An instruction set that this CPU lacks, too.
+        pub fn load_with(
+            weights: &rt::Weights,
+            options: &rt::LoadOptions,
+        ) -> ::core::result::Result<Self, rt::LoadError> {
+            MODEL.load(weights, options).map(Self)
+        }
+
+        /// What runs the network on the thread that calls it: one per thread of the caller's.
+        ///
+        /// # Panics
+        ///
+        /// If the operating system does not give the memory, as a `Vec` would.
+        pub fn session(&self) -> rt::Session<{ #name::INPUT_LEN }, { #name::CLASSES }> {
+            self.session_in(::core::option::Option::None).expect("out of memory for a session")
+        }
+
+        /// The same, with a pool to divide each layer among its threads.
+        ///
+        /// # Errors
+        ///
+        /// If the operating system does not give the memory.
+        pub fn session_in(
+            &self,
+            pool: ::core::option::Option<&rt::Pool>,
+        ) -> ::std::io::Result<rt::Session<{ #name::INPUT_LEN }, { #name::CLASSES }>> {
+            rt::Session::new(&self.0, pool)
+        }
+    }
+}
+
+fn model(parts: &Parts<'_>) -> TokenStream {
+    let Parts { name, graph, lowered, .. } = parts;
+    let tensors = graph.tensors.iter().map(plan::tensor);
+    let recipes = lowered.recipes.iter().map(plan::recipe);
+    let weights_len = number(lowered.weights_len);
+    let variants = lowered.programs.iter().map(|program| {
+        let module = code::module_name(program);
+        let (batch, arena_len) = (number(program.batch), number(program.arena_len));
+        quote! {
+            rt::EmittedVariant { batch: #batch, arena_len: #arena_len, infer: #module::infer }
+        }
+    });
+    quote! {
+        impl rt::Network for #name {
+            fn info(&self) -> &rt::Info {
+                self.0.info()
+            }
+
+            fn session_in(
+                &self,
+                pool: ::core::option::Option<&rt::Pool>,
+            ) -> ::std::io::Result<::std::boxed::Box<dyn rt::DynSession>> {
+                rt::Network::session_in(&self.0, pool)
+            }
+        }
+
+        // SAFETY: the compiler verified, over all values of the loops' variables, that no kernel
+        // call leaves these lengths, and that only the arena and the output are written.
+        static MODEL: rt::Model = unsafe {
+            rt::Model::new(rt::Emitted {
+                name: #name::NAME,
+                input: #name::INPUT,
+                outputs: #name::CLASSES,
+                depth: #name::DEPTH,
+                params: #name::PARAMS as u64,
+                macs: #name::MACS,
+                tensors: &[#(#tensors),*],
+                recipes: &[#(#recipes),*],
+                weights_len: #weights_len,
+                variants: &[#(#variants),*],
+            })
+        };
+    }
+}
+
+/// The constructors of a type that carries its weights, and the weights.
+fn embedded(name: &Ident, lowered: &Lowered, path: &str) -> TokenStream {
+    let bytes = number(lowered.weights_len * size_of::<f32>());
+    quote! {
+        impl #name {
+            /// The network with the weights that it carries: nothing is read, checked or copied.
+            pub fn embedded() -> Self {
+                Self::embedded_with(&::core::default::Default::default())
+                    .expect("the CPU has the instruction set that was picked for it")
+            }
+
+            /// The same with options.
+            ///
+            /// # Errors
+            ///
+            /// An instruction set that this CPU lacks.
+            pub fn embedded_with(
+                options: &rt::LoadOptions,
+            ) -> ::core::result::Result<Self, rt::UnavailableIsa> {
+                MODEL.embedded(&WEIGHTS, options).map(Self)
+            }
+        }
+
+        static WEIGHTS: rt::EmbeddedWeights<#bytes> =
+            rt::EmbeddedWeights(*::core::include_bytes!(#path));
+    }
+}
+
+/// An identifier for `text`, which is one.
+fn identifier(text: &str) -> Ident {
+    format_ident!("{text}")
+}

@@ -1,0 +1,60 @@
+//! Emitted code as a person reads it.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::{Lowered, Parts, emit};
+use crate::graph::Graph;
+use crate::network::CompileError;
+use crate::spec::{Labels, Spec};
+
+/// The source that `resnet!` makes of a table, formatted: a file that compiles in a crate that
+/// depends on `resnet`. `batch` is the macro's option of that name.
+///
+/// # Errors
+///
+/// A table that contradicts itself, or anything else that [`CompileError`] lists.
+pub fn print(spec: &Spec, batch: usize) -> Result<String, CompileError> {
+    let graph = Graph::build(spec)?;
+    let lowered = Lowered::new(&graph, batch)?;
+    let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
+        Some(Labels::Names(names)) => names.clone(),
+        Some(Labels::File(_)) | None => Vec::new(),
+    };
+    let tokens = emit(&Parts {
+        krate: &quote!(::resnet),
+        attributes: &TokenStream::new(),
+        visibility: &quote!(pub),
+        name: &format_ident!("{}", type_name(&graph.name)),
+        spec,
+        graph: &graph,
+        lowered: &lowered,
+        labels: &labels,
+        embedded: None,
+        tracked: &[],
+    });
+    let file = syn::parse2(tokens).expect("emitted code is a list of items");
+    Ok(plain_comments(&prettyplease::unparse(&file)))
+}
+
+/// `cifar-resnet20` as `CifarResnet20`.
+fn type_name(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut text: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        text.insert_str(0, "Net");
+    }
+    text
+}
+
+/// The layers' names in front of the steps are documentation to the macro, because tokens have no
+/// comments; for people they are comments.
+fn plain_comments(source: &str) -> String {
+    let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
+    for i in 1..lines.len() {
+        if lines[i].trim_start().starts_with("run.parallel(") {
+            lines[i - 1] = lines[i - 1].replacen("///", "//", 1);
+        }
+    }
+    lines.join("\n") + "\n"
+}

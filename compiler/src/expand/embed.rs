@@ -1,0 +1,62 @@
+//! Weights that become a part of the user's program: packed now, into a file that the emitted code
+//! includes.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+
+use resnet_runtime::load::load;
+use resnet_runtime::weights::Weights;
+
+use super::call::Item;
+use crate::emit::rust::Lowered;
+use crate::graph::Graph;
+
+/// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
+/// little-endian `f32`, as a run reads them.
+///
+/// # Errors
+///
+/// Weights that do not fit the table, or no place to keep what was made of them.
+pub(super) fn embed(
+    file: &Path,
+    name: &str,
+    item: &Item,
+    graph: &Graph,
+    lowered: &Lowered,
+    scratch: &Path,
+) -> Result<PathBuf, String> {
+    // Errors should say what the user wrote, not where the crate happens to lie.
+    let named = |message: String| message.replace(&*file.to_string_lossy(), name);
+    let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
+    let packed = load(&graph.tensors, &lowered.recipes, lowered.weights_len, &weights)
+        .map_err(|error| named(error.to_string()))?;
+    let bytes: Vec<u8> = packed.as_slice().iter().flat_map(|value| value.to_le_bytes()).collect();
+    // The name follows from the content: builds at the same time write the same file or another.
+    let mut hash = DefaultHasher::new();
+    hash.write(&bytes);
+    let file_name = format!("{}-{:016x}.f32", item.name, hash.finish());
+    // A user's crate has a folder of its own if it has a build script; the macro's crate always
+    // has one, but where it was built by somebody else it may be read-only.
+    let folders = std::env::var_os("OUT_DIR").map(PathBuf::from).into_iter();
+    let folders = folders.chain([scratch.to_owned(), std::env::temp_dir().join("resnet-weights")]);
+    let mut refused = String::new();
+    for folder in folders {
+        let path = folder.join(&file_name);
+        match keep(&folder, &path, &bytes) {
+            Ok(()) => return Ok(path),
+            Err(error) => refused += &format!("\n{}: {error}", path.display()),
+        }
+    }
+    Err(format!("there is no place to keep the packed weights:{refused}"))
+}
+
+/// Writes a file unless it is there, never leaving half of it.
+fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::read(path).is_ok_and(|found| found == bytes) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    let half = path.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::write(&half, bytes)?;
+    std::fs::rename(&half, path)
+}

@@ -1,0 +1,173 @@
+//! Mistakes as tokens: `compile_error!` where the mistake is, and a stand-in for the type.
+
+use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
+use quote::quote;
+
+use super::call::Item;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::spec::inline::Inline;
+
+/// How many mistakes of a table are shown; the rest is counted.
+const MOST_SHOWN: usize = 20;
+
+/// A mistake, with the first and the last token that are to blame.
+pub(super) struct Error {
+    span: (Span, Span),
+    message: String,
+}
+
+impl Error {
+    pub(super) fn new(span: (Span, Span), message: String) -> Self {
+        Self { span, message }
+    }
+
+    /// `compile_error!`, without the `;` of an item.
+    fn tokens(&self) -> TokenStream {
+        let (first, last) = self.span;
+        let mut message = Literal::string(&self.message);
+        message.set_span(last);
+        let mut body = Group::new(Delimiter::Brace, TokenTree::from(message).into());
+        body.set_span(last);
+        let mut path = TokenStream::new();
+        for word in ["core", "compile_error"] {
+            for spacing in [Spacing::Joint, Spacing::Alone] {
+                let mut colon = Punct::new(':', spacing);
+                colon.set_span(first);
+                path.extend([TokenTree::from(colon)]);
+            }
+            path.extend([TokenTree::from(Ident::new(word, first))]);
+        }
+        let mut bang = Punct::new('!', Spacing::Alone);
+        bang.set_span(first);
+        path.extend([TokenTree::from(bang), TokenTree::from(body)]);
+        path
+    }
+}
+
+/// Mistakes, at least one.
+pub(super) struct Errors(Vec<Error>);
+
+impl Errors {
+    pub(super) fn one(span: Span, message: String) -> Self {
+        Self(vec![Error::new((span, span), message)])
+    }
+
+    pub(super) fn or<T>(list: Vec<Error>, value: T) -> Result<T, Self> {
+        if list.is_empty() { Ok(value) } else { Err(Self(list)) }
+    }
+}
+
+impl From<Error> for Errors {
+    fn from(error: Error) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// The mistakes as items.
+pub(super) fn complaints(errors: &[Error]) -> TokenStream {
+    errors.iter().map(Error::tokens).collect()
+}
+
+/// Everything that is wrong with a file, as it would be drawn in a terminal.
+pub(super) fn in_file(error: &Diagnostics) -> String {
+    let drawn = error.render(false);
+    // The compiler writes `error: ` in front of the first line itself.
+    drawn.strip_prefix("error: ").unwrap_or(&drawn).to_owned()
+}
+
+/// Everything that is wrong with a table in tokens, each at its tokens.
+pub(super) fn inline(error: &Diagnostics, inline: &Inline, name: Span) -> Errors {
+    let list = error.list();
+    let locate = |diagnostic: &Diagnostic| inline.tokens(diagnostic.span).unwrap_or((name, name));
+    let mut errors: Vec<Error> = list
+        .iter()
+        .take(MOST_SHOWN)
+        .map(|diagnostic| Error::new(locate(diagnostic), describe(error, diagnostic)))
+        .collect();
+    if let Some(rest) = list.len().checked_sub(MOST_SHOWN).filter(|rest| *rest > 0) {
+        errors.push(Error::new((name, name), format!("{rest} more errors")));
+    }
+    Errors(errors)
+}
+
+fn describe(error: &Diagnostics, diagnostic: &Diagnostic) -> String {
+    let mut text = diagnostic.message.clone();
+    if let Some(label) = &diagnostic.label {
+        text += &format!(": {label}");
+    }
+    for (span, label) in &diagnostic.related {
+        text += &format!("\n{label}: `{}`", error.source().slice(*span));
+    }
+    for note in &diagnostic.notes {
+        text += &format!("\nnote: {}", note.replace('\n', "\n      "));
+    }
+    if let Some(help) = &diagnostic.help {
+        text += &format!("\nhelp: {}", in_tokens(help));
+    }
+    text
+}
+
+/// A help's YAML, `field: value` between backticks, in this notation.
+fn in_tokens(help: &str) -> String {
+    let is_word = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let parts = help.split('`').enumerate().map(|(i, part)| match part.split_once(": ") {
+        Some((field, value)) if i % 2 == 1 && is_word(field) => format!("{field} = {value}"),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+/// The errors, with a type of the right name and methods whose answers fit whatever the user does
+/// with them, so that nothing else in the crate is wrong because of them.
+///
+/// An alias of `compile_error!` is a type that the compiler does not complain about twice.
+pub(super) fn skeleton(krate: &TokenStream, item: &Item, errors: &Errors) -> TokenStream {
+    let Item { attributes, visibility, name, weights, .. } = item;
+    let failed = errors.0[0].tokens();
+    let others = complaints(&errors.0[1..]);
+    let embedded = weights.as_ref().map(|_| {
+        quote! {
+            pub fn embedded() -> Self { loop {} }
+            pub fn embedded_with(_: &rt::LoadOptions)
+                -> ::core::result::Result<Self, rt::UnavailableIsa> { loop {} }
+        }
+    });
+    quote! {
+        #others
+        #attributes
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #visibility struct #name;
+
+        const _: () = {
+            use #krate::runtime::compiled as rt;
+            type Failed = #failed;
+            impl #name {
+                pub const NAME: &'static str = "";
+                pub const INPUT: [usize; 3] = [1; 3];
+                pub const INPUT_LEN: usize = 1;
+                pub const CLASSES: usize = 1;
+                pub const LABELS: &'static [&'static str] = &[];
+                pub const DEPTH: usize = 0;
+                pub const PARAMS: usize = 0;
+                pub const MACS: u64 = 0;
+                pub const ARENA_BYTES: usize = 0;
+                pub const BATCH: usize = 1;
+                pub fn preprocess() -> rt::Preprocess { loop {} }
+                pub fn tensors() -> ::std::vec::Vec<rt::TensorSpec> { loop {} }
+                pub fn load(_: &rt::Weights)
+                    -> ::core::result::Result<Self, rt::LoadError> { loop {} }
+                pub fn load_with(_: &rt::Weights, _: &rt::LoadOptions)
+                    -> ::core::result::Result<Self, rt::LoadError> { loop {} }
+                pub fn session(&self) -> Failed { loop {} }
+                pub fn session_in(&self, _: ::core::option::Option<&rt::Pool>)
+                    -> ::std::io::Result<Failed> { loop {} }
+                #embedded
+            }
+            impl rt::Network for #name {
+                fn info(&self) -> &rt::Info { loop {} }
+                fn session_in(&self, _: ::core::option::Option<&rt::Pool>)
+                    -> ::std::io::Result<::std::boxed::Box<dyn rt::DynSession>> { loop {} }
+            }
+        };
+    }
+}

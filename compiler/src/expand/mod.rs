@@ -1,0 +1,204 @@
+//! `resnet!`: from the tokens of its invocation to the tokens of its types.
+//!
+//! The macro's crate is a doorway to [`expand`]; this is an ordinary library that tests call.
+//! For each item: *parse* the call, *read* the table (a file or tokens), *check* it and its
+//! budgets, *emit*. What goes wrong ends up at the token that is to blame, with a stand-in for the
+//! type, so that one mistake is one error.
+
+mod call;
+mod embed;
+mod errors;
+
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Span, TokenStream};
+
+use crate::emit::rust::{self, Lowered, Parts};
+use crate::graph::Graph;
+use crate::network::CompileError;
+use crate::report::grouped;
+use crate::spec::inline::Inline;
+use crate::spec::{Labels, Spec};
+
+use call::{Budget, Item, Table};
+use errors::{Error, Errors};
+
+/// Expands an invocation. `input` is the path of the crate `resnet` in brackets and then the
+/// user's tokens; packed weights are kept in `scratch`, unless the user's crate has a folder for
+/// what is made while it is built.
+///
+/// Never fails: what is wrong with the input is in the tokens, as `compile_error!`.
+pub fn expand(input: TokenStream, scratch: &Path) -> TokenStream {
+    let (krate, items, errors) = call::parse(input);
+    let items = items.iter().map(|item| match expand_item(&krate, item, scratch) {
+        Ok(tokens) => tokens,
+        Err(errors) => errors::skeleton(&krate, item, &errors),
+    });
+    let items: TokenStream = items.collect();
+    let errors = errors::complaints(&errors);
+    quote::quote!(#errors #items)
+}
+
+fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> Result<TokenStream, Errors> {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let mut tracked = Vec::new();
+    let place = Place::read(item, &root, &mut tracked)?;
+    let spec = place.spec()?;
+    let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
+    let lowered = Lowered::new(&graph, item.batch).map_err(|error| match error {
+        CompileError::Table(error) => place.errors(&error),
+        other => Errors::one(item.name.span(), other.to_string()),
+    })?;
+    let single = lowered.programs.last().map_or(0, |program| program.arena_len);
+    spec.check_arena_bytes((single * size_of::<f32>()) as u64)
+        .map_err(|error| place.errors(&error))?;
+    check_budgets(item, &graph, &lowered)?;
+    let labels = labels(item, spec, &graph, &root, &place, &mut tracked)?;
+    let embedded = match &item.weights {
+        Some(path) => {
+            let file = root.join(&path.value);
+            tracked.push(text(&file, path.span)?);
+            let packed = embed::embed(&file, &path.value, item, &graph, &lowered, scratch)
+                .map_err(|message| Errors::one(path.span, message))?;
+            Some(text(&packed, path.span)?)
+        }
+        None => None,
+    };
+    Ok(rust::emit(&Parts {
+        krate,
+        attributes: &item.attributes,
+        visibility: &item.visibility,
+        name: &item.name,
+        spec,
+        graph: &graph,
+        lowered: &lowered,
+        labels: &labels,
+        embedded: embedded.as_deref(),
+        tracked: &tracked,
+    }))
+}
+
+/// A table with the way back from its places to the user's tokens.
+enum Place {
+    /// A file; every error is at its path, and shows the file's line.
+    File { spec: Result<Spec, crate::diagnostics::Diagnostics>, path: Span, folder: PathBuf },
+    /// Tokens; every error is at its own.
+    Inline(Inline, Span),
+}
+
+impl Place {
+    fn read(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Self, Errors> {
+        match &item.table {
+            Table::File(path) => {
+                let file = root.join(&path.value);
+                let yaml = std::fs::read_to_string(&file)
+                    .map_err(|error| Errors::one(path.span, unreadable("table", path, &error)))?;
+                tracked.push(text(&file, path.span)?);
+                let folder = file.parent().unwrap_or(root).to_owned();
+                let spec = Spec::from_yaml_named(&yaml, &path.value);
+                Ok(Self::File { spec, path: path.span, folder })
+            }
+            Table::Inline { input, body } => {
+                let inline = Inline::read(&item.name, input.clone(), body.clone());
+                Ok(Self::Inline(inline, item.name.span()))
+            }
+        }
+    }
+
+    fn spec(&self) -> Result<&Spec, Errors> {
+        let spec = match self {
+            Self::File { spec, .. } => spec,
+            Self::Inline(inline, _) => &inline.spec,
+        };
+        spec.as_ref().map_err(|error| self.errors(error))
+    }
+
+    fn errors(&self, error: &crate::diagnostics::Diagnostics) -> Errors {
+        match self {
+            Self::File { path, .. } => Errors::one(*path, errors::in_file(error)),
+            Self::Inline(inline, name) => errors::inline(error, inline, *name),
+        }
+    }
+
+    /// The span for what a part of the spec is to blame for.
+    fn locate(&self, span: crate::diagnostics::Span) -> (Span, Span) {
+        match self {
+            Self::File { path, .. } => (*path, *path),
+            Self::Inline(inline, name) => inline.tokens(span).unwrap_or((*name, *name)),
+        }
+    }
+}
+
+fn unreadable(what: &str, path: &call::Text, error: &std::io::Error) -> String {
+    let reason = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file; the path counts from the folder of the crate's Cargo.toml"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    };
+    format!("cannot read the {what} `{}`: {reason}", path.value)
+}
+
+/// A path as text, for `include_bytes!`.
+fn text(path: &Path, span: Span) -> Result<String, Errors> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Errors::one(span, format!("the path `{}` is not valid Unicode", path.display()))
+    })
+}
+
+fn check_budgets(item: &Item, graph: &Graph, lowered: &Lowered) -> Result<(), Errors> {
+    let over = item.budgets.iter().filter_map(|Budget { field, most, span }| {
+        let (count, unit) = match field.as_str() {
+            "params" => (graph.params, "parameters"),
+            "macs" => (graph.macs, "multiply-adds for a picture"),
+            _ => (lowered.arena_bytes() as u64, "bytes of memory for activations in a session"),
+        };
+        let message = format!(
+            "`{}` has {} {unit}; its budget is {}",
+            item.name,
+            grouped(count),
+            grouped(*most)
+        );
+        (count > *most).then(|| Error::new((*span, *span), message))
+    });
+    Errors::or(over.collect(), ())
+}
+
+/// The names of the classes, one for each number of the answer.
+fn labels(
+    item: &Item,
+    spec: &Spec,
+    graph: &Graph,
+    root: &Path,
+    place: &Place,
+    tracked: &mut Vec<String>,
+) -> Result<Vec<String>, Errors> {
+    let Some(labels) = &spec.labels else { return Ok(Vec::new()) };
+    let span = place.locate(labels.span);
+    let names = match &labels.value {
+        Labels::Names(names) => names.clone(),
+        Labels::File(path) => {
+            let folder = match place {
+                Place::File { folder, .. } => folder,
+                Place::Inline(..) => root,
+            };
+            let file = folder.join(path);
+            let read = std::fs::read_to_string(&file).map_err(|error| {
+                Error::new(span, format!("cannot read the labels `{path}`: {error}"))
+            })?;
+            tracked.push(text(&file, span.0)?);
+            read.trim_end().lines().map(|line| line.trim().to_owned()).collect()
+        }
+    };
+    let outputs = graph.output_shape().elements();
+    if names.len() == outputs {
+        return Ok(names);
+    }
+    let found = names.len();
+    let message = format!("`labels` names {found} classes, but `{}` has {outputs}", item.name);
+    Err(Error::new(span, message).into())
+}
+
+#[cfg(test)]
+mod tests;

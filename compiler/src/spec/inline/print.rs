@@ -1,0 +1,172 @@
+//! A table as inline text.
+
+use std::fmt::Write as _;
+
+use crate::graph::Extent;
+use crate::spec::{
+    BlockKind, BlockRow, ConvRow, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
+    WindowCells,
+};
+
+/// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
+///
+/// Every cell is written, also where its value is the default; comments are not kept.
+pub fn print(type_name: &str, spec: &Spec) -> String {
+    let mut text = format!("{type_name}: {} => {{\n", spec.input.value);
+    let mut setting = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {name} = {value};");
+    };
+    setting("name", quoted(&spec.name.value));
+    setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
+    for row in &spec.table {
+        let _ = writeln!(text, "    {};", self::row(row));
+    }
+    let mut setting = |name: &str, value: String| {
+        let _ = writeln!(text, "    {name} = {value};");
+    };
+    let expect = &spec.expect;
+    let counts = [
+        ("depth", &expect.depth),
+        ("params", &expect.params),
+        ("macs", &expect.macs),
+        ("flops", &expect.flops),
+        ("arena_bytes", &expect.arena_bytes),
+    ];
+    let field = |name: &str, count: &Expected| format!("{name} = {count}");
+    let counts: Vec<String> = counts
+        .iter()
+        .filter_map(|(name, count)| count.as_ref().map(|count| field(name, &count.value)))
+        .collect();
+    if !counts.is_empty() {
+        setting("expect", braced(&counts));
+    }
+    let preprocess = &spec.preprocess;
+    let mut steps = Vec::new();
+    steps.extend(preprocess.resize.map(|side| format!("resize = {side}")));
+    steps.extend(preprocess.crop.map(|(rows, columns)| format!("crop = {rows}x{columns}")));
+    for (name, values) in [("mean", &preprocess.mean), ("std", &preprocess.std)] {
+        if !values.is_empty() {
+            steps.push(format!("{name} = {values:?}"));
+        }
+    }
+    setting("preprocess", braced(&steps));
+    match spec.labels.as_ref().map(|labels| &labels.value) {
+        Some(Labels::Names(names)) => {
+            let names: Vec<String> = names.iter().map(|name| self::name(name)).collect();
+            setting("labels", format!("[{}]", names.join(", ")));
+        }
+        Some(Labels::File(path)) => setting("labels", quoted(path)),
+        None => {}
+    }
+    text + "}\n"
+}
+
+fn braced(fields: &[String]) -> String {
+    format!("{{ {} }}", fields.join(", "))
+}
+
+/// A string literal of Rust.
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// A word where it can be one.
+fn name(text: &str) -> String {
+    // Words that Rust keeps for itself are words here too, but for a lone underscore.
+    let word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if word { text.to_owned() } else { quoted(text) }
+}
+
+fn row(row: &Row) -> String {
+    let mut text = format!("{}: ", name(&row.layer.value));
+    if let Some(claim) = &row.input {
+        text += &format!("{} -> ", claim.value);
+    }
+    let (op, mut arguments, repeat) = operation(&row.op.value);
+    if let Some(prefix) = &row.weights {
+        arguments.push(format!("weights = {}", quoted(&prefix.value)));
+    }
+    text += op;
+    if !arguments.is_empty() {
+        text += &format!("({})", arguments.join(", "));
+    }
+    if repeat != 1 {
+        text += &format!(" * {repeat}");
+    }
+    if let Some(claim) = &row.output {
+        text += &format!(" -> {}", claim.value);
+    }
+    text
+}
+
+fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
+    match op {
+        RowOp::Conv(conv) => ("conv", self::conv(conv), 1),
+        RowOp::MaxPool(window) => ("max_pool", pool(window), 1),
+        RowOp::AveragePool(window) => ("average_pool", pool(window), 1),
+        RowOp::Block(block) => {
+            let op = match block.kind {
+                BlockKind::Basic => "basic",
+                BlockKind::Bottleneck { .. } => "bottleneck",
+            };
+            (op, self::block(block), block.repeat.value)
+        }
+        RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
+        RowOp::Linear { channels } => ("linear", vec![channels.value.to_string()], 1),
+        RowOp::Softmax => ("softmax", Vec::new(), 1),
+    }
+}
+
+fn extent(extent: Extent) -> String {
+    format!("{}x{}", extent.rows, extent.columns)
+}
+
+fn strides(window: &WindowCells) -> [String; 2] {
+    let WindowCells { stride, padding, .. } = window;
+    [format!("stride = {}", extent(stride.value)), format!("padding = {}", extent(padding.value))]
+}
+
+fn pool(window: &WindowCells) -> Vec<String> {
+    let mut arguments = vec![extent(window.kernel.value)];
+    arguments.extend(strides(window));
+    arguments
+}
+
+fn conv(conv: &ConvRow) -> Vec<String> {
+    let mut arguments = vec![extent(conv.window.kernel.value), conv.channels.value.to_string()];
+    arguments.extend(strides(&conv.window));
+    arguments.push(format!("groups = {}", conv.groups.value));
+    arguments.push(format!("norm = {}", if conv.norm { "batch" } else { "none" }));
+    arguments.push(format!("bias = {}", conv.bias));
+    arguments.push(format!("activation = {}", if conv.relu { "relu" } else { "none" }));
+    if let Some(prefix) = &conv.norm_weights {
+        arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
+    }
+    arguments
+}
+
+fn block(block: &BlockRow) -> Vec<String> {
+    let shortcut = match block.shortcut.value {
+        Shortcut::Projection => "projection",
+        Shortcut::ZeroPad => "zero_pad",
+        Shortcut::ProjectAll => "project_all",
+        Shortcut::None => "none",
+    };
+    let mut arguments = vec![
+        block.channels.value.to_string(),
+        format!("stride = {}", extent(block.stride.value)),
+        format!("shortcut = {shortcut}"),
+    ];
+    if let BlockKind::Bottleneck { width, groups, stride_on } = &block.kind {
+        arguments.extend(width.map(|width| format!("width = {}", width.value)));
+        arguments.push(format!("groups = {}", groups.value));
+        let stride_on = match stride_on {
+            StrideOn::Middle => "3x3",
+            StrideOn::First => "1x1",
+        };
+        arguments.push(format!("stride_on = {stride_on}"));
+    }
+    arguments
+}

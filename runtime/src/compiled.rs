@@ -1,0 +1,304 @@
+//! What code that `resnet!` writes is made of.
+//!
+//! The macro writes, for every network, its layers as functions over [`Kernels`], one straight
+//! line of [`Run::parallel`] calls, and a constant [`Emitted`] that says how much memory they use
+//! and how weights are packed. [`Model`] makes a loaded network of these, and [`Session`] runs it
+//! with lengths that are types. Nothing here is written twice: below, it is the same
+//! [`Loaded`] network that the JIT fills with machine code.
+//!
+//! Emitted functions contain `unsafe` blocks, because threads write disjoint parts of one arena
+//! through raw pointers. What makes them sound is that the macro verified the whole program while
+//! it expanded: no kernel call leaves the memory that [`Emitted`] states.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::load::load;
+use crate::session::{Code, CodeSession, Context, Variant};
+use crate::threads;
+
+#[doc(no_inline)]
+pub use crate::kernels::{Table as Kernels, *};
+pub use crate::load::{LoadError, LoadOptions};
+pub use crate::picture::Preprocess;
+pub use crate::session::{Info, Loaded, Network, Packed, RunError, Session as DynSession};
+pub use crate::tensors::{ConvRecipe, Init, NormTensors, TensorSpec, Transform};
+pub use crate::threads::Pool;
+pub use crate::weights::Weights;
+
+/// One layer's code: runs some of the iterations of its parallel loops on its operands.
+///
+/// # Safety
+///
+/// The operands point at what the layer was compiled for, and the CPU has the kernels'
+/// instruction set.
+pub type Layer<const OPERANDS: usize> =
+    unsafe fn(kernels: &Kernels, operands: [*mut f32; OPERANDS], iterations: Range<usize>);
+
+/// The straight line of layers.
+///
+/// # Safety
+///
+/// The run's memory has the sizes that the code's [`Emitted`] states.
+pub type Infer = unsafe fn(run: &Run<'_>);
+
+/// One run of a network: the memory it was given, and the kernels.
+pub struct Run<'a> {
+    context: &'a Context,
+    kernels: &'static Kernels,
+}
+
+impl Run<'_> {
+    /// The user's pictures. They are only read.
+    pub fn input(&self) -> *mut f32 {
+        self.context.input.cast_mut()
+    }
+
+    /// The user's room for answers.
+    pub fn output(&self) -> *mut f32 {
+        self.context.output
+    }
+
+    /// The session's memory for activations.
+    pub fn arena(&self) -> *mut f32 {
+        self.context.arena
+    }
+
+    /// The packed weights. They are only read.
+    pub fn weights(&self) -> *mut f32 {
+        self.context.weights.cast_mut()
+    }
+
+    /// Runs all `count` iterations of a layer, divided among the session's threads.
+    ///
+    /// # Safety
+    ///
+    /// The operands are what the layer was compiled for, and its iterations are independent.
+    pub unsafe fn parallel<const OPERANDS: usize>(
+        &self,
+        count: usize,
+        layer: Layer<OPERANDS>,
+        operands: [*mut f32; OPERANDS],
+    ) {
+        let bound = Bound { kernels: self.kernels, layer, operands };
+        // SAFETY: `task` reads what it is given as the `Bound` that it is, which outlives the
+        // call and is not written; the caller vouches for the layer and its operands.
+        unsafe {
+            threads::parallel(
+                self.context,
+                task::<OPERANDS>,
+                std::ptr::from_ref(&bound).cast(),
+                count,
+            );
+        }
+    }
+}
+
+/// A layer with what it runs on.
+struct Bound<const OPERANDS: usize> {
+    kernels: &'static Kernels,
+    layer: Layer<OPERANDS>,
+    operands: [*mut f32; OPERANDS],
+}
+
+/// # Safety
+///
+/// `bound` points at a [`Bound`] of as many operands, whose layer may run on them.
+unsafe extern "C" fn task<const OPERANDS: usize>(
+    bound: *const *mut f32,
+    first: usize,
+    last: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bound = &*bound.cast::<Bound<OPERANDS>>();
+        (bound.layer)(bound.kernels, bound.operands, first..last);
+    }
+}
+
+/// A network as the macro writes it down.
+#[derive(Clone, Copy, Debug)]
+pub struct Emitted {
+    /// The network's name.
+    pub name: &'static str,
+    /// Channels, height and width of a picture.
+    pub input: [usize; 3],
+    /// Numbers in an answer.
+    pub outputs: usize,
+    /// Weighted layers, projections not counted.
+    pub depth: usize,
+    /// Parameters.
+    pub params: u64,
+    /// Multiply-adds for one picture.
+    pub macs: u64,
+    /// The tensors that a weights file has to hold.
+    pub tensors: &'static [TensorSpec<&'static str, &'static [usize]>],
+    /// How each convolution's weights are packed.
+    pub recipes: &'static [ConvRecipe<&'static str>],
+    /// Elements of the packed weights.
+    pub weights_len: usize,
+    /// The code, for falling numbers of pictures at a time; the last one is for 1.
+    pub variants: &'static [EmittedVariant],
+}
+
+/// The code for one number of pictures at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct EmittedVariant {
+    /// Pictures a run.
+    pub batch: usize,
+    /// Elements of the arena.
+    pub arena_len: usize,
+    /// The code.
+    pub infer: Infer,
+}
+
+/// A network whose code somebody vouches for.
+#[derive(Clone, Copy, Debug)]
+pub struct Model(Emitted);
+
+impl Model {
+    /// Takes emitted code on trust.
+    ///
+    /// # Safety
+    ///
+    /// Each variant's `infer` reads `batch` pictures of the input, the packed weights and the
+    /// arena, and writes `batch` answers and the arena, within the lengths that `emitted` states,
+    /// and nothing else.
+    pub const unsafe fn new(emitted: Emitted) -> Self {
+        Self(emitted)
+    }
+
+    /// The tensors that a weights file has to hold.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        self.0.tensors.iter().map(TensorSpec::to_owned).collect()
+    }
+
+    /// Folds and packs weights for the code.
+    ///
+    /// # Errors
+    ///
+    /// Weights that do not fit, an instruction set that the CPU lacks, or no memory.
+    pub fn load(&self, weights: &Weights, options: &LoadOptions) -> Result<Loaded, LoadError> {
+        let recipes: Vec<ConvRecipe> = self.0.recipes.iter().map(ConvRecipe::to_owned).collect();
+        let packed = load(&self.tensors(), &recipes, self.0.weights_len, weights)?;
+        Ok(self.join(Packed::Owned(packed), options)?)
+    }
+
+    /// Uses weights that the macro packed, where they lie in the program.
+    ///
+    /// # Errors
+    ///
+    /// An instruction set that the CPU lacks; never without one in the options.
+    ///
+    /// # Panics
+    ///
+    /// If the weights have another length than the code needs: the macro made both.
+    pub fn embedded<const BYTES: usize>(
+        &self,
+        weights: &'static EmbeddedWeights<BYTES>,
+        options: &LoadOptions,
+    ) -> Result<Loaded, UnavailableIsa> {
+        let weights: &'static [f32] = bytemuck::cast_slice(&weights.0);
+        self.join(Packed::Static(weights), options)
+    }
+
+    fn join(&self, weights: Packed, options: &LoadOptions) -> Result<Loaded, UnavailableIsa> {
+        let kernels = options.isa.unwrap_or_else(Isa::detect).table()?;
+        assert_eq!(weights.as_slice().len(), self.0.weights_len, "packed for another network");
+        let variants: Vec<Variant> = self
+            .0
+            .variants
+            .iter()
+            .map(|&EmittedVariant { batch, arena_len, infer }| {
+                let code = Arc::new(EmittedCode { infer, kernels });
+                Variant { batch, arena_len, code }
+            })
+            .collect();
+        let info = Info {
+            name: self.0.name.to_owned(),
+            input: self.0.input,
+            outputs: self.0.outputs,
+            depth: self.0.depth,
+            params: self.0.params,
+            macs: self.0.macs,
+            arena_bytes: self.0.variants.last().map_or(0, |v| v.arena_len * size_of::<f32>()),
+        };
+        // SAFETY: `Model::new` demands that each variant's `arena_len` is what its code needs;
+        // the weights have the code's length, and start on a cache line: a `Buffer` on a page,
+        // an `EmbeddedWeights` by its type.
+        Ok(unsafe { Loaded::new(info, variants, weights) })
+    }
+}
+
+struct EmittedCode {
+    infer: Infer,
+    kernels: &'static Kernels,
+}
+
+// SAFETY: only `Model` makes one, of code that `Model::new` was promised to stay within the
+// lengths of its variant.
+unsafe impl Code for EmittedCode {
+    unsafe fn run(&self, context: &Context) {
+        // SAFETY: the caller vouches for the context; the kernels come from an instruction set
+        // that the CPU has.
+        unsafe { (self.infer)(&Run { context, kernels: self.kernels }) }
+    }
+}
+
+/// Packed weights inside the program: little-endian `f32` that start on a cache line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct EmbeddedWeights<const BYTES: usize>(pub [u8; BYTES]);
+
+/// What runs a network that `resnet!` compiled: pictures of `INPUT` numbers in, answers of
+/// `OUTPUT` numbers out, so that no length can be wrong. One per thread of the caller's.
+pub struct Session<const INPUT: usize, const OUTPUT: usize>(CodeSession);
+
+impl<const INPUT: usize, const OUTPUT: usize> Session<INPUT, OUTPUT> {
+    /// A session of a network whose pictures and answers have these lengths.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    ///
+    /// # Panics
+    ///
+    /// If they do not.
+    pub fn new(network: &Loaded, pool: Option<&Pool>) -> std::io::Result<Self> {
+        let info = network.info();
+        assert_eq!((info.input_len(), info.outputs), (INPUT, OUTPUT), "lengths of `{}`", info.name);
+        network.code_session(pool).map(Self)
+    }
+
+    /// The network's answer to one picture (planar: channel, row, column order).
+    pub fn run(&mut self, picture: &[f32; INPUT]) -> &[f32; OUTPUT] {
+        let answer = DynSession::run(&mut self.0, picture);
+        let answer = answer.expect("a picture has the network's length");
+        answer.as_array().expect("an answer has the network's length")
+    }
+
+    /// The answers to any number of pictures. Those that a `batch` option of the macro lets the
+    /// network compute together share each reading of the weights.
+    ///
+    /// # Errors
+    ///
+    /// If `answers` has not as many places as there are pictures.
+    pub fn run_batch(
+        &mut self,
+        pictures: &[[f32; INPUT]],
+        answers: &mut [[f32; OUTPUT]],
+    ) -> Result<(), RunError> {
+        let (pictures, answers) = (pictures.as_flattened(), answers.as_flattened_mut());
+        DynSession::run_batch(&mut self.0, pictures, answers)
+    }
+}
+
+impl<const INPUT: usize, const OUTPUT: usize> DynSession for Session<INPUT, OUTPUT> {
+    fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
+        DynSession::run(&mut self.0, picture)
+    }
+
+    fn run_batch(&mut self, pictures: &[f32], outputs: &mut [f32]) -> Result<(), RunError> {
+        DynSession::run_batch(&mut self.0, pictures, outputs)
+    }
+}
