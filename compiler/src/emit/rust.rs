@@ -28,6 +28,7 @@ use crate::graph::Graph;
 use crate::nest::Program;
 use crate::network::{self, CompileError};
 use crate::report::grouped;
+use crate::schedule::Wishes;
 use crate::spec::Spec;
 
 #[cfg(feature = "print")]
@@ -44,17 +45,17 @@ pub struct Lowered {
 }
 
 impl Lowered {
-    /// Plans and lowers for single pictures, and for `batch` of them together if that is another
-    /// number.
+    /// Plans and lowers for single pictures, and for as many together as are wished if that is
+    /// another number.
     ///
     /// # Errors
     ///
     /// See [`network::plan`]; a program that fails verification, which is a bug in this compiler.
-    pub fn new(graph: &Graph, batch: usize) -> Result<Self, CompileError> {
-        let (_, schedule, single) = network::plan(graph, 1)?;
+    pub fn new(graph: &Graph, wishes: Wishes) -> Result<Self, CompileError> {
+        let (_, schedule, single) = network::plan(graph, Wishes { batch: 1, ..wishes })?;
         let mut programs = vec![single];
-        if batch != 1 {
-            programs.insert(0, network::plan(graph, batch)?.2);
+        if wishes.batch != 1 {
+            programs.insert(0, network::plan(graph, wishes)?.2);
         }
         for program in &programs {
             program.verify()?;

@@ -3,6 +3,7 @@
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 
 use super::errors::Error;
+use crate::schedule::Wishes;
 
 /// One network.
 pub(super) struct Item {
@@ -13,7 +14,7 @@ pub(super) struct Item {
     pub(super) table: Table,
     /// The file whose weights the type carries.
     pub(super) weights: Option<Text>,
-    pub(super) batch: usize,
+    pub(super) wishes: Wishes,
     pub(super) budgets: Vec<Budget>,
 }
 
@@ -68,7 +69,7 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         name: Ident::new("_unnamed", Span::call_site()),
         table: Table::Inline { input: TokenStream::new(), body: TokenStream::new() },
         weights: None,
-        batch: 1,
+        wishes: Wishes { batch: 1, exact: false },
         budgets: Vec::new(),
     };
     while tokens.sees('#') {
@@ -159,7 +160,7 @@ fn own_attribute(attribute: TokenStream) -> Option<TokenStream> {
     }
 }
 
-/// `batch = 8, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
+/// `batch = 8, exact = true, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
 fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
     let mut tokens = Cursor { tokens: options.into_iter().collect(), at: 0 };
     while tokens.peek().is_some() {
@@ -171,18 +172,27 @@ fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
 }
 
 fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
-    let known = "`batch`, or a budget: `params`, `macs` or `arena_bytes`";
+    let known = "`batch`, `exact`, and the budgets `params`, `macs` and `arena_bytes`";
     let Some(TokenTree::Ident(field)) = tokens.peek().cloned() else {
         return Err(tokens.expected(known));
     };
     let name = field.to_string();
-    if !matches!(name.as_str(), "batch" | "params" | "macs" | "arena_bytes") {
+    if !matches!(name.as_str(), "batch" | "exact" | "params" | "macs" | "arena_bytes") {
         let message = format!("unknown option `{name}`; there are {known}");
         return Err(Error::new((field.span(), field.span()), message));
     }
     tokens.next();
     if !tokens.eat('=') {
-        return Err(tokens.expected("`=` and a number"));
+        return Err(tokens.expected("`=` and a value"));
+    }
+    if name == "exact" {
+        item.wishes.exact = match tokens.peek().map(ToString::to_string).as_deref() {
+            Some("true") => true,
+            Some("false") => false,
+            _ => return Err(tokens.expected("`true` or `false`")),
+        };
+        tokens.next();
+        return tokens.comma();
     }
     let number = match tokens.peek() {
         Some(TokenTree::Literal(literal)) => count(&literal.to_string()),
@@ -193,17 +203,14 @@ fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
     };
     let span = tokens.next().map_or_else(Span::call_site, |token| token.span());
     if name == "batch" {
-        item.batch = usize::try_from(number).unwrap_or(usize::MAX);
-        if item.batch == 0 {
+        item.wishes.batch = usize::try_from(number).unwrap_or(usize::MAX);
+        if number == 0 {
             return Err(Error::new((span, span), "a batch has at least 1 picture".to_owned()));
         }
     } else {
         item.budgets.push(Budget { field: name, most: number, span });
     }
-    if tokens.peek().is_some() && !tokens.eat(',') {
-        return Err(tokens.expected("`,`"));
-    }
-    Ok(())
+    tokens.comma()
 }
 
 /// A whole number: digits, or a float that is one.
@@ -241,6 +248,14 @@ impl Cursor {
         let sees = self.sees(mark);
         self.at += usize::from(sees);
         sees
+    }
+
+    /// A comma, or the end.
+    fn comma(&mut self) -> Result<()> {
+        if self.peek().is_some() && !self.eat(',') {
+            return Err(self.expected("`,`"));
+        }
+        Ok(())
     }
 
     fn string(&mut self, what: &str) -> Result<Text> {

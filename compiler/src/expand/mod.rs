@@ -45,7 +45,7 @@ fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> Result<Token
     let place = Place::read(item, &root, &mut tracked)?;
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
-    let lowered = Lowered::new(&graph, item.batch).map_err(|error| match error {
+    let lowered = Lowered::new(&graph, item.wishes).map_err(|error| match error {
         CompileError::Table(error) => place.errors(&error),
         other => Errors::one(item.name.span(), other.to_string()),
     })?;

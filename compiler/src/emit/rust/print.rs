@@ -6,17 +6,18 @@ use quote::{format_ident, quote};
 use super::{Lowered, Parts, emit};
 use crate::graph::Graph;
 use crate::network::CompileError;
+use crate::schedule::Wishes;
 use crate::spec::{Labels, Spec};
 
 /// The source that `resnet!` makes of a table, formatted: a file that compiles in a crate that
-/// depends on `resnet`. `batch` is the macro's option of that name.
+/// depends on `resnet`. The wishes are the macro's options.
 ///
 /// # Errors
 ///
 /// A table that contradicts itself, or anything else that [`CompileError`] lists.
-pub fn print(spec: &Spec, batch: usize) -> Result<String, CompileError> {
+pub fn print(spec: &Spec, wishes: Wishes) -> Result<String, CompileError> {
     let graph = Graph::build(spec)?;
-    let lowered = Lowered::new(&graph, batch)?;
+    let lowered = Lowered::new(&graph, wishes)?;
     let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
         Some(Labels::Names(names)) => names.clone(),
         Some(Labels::File(_)) | None => Vec::new(),
