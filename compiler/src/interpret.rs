@@ -122,7 +122,7 @@ impl Walk<'_> {
 }
 
 /// The most operands that a kernel takes.
-const MAX_OPERANDS: usize = 5;
+const MAX_OPERANDS: usize = 6;
 
 /// What the loop variables are worth.
 #[derive(Default)]

@@ -136,7 +136,9 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let w = p.blocks * p.kernel_rows * p.kernel_columns * lanes * width;
             let y = last(p.out_blocks, p.y_block) + p.pixels * BLOCK;
             let r = last(p.out_blocks, p.r_block) + p.pixels * BLOCK;
-            vec![Some(x), Some(w), Some(width), (p.residual == 1).then_some(r), Some(y)]
+            let r = (p.residual == 1).then_some(r);
+            // What is only fetched ahead is not touched.
+            vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
         Call::WinogradInput(p) => {
             let x = last(6, p.x_row) + (4 * p.tiles + 2) * BLOCK;

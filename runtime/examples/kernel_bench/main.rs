@@ -6,6 +6,7 @@
 //!
 //! The instruction set is the best of this CPU if none is given. `cold` takes the weights of each
 //! round from another copy, 64 MiB of them in all, as in a network whose weights exceed the cache.
+//! Each call fetches weights of the next ones ahead, as compiled networks do for large layers.
 //! With a WORD, only the lines that contain it are run. One thread; the best of several rounds, as
 //! on a shared machine every disturbance makes a round slower and none makes it faster.
 
@@ -117,8 +118,14 @@ impl Layer {
             r_block: self.size * self.size * BLOCK,
             residual: 0,
             relu: 1,
+            next: self.panel_len(out_blocks) / if run { 1 } else { self.size },
         };
         if self.planar { Call::ConvPlanar(params) } else { Call::Conv(params) }
+    }
+
+    /// Weights of a panel of `out_blocks` blocks.
+    fn panel_len(&self, out_blocks: usize) -> usize {
+        self.input * self.kernel * self.kernel * out_blocks * BLOCK
     }
 
     fn bench(&self, table: &Table, peak: f64, copies_of: usize) -> String {
@@ -139,11 +146,15 @@ impl Layer {
             for block in (0..out_blocks).step_by(2) {
                 let call = if block + 1 < out_blocks { &pair } else { &single };
                 for row in 0..rows {
+                    // The next panel's weights, shared among the rows.
+                    let w = w[block * steps * BLOCK..].as_ptr();
+                    let n = w.wrapping_add(self.panel_len(2) + row * params.next);
                     let operands = [
                         x[row * self.stride * params.x_row..].as_ptr().cast_mut(),
-                        w[block * steps * BLOCK..].as_ptr().cast_mut(),
+                        w.cast_mut(),
                         bias[block * BLOCK..].as_ptr().cast_mut(),
                         std::ptr::null_mut(),
+                        n.cast_mut(),
                         y[block * params.y_block + row * params.pixels * BLOCK..].as_mut_ptr(),
                     ];
                     // SAFETY: the buffers hold the whole layer, and the table is this CPU's.

@@ -128,6 +128,7 @@ impl Buffers {
 
     fn products(&mut self, panel: usize, first: usize) {
         let (blocks, tiles) = (self.blocks, self.tiles);
+        let point_len = blocks * BLOCK * 2 * BLOCK;
         let call = Call::Conv(ConvParams {
             pixels: self.group * tiles,
             x_step: BLOCK,
@@ -142,15 +143,17 @@ impl Buffers {
             r_block: 0,
             residual: 0,
             relu: 0,
+            next: point_len,
         });
-        let point_len = blocks * BLOCK * 2 * BLOCK;
         let panel = (self.copy * blocks / 2 + panel) * POINTS * point_len;
         for point in 0..POINTS {
+            let w = self.weights[panel + point * point_len..].as_mut_ptr();
             let operands = [
                 self.v[point * self.v_point + first * tiles * BLOCK..].as_mut_ptr(),
-                self.weights[panel + point * point_len..].as_mut_ptr(),
+                w,
                 self.bias.as_mut_ptr(),
                 std::ptr::null_mut(),
+                w.wrapping_add(point_len),
                 self.m[point * self.m_point..].as_mut_ptr(),
             ];
             // SAFETY: as above.

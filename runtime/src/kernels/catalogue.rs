@@ -15,6 +15,10 @@
 ///
 /// Weights are `[blocks][kernel_rows][kernel_columns][lanes][out_blocks * 16]`, 64-byte aligned,
 /// where `lanes` is 16 for [`Call::Conv`] and 1 for [`Call::ConvPlanar`].
+///
+/// While it computes, the call asks for the `next` elements from `n` on, most usefully weights that
+/// a later call reads, to be brought into the second-level cache, at most one cache line for each
+/// row of weights that a tile of pixels passes. It does not read them, so `n` may be any address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvParams {
@@ -45,6 +49,8 @@ pub struct ConvParams {
     pub residual: usize,
     /// 1: the activation is `max(0, v)`. 0: none.
     pub relu: usize,
+    /// Elements to fetch ahead. 0: `n` is not used.
+    pub next: usize,
 }
 
 /// The input of a Winograd convolution F(4x4, 3x3), for one row of tiles of one channel block.
@@ -301,9 +307,9 @@ macro_rules! operand {
 
 catalogue! {
     /// A row of a convolution over a blocked input. `r` may be `y` itself.
-    Conv = conv(ConvParams: x, w, b, r, y);
+    Conv = conv(ConvParams: x, w, b, r, n, y);
     /// A row of a convolution over a planar input (few channels: the stem). `r` may be `y` itself.
-    ConvPlanar = conv_planar(ConvParams: x, w, b, r, y);
+    ConvPlanar = conv_planar(ConvParams: x, w, b, r, n, y);
     /// A row of tiles into the points of Winograd's F(4x4, 3x3).
     WinogradInput = winograd_input(WinogradInputParams: x, y);
     /// The products of Winograd's points into a row of tiles. `r` may be `y` itself.

@@ -68,6 +68,20 @@ pub(super) trait Simd: Copy {
     /// The larger one; NaN where one of them is.
     fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16;
 
+    /// Asks for the cache line at `at`, any address, to be brought into the second-level cache; a
+    /// hint that the CPU may ignore.
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            // SAFETY: SSE is of the baseline, and a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
     /// Runs `op` in a function of its own that is compiled for this instruction set.
     ///
     /// A kernel with many variants calls each of them through here, so that every variant gets a

@@ -46,8 +46,8 @@ macro_rules! kernel_table {
         pub(in crate::kernels) static TABLE: $crate::kernels::Table = {
             use $crate::kernels::*;
             kernel_table! { @kernels $isa [$($feature),*]
-                conv::conv(ConvParams: x, w, b, r, y);
-                conv::conv_planar(ConvParams: x, w, b, r, y);
+                conv::conv(ConvParams: x, w, b, r, n, y);
+                conv::conv_planar(ConvParams: x, w, b, r, n, y);
                 winograd::winograd_input(WinogradInputParams: x, y);
                 winograd::winograd_output(WinogradOutputParams: x, b, r, y);
                 pool::max_pool(PoolParams: x, y);

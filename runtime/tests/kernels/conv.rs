@@ -39,6 +39,7 @@ impl Case {
             r_block: pixels * BLOCK + 9,
             residual: 0,
             relu: 0,
+            next: 0,
         };
         let mut case = Self { params, planar, x: vec![], w: vec![], b: vec![], r: vec![] };
         case.fill();
@@ -83,7 +84,7 @@ impl Case {
         let mut y = Guarded::new(self.output_len());
         let operands = [&self.x, &self.w, &self.b, &self.r].map(|operand| operand.as_ptr());
         let [x, w, b, r] = operands;
-        invoke(&self.call(), table, &[x, w, b, r, y.pointer()]);
+        invoke(&self.call(), table, &[x, w, b, r, w, y.pointer()]);
         self.gather(y.values())
     }
 
@@ -226,7 +227,7 @@ fn residual_in_place() {
         let mut y = Guarded::from(&case.r);
         let (x, w, b) = (case.x.as_ptr(), case.w.as_ptr(), case.b.as_ptr());
         let pointer = y.pointer();
-        invoke(&case.call(), table, &[x, w, b, pointer, pointer]);
+        invoke(&case.call(), table, &[x, w, b, pointer, w, pointer]);
         let pixels = case.params.pixels * BLOCK;
         let y = y.values();
         let found = [&y[..pixels], &y[case.params.y_block..][..pixels]].concat();
@@ -276,6 +277,27 @@ fn part(whole: &Case, first: usize, pixels: usize, out_blocks: usize) -> Case {
         w,
         b: b[..row].to_vec(),
         r: r.clone(),
+    }
+}
+
+/// What is fetched ahead is not read, wherever it lies, and changes nothing.
+#[test]
+fn fetching_ahead_changes_nothing() {
+    for pixels in [1, 7, 14, 49] {
+        let case = Case::new(false, pixels, 1, 2, (1, 1));
+        for (isa, table) in tables() {
+            let expected = bits(&case.run(table));
+            for next in [1, 16, 1000, 100_000] {
+                let params = ConvParams { next, ..case.params };
+                let [x, w, b] = [&case.x, &case.w, &case.b].map(|operand| operand.as_ptr());
+                for n in [std::ptr::null(), w, w.wrapping_add(case.w.len()), usize::MAX as _] {
+                    let mut y = Guarded::new(case.output_len());
+                    let operands = [x, w, b, std::ptr::null(), n, y.pointer()];
+                    invoke(&Call::Conv(params), table, &operands);
+                    assert_eq!(bits(&case.gather(y.values())), expected, "{isa} {pixels} {next}");
+                }
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ macro_rules! assert_words {
 #[test]
 fn parameters_are_words_in_field_order() {
     assert_words!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows kernel_columns x_row
-        x_column out_blocks y_block r_block residual relu);
+        x_column out_blocks y_block r_block residual relu next);
     assert_words!(WinogradInput(WinogradInputParams): tiles x_row y_point);
     assert_words!(WinogradOutput(WinogradOutputParams): tiles rows columns x_point y_row r_row
         residual relu);

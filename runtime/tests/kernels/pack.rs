@@ -250,6 +250,7 @@ fn packed_panels_feed_the_kernel() {
         r_block: 0,
         residual: 0,
         relu: 0,
+        next: 0,
     };
     for panel in 0..2 {
         let mut expected = vec![];
@@ -268,7 +269,11 @@ fn packed_panels_feed_the_kernel() {
         let w = packed[panel * recipe.panel_len()..].as_ptr();
         let b = packed[recipe.bias_offset() + panel * BLOCK..].as_ptr();
         let table = Isa::detect().table().unwrap();
-        invoke(&Call::Conv(params), table, &[x, w, b, std::ptr::null(), y.pointer()]);
+        invoke(
+            &Call::Conv(params),
+            table,
+            &[x, w, b, std::ptr::null(), std::ptr::null(), y.pointer()],
+        );
         assert_close(y.full(), &expected, 1e-5, "grouped");
     }
 }

@@ -356,13 +356,14 @@ impl Layer {
             r_block: 0,
             residual: 0,
             relu: 0,
+            next: 0,
         };
         let point = out_blocks * tiles * BLOCK;
         let mut m = Guarded::new(POINTS * point);
         for (p, v) in v.chunks(blocks * tiles * BLOCK).enumerate() {
             let w = panel[p * blocks * BLOCK * out_blocks * BLOCK..].as_ptr();
             let y = m.pointer().wrapping_add(p * point);
-            let operands = [v.as_ptr(), w, zeros.as_ptr(), std::ptr::null(), y];
+            let operands = [v.as_ptr(), w, zeros.as_ptr(), std::ptr::null(), w, y];
             invoke(&Call::Conv(params), table, &operands);
         }
         m.full().to_vec()

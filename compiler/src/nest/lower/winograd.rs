@@ -200,16 +200,21 @@ impl Products<'_> {
             r_block: 0,
             residual: 0,
             relu: 0,
+            next: recipe.in_blocks * BLOCK * self.out_blocks * BLOCK,
         };
         let loops = [parallel, &[point]].concat();
         let m = sides.m.address(M, &loops);
+        let w = sides.w.address(W, &loops);
+        // The next point's weights follow this one's.
+        let n = Address { offset: w.offset + params.next, ..w.clone() };
         Statement::Call(
             Call::Conv(params),
             vec![
                 sides.v.address(V, &loops),
-                sides.w.address(W, &loops),
+                w,
                 sides.zeros.address(ZEROS, &loops),
                 m.clone(),
+                n,
                 m,
             ],
         )
