@@ -137,7 +137,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let y = last(p.out_blocks, p.y_block) + p.pixels * BLOCK;
             let r = last(p.out_blocks, p.r_block) + p.pixels * BLOCK;
             let r = (p.residual == 1).then_some(r);
-            // What is only fetched ahead is not touched.
+            // What is fetched ahead is not touched.
             vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
         Call::WinogradInput(p) => {

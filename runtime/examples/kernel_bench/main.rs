@@ -148,7 +148,7 @@ impl Layer {
                 for row in 0..rows {
                     // The next panel's weights, shared among the rows.
                     let w = w[block * steps * BLOCK..].as_ptr();
-                    let n = w.wrapping_add(self.panel_len(2) + row * params.next);
+                    let n = w.wrapping_add(row * params.next);
                     let operands = [
                         x[row * self.stride * params.x_row..].as_ptr().cast_mut(),
                         w.cast_mut(),

@@ -153,7 +153,7 @@ impl Buffers {
                 w,
                 self.bias.as_mut_ptr(),
                 std::ptr::null_mut(),
-                w.wrapping_add(point_len),
+                w,
                 self.m[point * self.m_point..].as_mut_ptr(),
             ];
             // SAFETY: as above.

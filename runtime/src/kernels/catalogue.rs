@@ -16,9 +16,11 @@
 /// Weights are `[blocks][kernel_rows][kernel_columns][lanes][out_blocks * 16]`, 64-byte aligned,
 /// where `lanes` is 16 for [`Call::Conv`] and 1 for [`Call::ConvPlanar`].
 ///
-/// While it computes, the call asks for the `next` elements from `n` on, most usefully weights that
-/// a later call reads, to be brought into the second-level cache, at most one cache line for each
-/// row of weights that a tile of pixels passes. It does not read them, so `n` may be any address.
+/// While it computes, the call asks for `next` elements to be brought into the second-level cache,
+/// most usefully weights that a later call reads: those that lie behind `n` by as much as this
+/// call's weights take. If `n` is `w`, they are the weights that follow; calls that share weights
+/// can share what follows by an `n` further on in `w`. At most one cache line is fetched for each
+/// row of weights that a tile of pixels passes; none is read, so they need not exist.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvParams {

@@ -59,7 +59,8 @@ pub(super) unsafe fn conv<S: Simd>(
     n: *mut f32,
     y: *mut f32,
 ) {
-    let operands = Operands { params, lanes: BLOCK, x, w, b, r, y, ahead: Ahead::new(params, n) };
+    let ahead = Ahead::new(params, BLOCK, n);
+    let operands = Operands { params, lanes: BLOCK, x, w, b, r, y, ahead };
     // SAFETY: the caller's promise.
     unsafe {
         match params.x_step {
@@ -87,7 +88,8 @@ pub(super) unsafe fn conv_planar<S: Simd>(
     n: *mut f32,
     y: *mut f32,
 ) {
-    let operands = Operands { params, lanes: 1, x, w, b, r, y, ahead: Ahead::new(params, n) };
+    let ahead = Ahead::new(params, 1, n);
+    let operands = Operands { params, lanes: 1, x, w, b, r, y, ahead };
     // SAFETY: the caller's promise.
     unsafe {
         match params.x_step {
@@ -129,8 +131,10 @@ struct Ahead {
 
 impl Ahead {
     #[inline(always)]
-    fn new(params: &ConvParams, n: *const f32) -> Self {
-        Self { from: n, lines: params.next.div_ceil(BLOCK) }
+    fn new(params: &ConvParams, lanes: usize, n: *const f32) -> Self {
+        let steps = params.blocks * params.kernel_rows * params.kernel_columns * lanes;
+        let from = n.wrapping_add(steps * params.out_blocks * BLOCK);
+        Self { from, lines: params.next.div_ceil(BLOCK) }
     }
 
     /// Part `index` of `parts`, as equal as they can be.

@@ -217,9 +217,7 @@ impl Layer<'_> {
         };
         let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
         // The next panel follows this one; each row fetches its share.
-        let ahead = sides.w.clone().with(Var::Row, params.next);
-        let n = address(W, &ahead);
-        let n = Address { offset: n.offset + self.panel_len(out_blocks), ..n };
+        let n = address(W, &sides.w.clone().with(Var::Row, params.next));
         let call = if input.layout == Layout::Planar {
             Call::ConvPlanar(params)
         } else {
@@ -228,19 +226,15 @@ impl Layer<'_> {
         Statement::Call(call, vec![x, w, b, r, n, y])
     }
 
-    /// Elements of the weights of a panel of `out_blocks` blocks.
-    fn panel_len(&self, out_blocks: usize) -> usize {
-        self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks
-    }
-
     /// Elements of the following weights that one call fetches ahead: where a panel's weights come
     /// from memory, its rows share those of the next panel, or of the next layer, among them.
     fn ahead(&self, rows: usize, out_blocks: usize) -> usize {
         match self.plan.order {
             Order::RowsOuter => 0,
             Order::PanelsOuter => {
-                let calls = self.output.shape.height / rows;
-                self.panel_len(out_blocks).div_ceil(calls).next_multiple_of(BLOCK)
+                let panel_len = self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks;
+                let share = panel_len / (self.output.shape.height / rows);
+                share - share % BLOCK
             }
         }
     }

@@ -205,16 +205,15 @@ impl Products<'_> {
         let loops = [parallel, &[point]].concat();
         let m = sides.m.address(M, &loops);
         let w = sides.w.address(W, &loops);
-        // The next point's weights follow this one's.
-        let n = Address { offset: w.offset + params.next, ..w.clone() };
         Statement::Call(
             Call::Conv(params),
             vec![
                 sides.v.address(V, &loops),
-                w,
+                w.clone(),
                 sides.zeros.address(ZEROS, &loops),
                 m.clone(),
-                n,
+                // The next point's weights follow this one's.
+                w,
                 m,
             ],
         )
