@@ -24,37 +24,51 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`resnet!`] does the same while the user's crate is built: sizes are then types, and mistakes in
+//! the table are errors of the build.
+//!
 //! A loaded [`Network`] is shared between threads; a [`Session`] belongs to one of them. Results
-//! have the same bits for any number of threads, any position in a batch and either of the
+//! have the same bits for any number of threads, any position in a batch and each of the
 //! back ends that share the lowering.
+//!
+//! Features, of which `jit` and `image` are on by default: `jit` compiles tables at run time, with
+//! Cranelift; `interpret`, which it implies, is all of that but the machine code; `image` decodes
+//! pictures. The macro needs none of them.
 
-pub use resnet_compiler as compiler;
 pub use resnet_runtime as runtime;
 
-/// What the macro [`resnet!`] expands to before it is expanded.
-#[doc(hidden)]
-pub mod __macros {
-    pub use resnet_macros::resnet;
-}
-
-/// Compiles a layer table with the crate that it stands in.
-#[macro_export]
-macro_rules! resnet {
-    ($($tokens:tt)*) => {
-        $crate::__macros::resnet! { [$crate] $($tokens)* }
-    };
-}
-
-pub use resnet_compiler::diagnostics::Diagnostics;
-pub use resnet_compiler::graph::Graph;
-pub use resnet_compiler::network::{Backend, CompileError, Compiled, Options, compile};
-pub use resnet_compiler::spec::Spec;
-pub use resnet_compiler::zoo::zoo;
 pub use resnet_runtime::kernels::Isa;
 pub use resnet_runtime::load::{LoadError, LoadOptions};
 pub use resnet_runtime::session::{Info, Network, RunError, Session};
 pub use resnet_runtime::threads::Pool;
 pub use resnet_runtime::weights::{Weights, WeightsError};
+
+/// What [`resnet!`] hands its tokens to.
+#[doc(hidden)]
+pub mod __macros {
+    pub use resnet_macros::resnet;
+}
+
+#[doc = include_str!("../docs/macro.md")]
+#[macro_export]
+macro_rules! resnet {
+    // A procedural macro cannot name the crate that it belongs to, whatever its user calls it;
+    // this one can.
+    ($($tokens:tt)*) => {
+        $crate::__macros::resnet! { [$crate] $($tokens)* }
+    };
+}
+
+#[cfg(feature = "interpret")]
+pub use resnet_compiler as compiler;
+#[cfg(feature = "interpret")]
+pub use resnet_compiler::{
+    diagnostics::Diagnostics,
+    graph::Graph,
+    network::{Backend, CompileError, Compiled, Options, compile},
+    spec::Spec,
+    zoo::zoo,
+};
 
 /// The run-time compiler.
 #[cfg(feature = "jit")]

@@ -98,6 +98,8 @@ pub struct Parts<'a> {
 pub fn emit(parts: &Parts<'_>) -> TokenStream {
     let Parts { krate, attributes, visibility, name, lowered, tracked, .. } = parts;
     let summary = summary(parts);
+    // A paragraph of its own behind the user's documentation.
+    let gap = (!attributes.is_empty()).then(|| quote!(#[doc = ""]));
     let facts = facts(parts);
     let methods = methods(name);
     let model = model(parts);
@@ -105,12 +107,15 @@ pub fn emit(parts: &Parts<'_>) -> TokenStream {
     let modules = lowered.programs.iter().map(|program| code::module(krate, program));
     quote! {
         #attributes
+        #gap
         #[doc = #summary]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #visibility struct #name(#krate::runtime::compiled::Loaded);
 
         const _: () = {
             use #krate::runtime::compiled as rt;
+            // Whatever these words mean where the user is.
+            use ::core::{default::Default, option::Option::{self, None, Some}, result::Result};
             // Cargo rebuilds when one of these files changes.
             #( const _: &[u8] = ::core::include_bytes!(#tracked); )*
             impl #name { #facts #methods }
@@ -124,7 +129,7 @@ pub fn emit(parts: &Parts<'_>) -> TokenStream {
 fn summary(parts: &Parts<'_>) -> String {
     let Graph { name, depth, params, macs, .. } = parts.graph;
     format!(
-        "\n\nThe network `{name}`: pictures of {} in, {} numbers out; depth {depth}, {} parameters, \
+        " The network `{name}`: pictures of {} in, {} numbers out; depth {depth}, {} parameters, \
          {} multiply-adds.",
         parts.graph.input_shape(),
         parts.graph.output_shape().elements(),
@@ -193,8 +198,8 @@ fn methods(name: &Ident) -> TokenStream {
         /// # Errors
         ///
         /// Weights that do not fit the network, or no memory.
-        pub fn load(weights: &rt::Weights) -> ::core::result::Result<Self, rt::LoadError> {
-            Self::load_with(weights, &::core::default::Default::default())
+        pub fn load(weights: &rt::Weights) -> Result<Self, rt::LoadError> {
+            Self::load_with(weights, &Default::default())
         }
 
         /// The same with options.
@@ -205,7 +210,7 @@ fn methods(name: &Ident) -> TokenStream {
         pub fn load_with(
             weights: &rt::Weights,
             options: &rt::LoadOptions,
-        ) -> ::core::result::Result<Self, rt::LoadError> {
+        ) -> Result<Self, rt::LoadError> {
             MODEL.load(weights, options).map(Self)
         }
 
@@ -215,7 +220,7 @@ fn methods(name: &Ident) -> TokenStream {
         ///
         /// If the operating system does not give the memory, as a `Vec` would.
         pub fn session(&self) -> rt::Session<{ #name::INPUT_LEN }, { #name::CLASSES }> {
-            self.session_in(::core::option::Option::None).expect("out of memory for a session")
+            self.session_in(None).expect("out of memory for a session")
         }
 
         /// The same, with a pool to divide each layer among its threads.
@@ -225,7 +230,7 @@ fn methods(name: &Ident) -> TokenStream {
         /// If the operating system does not give the memory.
         pub fn session_in(
             &self,
-            pool: ::core::option::Option<&rt::Pool>,
+            pool: Option<&rt::Pool>,
         ) -> ::std::io::Result<rt::Session<{ #name::INPUT_LEN }, { #name::CLASSES }>> {
             rt::Session::new(&self.0, pool)
         }
@@ -252,7 +257,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
 
             fn session_in(
                 &self,
-                pool: ::core::option::Option<&rt::Pool>,
+                pool: Option<&rt::Pool>,
             ) -> ::std::io::Result<::std::boxed::Box<dyn rt::DynSession>> {
                 rt::Network::session_in(&self.0, pool)
             }
@@ -284,7 +289,7 @@ fn embedded(name: &Ident, lowered: &Lowered, path: &str) -> TokenStream {
         impl #name {
             /// The network with the weights that it carries: nothing is read, checked or copied.
             pub fn embedded() -> Self {
-                Self::embedded_with(&::core::default::Default::default())
+                Self::embedded_with(&Default::default())
                     .expect("the CPU has the instruction set that was picked for it")
             }
 
@@ -295,7 +300,7 @@ fn embedded(name: &Ident, lowered: &Lowered, path: &str) -> TokenStream {
             /// An instruction set that this CPU lacks.
             pub fn embedded_with(
                 options: &rt::LoadOptions,
-            ) -> ::core::result::Result<Self, rt::UnavailableIsa> {
+            ) -> Result<Self, rt::UnavailableIsa> {
                 MODEL.embedded(&WEIGHTS, options).map(Self)
             }
         }

@@ -42,7 +42,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// The crate's path, the items, and what could not be read.
 pub(super) fn parse(input: TokenStream) -> (TokenStream, Vec<Item>, Vec<Error>) {
-    let mut tokens = Cursor { tokens: input.into_iter().collect(), at: 0 };
+    let mut tokens = Cursor::new(input);
     let krate = match tokens.next() {
         Some(TokenTree::Group(group)) => group.stream(),
         _ => TokenStream::new(),
@@ -151,7 +151,7 @@ fn weights(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
 
 /// What stands between the parentheses of `#[resnet(...)]`, if it is that attribute.
 fn own_attribute(attribute: TokenStream) -> Option<TokenStream> {
-    let mut tokens = attribute.into_iter();
+    let mut tokens = Cursor::new(attribute);
     match (tokens.next(), tokens.next()) {
         (Some(TokenTree::Ident(word)), Some(TokenTree::Group(group))) if word == "resnet" => {
             Some(group.stream())
@@ -162,7 +162,7 @@ fn own_attribute(attribute: TokenStream) -> Option<TokenStream> {
 
 /// `batch = 8, exact = true, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
 fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
-    let mut tokens = Cursor { tokens: options.into_iter().collect(), at: 0 };
+    let mut tokens = Cursor::new(options);
     while tokens.peek().is_some() {
         if let Err(error) = option(&mut tokens, item) {
             errors.push(error);
@@ -226,6 +226,23 @@ struct Cursor {
 }
 
 impl Cursor {
+    /// Looks through the groups without brackets that `macro_rules` variables leave.
+    fn new(input: TokenStream) -> Self {
+        fn add(input: TokenStream, tokens: &mut Vec<TokenTree>) {
+            for token in input {
+                match token {
+                    TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+                        add(group.stream(), tokens);
+                    }
+                    token => tokens.push(token),
+                }
+            }
+        }
+        let mut tokens = Vec::new();
+        add(input, &mut tokens);
+        Self { tokens, at: 0 }
+    }
+
     fn peek(&self) -> Option<&TokenTree> {
         self.tokens.get(self.at)
     }

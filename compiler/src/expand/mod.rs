@@ -199,6 +199,3 @@ fn labels(
     let message = format!("`labels` names {found} classes, but `{}` has {outputs}", item.name);
     Err(Error::new(span, message).into())
 }
-
-#[cfg(test)]
-mod tests;

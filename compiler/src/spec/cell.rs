@@ -46,7 +46,9 @@ pub(super) fn number(text: &str, least: usize) -> Result<usize, Refused> {
 /// Numbers with `x` between them, at most three.
 fn numbers(text: &str, least: usize, wanted: &str) -> Result<Vec<usize>, Refused> {
     let parts: Vec<&str> = text.split(['x', 'X']).map(str::trim).collect();
-    let numeric = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let numeric = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
     if parts.len() > 3 || !parts.iter().all(numeric) {
         let reason = format!("is `{}`, which cannot be read", abbreviate(text));
         return Err(Refused::new(reason, wanted));

@@ -237,6 +237,21 @@ macro_rules! catalogue {
             $( pub $name: unsafe extern "C" fn(*const $params, $( operand!($operand) ),+), )+
         }
 
+        impl Table {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Safety
+                ///
+                /// That of [`Call::invoke`].
+                #[inline]
+                pub unsafe fn $name(&self, params: &$params, $( $operand: *mut f32 ),+) {
+                    // SAFETY: the caller's promise.
+                    unsafe { (self.$name)(params, $( $operand ),+) }
+                }
+            )+
+        }
+
         impl Call {
             /// The kernel's name, the same on every instruction set.
             pub fn name(&self) -> &'static str {

@@ -22,6 +22,7 @@ pub(super) fn module(krate: &TokenStream, program: &Program) -> TokenStream {
     let infer = infer(program);
     quote! {
         mod #name {
+            use ::core::ops::Range;
             use #krate::runtime::compiled::*;
             #(#functions)*
             #infer
@@ -52,10 +53,11 @@ fn function(index: usize, function: &Function) -> TokenStream {
         #[doc = #doc]
         unsafe fn #name(
             kernels: &Kernels,
-            [#(#operands),*]: [*mut f32; #count],
-            iterations: ::core::ops::Range<usize>,
+            operands: [*mut f32; #count],
+            iterations: Range<usize>,
         ) {
             #(#definitions)*
+            let [#(#operands),*] = operands;
             for #variable in iterations {
                 #divisions
                 // SAFETY: the compiler verified these addresses over all values of the loops'
@@ -153,7 +155,7 @@ fn statement(function: &Function, statement: &Statement, constants: &mut Constan
             let params = constants.name(call);
             let kernel = identifier(call.name());
             let addresses = addresses.iter().map(|address| self::address(function, address));
-            quote!((kernels.#kernel)(&#params, #(#addresses),*);)
+            quote!(kernels.#kernel(&#params, #(#addresses),*);)
         }
     }
 }

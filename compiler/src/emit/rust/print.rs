@@ -35,8 +35,19 @@ pub fn print(spec: &Spec, wishes: Wishes) -> Result<String, CompileError> {
         tracked: &[],
     });
     let file = syn::parse2(tokens).expect("emitted code is a list of items");
-    Ok(plain_comments(&prettyplease::unparse(&file)))
+    let header = HEADER.replace("{name}", &graph.name);
+    Ok(header + &plain_comments(&prettyplease::unparse(&file)))
 }
+
+/// Tokens have no comments, so the emitted code cannot say this itself.
+const HEADER: &str = "\
+// What `resnet!` makes of the table of `{name}`.
+//
+// SAFETY, for every unsafe block: the compiler has verified, over all values of the loops'
+// variables, that no kernel call leaves the memory that the run was given, whose lengths stand
+// in `MODEL`, and that only the arena and the output are written.
+
+";
 
 /// `cifar-resnet20` as `CifarResnet20`.
 fn type_name(name: &str) -> String {

@@ -130,14 +130,15 @@ enum Statement {
     Setting(Tree, Tree),
 }
 
-/// Fields that a row's arguments may give without their names.
-fn positional(op: &str) -> &'static [&'static str] {
-    match op {
+/// Fields that a row's arguments may give without their names; `None` for an unknown operation.
+fn positional(op: &str) -> Option<&'static [&'static str]> {
+    Some(match op {
         "conv" => &["kernel", "channels"],
         "max_pool" | "average_pool" => &["kernel"],
         "basic" | "bottleneck" | "linear" => &["channels"],
-        _ => &[],
-    }
+        "global_average_pool" | "softmax" => &[],
+        _ => return None,
+    })
 }
 
 struct Parser<'a> {
@@ -269,7 +270,7 @@ impl<'a> Parser<'a> {
     /// `3x3, 64, stride = 2)`
     fn arguments(&mut self, op: &str, entries: &mut Entries) -> Parsed<()> {
         let names = positional(op);
-        let mut unnamed = names.iter();
+        let mut unnamed = names.unwrap_or_default().iter();
         while !self.eat(")") {
             let named = self.pieces.get(self.at + 1).is_some_and(|next| next.text == "=")
                 && self.peek().is_some_and(|piece| piece.kind == Kind::Word);
@@ -279,21 +280,12 @@ impl<'a> Parser<'a> {
                 entries.push((key, self.value()?));
             } else {
                 let value = self.value()?;
-                let Some(key) = unnamed.next() else {
-                    let message = match names {
-                        [] => format!("`{op}` takes no value without a name"),
-                        _ => format!("`{op}` takes no further value without a name"),
-                    };
-                    let help = match names {
-                        [] => "write `field = value`".to_owned(),
-                        _ => format!(
-                            "without names come {}; everything else is `field = value`",
-                            names.join(", ")
-                        ),
-                    };
-                    return Err(Box::new(Diagnostic::new(value.span, message).help(help)));
-                };
-                entries.push(word(key, value.value, value.span));
+                match (unnamed.next(), names) {
+                    (Some(key), _) => entries.push(word(key, value.value, value.span)),
+                    (None, Some(names)) => return Err(too_many(op, names, value.span)),
+                    // The operation is what is wrong here, and the reader says so.
+                    (None, None) => {}
+                }
             }
             if !self.eat(",") && !self.sees(")") {
                 return Err(self.expected("`,` or `)`"));
@@ -357,4 +349,17 @@ impl<'a> Parser<'a> {
         }
         self.scalar("a value")
     }
+}
+
+/// The complaint about one value more than can do without a name.
+fn too_many(op: &str, names: &[&str], span: Span) -> Box<Diagnostic> {
+    let (more, help) = match names {
+        [] => ("", "write `field = value`".to_owned()),
+        _ => {
+            let names = names.join(", ");
+            (" further", format!("without names come {names}; all else is `field = value`"))
+        }
+    };
+    let message = format!("`{op}` takes no{more} value without a name");
+    Box::new(Diagnostic::new(span, message).help(help))
 }

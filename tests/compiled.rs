@@ -1,0 +1,237 @@
+//! Networks that `resnet!` compiles with this test, against those that are compiled at run time.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use resnet::compiler::emit::rust;
+use resnet::compiler::schedule::Wishes;
+use resnet::{Backend, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights};
+
+type Load = fn(&Weights, &LoadOptions) -> Result<Box<dyn Network>, LoadError>;
+
+/// Compiles tables and lists them: the file, and how its network is loaded.
+macro_rules! networks {
+    ($list:ident: $($(#[$option:meta])* $name:ident = $table:literal,)+) => {
+        resnet::resnet! { $( $(#[$option])* $name = $table; )+ }
+
+        const $list: &[(&str, Load)] = &[$(
+            ($table, |weights, options| Ok(Box::new($name::load_with(weights, options)?))),
+        )+];
+    };
+}
+
+networks! { GOLDENS:
+    Aligned = "tests/golden/aligned.yaml",
+    Basic = "tests/golden/basic.yaml",
+    BottleneckGroups = "tests/golden/bottleneck-groups.yaml",
+    BottleneckStride = "tests/golden/bottleneck-stride-1x1.yaml",
+    BottleneckWidths = "tests/golden/bottleneck-widths.yaml",
+    Bottleneck = "tests/golden/bottleneck.yaml",
+    ConvGroups = "tests/golden/conv-groups.yaml",
+    ConvRows = "tests/golden/conv-rows.yaml",
+    Flatten = "tests/golden/flatten.yaml",
+    LinearOnly = "tests/golden/linear-only.yaml",
+    Named = "tests/golden/named.yaml",
+    NoStem = "tests/golden/no-stem.yaml",
+    OnePixel = "tests/golden/one-pixel.yaml",
+    Plain = "tests/golden/plain.yaml",
+    Pools = "tests/golden/pools.yaml",
+    ProjectAll = "tests/golden/project-all.yaml",
+    ZeroPadVariants = "tests/golden/zero-pad-variants.yaml",
+    ZeroPad = "tests/golden/zero-pad.yaml",
+}
+
+networks! { BATCHES_OF_2:
+    #[resnet(batch = 2)] AlignedTwice = "tests/golden/aligned.yaml",
+    #[resnet(batch = 2)] PoolsTwice = "tests/golden/pools.yaml",
+}
+
+networks! { EXACT:
+    #[resnet(exact = true)] AlignedExact = "tests/golden/aligned.yaml",
+    #[resnet(exact = true, batch = 3)] BasicExact = "tests/golden/basic.yaml",
+}
+
+networks! { ZOO:
+    CifarResNet20 = "models/cifar-resnet20.yaml",
+    CifarResNet56 = "models/cifar-resnet56.yaml",
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn spec(table: &str) -> Spec {
+    let text = std::fs::read_to_string(root().join(table)).unwrap();
+    Spec::from_yaml(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn bits(network: &dyn Network, pool: Option<&Pool>, pictures: &[f32]) -> Vec<u32> {
+    let info = network.info();
+    let mut answers = vec![f32::NAN; pictures.len() / info.input_len() * info.outputs];
+    network.session_in(pool).unwrap().run_batch(pictures, &mut answers).unwrap();
+    answers.iter().map(|answer| answer.to_bits()).collect()
+}
+
+/// Fails unless the macro's networks and the interpreter's give the same bits, on each instruction
+/// set of this machine, on one thread and on two, whatever number of pictures goes together.
+fn check(networks: &[(&str, Load)], exact: bool) {
+    let pool = Pool::new(NonZeroUsize::new(2).unwrap()).unwrap();
+    for (table, load) in networks {
+        let spec = spec(table);
+        for isa in Isa::available() {
+            let options = Options {
+                backend: Backend::Interpret,
+                isa: Some(isa),
+                exact,
+                ..Options::default()
+            };
+            let compiled = resnet::compile(&spec, &options).unwrap();
+            let weights = Weights::random(&compiled.graph().tensors, 7);
+            let interpreted = compiled.load(&weights).unwrap();
+            let network = load(&weights, &LoadOptions { isa: Some(isa) }).unwrap();
+            assert_eq!(network.info(), interpreted.info(), "{table}");
+            // Three pictures that differ, so that a batch of two leaves one over.
+            let pictures: Vec<f32> = (0..3 * network.info().input_len())
+                .map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0)
+                .collect();
+            let expected = bits(&*interpreted, None, &pictures);
+            assert_eq!(bits(&*network, None, &pictures), expected, "{table}, {isa}");
+            assert_eq!(bits(&*network, Some(&pool), &pictures), expected, "{table}, {isa}, pool");
+        }
+    }
+}
+
+#[test]
+fn goldens_have_the_interpreters_bits() {
+    check(GOLDENS, false);
+}
+
+#[test]
+fn every_golden_is_compiled_here() {
+    let tables = root().join("tests/golden").read_dir().unwrap();
+    let tables = tables.map(|entry| entry.unwrap().path());
+    let tables = tables.filter(|path| path.extension().is_some_and(|e| e == "yaml")).count();
+    assert_eq!(tables, GOLDENS.len(), "a table of tests/golden is missing above");
+}
+
+#[test]
+fn options_have_the_interpreters_bits() {
+    check(BATCHES_OF_2, false);
+    check(EXACT, true);
+    assert_eq!((Aligned::BATCH, AlignedTwice::BATCH), (1, 2));
+    assert!(AlignedTwice::ARENA_BYTES > Aligned::ARENA_BYTES);
+}
+
+#[test]
+fn networks_of_the_zoo_have_the_interpreters_bits() {
+    check(ZOO, false);
+}
+
+resnet::resnet! {
+    Trained = "models/cifar10/resnet20.yaml", weights = "models/cifar10/resnet20.safetensors";
+}
+
+#[test]
+fn embedded_weights_are_the_files() {
+    let weights = Weights::open(root().join("models/cifar10/resnet20.safetensors")).unwrap();
+    let pictures: Vec<f32> =
+        (0..2 * Trained::INPUT_LEN).map(|i| (i % 255) as f32 / 255.0).collect();
+    for isa in Isa::available() {
+        let options = LoadOptions { isa: Some(isa) };
+        let embedded = Trained::embedded_with(&options).unwrap();
+        let loaded = Trained::load_with(&weights, &options).unwrap();
+        assert_eq!(bits(&embedded, None, &pictures), bits(&loaded, None, &pictures), "{isa}");
+    }
+    assert_eq!(bits(&Trained::embedded(), None, &pictures).len(), 20);
+}
+
+#[test]
+fn constants_are_the_tables() {
+    assert_eq!(Trained::NAME, "cifar10-resnet20");
+    assert_eq!(Trained::INPUT, [3, 32, 32]);
+    assert_eq!((Trained::INPUT_LEN, Trained::CLASSES), (3072, 10));
+    assert_eq!((Trained::DEPTH, Trained::PARAMS, Trained::MACS), (20, 269_722, 40_551_040));
+    assert_eq!((Trained::LABELS[0], Trained::LABELS[9]), ("airplane", "truck"));
+    let spec = spec("models/cifar10/resnet20.yaml");
+    assert_eq!(Trained::preprocess(), spec.preprocess);
+    let compiled = resnet::compile(&spec, &Options::default()).unwrap();
+    assert_eq!(Trained::tensors(), compiled.graph().tensors);
+    assert_eq!(Trained::ARENA_BYTES, compiled.info().arena_bytes);
+}
+
+#[test]
+fn typed_sessions_take_arrays() {
+    let network = Trained::embedded();
+    let picture = [0.25; Trained::INPUT_LEN];
+    let mut session = network.session();
+    let one: [f32; 10] = *session.run(&picture);
+    let mut many = [[0.0; Trained::CLASSES]; 3];
+    session.run_batch(&[picture; 3], &mut many).unwrap();
+    assert_eq!(many, [one; 3]);
+    let error = session.run_batch(&[picture; 2], &mut many).unwrap_err();
+    assert_eq!(error.to_string(), "there is room for 30 numbers of output; 2 pictures need 20");
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let weights = Weights::random(&Basic::tensors(), 1);
+    let error = Trained::load(&weights).unwrap_err().to_string();
+    assert!(error.contains("conv1.weight: the network has [16, 3, 3, 3]"), "{error}");
+}
+
+/// What `resnet emit --as rust` prints of the table beside it.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the file's first lines document them all")]
+#[allow(dead_code, reason = "a whole type, not all of which is used here")]
+mod emitted {
+    include!("emitted/residual.rs");
+}
+
+/// If this fails because emitted code has changed on purpose: `UPDATE=1 cargo test`.
+#[test]
+fn printed_code_compiles_and_is_up_to_date() {
+    let spec = spec("tests/emitted/residual.yaml");
+    let printed = rust::print(&spec, Wishes { batch: 1, exact: false }).unwrap();
+    let path = root().join("tests/emitted/residual.rs");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &printed).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), printed, "see this test's comment");
+    let weights = Weights::random(&emitted::Residual::tensors(), 3);
+    let compiled = resnet::compile(&spec, &Options::default()).unwrap();
+    let picture: Vec<f32> = (0..emitted::Residual::INPUT_LEN).map(|i| (i % 9) as f32).collect();
+    let expected = bits(&*compiled.load(&weights).unwrap(), None, &picture);
+    let network = emitted::Residual::load(&weights).unwrap();
+    assert_eq!(bits(&network, None, &picture), expected);
+}
+
+/// Tables in tokens, in a function and in a module, with attributes and visibilities.
+#[test]
+fn inline_tables_are_items() {
+    mod inner {
+        resnet::resnet! {
+            /// Documented.
+            #[allow(dead_code)]
+            pub(super) Pooled: 3x16x16 => {
+                name = "pooled";
+                conv1:   conv(3x3, 16, weights = "stem.0", norm_weights = "stem.1");
+                pool1:   max_pool(3, stride = 2)                  -> 8x8;
+                conv2_x: basic(32, stride = 2) * 2                -> 32x4x4;
+                avgpool: global_average_pool;
+                fc:      linear(5);
+                softmax;
+                labels = [a, b, c, d, "e f"];
+            }
+            Short: 1x4x4 => { conv(1, 3); }
+        }
+        pub(super) const SECOND: (usize, &str) = (Short::CLASSES, Short::NAME);
+    }
+    resnet::resnet!(Local: 2x4x4 => { conv(1, 3, stride = 2x1); });
+    assert_eq!((Local::INPUT_LEN, Local::CLASSES), (32, 24));
+    assert_eq!(inner::SECOND, (48, "Short"));
+    assert_eq!(inner::Pooled::LABELS[4], "e f");
+    let names: Vec<String> = inner::Pooled::tensors().into_iter().map(|t| t.name).collect();
+    assert!(names.contains(&"stem.0.weight".to_owned()), "{names:?}");
+    let network = inner::Pooled::load(&Weights::random(&inner::Pooled::tensors(), 1)).unwrap();
+    let sum: f32 = network.session().run(&[0.5; 768]).iter().sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+}
