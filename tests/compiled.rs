@@ -3,8 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use resnet::compiler::emit::rust;
-use resnet::compiler::schedule::Wishes;
 use resnet::{Backend, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights};
 
 type Load = fn(&Weights, &LoadOptions) -> Result<Box<dyn Network>, LoadError>;
@@ -177,31 +175,6 @@ fn weights_of_another_network_are_refused() {
     let weights = Weights::random(&Basic::tensors(), 1);
     let error = Trained::load(&weights).unwrap_err().to_string();
     assert!(error.contains("conv1.weight: the network has [16, 3, 3, 3]"), "{error}");
-}
-
-/// What `resnet emit --as rust` prints of the table beside it.
-#[expect(clippy::undocumented_unsafe_blocks, reason = "the file's first lines document them all")]
-#[allow(dead_code, reason = "a whole type, not all of which is used here")]
-mod emitted {
-    include!("emitted/residual.rs");
-}
-
-/// If this fails because emitted code has changed on purpose: `UPDATE=1 cargo test`.
-#[test]
-fn printed_code_compiles_and_is_up_to_date() {
-    let spec = spec("tests/emitted/residual.yaml");
-    let printed = rust::print(&spec, Wishes { batch: 1, exact: false }).unwrap();
-    let path = root().join("tests/emitted/residual.rs");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &printed).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), printed, "see this test's comment");
-    let weights = Weights::random(&emitted::Residual::tensors(), 3);
-    let compiled = resnet::compile(&spec, &Options::default()).unwrap();
-    let picture: Vec<f32> = (0..emitted::Residual::INPUT_LEN).map(|i| (i % 9) as f32).collect();
-    let expected = bits(&*compiled.load(&weights).unwrap(), None, &picture);
-    let network = emitted::Residual::load(&weights).unwrap();
-    assert_eq!(bits(&network, None, &picture), expected);
 }
 
 /// Tables in tokens, in a function and in a module, with attributes and visibilities.

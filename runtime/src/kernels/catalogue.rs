@@ -245,6 +245,7 @@ macro_rules! catalogue {
                 ///
                 /// That of [`Call::invoke`].
                 #[inline]
+                #[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
                 pub unsafe fn $name(&self, params: &$params, $( $operand: *mut f32 ),+) {
                     // SAFETY: the caller's promise.
                     unsafe { (self.$name)(params, $( $operand ),+) }

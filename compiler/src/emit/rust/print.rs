@@ -70,3 +70,81 @@ fn plain_comments(source: &str) -> String {
     }
     lines.join("\n") + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::TokenTree;
+
+    use super::*;
+
+    const TABLE: &str = "
+name: two-layers
+input: 3x8x8
+table:
+  - {layer: conv1, op: conv, kernel: 3, channels: 32}
+  - {layer: fc, op: linear, channels: 10}
+";
+
+    fn printed(batch: usize) -> String {
+        let spec = Spec::from_yaml(TABLE).unwrap();
+        print(&spec, Wishes { batch, exact: false }).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_is_legible() {
+        let text = printed(1);
+        // The rest is about weights, or the same for every network.
+        let start = text.find("    mod batch1").unwrap();
+        insta::assert_snapshot!(&text[start..]);
+    }
+
+    /// Tokens as text, but for documentation, which printing turns into comments.
+    fn words(tokens: TokenStream) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            let doc = |t: &TokenTree| matches!(t, TokenTree::Group(g) if g.to_string().starts_with("[doc"));
+            match &token {
+                TokenTree::Punct(hash)
+                    if hash.as_char() == '#' && tokens.peek().is_some_and(doc) =>
+                {
+                    tokens.next();
+                }
+                TokenTree::Group(group) => words.extend(self::words(group.stream())),
+                // A formatter adds commas.
+                TokenTree::Punct(comma) if comma.as_char() == ',' => {}
+                token => words.push(token.to_string()),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn what_is_printed_is_what_is_emitted() {
+        let spec = Spec::from_yaml(TABLE).unwrap();
+        let graph = Graph::build(&spec).unwrap();
+        for batch in [1, 4] {
+            let lowered = Lowered::new(&graph, Wishes { batch, exact: false }).unwrap();
+            let emitted = emit(&Parts {
+                krate: &quote!(::resnet),
+                attributes: &TokenStream::new(),
+                visibility: &quote!(pub),
+                name: &format_ident!("TwoLayers"),
+                spec: &spec,
+                graph: &graph,
+                lowered: &lowered,
+                labels: &[],
+                embedded: None,
+                tracked: &[],
+            });
+            let printed: TokenStream = printed(batch).parse().unwrap();
+            assert_eq!(words(printed), words(emitted));
+        }
+    }
+
+    #[test]
+    fn types_have_names() {
+        let names = ["cifar-resnet20", "resnet18", "18 layers", "é", "_x"].map(type_name);
+        assert_eq!(names, ["CifarResnet20", "Resnet18", "Net18Layers", "Net", "X"]);
+    }
+}
