@@ -18,8 +18,8 @@ use crate::output::Output;
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
     let name = match options.form {
-        Form::Rust => bail!("`--as rust` is not available yet; `--as nest` shows the same loops"),
         Form::Onnx => bail!("`--as onnx` is not available yet"),
+        Form::Rust => "rust",
         Form::Nest => "nest",
         Form::Clif => "clif",
         Form::Asm => "asm",
@@ -46,6 +46,10 @@ pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 fn text(options: &Emit, model: &Model) -> Result<String> {
+    let wishes = Wishes { batch: 1, exact: options.exact };
+    if options.form == Form::Rust {
+        return Ok(resnet_compiler::emit::rust::print(&model.spec, wishes)?);
+    }
     let graph = Graph::build(&model.spec)?;
     let listing = match options.form {
         Form::Dot => return Ok(dot(&graph)),
@@ -53,7 +57,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => Listing::None,
     };
-    let (_, _, program) = plan(&graph, Wishes { batch: 1, exact: options.exact })?;
+    let (_, _, program) = plan(&graph, wishes)?;
     if listing == Listing::None {
         return Ok(program.to_string());
     }

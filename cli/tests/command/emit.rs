@@ -15,7 +15,6 @@ fn every_form_that_there_is() {
 #[test]
 fn forms_that_are_not_there_yet_are_refused() {
     let workshop = Workshop::new();
-    workshop.resnet("emit colours.yaml --as rust").fails("not available yet");
     workshop.resnet("emit colours.yaml --as onnx").fails("not available yet");
     workshop.resnet("emit colours.yaml --as dot --weights w").fails("leave `--weights` out");
 }
@@ -29,4 +28,11 @@ fn a_file_is_written_whole_and_never_over_the_table() {
     workshop.resnet("emit colours.yaml --as nest -o colours.yaml").fails("over the input");
     assert_eq!(std::fs::read_to_string(workshop.path("colours.yaml")).unwrap(), crate::COLOURS);
     assert_eq!(workshop.files(), ["colours.nest", "colours.safetensors", "colours.yaml"]);
+}
+
+#[test]
+fn rust_is_what_the_macro_makes() {
+    let out = Workshop::new().resnet("emit colours.yaml --as rust").succeeds();
+    assert!(out.contains("pub struct Colours"), "{out}");
+    assert!(out.contains("pub const CLASSES: usize = 3;"), "{out}");
 }
