@@ -263,6 +263,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
             }
         }
 
+        #[allow(clippy::approx_constant)]
         // SAFETY: the compiler verified, over all values of the loops' variables, that no kernel
         // call leaves these lengths, and that only the arena and the output are written.
         static MODEL: rt::Model = unsafe {
