@@ -1,17 +1,21 @@
-//! Classifies a picture with a network, and its weights, that are part of the program.
+//! Says what is in a picture: a network and its weights inside one program, compiled with it.
+//!
+//!     cargo run --release --example classify examples/pictures/04-cat.png
 
 use resnet::runtime::picture::Picture;
 
 resnet::resnet! {
-    Cifar = "models/cifar10/resnet20.yaml", weights = "models/cifar10/resnet20.safetensors";
+    Cifar10 = "models/cifar10/resnet20.yaml", weights = "models/cifar10/resnet20.safetensors";
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).unwrap_or("examples/pictures/04-cat.png".into());
-    let input = Cifar::preprocess().apply(&Picture::open(&path)?, Cifar::INPUT)?;
-    let mut session = Cifar::embedded().session();
-    let logits = session.run(input.as_slice().try_into()?);
-    let best = (0..Cifar::CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-    println!("{path}: {}", Cifar::LABELS[best.unwrap_or(0)]);
+    let mut session = Cifar10::embedded().session();
+    for path in std::env::args().skip(1) {
+        let picture = Picture::open(&path)?;
+        let input = Cifar10::preprocess().apply(&picture, Cifar10::INPUT)?;
+        let logits = session.run(input.as_slice().try_into()?);
+        let best = (0..Cifar10::CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        println!("{path}: {}", Cifar10::LABELS[best.unwrap_or(0)]);
+    }
     Ok(())
 }

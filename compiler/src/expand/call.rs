@@ -203,10 +203,10 @@ fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
     };
     let span = tokens.next().map_or_else(Span::call_site, |token| token.span());
     if name == "batch" {
-        item.wishes.batch = usize::try_from(number).unwrap_or(usize::MAX);
         if number == 0 {
             return Err(Error::new((span, span), "a batch has at least 1 picture".to_owned()));
         }
+        item.wishes.batch = usize::try_from(number).unwrap_or(usize::MAX);
     } else {
         item.budgets.push(Budget { field: name, most: number, span });
     }

@@ -82,7 +82,7 @@ pub(super) fn inline(error: &Diagnostics, inline: &Inline, name: Span) -> Errors
     let mut errors: Vec<Error> = list
         .iter()
         .take(MOST_SHOWN)
-        .map(|diagnostic| Error::new(locate(diagnostic), describe(error, diagnostic)))
+        .map(|diagnostic| Error::new(locate(diagnostic), describe(diagnostic)))
         .collect();
     if let Some(rest) = list.len().checked_sub(MOST_SHOWN).filter(|rest| *rest > 0) {
         errors.push(Error::new((name, name), format!("{rest} more errors")));
@@ -90,13 +90,11 @@ pub(super) fn inline(error: &Diagnostics, inline: &Inline, name: Span) -> Errors
     Errors(errors)
 }
 
-fn describe(error: &Diagnostics, diagnostic: &Diagnostic) -> String {
+/// What `compile_error!` can say: text, without other places.
+fn describe(diagnostic: &Diagnostic) -> String {
     let mut text = diagnostic.message.clone();
     if let Some(label) = &diagnostic.label {
         text += &format!(": {label}");
-    }
-    for (span, label) in &diagnostic.related {
-        text += &format!("\n{label}: `{}`", error.source().slice(*span));
     }
     for note in &diagnostic.notes {
         text += &format!("\nnote: {}", note.replace('\n', "\n      "));
@@ -111,20 +109,32 @@ fn describe(error: &Diagnostics, diagnostic: &Diagnostic) -> String {
 fn in_tokens(help: &str) -> String {
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let parts = help.split('`').enumerate().map(|(i, part)| match part.split_once(": ") {
+        Some(("output", claim)) if i % 2 == 1 => format!("-> {claim}"),
         Some((field, value)) if i % 2 == 1 && is_word(field) => format!("{field} = {value}"),
         _ => part.to_owned(),
     });
     parts.collect::<Vec<_>>().join("`")
 }
 
-/// The errors, with a type of the right name and methods whose answers fit whatever the user does
-/// with them, so that nothing else in the crate is wrong because of them.
-///
-/// An alias of `compile_error!` is a type that the compiler does not complain about twice.
-pub(super) fn skeleton(krate: &TokenStream, item: &Item, errors: &Errors) -> TokenStream {
+/// What is known of a network that could not be compiled.
+pub(super) struct Known {
+    pub(super) input: Option<[usize; 3]>,
+    pub(super) outputs: Option<usize>,
+}
+
+/// The errors, with a type of the right name and all its methods, so that nothing else in the
+/// crate is wrong because of them.
+pub(super) fn skeleton(
+    krate: &TokenStream,
+    item: &Item,
+    errors: &Errors,
+    known: &Known,
+) -> TokenStream {
     let Item { attributes, visibility, name, weights, .. } = item;
-    let failed = errors.0[0].tokens();
-    let others = complaints(&errors.0[1..]);
+    let errors = complaints(&errors.0);
+    let input = known.input.unwrap_or([1; 3]).map(Literal::usize_unsuffixed);
+    let outputs = Literal::usize_unsuffixed(known.outputs.unwrap_or(1));
+    let session = session(known);
     let embedded = weights.as_ref().map(|_| {
         quote! {
             pub fn embedded() -> Self { loop {} }
@@ -133,19 +143,19 @@ pub(super) fn skeleton(krate: &TokenStream, item: &Item, errors: &Errors) -> Tok
         }
     });
     quote! {
-        #others
+        #errors
         #attributes
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #visibility struct #name;
 
         const _: () = {
             use #krate::runtime::compiled as rt;
-            type Failed = #failed;
+            #session
             impl #name {
                 pub const NAME: &'static str = "";
-                pub const INPUT: [usize; 3] = [1; 3];
-                pub const INPUT_LEN: usize = 1;
-                pub const CLASSES: usize = 1;
+                pub const INPUT: [usize; 3] = [#(#input),*];
+                pub const INPUT_LEN: usize = Self::INPUT[0] * Self::INPUT[1] * Self::INPUT[2];
+                pub const CLASSES: usize = #outputs;
                 pub const LABELS: &'static [&'static str] = &[];
                 pub const DEPTH: usize = 0;
                 pub const PARAMS: usize = 0;
@@ -158,9 +168,9 @@ pub(super) fn skeleton(krate: &TokenStream, item: &Item, errors: &Errors) -> Tok
                     -> ::core::result::Result<Self, rt::LoadError> { loop {} }
                 pub fn load_with(_: &rt::Weights, _: &rt::LoadOptions)
                     -> ::core::result::Result<Self, rt::LoadError> { loop {} }
-                pub fn session(&self) -> Failed { loop {} }
+                pub fn session(&self) -> Session { loop {} }
                 pub fn session_in(&self, _: ::core::option::Option<&rt::Pool>)
-                    -> ::std::io::Result<Failed> { loop {} }
+                    -> ::std::io::Result<Session> { loop {} }
                 #embedded
             }
             impl rt::Network for #name {
@@ -169,5 +179,34 @@ pub(super) fn skeleton(krate: &TokenStream, item: &Item, errors: &Errors) -> Tok
                     -> ::std::io::Result<::std::boxed::Box<dyn rt::DynSession>> { loop {} }
             }
         };
+    }
+}
+
+/// The type of the stand-in's sessions: the real one if its lengths are known, and else one whose
+/// unknown lengths are whatever the user says.
+fn session(known: &Known) -> TokenStream {
+    let outputs = known.outputs.map(Literal::usize_unsuffixed);
+    if let (Some(input), Some(outputs)) = (known.input, &outputs) {
+        let input = Literal::usize_unsuffixed(input.iter().product());
+        return quote!(type Session = rt::Session<#input, #outputs>;);
+    }
+    let (parameter, outputs) = match outputs {
+        Some(outputs) => (quote!(), quote!(#outputs)),
+        None => (quote!(const O: usize), quote!(O)),
+    };
+    quote! {
+        pub struct Session;
+        impl Session {
+            pub fn run<const I: usize, #parameter>(&mut self, _: &[f32; I]) -> &[f32; #outputs] {
+                loop {}
+            }
+            pub fn run_batch<const I: usize, #parameter>(
+                &mut self,
+                _: &[[f32; I]],
+                _: &mut [[f32; #outputs]],
+            ) -> ::core::result::Result<(), rt::RunError> {
+                loop {}
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::spec::inline::Inline;
 use crate::spec::{Labels, Spec};
 
 use call::{Budget, Item, Table};
-use errors::{Error, Errors};
+use errors::{Error, Errors, Known};
 
 /// Expands an invocation. `input` is the path of the crate `resnet` in brackets and then the
 /// user's tokens; packed weights are kept in `scratch`, unless the user's crate has a folder for
@@ -30,19 +30,30 @@ use errors::{Error, Errors};
 /// Never fails: what is wrong with the input is in the tokens, as `compile_error!`.
 pub fn expand(input: TokenStream, scratch: &Path) -> TokenStream {
     let (krate, items, errors) = call::parse(input);
-    let items = items.iter().map(|item| match expand_item(&krate, item, scratch) {
-        Ok(tokens) => tokens,
-        Err(errors) => errors::skeleton(&krate, item, &errors),
-    });
-    let items: TokenStream = items.collect();
+    let items: TokenStream = items.iter().map(|item| expand_item(&krate, item, scratch)).collect();
     let errors = errors::complaints(&errors);
     quote::quote!(#errors #items)
 }
 
-fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> Result<TokenStream, Errors> {
+fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> TokenStream {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let mut known = Known { input: None, outputs: None };
     let mut tracked = Vec::new();
-    let place = Place::read(item, &root, &mut tracked)?;
+    let tokens = Place::read(item, &root, &mut tracked).and_then(|place| {
+        known = place.known();
+        compile(krate, item, &root, &place, tracked, scratch)
+    });
+    tokens.unwrap_or_else(|errors| errors::skeleton(krate, item, &errors, &known))
+}
+
+fn compile(
+    krate: &TokenStream,
+    item: &Item,
+    root: &Path,
+    place: &Place,
+    mut tracked: Vec<String>,
+    scratch: &Path,
+) -> Result<TokenStream, Errors> {
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
     let lowered = Lowered::new(&graph, item.wishes).map_err(|error| match error {
@@ -53,7 +64,7 @@ fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> Result<Token
     spec.check_arena_bytes((single * size_of::<f32>()) as u64)
         .map_err(|error| place.errors(&error))?;
     check_budgets(item, &graph, &lowered)?;
-    let labels = labels(item, spec, &graph, &root, &place, &mut tracked)?;
+    let labels = labels(item, spec, &graph, root, place, &mut tracked)?;
     let embedded = match &item.weights {
         Some(path) => {
             let file = root.join(&path.value);
@@ -113,6 +124,24 @@ impl Place {
         spec.as_ref().map_err(|error| self.errors(error))
     }
 
+    /// What can be told of the network even if its table is wrong.
+    fn known(&self) -> Known {
+        let spec = match self {
+            Self::File { spec, .. } => spec,
+            Self::Inline(inline, _) => &inline.spec,
+        };
+        let graph = spec.as_ref().ok().and_then(|spec| Graph::build(spec).ok());
+        let outputs = graph.map(|graph| graph.output_shape().elements());
+        match spec {
+            Ok(spec) => {
+                let shape = spec.input.value;
+                let input = Some([shape.channels, shape.height, shape.width]);
+                Known { input, outputs: outputs.or_else(|| classes(spec.source.text())) }
+            }
+            Err(error) => Known { input: None, outputs: classes(error.source().text()) },
+        }
+    }
+
     fn errors(&self, error: &crate::diagnostics::Diagnostics) -> Errors {
         match self {
             Self::File { path, .. } => Errors::one(*path, errors::in_file(error)),
@@ -127,6 +156,15 @@ impl Place {
             Self::Inline(inline, name) => inline.tokens(span).unwrap_or((*name, *name)),
         }
     }
+}
+
+/// A guess at the classes of a table that cannot be read: the first number behind the last
+/// `linear`. A wrong one does no more than add an error to those that there are.
+fn classes(table: &str) -> Option<usize> {
+    let (_, rest) = table.rsplit_once("linear")?;
+    let digits = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
 }
 
 fn unreadable(what: &str, path: &call::Text, error: &std::io::Error) -> String {

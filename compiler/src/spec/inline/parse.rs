@@ -109,6 +109,10 @@ pub(super) fn table(
         }
     }
     let name = &pieces[0];
+    if rows.is_empty() && errors.is_empty() {
+        let help = "write at least one row, such as `conv1: conv(3x3, 16);`";
+        errors.push(Diagnostic::new(name.span, "the table has no rows").help(help));
+    }
     if !top.iter().any(|(key, _)| matches!(&key.value, Node::Scalar(key) if key == "name")) {
         top.push(word("name", Node::Scalar(name.text.clone()), name.span));
     }

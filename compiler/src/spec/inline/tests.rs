@@ -161,7 +161,7 @@ fn mistakes_of_notation_are_at_their_tokens() {
 
 #[test]
 fn mistakes_of_meaning_are_at_their_tokens() {
-    check_error("", "`table` has no rows", "Tiny");
+    check_error("", "the table has no rows", "Tiny");
     check_error("a: conv(3, 0);", "`channels` is 0; it must be at least 1", "0");
     check_error("a: conv(3, -16);", "`channels` is -16, which is negative", "- 16");
     check_error("a: conv(3x, 16);", "`kernel` is `3x`, which cannot be read", "3x");

@@ -1,0 +1,3 @@
+resnet::resnet!("tests/ui/tables/good.yaml");
+
+fn main() {}

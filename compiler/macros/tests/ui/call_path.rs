@@ -1,0 +1,3 @@
+resnet::resnet!(pub Net = models/good.yaml);
+
+fn main() {}
