@@ -37,7 +37,7 @@ fn main() -> Result<(), resnet::LoadError> {
     let mut second = Bottleneck20::load(&Weights::random(&Bottleneck20::tensors(), 1))?.session();
     let picture = [0.5; Depth14::INPUT_LEN];
     println!("network       depth   params      MACs  us");
-    let mut time = |name: &str, depth: usize, params: usize, macs: u64, run: &mut dyn FnMut()| {
+    let time = |name: &str, depth: usize, params: usize, macs: u64, run: &mut dyn FnMut()| {
         let start = Instant::now();
         (0..100).for_each(|_| run());
         let microseconds = start.elapsed().as_micros() / 100;
