@@ -245,7 +245,7 @@ unsafe impl Code for EmittedCode {
     }
 }
 
-/// Packed weights inside the program: little-endian `f32` that start on a cache line.
+/// Packed weights inside the program: `f32` in the machine's byte order, from a cache line on.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct EmbeddedWeights<const BYTES: usize>(pub [u8; BYTES]);

@@ -286,7 +286,12 @@ fn model(parts: &Parts<'_>) -> TokenStream {
 /// The constructors of a type that carries its weights, and the weights.
 fn embedded(name: &Ident, lowered: &Lowered, path: &str) -> TokenStream {
     let bytes = number(lowered.weights_len * size_of::<f32>());
+    // The file was written by the machine that builds, in its byte order.
+    let other = if cfg!(target_endian = "little") { "big" } else { "little" };
     quote! {
+        #[cfg(target_endian = #other)]
+        ::core::compile_error!("embedded weights need a target of the byte order of this machine");
+
         impl #name {
             /// The network with the weights that it carries: nothing is read, checked or copied.
             pub fn embedded() -> Self {

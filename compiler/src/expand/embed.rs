@@ -12,7 +12,7 @@ use crate::emit::rust::Lowered;
 use crate::graph::Graph;
 
 /// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
-/// little-endian `f32`, as a run reads them.
+/// `f32` as a run reads them.
 ///
 /// # Errors
 ///
@@ -30,10 +30,11 @@ pub(super) fn embed(
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
     let packed = load(&graph.tensors, &lowered.recipes, lowered.weights_len, &weights)
         .map_err(|error| named(error.to_string()))?;
-    let bytes: Vec<u8> = packed.as_slice().iter().flat_map(|value| value.to_le_bytes()).collect();
+    // Of the machine that builds; emitted code refuses one of another byte order.
+    let bytes: &[u8] = bytemuck::cast_slice(packed.as_slice());
     // The name follows from the content: builds at the same time write the same file or another.
     let mut hash = DefaultHasher::new();
-    hash.write(&bytes);
+    hash.write(bytes);
     let file_name = format!("{}-{:016x}.f32", item.name, hash.finish());
     // A user's crate has a folder of its own if it has a build script; the macro's crate always
     // has one, but where it was built by somebody else it may be read-only.
@@ -42,7 +43,7 @@ pub(super) fn embed(
     let mut refused = String::new();
     for folder in folders {
         let path = folder.join(&file_name);
-        match keep(&folder, &path, &bytes) {
+        match keep(&folder, &path, bytes) {
             Ok(()) => return Ok(path),
             Err(error) => refused += &format!("\n{}: {error}", path.display()),
         }
@@ -50,9 +51,9 @@ pub(super) fn embed(
     Err(format!("there is no place to keep the packed weights:{refused}"))
 }
 
-/// Writes a file unless it is there, never leaving half of it.
+/// Writes a file unless it is there, never leaving half of it. Its name stands for its content.
 fn keep(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if std::fs::read(path).is_ok_and(|found| found == bytes) {
+    if std::fs::metadata(path).is_ok_and(|found| found.len() == bytes.len() as u64) {
         return Ok(());
     }
     std::fs::create_dir_all(folder)?;
