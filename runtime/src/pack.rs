@@ -15,6 +15,7 @@ mod winograd;
 use std::ops::Range;
 
 use crate::kernels::BLOCK;
+use self::winograd::Evaluate;
 use crate::tensors::{ConvRecipe, Transform};
 
 /// The values of a batch norm, one an output channel.
@@ -87,7 +88,8 @@ pub fn pack_conv(
     let source = Source { recipe, weight, scales: &scales };
     match recipe.transform {
         Transform::None => source.pack_direct(panels),
-        Transform::Winograd4x4 => source.pack_winograd(panels),
+        Transform::Winograd2x2 => source.pack_winograd(winograd::evaluate_4, panels),
+        Transform::Winograd4x4 => source.pack_winograd(winograd::evaluate_6, panels),
     }
     biases.fill(0.0);
     for (bias, scale) in biases.iter_mut().zip(&scales) {
@@ -144,7 +146,7 @@ impl Source<'_> {
         }
     }
 
-    fn pack_winograd(&self, panels: &mut [f32]) {
+    fn pack_winograd<const N: usize>(&self, evaluate: impl Evaluate<N>, panels: &mut [f32]) {
         let recipe = self.recipe;
         let rows = input_lanes(recipe) * kernel_len(recipe);
         let mut folded = vec![0.0; rows];
@@ -154,7 +156,7 @@ impl Source<'_> {
             let taps = &mut taps[..rows * row];
             for block in 0..recipe.in_blocks {
                 self.fold_block((index, block), row, &mut folded, taps, |value| value);
-                winograd::transform_block(taps, row, block, panel, flush);
+                winograd::transform_block(evaluate, taps, row, block, panel, flush);
             }
         }
     }
@@ -254,8 +256,8 @@ fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
         return Err(PackError::Recipe("the groups do not divide the channels"));
     }
     let kernel = (recipe.kernel_rows, recipe.kernel_columns);
-    if recipe.transform == Transform::Winograd4x4 && (recipe.planar || kernel != (3, 3)) {
-        return Err(PackError::Recipe("F(4x4, 3x3) needs a 3x3 kernel and a blocked input"));
+    if recipe.transform != Transform::None && (recipe.planar || kernel != (3, 3)) {
+        return Err(PackError::Recipe("Winograd needs a 3x3 kernel and a blocked input"));
     }
     let panel_out = recipe.panel_blocks * BLOCK;
     let (group_in, group_out) = (in_channels / groups, out_channels / groups);

@@ -52,9 +52,11 @@ pub struct NormTensors<Name = String> {
 pub enum Transform {
     /// Nothing: a direct convolution.
     None,
-    /// Winograd's F(4x4, 3x3): each 3x3 kernel becomes 36 points, the weights of 36 products
+    /// Winograd's F(2x2, 3x3): each 3x3 kernel becomes 16 points, the weights of 16 products
     /// between [`Call::WinogradInput`](crate::kernels::Call::WinogradInput) and
     /// [`Call::WinogradOutput`](crate::kernels::Call::WinogradOutput).
+    Winograd2x2,
+    /// Winograd's F(4x4, 3x3): 36 points.
     Winograd4x4,
 }
 
@@ -65,8 +67,8 @@ pub enum Transform {
 /// covers output blocks `2g` and `2g + 1` (or the last single one, or one each if `panel_blocks`
 /// is 1), its bias follows all panels: `[panel 0][panel 1]...[bias, out_channels rounded up to 16]`.
 ///
-/// With [`Transform::Winograd4x4`] a panel is `[36 points][in_blocks][16 lanes][panel_blocks * 16]`,
-/// the weights of 36 1x1 convolutions one after the other; they have no bias, and the 32 zeros that
+/// With a Winograd transform a panel is `[points][in_blocks][16 lanes][panel_blocks * 16]`,
+/// the weights of 16 or 36 1x1 convolutions one after the other; they have no bias, and the 32 zeros that
 /// they take for one follow the bias, which is for the output transform.
 ///
 /// Every part of the packed form starts at a multiple of 16 elements.
@@ -157,6 +159,7 @@ impl<Name> ConvRecipe<Name> {
     pub fn kernel_points(&self) -> usize {
         match self.transform {
             Transform::None => self.kernel_rows * self.kernel_columns,
+            Transform::Winograd2x2 => 16,
             Transform::Winograd4x4 => 36,
         }
     }
@@ -175,7 +178,7 @@ impl<Name> ConvRecipe<Name> {
     pub fn len(&self) -> usize {
         let zeros = match self.transform {
             Transform::None => 0,
-            Transform::Winograd4x4 => 2 * crate::kernels::BLOCK,
+            Transform::Winograd2x2 | Transform::Winograd4x4 => 2 * crate::kernels::BLOCK,
         };
         self.zeros_offset() + zeros
     }

@@ -141,11 +141,13 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
         Call::WinogradInput(p) => {
-            let x = last(6, p.x_row) + (4 * p.tiles + 2) * BLOCK;
-            vec![Some(x), Some(last(36, p.y_point) + p.tiles * BLOCK)]
+            let n = p.side + 2;
+            let x = last(n, p.x_row) + (p.side * p.tiles + 2) * BLOCK;
+            vec![Some(x), Some(last(n * n, p.y_point) + p.tiles * BLOCK)]
         }
         Call::WinogradOutput(p) => {
-            let x = last(36, p.x_point) + p.tiles * BLOCK;
+            let n = p.side + 2;
+            let x = last(n * n, p.x_point) + p.tiles * BLOCK;
             let r = last(p.rows, p.r_row) + p.columns * BLOCK;
             let y = last(p.rows, p.y_row) + p.columns * BLOCK;
             vec![Some(x), Some(BLOCK), (p.residual == 1).then_some(r), Some(y)]

@@ -1,32 +1,35 @@
 //! Whole Winograd convolutions of padding 1, in the order in which compiled networks do them: the
-//! points of the whole input, then for each panel its 36 products and its output.
+//! points of the whole input, then for each panel its products and its output.
 //!
 //! The parts in parentheses are timed by themselves, each in a loop, so that they find their
 //! operands in nearer caches than as parts of the whole.
 
 use super::*;
 
-const POINTS: usize = 36;
-
 /// As many channels out as in.
 pub(super) struct Layer {
     /// Rows and columns.
     size: usize,
     channels: usize,
+    /// Output pixels of a tile's side.
+    side: usize,
     /// Rows of tiles whose products are made before their output is.
     group: usize,
 }
 
-pub(super) const LAYERS: [Layer; 4] = [
-    Layer { size: 56, channels: 64, group: 2 },
-    Layer { size: 28, channels: 128, group: 7 },
-    Layer { size: 14, channels: 256, group: 4 },
-    Layer { size: 7, channels: 512, group: 2 },
+pub(super) const LAYERS: [Layer; 6] = [
+    Layer { size: 56, channels: 64, side: 4, group: 1 },
+    Layer { size: 28, channels: 128, side: 4, group: 7 },
+    Layer { size: 14, channels: 256, side: 4, group: 4 },
+    Layer { size: 14, channels: 256, side: 2, group: 7 },
+    Layer { size: 7, channels: 512, side: 4, group: 2 },
+    Layer { size: 7, channels: 512, side: 2, group: 4 },
 ];
 
 impl Layer {
     pub(super) fn name(&self) -> String {
-        format!("winograd 3x3/1 {0}x{0} {1} to {1}", self.size, self.channels)
+        let Self { size, channels, side, .. } = self;
+        format!("F({side}x{side}) {size}x{size} {channels} to {channels}")
     }
 
     pub(super) fn bench(&self, table: &'static Table, copies_of: usize) -> String {
@@ -53,6 +56,9 @@ impl Layer {
 struct Buffers {
     table: &'static Table,
     size: usize,
+    side: usize,
+    /// Points of a tile.
+    points: usize,
     /// Channel blocks in and out.
     blocks: usize,
     /// Tiles of a row, and rows of tiles.
@@ -72,38 +78,46 @@ struct Buffers {
 
 impl Buffers {
     fn new(table: &'static Table, layer: &Layer, copies_of: usize) -> Self {
-        let Layer { size, channels, group } = *layer;
-        let (blocks, tiles) = (channels / BLOCK, size.div_ceil(4));
+        let Layer { size, channels, side, group } = *layer;
+        let (blocks, tiles) = (channels / BLOCK, size.div_ceil(side));
+        let points = (side + 2) * (side + 2);
         // One block more than needed, so that the points do not all fall into one set of a cache.
         let v_point = (blocks * tiles * tiles + 1) * BLOCK;
         let m_point = (2 * group * tiles + 1) * BLOCK;
-        let copies = copies_of.div_ceil(POINTS * channels * channels).max(1);
+        let copies = copies_of.div_ceil(points * channels * channels).max(1);
         Self {
             table,
             size,
+            side,
+            points,
             blocks,
             tiles,
             group,
             v_point,
             m_point,
-            x: aligned(blocks * (4 * tiles + 2) * (4 * tiles + 2) * BLOCK),
-            v: aligned(POINTS * v_point),
-            weights: aligned(copies * POINTS * channels * channels),
+            x: aligned(blocks * (side * tiles + 2) * (side * tiles + 2) * BLOCK),
+            v: aligned(points * v_point),
+            weights: aligned(copies * points * channels * channels),
             copies,
             copy: 0,
             bias: aligned(2 * BLOCK),
-            m: aligned(POINTS * m_point),
+            m: aligned(points * m_point),
             y: aligned(blocks * size * size * BLOCK),
         }
     }
 
     fn points(&mut self) {
-        let tiles = self.tiles;
-        let x_row = (4 * tiles + 2) * BLOCK;
-        let call = Call::WinogradInput(WinogradInputParams { tiles, x_row, y_point: self.v_point });
+        let (side, tiles) = (self.side, self.tiles);
+        let x_row = (side * tiles + 2) * BLOCK;
+        let call = Call::WinogradInput(WinogradInputParams {
+            side,
+            tiles,
+            x_row,
+            y_point: self.v_point,
+        });
         for block in 0..self.blocks {
             for row in 0..tiles {
-                let x = self.x[(block * (4 * tiles + 2) + 4 * row) * x_row..].as_mut_ptr();
+                let x = self.x[(block * (side * tiles + 2) + side * row) * x_row..].as_mut_ptr();
                 let v = self.v[(block * tiles + row) * tiles * BLOCK..].as_mut_ptr();
                 // SAFETY: the buffers hold the whole layer, and the table is this CPU's.
                 unsafe { call.invoke(self.table, &[x, v]) }
@@ -145,8 +159,8 @@ impl Buffers {
             relu: 0,
             next: point_len,
         });
-        let panel = (self.copy * blocks / 2 + panel) * POINTS * point_len;
-        for point in 0..POINTS {
+        let panel = (self.copy * blocks / 2 + panel) * self.points * point_len;
+        for point in 0..self.points {
             let w = self.weights[panel + point * point_len..].as_mut_ptr();
             let operands = [
                 self.v[point * self.v_point + first * tiles * BLOCK..].as_mut_ptr(),
@@ -162,13 +176,14 @@ impl Buffers {
     }
 
     fn output(&mut self, panel: usize, first: usize) {
-        let (size, tiles) = (self.size, self.tiles);
+        let (size, side, tiles) = (self.size, self.side, self.tiles);
         for block in 0..2 {
             for row in 0..self.group {
-                let top = 4 * (first + row);
+                let top = side * (first + row);
                 let call = Call::WinogradOutput(WinogradOutputParams {
+                    side,
                     tiles,
-                    rows: (size - top).min(4),
+                    rows: (size - top).min(side),
                     columns: size,
                     x_point: self.m_point,
                     y_row: size * BLOCK,

@@ -55,19 +55,21 @@ pub struct ConvParams {
     pub next: usize,
 }
 
-/// The input of a Winograd convolution F(4x4, 3x3), for one row of tiles of one channel block.
+/// The input of a Winograd convolution F(m x m, 3x3), for one row of tiles of one channel block.
 ///
-/// A tile is 6 x 6 pixels and overlaps its neighbours by 2: tile `t` is rows `0..6` and columns
-/// `4 * t..4 * t + 6` of `x`, of which pixel `(row, column)`, lane `l` is
+/// A tile is `n = m + 2` pixels high and wide and overlaps its neighbours by 2: tile `t` is rows
+/// `0..n` and columns `m * t..m * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
 /// `x[row * x_row + column * 16 + l]`. All of them are read, also where the convolution's output
-/// ends within the last tile. Its 36 points `V = B^T d B` are
-/// `y[(6 * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
+/// ends within the last tile. Its `n * n` points `V = B^T d B` are
+/// `y[(n * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
 ///
 /// The products of a point with its weights are a [`Call::Conv`] with a 1x1 kernel whose pixels are
 /// tiles, and [`Call::WinogradOutput`] makes the convolution's output of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradInputParams {
+    /// Output pixels of a tile's side, `m`: 2 or 4.
+    pub side: usize,
     /// Tiles of the row, at least 1.
     pub tiles: usize,
     /// Distance between input rows.
@@ -76,21 +78,23 @@ pub struct WinogradInputParams {
     pub y_point: usize,
 }
 
-/// The output of a Winograd convolution F(4x4, 3x3), for one row of tiles of one block of output
-/// channels: `y = epilogue(bias + A^T m A)`.
+/// The output of a Winograd convolution F(m x m, 3x3), for one row of tiles of one block of output
+/// channels: `y = epilogue(bias + A^T M A)`.
 ///
-/// The 36 points of tile `t` are `x[(6 * i + j) * x_point + t * 16 + l]` for row `i` and column `j`
-/// of `m`. It gives 4 x 4 pixels: rows `0..4` and columns `4 * t..4 * t + 4` of the output, of
-/// which only those within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`;
-/// their residual is `r[row * r_row + column * 16 + l]`.
+/// With `n = m + 2`, the points of tile `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i`
+/// and column `j` of `M`. It gives `m` x `m` pixels: rows `0..m` and columns `m * t..m * t + m` of
+/// the output, of which only those within `rows` and `columns` are stored, at
+/// `y[row * y_row + column * 16 + l]`; their residual is `r[row * r_row + column * 16 + l]`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradOutputParams {
+    /// Output pixels of a tile's side, `m`: 2 or 4.
+    pub side: usize,
     /// Tiles of the row, at least 1.
     pub tiles: usize,
-    /// Output rows: 1 to 4.
+    /// Output rows: 1 to `m`.
     pub rows: usize,
-    /// Output columns: more than `4 * (tiles - 1)`, at most `4 * tiles`.
+    /// Output columns: more than `m * (tiles - 1)`, at most `m * tiles`.
     pub columns: usize,
     /// Distance between points.
     pub x_point: usize,
@@ -328,7 +332,7 @@ catalogue! {
     Conv = conv(ConvParams: x, w, b, r, n, y);
     /// A row of a convolution over a planar input (few channels: the stem). `r` may be `y` itself.
     ConvPlanar = conv_planar(ConvParams: x, w, b, r, n, y);
-    /// A row of tiles into the points of Winograd's F(4x4, 3x3).
+    /// A row of tiles into the points of Winograd's F(m x m, 3x3).
     WinogradInput = winograd_input(WinogradInputParams: x, y);
     /// The products of Winograd's points into a row of tiles. `r` may be `y` itself.
     WinogradOutput = winograd_output(WinogradOutputParams: x, b, r, y);

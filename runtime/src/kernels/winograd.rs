@@ -1,26 +1,26 @@
-//! Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 convolution, stride 1, from 36
-//! multiplications a channel instead of 144.
+//! Winograd's minimal filtering F(m x m, 3x3): `m * m` outputs of a 3x3 convolution, stride 1, from
+//! `n * n` multiplications a channel instead of `9 * m * m`, where `n = m + 2`. For `m` = 4 that is
+//! 36 instead of 144, for `m` = 2 it is 16 instead of 36.
 //!
 //! ```text
-//! V = B^T d B                     36 points of each 6x6 input tile d, a channel      (this file)
+//! V = B^T d B                     n * n points of each input tile d, a channel       (this file)
 //! M[p] = V[p] * U[p]              a matrix product over the channels a point p       (`conv`)
-//! y = epilogue(bias + A^T M A)    4x4 output pixels a tile                           (this file)
+//! y = epilogue(bias + A^T M A)    m * m output pixels a tile                         (this file)
 //! ```
 //!
 //! where `U = G g G^T` are the packed weights. `B^T`, `G` and `A^T` come from polynomials that are
-//! evaluated at five numbers and infinity; see [`points`].
+//! evaluated at `n - 1` numbers and infinity; see [`points`].
+//!
+//! The larger tile multiplies less; the smaller one has `16 / 9` instead of 4 times the weights of a
+//! direct convolution, which counts where they come from memory for few pixels.
 //!
 //! Andrew Lavin, Scott Gray: Fast Algorithms for Convolutional Neural Networks, 2015
 //! (arXiv 1509.09308).
 
-use self::points::TILE;
 use super::simd::Simd;
 use super::{BLOCK, WinogradInputParams, WinogradOutputParams};
 
-/// Side of an output tile.
-const OUTPUT: usize = 4;
-
-/// Where the polynomials are evaluated: 0, `+-A`, `+-B` and infinity, in this order.
+/// Where the polynomials of F(4x4, 3x3) are evaluated: 0, `+-A`, `+-B` and infinity, in this order.
 ///
 /// Two opposite pairs let both transforms share sums and differences, at the same cost for any
 /// pairs, so they are chosen for the smallest error. Relative to the largest output, of 16 x 16
@@ -38,11 +38,9 @@ const OUTPUT: usize = 4;
 /// That points other than small integers lose less is shown by Barbara Barabasz, Andrew Anderson,
 /// Kirk M. Soodhalter, David Gregg: Error Analysis and Improving the Accuracy of Winograd
 /// Convolution for Deep Neural Networks, 2018 (arXiv 1803.10986).
+///
+/// F(2x2, 3x3) is evaluated at 0, +-1 and infinity: additions alone.
 pub(crate) mod points {
-    /// Side of an input tile, which is also the number of points in one dimension.
-    pub(crate) const TILE: usize = 6;
-    /// Points of a tile.
-    pub(crate) const POINTS: usize = TILE * TILE;
     /// The first pair. All products of `A^2` and `B^2` that the transforms need are exact in `f32`.
     pub(crate) const A: f64 = 0.625;
     /// The second pair.
@@ -61,23 +59,12 @@ pub(super) unsafe fn winograd_input<S: Simd>(
     x: *mut f32,
     y: *mut f32,
 ) {
-    for tile in 0..params.tiles {
-        let x = x.wrapping_add(tile * OUTPUT * BLOCK);
-        let y = y.wrapping_add(tile * BLOCK);
-        // Down the columns, then along the rows.
-        let mut columns = [[simd.splat(0.0); TILE]; TILE];
-        for (c, column) in columns.iter_mut().enumerate() {
-            for (r, pixel) in column.iter_mut().enumerate() {
-                // SAFETY: the row and column are the tile's.
-                *pixel = unsafe { simd.load(x.add(r * params.x_row + c * BLOCK)) };
-            }
-            *column = evaluate(simd, *column);
-        }
-        for i in 0..TILE {
-            for (j, point) in evaluate(simd, row(&columns, i)).iter().enumerate() {
-                // SAFETY: the point is the tile's.
-                unsafe { simd.store(y.add((TILE * i + j) * params.y_point), *point) };
-            }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match params.side {
+            2 => input::<S, 2, 4>(simd, params, x, y, evaluate_4),
+            4 => input::<S, 4, 6>(simd, params, x, y, evaluate_6),
+            side => unreachable!("no tile has {side} x {side} pixels"),
         }
     }
 }
@@ -96,25 +83,77 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     r: *mut f32,
     y: *mut f32,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match params.side {
+            2 => output::<S, 2, 4>(simd, params, [x, b, r, y], interpolate_4),
+            4 => output::<S, 4, 6>(simd, params, [x, b, r, y], interpolate_6),
+            side => unreachable!("no tile has {side} x {side} pixels"),
+        }
+    }
+}
+
+/// # Safety
+///
+/// That of [`winograd_input`]; `N` is `M + 2`, and `M` the side of a tile.
+#[inline(always)]
+unsafe fn input<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *const f32,
+    y: *mut f32,
+    evaluate: impl Fn(S, [S::F16; N]) -> [S::F16; N],
+) {
+    for tile in 0..params.tiles {
+        let x = x.wrapping_add(tile * M * BLOCK);
+        let y = y.wrapping_add(tile * BLOCK);
+        // Down the columns, then along the rows.
+        let mut columns = [[simd.splat(0.0); N]; N];
+        for (c, column) in columns.iter_mut().enumerate() {
+            for (r, pixel) in column.iter_mut().enumerate() {
+                // SAFETY: the row and column are the tile's.
+                *pixel = unsafe { simd.load(x.add(r * params.x_row + c * BLOCK)) };
+            }
+            *column = evaluate(simd, *column);
+        }
+        for i in 0..N {
+            for (j, point) in evaluate(simd, columns.map(|c| c[i])).iter().enumerate() {
+                // SAFETY: the point is the tile's.
+                unsafe { simd.store(y.add((N * i + j) * params.y_point), *point) };
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// That of [`winograd_output`], for its operands; `N` is `M + 2`, and `M` the side of a tile.
+#[inline(always)]
+unsafe fn output<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    params: &WinogradOutputParams,
+    [x, b, r, y]: [*mut f32; 4],
+    interpolate: impl Fn(S, [S::F16; N]) -> [S::F16; M],
+) {
     // SAFETY: the bias has 16 elements.
     let bias = unsafe { simd.load(b) };
     for tile in 0..params.tiles {
         let x = x.wrapping_add(tile * BLOCK);
-        let r = r.wrapping_add(tile * OUTPUT * BLOCK);
-        let y = y.wrapping_add(tile * OUTPUT * BLOCK);
-        let width = (params.columns - tile * OUTPUT).min(OUTPUT);
-        let mut columns = [[simd.splat(0.0); OUTPUT]; TILE];
+        let r = r.wrapping_add(tile * M * BLOCK);
+        let y = y.wrapping_add(tile * M * BLOCK);
+        let width = (params.columns - tile * M).min(M);
+        let mut columns = [[simd.splat(0.0); M]; N];
         for (j, column) in columns.iter_mut().enumerate() {
-            let mut points = [simd.splat(0.0); TILE];
+            let mut points = [simd.splat(0.0); N];
             for (i, point) in points.iter_mut().enumerate() {
                 // SAFETY: the point is the tile's.
-                *point = unsafe { simd.load(x.add((TILE * i + j) * params.x_point)) };
+                *point = unsafe { simd.load(x.add((N * i + j) * params.x_point)) };
             }
             *column = interpolate(simd, points);
         }
-        for i in 0..OUTPUT {
+        for i in 0..M {
             if i < params.rows {
-                let mut pixels = interpolate(simd, row(&columns, i));
+                let mut pixels = interpolate(simd, columns.map(|c| c[i]));
                 for (c, pixel) in pixels.iter_mut().enumerate() {
                     *pixel = simd.add(*pixel, bias);
                     if params.residual != 0 && c < width {
@@ -136,10 +175,23 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     }
 }
 
-/// `B^T d`: row `p` of `B^T` has the coefficients of the product of `x - q` over all finite points
+/// `B^T d` of F(2x2, 3x3); see [`evaluate_6`].
+#[inline(always)]
+fn evaluate_4<S: Simd>(simd: S, d: [S::F16; 4]) -> [S::F16; 4] {
+    [simd.sub(d[2], d[0]), simd.add(d[2], d[1]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
+}
+
+/// `A^T m` of F(2x2, 3x3): column `p` of `A^T` has the powers 0 and 1 of point `p`.
+#[inline(always)]
+fn interpolate_4<S: Simd>(simd: S, m: [S::F16; 4]) -> [S::F16; 2] {
+    let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    [simd.add(m[0], sum), simd.add(difference, m[3])]
+}
+
+/// `B^T d` of F(4x4, 3x3): row `p` of `B^T` has the coefficients of the product of `x - q` over all finite points
 /// `q` other than `p`.
 #[inline(always)]
-fn evaluate<S: Simd>(simd: S, d: [S::F16; TILE]) -> [S::F16; TILE] {
+fn evaluate_6<S: Simd>(simd: S, d: [S::F16; 6]) -> [S::F16; 6] {
     const A: f64 = points::A;
     const B: f64 = points::B;
     const AA: f64 = A * A;
@@ -156,10 +208,10 @@ fn evaluate<S: Simd>(simd: S, d: [S::F16; TILE]) -> [S::F16; TILE] {
     ]
 }
 
-/// `A^T m`: column `p` of `A^T` has the powers 0 to 3 of point `p`, scaled so that two factors
+/// `A^T m` of F(4x4, 3x3): column `p` of `A^T` has the powers 0 to 3 of point `p`, scaled so that two factors
 /// become 1: by `1 / A` for the first pair, by `1 / B^2` for the second. `G` has the inverse.
 #[inline(always)]
-fn interpolate<S: Simd>(simd: S, m: [S::F16; TILE]) -> [S::F16; OUTPUT] {
+fn interpolate_6<S: Simd>(simd: S, m: [S::F16; 6]) -> [S::F16; 4] {
     const A: f64 = points::A;
     const B: f64 = points::B;
     let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
@@ -170,13 +222,6 @@ fn interpolate<S: Simd>(simd: S, m: [S::F16; TILE]) -> [S::F16; OUTPUT] {
         times(simd, A, sum_a, sum_b),
         times(simd, B, difference_b, times(simd, A * A, difference_a, m[5])),
     ]
-}
-
-/// Row `i` of six columns.
-#[inline(always)]
-fn row<V: Copy, const N: usize>(columns: &[[V; N]; TILE], i: usize) -> [V; TILE] {
-    let [a, b, c, d, e, f] = columns;
-    [a[i], b[i], c[i], d[i], e[i], f[i]]
 }
 
 /// `factor * a + b`.

@@ -90,7 +90,8 @@ fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
                     let folded: Vec<f64> = kernel.iter().map(|&w| f64::from(w) * scale).collect();
                     match recipe.transform {
                         Transform::None => folded[k],
-                        Transform::Winograd4x4 => winograd::point(k, &folded),
+                        Transform::Winograd2x2 => winograd::F2.weight(k, &folded),
+                        Transform::Winograd4x4 => winograd::F4.weight(k, &folded),
                     }
                 } else {
                     0.0
@@ -107,7 +108,7 @@ fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
             0.0
         });
     }
-    if recipe.transform == Transform::Winograd4x4 {
+    if recipe.transform != Transform::None {
         assert_eq!(packed.len(), recipe.zeros_offset());
         packed.extend([0.0; 2 * BLOCK]);
     }
@@ -119,14 +120,14 @@ fn order(recipe: &ConvRecipe) -> Vec<(usize, usize)> {
     let (points, blocks) = (recipe.kernel_points(), recipe.in_blocks);
     match recipe.transform {
         Transform::None => (0..blocks).flat_map(|b| (0..points).map(move |k| (k, b))).collect(),
-        Transform::Winograd4x4 => {
+        Transform::Winograd2x2 | Transform::Winograd4x4 => {
             (0..points).flat_map(|k| (0..blocks).map(move |b| (k, b))).collect()
         }
     }
 }
 
 fn recipes() -> Vec<ConvRecipe> {
-    vec![
+    let mut recipes = vec![
         recipe(16, 16, (1, 1)),
         recipe(32, 16, (3, 3)),
         recipe(48, 32, (3, 3)),
@@ -145,27 +146,28 @@ fn recipes() -> Vec<ConvRecipe> {
         grouped((48, 48), 2, 3, 0),
         ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) },
         ConvRecipe { panel_blocks: 2, ..grouped((128, 64), 32, 1, 1) },
-        recipe(32, 16, (3, 3)).winograd(),
-        recipe(48, 32, (3, 3)).winograd(),
-        recipe(5, 3, (3, 3)).winograd(),
-        recipe(40, 17, (3, 3)).winograd(),
-        ConvRecipe { panel_blocks: 1, ..recipe(48, 32, (3, 3)) }.winograd(),
-        grouped((64, 64), 16, 1, 1).winograd(),
-        grouped((48, 48), 2, 3, 0).winograd(),
-        ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) }.winograd(),
-    ]
+    ];
+    for transform in [Transform::Winograd2x2, Transform::Winograd4x4] {
+        let of_3x3 = [
+            recipe(32, 16, (3, 3)),
+            recipe(48, 32, (3, 3)),
+            recipe(5, 3, (3, 3)),
+            recipe(40, 17, (3, 3)),
+            ConvRecipe { panel_blocks: 1, ..recipe(48, 32, (3, 3)) },
+            grouped((64, 64), 16, 1, 1),
+            grouped((48, 48), 2, 3, 0),
+            ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) },
+        ];
+        recipes.extend(of_3x3.map(|recipe| ConvRecipe { transform, ..recipe }));
+    }
+    recipes
 }
 
 trait Variants {
     fn with_all_inputs(self) -> Self;
-    fn winograd(self) -> Self;
 }
 
 impl Variants for ConvRecipe {
-    fn winograd(self) -> Self {
-        Self { transform: Transform::Winograd4x4, ..self }
-    }
-
     fn with_all_inputs(self) -> Self {
         Self { in_blocks: self.in_channels.div_ceil(BLOCK), in_block_step: 0, ..self }
     }
@@ -183,7 +185,7 @@ fn every_element_is_where_the_recipe_says() {
         // Sums of nine, in another order, may fall on the other side of a rounding to `f32`.
         let tolerance = match recipe.transform {
             Transform::None => 0.0,
-            Transform::Winograd4x4 => f64::from(f32::EPSILON),
+            Transform::Winograd2x2 | Transform::Winograd4x4 => f64::from(f32::EPSILON),
         };
         for (at, (&found, &expected)) in packed.iter().zip(&expected).enumerate() {
             let error = f64::from((found - expected as f32).abs());
@@ -318,8 +320,8 @@ fn what_does_not_fit_is_refused() {
         ConvRecipe { planar: true, ..recipe.clone() },
     ] {
         assert_eq!(
-            pack(&wrong.winograd(), weight, bias, norm),
-            "the packing recipe is inconsistent: F(4x4, 3x3) needs a 3x3 kernel and a blocked input"
+            pack(&ConvRecipe { transform: Transform::Winograd4x4, ..wrong }, weight, bias, norm),
+            "the packing recipe is inconsistent: Winograd needs a 3x3 kernel and a blocked input"
         );
     }
     let short = pack_conv(&recipe, weight, None, None, &mut [0.0; 8]).unwrap_err();

@@ -5,48 +5,88 @@ use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 use super::{Guarded, Random, assert_close, bits, invoke, tables};
 
-const POINTS: usize = 36;
+/// One of the implementation's filters F(m x m, 3x3).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filter {
+    /// Output pixels of a tile's side.
+    side: usize,
+    transform: Transform,
+    /// The finite points; the last point is infinity.
+    finite: &'static [f64],
+    /// What the implementation multiplies the columns of `A^T`, and divides the rows of `G`, by.
+    scales: &'static [f64],
+}
 
-/// The finite points of the implementation; the last point is infinity.
-const FINITE: [f64; 5] = [0.0, 0.625, -0.625, 1.5, -1.5];
+pub(super) const F2: Filter = Filter {
+    side: 2,
+    transform: Transform::Winograd2x2,
+    finite: &[0.0, 1.0, -1.0],
+    scales: &[1.0; 4],
+};
 
-/// What the implementation multiplies the columns of `A^T`, and divides the rows of `G`, by.
-const SCALES: [f64; 6] = [1.0, 1.6, 1.6, 1.0 / 2.25, 1.0 / 2.25, 1.0];
+pub(super) const F4: Filter = Filter {
+    side: 4,
+    transform: Transform::Winograd4x4,
+    finite: &[0.0, 0.625, -0.625, 1.5, -1.5],
+    scales: &[1.0, 1.6, 1.6, 1.0 / 2.25, 1.0 / 2.25, 1.0],
+};
 
-/// Coefficients of the product of `x - root`, constant first, of degree 5 at most.
-fn polynomial(roots: impl Iterator<Item = f64>) -> [f64; 6] {
-    let mut polynomial = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-    for root in roots {
-        for power in (0..6).rev() {
-            let raised = if power == 0 { 0.0 } else { polynomial[power - 1] };
-            polynomial[power] = raised - root * polynomial[power];
+pub(super) const FILTERS: [Filter; 2] = [F2, F4];
+
+impl Filter {
+    /// Side of an input tile.
+    fn n(self) -> usize {
+        self.side + 2
+    }
+
+    fn points(self) -> usize {
+        self.n() * self.n()
+    }
+
+    fn others(self, point: usize) -> impl Iterator<Item = f64> {
+        (0..self.n() - 1).filter(move |&other| other != point).map(move |other| self.finite[other])
+    }
+
+    /// `B^T[i][r]`: coefficient `r` of the product of `x - root` over the other finite points.
+    fn input_matrix(self, i: usize, r: usize) -> f64 {
+        let mut polynomial = vec![0.0; self.n()];
+        polynomial[0] = 1.0;
+        for root in self.others(i) {
+            for power in (0..polynomial.len()).rev() {
+                let raised = if power == 0 { 0.0 } else { polynomial[power - 1] };
+                polynomial[power] = raised - root * polynomial[power];
+            }
         }
+        polynomial[r]
     }
-    polynomial
-}
 
-fn others(point: usize) -> impl Iterator<Item = f64> {
-    (0..5).filter(move |&other| other != point).map(|other| FINITE[other])
-}
-
-/// `B^T[i][r]`.
-fn input_matrix(i: usize, r: usize) -> f64 {
-    polynomial(others(i))[r]
-}
-
-/// `A^T[r][i]`.
-fn output_matrix(r: usize, i: usize) -> f64 {
-    let power = if i == 5 { f64::from(r == 3) } else { FINITE[i].powi(r as i32) };
-    power * SCALES[i]
-}
-
-/// `G[i][r]`.
-fn weight_matrix(i: usize, r: usize) -> f64 {
-    if i == 5 {
-        return f64::from(r == 2);
+    /// `A^T[r][i]`.
+    fn output_matrix(self, r: usize, i: usize) -> f64 {
+        let infinity = i == self.n() - 1;
+        let power =
+            if infinity { f64::from(r == self.side - 1) } else { self.finite[i].powi(r as i32) };
+        power * self.scales[i]
     }
-    let product: f64 = others(i).map(|other| FINITE[i] - other).product();
-    FINITE[i].powi(r as i32) / product / SCALES[i]
+
+    /// `G[i][r]`.
+    fn weight_matrix(self, i: usize, r: usize) -> f64 {
+        if i == self.n() - 1 {
+            return f64::from(r == 2);
+        }
+        let product: f64 = self.others(i).map(|other| self.finite[i] - other).product();
+        self.finite[i].powi(r as i32) / product / self.scales[i]
+    }
+
+    /// Element `(i, j)` of `G g G^T`, which the tests of packing ask for too.
+    pub(super) fn weight(self, point: usize, kernel: &[f64]) -> f64 {
+        let taps = kernel.iter().enumerate();
+        taps.map(|(tap, weight)| {
+            self.weight_matrix(point / self.n(), tap / 3)
+                * self.weight_matrix(point % self.n(), tap % 3)
+                * weight
+        })
+        .sum()
+    }
 }
 
 /// `sum over r, c of left(r) * right(c) * value(r, c)`.
@@ -62,39 +102,44 @@ fn bilinear(
 
 #[test]
 fn input() {
-    for tiles in [1, 2, 3, 5, 14] {
-        let p = WinogradInputParams {
-            tiles,
-            x_row: (4 * tiles + 2) * BLOCK + 3,
-            y_point: tiles * BLOCK + 5,
-        };
-        // It ends where the kernel's reading must end.
-        let x = Random(0x1_7ea5).vec(5 * p.x_row + (4 * tiles + 2) * BLOCK);
-        for (isa, table) in tables() {
-            let mut y = Guarded::new(35 * p.y_point + tiles * BLOCK);
-            invoke(&Call::WinogradInput(p), table, &[x.as_ptr(), y.pointer()]);
-            for (at, &value) in y.values().iter().enumerate() {
-                let (point, at) = (at / p.y_point, at % p.y_point);
-                let (tile, lane) = (at / BLOCK, at % BLOCK);
-                if tile == tiles {
-                    assert_eq!(value.to_bits(), Guarded::MARKER, "written between points");
-                    continue;
-                }
-                let expected = bilinear(
-                    6,
-                    |r| input_matrix(point / 6, r),
-                    |c| input_matrix(point % 6, c),
-                    |r, c| x[r * p.x_row + (4 * tile + c) * BLOCK + lane],
-                );
-                // Some roundings of sums whose terms add up to at most 4.53 squared.
-                let what = format!("{isa}, point {point} of tile {tile} of {tiles}");
-                assert_close(&[value], &[expected], 4e-6, &what);
+    for filter in FILTERS {
+        for tiles in [1, 2, 3, 5, 14] {
+            check_input(filter, tiles);
+        }
+    }
+}
+
+fn check_input(filter: Filter, tiles: usize) {
+    let (side, n) = (filter.side, filter.n());
+    let width = (side * tiles + 2) * BLOCK;
+    let p = WinogradInputParams { side, tiles, x_row: width + 3, y_point: tiles * BLOCK + 5 };
+    // It ends where the kernel's reading must end.
+    let x = Random(0x1_7ea5).vec((n - 1) * p.x_row + width);
+    for (isa, table) in tables() {
+        let mut y = Guarded::new((filter.points() - 1) * p.y_point + tiles * BLOCK);
+        invoke(&Call::WinogradInput(p), table, &[x.as_ptr(), y.pointer()]);
+        for (at, &value) in y.values().iter().enumerate() {
+            let (point, at) = (at / p.y_point, at % p.y_point);
+            let (tile, lane) = (at / BLOCK, at % BLOCK);
+            if tile == tiles {
+                assert_eq!(value.to_bits(), Guarded::MARKER, "written between points");
+                continue;
             }
+            let expected = bilinear(
+                n,
+                |r| filter.input_matrix(point / n, r),
+                |c| filter.input_matrix(point % n, c),
+                |r, c| x[r * p.x_row + (side * tile + c) * BLOCK + lane],
+            );
+            // Some roundings of sums whose terms add up to at most 4.53 squared.
+            let what = format!("{isa}, F{side}, point {point} of tile {tile} of {tiles}");
+            assert_close(&[value], &[expected], 4e-6, &what);
         }
     }
 }
 
 struct Output {
+    filter: Filter,
     params: WinogradOutputParams,
     x: Vec<f32>,
     b: Vec<f32>,
@@ -102,9 +147,10 @@ struct Output {
 }
 
 impl Output {
-    fn new(rows: usize, columns: usize) -> Self {
-        let tiles = columns.div_ceil(4);
+    fn new(filter: Filter, rows: usize, columns: usize) -> Self {
+        let tiles = columns.div_ceil(filter.side);
         let params = WinogradOutputParams {
+            side: filter.side,
             tiles,
             rows,
             columns,
@@ -115,9 +161,9 @@ impl Output {
             relu: 0,
         };
         let mut random = Random(0x0a7_9a7);
-        let x = random.vec(35 * params.x_point + tiles * BLOCK);
+        let x = random.vec((filter.points() - 1) * params.x_point + tiles * BLOCK);
         let r = random.vec((rows - 1) * params.r_row + columns * BLOCK);
-        Self { params, x, b: random.vec(BLOCK), r }
+        Self { filter, params, x, b: random.vec(BLOCK), r }
     }
 
     fn len(&self) -> usize {
@@ -144,15 +190,15 @@ impl Output {
     }
 
     fn expected(&self) -> Vec<f64> {
-        let p = &self.params;
+        let (p, filter, side) = (&self.params, self.filter, self.filter.side);
         let mut expected = vec![];
         for (row, column) in (0..p.rows).flat_map(|r| (0..p.columns).map(move |c| (r, c))) {
             for lane in 0..BLOCK {
                 let mut sum = bilinear(
-                    6,
-                    |i| output_matrix(row, i),
-                    |j| output_matrix(column % 4, j),
-                    |i, j| self.x[(6 * i + j) * p.x_point + column / 4 * BLOCK + lane],
+                    filter.n(),
+                    |i| filter.output_matrix(row, i),
+                    |j| filter.output_matrix(column % side, j),
+                    |i, j| self.x[(filter.n() * i + j) * p.x_point + column / side * BLOCK + lane],
                 );
                 sum += f64::from(self.b[lane]);
                 if p.residual == 1 {
@@ -167,10 +213,11 @@ impl Output {
 
 #[test]
 fn output() {
-    for rows in 1..=4 {
+    let sizes = FILTERS.iter().flat_map(|&filter| (1..=filter.side).map(move |r| (filter, r)));
+    for (filter, rows) in sizes {
         for columns in [1, 2, 3, 4, 5, 8, 11, 14, 56] {
             for (residual, relu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                let mut case = Output::new(rows, columns);
+                let mut case = Output::new(filter, rows, columns);
                 (case.params.residual, case.params.relu) = (residual, relu);
                 let expected = case.expected();
                 for (isa, table) in tables() {
@@ -185,8 +232,8 @@ fn output() {
 
 #[test]
 fn output_with_residual_in_place() {
-    for (rows, columns) in [(4, 8), (3, 7), (1, 1)] {
-        let mut case = Output::new(rows, columns);
+    for (filter, rows, columns) in [(F4, 4, 8), (F4, 3, 7), (F4, 1, 1), (F2, 2, 7)] {
+        let mut case = Output::new(filter, rows, columns);
         (case.params.residual, case.params.relu) = (1, 1);
         case.params.r_row = case.params.y_row;
         for (isa, table) in tables() {
@@ -207,7 +254,7 @@ fn output_with_residual_in_place() {
 
 #[test]
 fn output_keeps_nan() {
-    let mut case = Output::new(3, 6);
+    let mut case = Output::new(F4, 3, 6);
     case.params.relu = 1;
     case.x.fill(0.0);
     case.b.fill(f32::NAN);
@@ -223,6 +270,7 @@ fn output_keeps_nan() {
 /// A 3x3 convolution of padding 1, computed by the three kernels together.
 #[derive(Clone, Debug)]
 struct Layer {
+    filter: Filter,
     rows: usize,
     columns: usize,
     inputs: usize,
@@ -240,8 +288,8 @@ struct Values {
 }
 
 impl Layer {
-    fn new(rows: usize, columns: usize, inputs: usize, outputs: usize) -> Self {
-        Self { rows, columns, inputs, outputs, residual: false, relu: false }
+    fn new(filter: Filter, rows: usize, columns: usize, inputs: usize, outputs: usize) -> Self {
+        Self { filter, rows, columns, inputs, outputs, residual: false, relu: false }
     }
 
     fn values(&self) -> Values {
@@ -269,7 +317,7 @@ impl Layer {
             panel_blocks: 2,
             in_blocks: self.inputs.div_ceil(BLOCK),
             in_block_step: 0,
-            transform: Transform::Winograd4x4,
+            transform: self.filter.transform,
             offset: 0,
         }
     }
@@ -297,19 +345,21 @@ impl Layer {
         pack_conv(&recipe, &values.weight, Some(&values.bias), None, out).unwrap();
         let packed = packed.as_slice();
 
-        let (tile_rows, tile_columns) = (self.rows.div_ceil(4), self.columns.div_ceil(4));
+        let side = self.filter.side;
+        let (tile_rows, tile_columns) = (self.rows.div_ceil(side), self.columns.div_ceil(side));
         let (tiles, blocks) = (tile_rows * tile_columns, recipe.in_blocks);
-        let x_row = (4 * tile_columns + 2) * BLOCK;
-        let x_block = (4 * tile_rows + 2) * x_row;
+        let x_row = (side * tile_columns + 2) * BLOCK;
+        let x_block = (side * tile_rows + 2) * x_row;
         let x = self.blocked(&values.x, x_row, x_block);
-        let mut v = Guarded::new(POINTS * blocks * tiles * BLOCK);
+        let mut v = Guarded::new(self.filter.points() * blocks * tiles * BLOCK);
         let call = Call::WinogradInput(WinogradInputParams {
+            side,
             tiles: tile_columns,
             x_row,
             y_point: blocks * tiles * BLOCK,
         });
         for (block, row) in (0..blocks).flat_map(|b| (0..tile_rows).map(move |row| (b, row))) {
-            let x = x[block * x_block + 4 * row * x_row..].as_ptr();
+            let x = x[block * x_block + side * row * x_row..].as_ptr();
             let y = (block * tiles + row * tile_columns) * BLOCK;
             invoke(&call, table, &[x, v.pointer().wrapping_add(y)]);
         }
@@ -331,7 +381,7 @@ impl Layer {
         y.full().to_vec()
     }
 
-    /// `[36][out_blocks][tiles][16]` of `[36][blocks][tiles][16]`.
+    /// `[points][out_blocks][tiles][16]` of `[points][blocks][tiles][16]`.
     fn products(
         &self,
         table: &Table,
@@ -341,7 +391,7 @@ impl Layer {
         out_blocks: usize,
     ) -> Vec<f32> {
         let blocks = self.inputs.div_ceil(BLOCK);
-        let tiles = v.len() / (POINTS * blocks * BLOCK);
+        let tiles = v.len() / (self.filter.points() * blocks * BLOCK);
         let params = ConvParams {
             pixels: tiles,
             x_step: BLOCK,
@@ -359,7 +409,7 @@ impl Layer {
             next: 0,
         };
         let point = out_blocks * tiles * BLOCK;
-        let mut m = Guarded::new(POINTS * point);
+        let mut m = Guarded::new(self.filter.points() * point);
         for (p, v) in v.chunks(blocks * tiles * BLOCK).enumerate() {
             let w = panel[p * blocks * BLOCK * out_blocks * BLOCK..].as_ptr();
             let y = m.pointer().wrapping_add(p * point);
@@ -388,11 +438,13 @@ impl Layer {
                 *residual = values.residual[channel * rows * columns + at / BLOCK];
             }
         }
-        let tiles = columns.div_ceil(4);
-        for row in (0..rows).step_by(4) {
+        let side = self.filter.side;
+        let tiles = columns.div_ceil(side);
+        for row in (0..rows).step_by(side) {
             let call = Call::WinogradOutput(WinogradOutputParams {
+                side,
                 tiles,
-                rows: (rows - row).min(4),
+                rows: (rows - row).min(side),
                 columns,
                 x_point,
                 y_row: columns * BLOCK,
@@ -400,7 +452,7 @@ impl Layer {
                 residual: usize::from(self.residual),
                 relu: usize::from(self.relu),
             });
-            let x = m[row / 4 * tiles * BLOCK..].as_ptr();
+            let x = m[row / side * tiles * BLOCK..].as_ptr();
             let at = row * columns * BLOCK;
             let operands = [x, bias.as_ptr(), residual[at..].as_ptr(), y.wrapping_add(at)];
             invoke(&call, table, &operands);
@@ -472,58 +524,72 @@ const TOLERANCE: f64 = 8e-6;
 
 #[test]
 fn every_size() {
-    for rows in 1..=20 {
-        for columns in [1, 3, 4, 5, 8, 10, 19, 20] {
-            Layer::new(rows, columns, 16, 16).check();
+    for filter in FILTERS {
+        for rows in 1..=20 {
+            for columns in [1, 3, 4, 5, 8, 10, 19, 20] {
+                Layer::new(filter, rows, columns, 16, 16).check();
+            }
         }
-    }
-    for columns in 1..=20 {
-        Layer::new(6, columns, 16, 32).check();
+        for columns in 1..=20 {
+            Layer::new(filter, 6, columns, 16, 32).check();
+        }
     }
 }
 
 #[test]
 fn every_number_of_blocks() {
-    for inputs in [5, 16, 17, 32, 48] {
-        for outputs in [3, 16, 24, 32, 40, 64] {
-            Layer::new(7, 9, inputs, outputs).check();
+    for filter in FILTERS {
+        for inputs in [5, 16, 17, 32, 48] {
+            for outputs in [3, 16, 24, 32, 40, 64] {
+                Layer::new(filter, 7, 9, inputs, outputs).check();
+            }
         }
     }
 }
 
 #[test]
 fn epilogues() {
-    for (residual, relu) in [(false, true), (true, false), (true, true)] {
-        for (rows, columns) in [(8, 8), (7, 7), (5, 14)] {
-            Layer { residual, relu, ..Layer::new(rows, columns, 32, 48) }.check();
+    for filter in FILTERS {
+        for (residual, relu) in [(false, true), (true, false), (true, true)] {
+            for (rows, columns) in [(8, 8), (7, 7), (5, 14)] {
+                let layer = Layer::new(filter, rows, columns, 32, 48);
+                Layer { residual, relu, ..layer }.check();
+            }
         }
     }
 }
 
 #[test]
 fn the_error_of_deep_sums() {
-    for inputs in [256, 512] {
-        Layer::new(14, 14, inputs, 32).check();
+    for filter in FILTERS {
+        for inputs in [256, 512] {
+            Layer::new(filter, 14, 14, inputs, 32).check();
+        }
     }
 }
 
 /// A tile's bits depend on what it reads alone, not on the number of tiles beside it.
 #[test]
 fn bits_do_not_depend_on_the_number_of_tiles() {
-    let x_row = 30 * BLOCK;
-    let x = Random(0x7e57).vec(6 * x_row);
-    let case = Output::new(4, 28);
+    FILTERS.into_iter().for_each(check_bits_of_tiles);
+}
+
+fn check_bits_of_tiles(filter: Filter) {
+    let side = filter.side;
+    let x_row = (7 * side + 2) * BLOCK;
+    let x = Random(0x7e57).vec(filter.n() * x_row);
+    let case = Output::new(filter, side, 7 * side);
     for (isa, table) in tables() {
         let run = |first: usize, tiles: usize| {
-            let params = WinogradInputParams { tiles, x_row, y_point: tiles * BLOCK };
-            let mut y = Guarded::new(POINTS * tiles * BLOCK);
-            let x = x[first * 4 * BLOCK..].as_ptr();
+            let params = WinogradInputParams { side, tiles, x_row, y_point: tiles * BLOCK };
+            let mut y = Guarded::new(filter.points() * tiles * BLOCK);
+            let x = x[first * side * BLOCK..].as_ptr();
             invoke(&Call::WinogradInput(params), table, &[x, y.pointer()]);
-            let mut out = Guarded::new(4 * 4 * tiles * BLOCK);
+            let mut out = Guarded::new(side * side * tiles * BLOCK);
             let params = WinogradOutputParams {
                 tiles,
-                columns: 4 * tiles,
-                y_row: 4 * tiles * BLOCK,
+                columns: side * tiles,
+                y_row: side * tiles * BLOCK,
                 ..case.params
             };
             let x = case.x[first * BLOCK..].as_ptr();
@@ -537,9 +603,9 @@ fn bits_do_not_depend_on_the_number_of_tiles() {
             for (part, whole) in part_points.chunks(tiles * BLOCK).zip(points.chunks(7 * BLOCK)) {
                 assert_eq!(part, &whole[first * BLOCK..][..tiles * BLOCK], "{isa}");
             }
-            let whole_rows = pixels.chunks(28 * BLOCK);
-            for (part, whole) in part_pixels.chunks(4 * tiles * BLOCK).zip(whole_rows) {
-                assert_eq!(part, &whole[first * 4 * BLOCK..][..4 * tiles * BLOCK], "{isa}");
+            let whole_rows = pixels.chunks(7 * side * BLOCK);
+            for (part, whole) in part_pixels.chunks(side * tiles * BLOCK).zip(whole_rows) {
+                assert_eq!(part, &whole[first * side * BLOCK..][..side * tiles * BLOCK], "{isa}");
             }
         }
     }
@@ -548,18 +614,11 @@ fn bits_do_not_depend_on_the_number_of_tiles() {
 /// Both fuse and round in the same order.
 #[test]
 fn avx2_and_avx512_give_the_same_bits() {
-    let layer = Layer { residual: true, ..Layer::new(9, 11, 32, 32) };
-    let values = layer.values();
-    let fused = tables().filter(|(isa, _)| isa.to_string() != "portable");
-    let outputs: Vec<_> = fused.map(|(_, table)| bits(&layer.run(table, &values))).collect();
-    assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
-}
-
-/// Element `(i, j)` of `G g G^T`, which the tests of packing ask for too.
-pub(super) fn point(point: usize, kernel: &[f64]) -> f64 {
-    let taps = kernel.iter().enumerate();
-    taps.map(|(tap, weight)| {
-        weight_matrix(point / 6, tap / 3) * weight_matrix(point % 6, tap % 3) * weight
-    })
-    .sum()
+    for filter in FILTERS {
+        let layer = Layer { residual: true, ..Layer::new(filter, 9, 11, 32, 32) };
+        let values = layer.values();
+        let fused = tables().filter(|(isa, _)| isa.to_string() != "portable");
+        let outputs: Vec<_> = fused.map(|(_, table)| bits(&layer.run(table, &values))).collect();
+        assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+    }
 }
