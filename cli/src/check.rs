@@ -18,11 +18,11 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     model.labels(graph.output_shape().elements())?;
     // The budget is for one picture at a time, whatever batch is looked at.
     let wishes = |batch| Wishes { batch, exact: options.exact };
-    let (_, single, _) = plan(&graph, wishes(1))?;
+    let (_, single, _) = plan(&graph, wishes(1), 1)?;
     model.spec.check_arena_bytes(single.arena_bytes() as u64)?;
     let arena_bytes = match options.batch.get() {
         1 => single.arena_bytes(),
-        batch => plan(&graph, wishes(batch))?.1.arena_bytes(),
+        batch => plan(&graph, wishes(batch), batch)?.1.arena_bytes(),
     };
     let report = Report::new(&graph, Some(arena_bytes as u64));
     match options.format.format {

@@ -57,7 +57,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => Listing::None,
     };
-    let (_, _, program) = plan(&graph, wishes)?;
+    let (_, _, program) = plan(&graph, wishes, 1)?;
     if listing == Listing::None {
         return Ok(program.to_string());
     }

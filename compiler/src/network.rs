@@ -144,14 +144,18 @@ pub struct Compiled {
     variants: Vec<Variant>,
 }
 
-/// Fuses, schedules and lowers a graph.
+/// Fuses, schedules and lowers a graph for `batch` pictures a run, with the algorithms that are the
+/// best for as many pictures as are wished.
 ///
 /// # Errors
 ///
 /// A network or batch whose memory cannot be addressed; a bug in this compiler.
-pub fn plan(graph: &Graph, wishes: Wishes) -> Result<(Fused, Schedule, Program), CompileError> {
-    let batch = wishes.batch;
-    if batch == 0 {
+pub fn plan(
+    graph: &Graph,
+    wishes: Wishes,
+    batch: usize,
+) -> Result<(Fused, Schedule, Program), CompileError> {
+    if batch == 0 || wishes.batch == 0 {
         return Err(CompileError::Batch);
     }
     // A tensor has at most 2^31 elements; far below what overflows, but not with any batch.
@@ -159,7 +163,7 @@ pub fn plan(graph: &Graph, wishes: Wishes) -> Result<(Fused, Schedule, Program),
         return Err(CompileError::TooLarge { batch });
     }
     let fused = fuse(graph)?;
-    let schedule = schedule(&fused, wishes);
+    let schedule = schedule(&fused, wishes, batch);
     let program = lower(&graph.name, &fused, &schedule);
     Ok((fused, schedule, program))
 }
@@ -187,14 +191,15 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
 pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
     let graph = Graph::build(spec)?;
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let wishes = |batch| Wishes { batch, exact: options.exact };
-    let (_, schedule, program) = plan(&graph, wishes(1))?;
+    let Options { batch, exact, .. } = *options;
+    let wishes = Wishes { batch, exact };
+    let (_, schedule, program) = plan(&graph, wishes, 1)?;
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
-        if options.batch != 1 {
-            variants.push(variant(plan(&graph, wishes(options.batch))?.2, options.backend, isa)?);
+        if batch != 1 {
+            variants.push(variant(plan(&graph, wishes, batch)?.2, options.backend, isa)?);
         }
         variants.push(variant(program, options.backend, isa)?);
     }

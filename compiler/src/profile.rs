@@ -55,7 +55,7 @@ pub fn profile(
     weights: &Weights,
     runs: usize,
 ) -> Result<Vec<StepTime>, ProfileError> {
-    let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact })?;
+    let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact }, 1)?;
     let packed = load(&graph.tensors, &schedule.recipes, schedule.weights_len, weights)?;
     let table = isa.table().map_err(CompileError::from)?;
     let input = vec![0.5_f32; program.input_len];

@@ -52,10 +52,10 @@ impl Lowered {
     ///
     /// See [`network::plan`]; a program that fails verification, which is a bug in this compiler.
     pub fn new(graph: &Graph, wishes: Wishes) -> Result<Self, CompileError> {
-        let (_, schedule, single) = network::plan(graph, Wishes { batch: 1, ..wishes })?;
+        let (_, schedule, single) = network::plan(graph, wishes, 1)?;
         let mut programs = vec![single];
         if wishes.batch != 1 {
-            programs.insert(0, network::plan(graph, wishes)?.2);
+            programs.insert(0, network::plan(graph, wishes, wishes.batch)?.2);
         }
         for program in &programs {
             program.verify()?;

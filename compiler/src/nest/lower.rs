@@ -257,6 +257,11 @@ impl Side {
         self
     }
 
+    /// How far a step of `var` moves it.
+    fn distance(&self, var: Var) -> usize {
+        self.terms.iter().filter(|(of, _)| *of == var).map(|(_, distance)| distance).sum()
+    }
+
     /// The address inside `loops`: terms that do not move it are left out.
     fn address(&self, operand: usize, loops: &[Loop]) -> Address {
         let moves = |var: Var| loops.iter().any(|l| l.var == var && l.extent > 1);

@@ -1,9 +1,7 @@
 //! Offsets in the arena, planned from liveness: activations that are never alive together may
 //! share memory.
 
-use resnet_runtime::tensors::ConvRecipe;
-
-use super::{Algorithm, Buffer, Plan, Region};
+use super::{Algorithm, Buffer, ConvPlan, Plan, Region};
 use crate::fuse::Fused;
 
 /// The steps over which an activation is alive: from the one that writes it to the last one that
@@ -29,7 +27,6 @@ pub(super) fn plan(
     fused: &Fused,
     buffers: &mut [Buffer],
     plans: &mut [Plan],
-    recipes: &[ConvRecipe],
     batch: usize,
 ) -> usize {
     let lifetimes = lifetimes(fused);
@@ -42,16 +39,14 @@ pub(super) fn plan(
         }
     }
     for (step, plan) in plans.iter_mut().enumerate() {
-        let Plan::Conv(conv) = plan else { continue };
-        let Algorithm::Winograd(winograd) = &mut conv.algorithm else { continue };
-        let recipe = &recipes[conv.recipe];
-        let panels = recipe.out_blocks().div_ceil(recipe.panel_blocks);
-        let groups = winograd.tiles.rows / winograd.group;
-        let lifetime = Lifetime { first: step, last: step };
-        requests.push((winograd.input.len() * batch, lifetime));
-        targets.push(&mut winograd.input.offset);
-        requests.push((winograd.output.len() * panels * groups * batch, lifetime));
-        targets.push(&mut winograd.output.offset);
+        let Plan::Conv(ConvPlan { algorithm: Algorithm::Winograd(winograd), .. }) = plan else {
+            continue;
+        };
+        let len = winograd.input.len() * winograd.bands(batch);
+        if let (Region::Arena, offset) = &mut winograd.input_place {
+            requests.push((len, Lifetime { first: step, last: step }));
+            targets.push(offset);
+        }
     }
     let (offsets, len) = place(&requests);
     for (target, offset) in targets.into_iter().zip(offsets) {

@@ -3,14 +3,14 @@
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
-use super::{Buffer, Layout, Order, Points, Winograd};
+use super::{Band, Buffer, Layout, Order, Points, Region, Winograd};
 use crate::fuse::{Conv, Residual};
 use crate::graph::{Extent, Shape};
 
 /// How the weights of `conv` are packed for an input that lies as `input` says.
 pub(super) fn recipe(
     conv: &Conv,
-    winograd: bool,
+    transform: Transform,
     input: &Buffer,
     output: Shape,
     offset: usize,
@@ -35,7 +35,7 @@ pub(super) fn recipe(
         panel_blocks: reads.panel_blocks,
         in_blocks: reads.in_blocks,
         in_block_step: reads.in_block_step,
-        transform: if winograd { Transform::Winograd4x4 } else { Transform::None },
+        transform,
         offset,
     }
 }
@@ -70,88 +70,60 @@ fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
     })
 }
 
-/// Bytes of weights that may stay in a second-level cache beside a band of activations.
-const RESIDENT_WEIGHTS: usize = 256 * 1024;
-
-/// Small weights stay in cache while the rows pass, so that each row is read once; large ones are
-/// read once, panel by panel, while the rows stay.
-pub(super) fn order(conv: &Conv, recipe: &ConvRecipe) -> Order {
-    // A zero-padding shortcut is written row by row for all channels, before any panel adds to it.
-    let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
-    if zero_pads || recipe.len() * size_of::<f32>() <= RESIDENT_WEIGHTS {
-        Order::RowsOuter
-    } else {
-        Order::PanelsOuter
-    }
-}
-
-/// Multiply-adds a cycle, at best: two 16-lane units.
-const FMAS: f64 = 32.0;
-
-/// Bytes of cold weights that arrive in a cycle while a core computes.
-const WEIGHT_BYTES: f64 = 8.0;
-
-/// Bytes of a Winograd convolution's points that are written or read in a cycle; they pass through
-/// the second- and third-level caches.
-const POINT_BYTES: f64 = 16.0;
-
-/// The tiles of `conv` if Winograd's F(4x4, 3x3) can compute it and should take less time.
-///
-/// The model counts cycles of one core: multiply-adds at their peak, weights from memory, and the
-/// points' two passes through the caches. With a quarter of the multiplications and four times
-/// the weights, Winograd gains on large activations and loses on small ones of many channels. It
-/// looks at a single picture whatever the batch is, so that a picture's result does not depend on
-/// its company.
-pub(super) fn winograd_tiles(conv: &Conv, from: Shape, to: Shape) -> Option<Extent> {
-    let fits = conv.window.kernel == Extent::square(3)
-        && conv.window.stride == Extent::square(1)
-        && conv.groups == 1
-        && !matches!(conv.residual, Some(Residual::ZeroPad { .. }));
-    if !fits {
-        return None;
-    }
-    let tiles = Extent::new(to.height.div_ceil(4), to.width.div_ceil(4));
-    let count = (tiles.rows * tiles.columns) as f64;
-    let padded = |channels: usize| channels.next_multiple_of(BLOCK) as f64;
-    let (inputs, outputs) = (padded(from.channels), padded(to.channels));
-    let weights = inputs * outputs * size_of::<f32>() as f64;
-    let direct = to.pixels() as f64 * 9.0 * inputs * outputs / FMAS + 9.0 * weights / WEIGHT_BYTES;
-    let points = Points::COUNT as f64;
-    let winograd = count * points * inputs * outputs / FMAS
-        + points * weights / WEIGHT_BYTES
-        + 2.0 * count * points * (inputs + outputs) * size_of::<f32>() as f64 / POINT_BYTES;
-    (winograd < direct).then_some(tiles)
-}
-
-/// Bytes that one panel's products of a group of tiles may take, a quarter of a second-level cache.
+/// Bytes that one panel's products of a band of tiles may take, a quarter of a second-level cache.
 const PRODUCT_BYTES: usize = 256 * 1024;
 
-/// The plan of a Winograd convolution; the arena sets the offsets.
-pub(super) fn winograd(tiles: Extent, recipe: &ConvRecipe, output: &Buffer) -> Winograd {
-    let columns = tiles.columns;
-    let products = |rows: usize| {
-        Points::COUNT * rows * columns * recipe.panel_blocks * BLOCK * size_of::<f32>()
+/// The same for the input's points, where a band's are made just before all its panels pass.
+const BAND_BYTES: usize = 160 * 1024;
+
+/// The plan of a Winograd convolution for `batch` pictures; the arena sets the offset of points
+/// that lie there.
+pub(super) fn winograd(
+    side: usize,
+    order: Order,
+    tiles: Extent,
+    recipe: &ConvRecipe,
+    output: &Buffer,
+    batch: usize,
+) -> Winograd {
+    let points = (side + 2) * (side + 2);
+    let bytes = |blocks: usize, tiles: usize| points * tiles * blocks * BLOCK * size_of::<f32>();
+    let fits = |count: usize| {
+        let products = bytes(recipe.panel_blocks, count) <= PRODUCT_BYTES;
+        products && (order == Order::PanelsOuter || bytes(recipe.in_blocks, count) <= BAND_BYTES)
     };
-    // Only whole rows of tiles can be grouped: the last, partial one needs a call of its own.
-    let group = if output.shape.height.is_multiple_of(4) {
-        (1..=tiles.rows)
-            .rev()
-            .find(|&rows| tiles.rows.is_multiple_of(rows) && products(rows) <= PRODUCT_BYTES)
-            .unwrap_or(1)
+    let picture = tiles.rows * tiles.columns;
+    let pictures = match order {
+        // Bands are the iterations that threads divide; they should be many.
+        Order::RowsOuter => 1,
+        Order::PanelsOuter => largest_divisor(batch, |pictures| fits(pictures * picture)),
+    };
+    let band = if pictures > 1 || fits(picture) && order == Order::PanelsOuter {
+        Band::Pictures(pictures)
+    } else if output.shape.height.is_multiple_of(side) {
+        Band::Rows(largest_divisor(tiles.rows, |rows| fits(rows * tiles.columns)))
     } else {
-        tiles.rows
+        // Only whole rows of tiles can be divided: the last, partial one needs a call of its own.
+        Band::Pictures(1)
+    };
+    let in_band = match band {
+        Band::Rows(rows) => rows * tiles.columns,
+        Band::Pictures(pictures) => pictures * picture,
     };
     // One block more than needed, so that the points do not all fall into one set of a cache.
-    let points = |blocks: usize, rows: usize| Points {
-        offset: 0,
-        distance: (blocks * rows * columns + 1) * BLOCK,
+    let distance = |blocks: usize| (blocks * in_band + 1) * BLOCK;
+    let input = Points { count: points, distance: distance(recipe.in_blocks) };
+    let output = Points { count: points, distance: distance(recipe.panel_blocks) };
+    let (input_place, output_offset) = match order {
+        Order::RowsOuter => ((Region::Scratch, 0), input.len()),
+        Order::PanelsOuter => ((Region::Arena, 0), 0),
     };
-    Winograd {
-        tiles,
-        group,
-        input: points(recipe.in_blocks, tiles.rows),
-        output: points(recipe.panel_blocks, group),
-    }
+    Winograd { side, tiles, band, input, input_place, output, output_offset }
+}
+
+/// The largest divisor of `n` that is `good`, or 1.
+fn largest_divisor(n: usize, good: impl Fn(usize) -> bool) -> usize {
+    (2..=n).rev().find(|&d| n.is_multiple_of(d) && good(d)).unwrap_or(1)
 }
 
 /// Pixels that a run should have at least where rows can be joined: two of the widest register

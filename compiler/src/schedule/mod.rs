@@ -5,6 +5,7 @@
 //! without changing a result's meaning, and one plan serves all of them.
 
 mod arena;
+mod choice;
 mod conv;
 
 use std::fmt;
@@ -12,8 +13,11 @@ use std::fmt;
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::ConvRecipe;
 
+use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Shape};
+
+pub use self::choice::{Choice, Method};
 
 /// How an activation lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,10 +118,19 @@ impl Buffer {
 /// Which loop of a convolution is the outer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// A panel of weights stays in cache while it passes over all rows.
-    PanelsOuter,
     /// A band of rows stays in cache while all panels pass over it.
     RowsOuter,
+    /// A panel of weights stays in cache while it passes over all rows.
+    PanelsOuter,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RowsOuter => "rows outer",
+            Self::PanelsOuter => "panels outer",
+        })
+    }
 }
 
 /// How a convolution is computed.
@@ -140,39 +153,71 @@ pub enum Algorithm {
         /// input, residual and output are contiguous.
         rows: usize,
     },
-    /// Winograd's F(4x4, 3x3).
+    /// Winograd's F(2x2, 3x3) or F(4x4, 3x3).
     Winograd(Winograd),
 }
 
 /// The plan of a Winograd convolution.
+///
+/// A band is what is computed together. With [`Order::RowsOuter`] the input's points of one band are
+/// made in a thread's scratch memory, where they stay in cache while all panels pass over them. With
+/// [`Order::PanelsOuter`] the points of the whole input are made first, in the arena, and a panel's
+/// weights pass over all bands. The products of one panel and one band are scratch in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Winograd {
-    /// Rows and columns of tiles.
+    /// Output pixels of a tile's side: 2 or 4.
+    pub side: usize,
+    /// Rows and columns of tiles in a picture.
     pub tiles: Extent,
-    /// Rows of tiles whose products are computed together; divides the rows of tiles.
-    pub group: usize,
-    /// Where in the arena the input's points begin, and how far apart the 36 points are.
+    /// The tiles that are computed together.
+    pub band: Band,
+    /// The input's points of one band, `[point][block][tile][16]`.
     pub input: Points,
-    /// Where in the arena the products begin, and how far apart the 36 points are.
+    /// Where the points of the first band lie; those of the others follow if it is the arena.
+    pub input_place: (Region, usize),
+    /// The products of one band and one panel.
     pub output: Points,
+    /// Where they lie in the scratch memory.
+    pub output_offset: usize,
 }
 
-/// The 36 points of a Winograd convolution's tiles, `[picture or group][point][block][tile][16]`.
+impl Winograd {
+    /// Elements of scratch memory.
+    pub fn scratch_len(&self) -> usize {
+        self.output_offset + self.output.len()
+    }
+
+    /// Bands of `batch` pictures.
+    pub fn bands(&self, batch: usize) -> usize {
+        match self.band {
+            Band::Rows(rows) => batch * (self.tiles.rows / rows),
+            Band::Pictures(pictures) => batch / pictures,
+        }
+    }
+}
+
+/// Tiles that a Winograd convolution computes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Band {
+    /// As many rows of tiles of one picture; it divides the rows.
+    Rows(usize),
+    /// All tiles of as many pictures; it divides the batch.
+    Pictures(usize),
+}
+
+/// The points of a Winograd convolution's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Points {
-    /// First element in the arena.
-    pub offset: usize,
+    /// How many a tile has.
+    pub count: usize,
     /// Distance between points.
     pub distance: usize,
 }
 
 impl Points {
-    /// Points a tile.
-    pub const COUNT: usize = 36;
-
     /// Elements of one set of points.
     pub fn len(&self) -> usize {
-        Self::COUNT * self.distance
+        self.count * self.distance
     }
 
     /// There are always points.
@@ -226,58 +271,52 @@ impl Schedule {
 /// What the caller decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
-    /// Pictures a run, at least 1.
+    /// Pictures that are computed together when there are as many, at least 1. The algorithms are
+    /// chosen for it: for several pictures, weights are read once.
     pub batch: usize,
     /// Only algorithms that compute the sums as they are defined: no Winograd.
     pub exact: bool,
 }
 
-/// Plans `fused`.
-pub fn schedule(fused: &Fused, wishes: Wishes) -> Schedule {
+/// Plans `fused` for `batch` pictures a run. All plans for the same wishes choose the same
+/// algorithms, so that they share the packed weights and give a picture the same bits.
+pub fn schedule(fused: &Fused, wishes: Wishes, batch: usize) -> Schedule {
     let layouts = choose_layouts(fused);
-    let winograd: Vec<Option<Extent>> = fused
-        .nodes
-        .iter()
-        .map(|node| match &node.op {
-            FusedOp::Conv(conv) if !wishes.exact => {
-                let input = node.input.expect("a convolution has an input");
-                let from = fused.node(input).shape;
-                let blocked = layouts[input.index()] == Layout::Blocked;
-                conv::winograd_tiles(conv, from, node.shape).filter(|_| blocked)
-            }
-            _ => None,
-        })
-        .collect();
+    let choices = choose(fused, &layouts, wishes);
     let mut buffers: Vec<Buffer> = fused
         .iter()
         .map(|(id, node)| {
             let layout = layouts[id.index()];
             let shape = node.shape;
-            let (ring, margin) = borders(fused, &winograd, id);
+            let (ring, margin) = borders(fused, &choices, id);
             Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
     let mut recipes = Vec::new();
-    let mut weights_len = 0;
+    let (mut weights_len, mut scratch_len) = (0, 0);
     for (id, node) in fused.iter() {
-        plans.push(match &node.op {
-            FusedOp::Input if reads_picture_in_place(fused, &buffers[id.index()]) => {
+        plans.push(match (&node.op, choices[id.index()]) {
+            (FusedOp::Input, _) if reads_picture_in_place(fused, &buffers[id.index()]) => {
                 buffers[id.index()].region = Region::Input;
                 Plan::InPlace
             }
-            FusedOp::Input => Plan::Copy,
-            FusedOp::Conv(conv) => {
+            (FusedOp::Input, _) => Plan::Copy,
+            (FusedOp::Conv(conv), Some(choice)) => {
                 let input = &buffers[node.input.expect("a convolution has an input").index()];
                 let output = &buffers[id.index()];
                 let residual = conv.residual.map(|r| buffers[r.source().index()]);
-                let tiles = winograd[id.index()];
-                let recipe = conv::recipe(conv, tiles.is_some(), input, node.shape, weights_len);
+                let transform = choice.method.transform();
+                let recipe = conv::recipe(conv, transform, input, node.shape, weights_len);
                 weights_len += recipe.len();
-                let order = conv::order(conv, &recipe);
-                let algorithm = match tiles {
-                    Some(tiles) => Algorithm::Winograd(conv::winograd(tiles, &recipe, output)),
-                    None => Algorithm::Direct {
+                let Choice { method, order } = choice;
+                let algorithm = match (method.side(), method.tiles(node.shape)) {
+                    (Some(side), Some(tiles)) => {
+                        let plan = conv::winograd(side, order, tiles, &recipe, output, batch);
+                        scratch_len = scratch_len.max(plan.scratch_len());
+                        Algorithm::Winograd(plan)
+                    }
+                    _ => Algorithm::Direct {
                         rows: conv::joined_rows(conv, input, residual.as_ref(), output),
                     },
                 };
@@ -287,9 +326,27 @@ pub fn schedule(fused: &Fused, wishes: Wishes) -> Schedule {
             _ => Plan::Simple,
         });
     }
-    let batch = wishes.batch;
-    let arena_len = arena::plan(fused, &mut buffers, &mut plans, &recipes, batch);
-    Schedule { batch, buffers, plans, arena_len, recipes, weights_len }
+    let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
+    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
+}
+
+/// A choice for each convolution.
+fn choose(fused: &Fused, layouts: &[Layout], wishes: Wishes) -> Vec<Option<Choice>> {
+    let sites: Vec<Option<Site<'_>>> = fused
+        .nodes
+        .iter()
+        .map(|node| match (&node.op, node.input) {
+            (FusedOp::Conv(conv), Some(input)) => Some(Site {
+                conv,
+                input: fused.node(input).shape,
+                output: node.shape,
+                planar: layouts[input.index()] == Layout::Planar,
+            }),
+            _ => None,
+        })
+        .collect();
+    let costs = Costs::new(wishes.batch, sites.iter().flatten());
+    sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect()
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
@@ -316,11 +373,12 @@ fn choose_layouts(fused: &Fused) -> Vec<Layout> {
 
 /// The ring of `id`, the largest padding among the convolutions that read it (pools handle edges
 /// themselves), and the margin that its Winograd convolutions need to read whole tiles.
-fn borders(fused: &Fused, winograd: &[Option<Extent>], id: FusedId) -> (Extent, Extent) {
+fn borders(fused: &Fused, choices: &[Option<Choice>], id: FusedId) -> (Extent, Extent) {
     let readers = || {
         fused.iter().filter_map(|(reader, node)| match &node.op {
             FusedOp::Conv(conv) if node.input == Some(id) => {
-                Some((conv.window.padding, winograd[reader.index()]))
+                let method = choices[reader.index()].map(|choice| choice.method)?;
+                Some((conv.window.padding, method.side().zip(method.tiles(node.shape))))
             }
             _ => None,
         })
@@ -332,20 +390,14 @@ fn borders(fused: &Fused, winograd: &[Option<Extent>], id: FusedId) -> (Extent, 
     let shape = fused.node(id).shape;
     let margin = readers().fold(none, |margin, (padding, tiles)| match tiles {
         None => margin,
-        Some(tiles) => {
-            // Tiles of 4 results read 2 pixels more than that, from the padding on.
+        Some((side, tiles)) => {
+            // Tiles read 2 pixels more than they give, from the padding on.
             let missing = |tiles: usize, padding: usize, size: usize, ring: usize| {
-                (4 * tiles + 2).saturating_sub(padding + size + ring)
+                (side * tiles + 2).saturating_sub(padding + size + ring)
             };
-            Extent::new(
-                margin.rows.max(missing(tiles.rows, padding.rows, shape.height, ring.rows)),
-                margin.columns.max(missing(
-                    tiles.columns,
-                    padding.columns,
-                    shape.width,
-                    ring.columns,
-                )),
-            )
+            let rows = missing(tiles.rows, padding.rows, shape.height, ring.rows);
+            let columns = missing(tiles.columns, padding.columns, shape.width, ring.columns);
+            Extent::new(margin.rows.max(rows), margin.columns.max(columns))
         }
     });
     (ring, margin)

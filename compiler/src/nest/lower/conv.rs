@@ -48,22 +48,22 @@ impl Lowering {
                 if rest > 0 {
                     body.push(layer.call(rows, rest, panel.extent, &loops[..2]));
                 }
-                self.conv_step(layer, "rows outer", &[picture, row], body);
+                self.conv_step(layer, "", &[picture, row], body);
             }
             Order::RowsOuter => {
                 let loops = [picture, row, panel];
                 let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
-                self.conv_step(layer, "rows outer", &loops, body);
+                self.conv_step(layer, "", &loops, body);
             }
             Order::PanelsOuter => {
                 let loops = [panel, picture, row];
                 if panel.extent > 0 {
                     let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
-                    self.conv_step(layer, "panels outer", &loops, body);
+                    self.conv_step(layer, "", &loops, body);
                 }
                 if rest > 0 {
                     let body = vec![layer.call(rows, rest, panel.extent, &loops[1..])];
-                    self.conv_step(layer, "last panel", &loops[1..], body);
+                    self.conv_step(layer, ", last panel", &loops[1..], body);
                 }
             }
         }
@@ -72,7 +72,7 @@ impl Lowering {
     fn conv_step(
         &mut self,
         layer: &Layer<'_>,
-        order: &str,
+        part: &str,
         parallel: &[Loop],
         body: Vec<Statement>,
     ) {
@@ -84,7 +84,7 @@ impl Lowering {
             places.push(r.place);
         }
         let function = Function {
-            doc: format!("{}, {order}", layer.doc()),
+            doc: layer.doc() + part,
             operands,
             parallel: real_loops(parallel),
             body,
@@ -125,12 +125,12 @@ impl Layer<'_> {
         if self.conv.relu {
             doc += ", relu";
         }
-        doc += match (&self.plan.algorithm, self.recipe.planar) {
-            (Algorithm::Winograd(_), _) => "; Winograd F(4x4, 3x3)",
-            (Algorithm::Direct { .. }, true) => "; direct, planar input",
-            (Algorithm::Direct { .. }, false) => "; direct",
+        doc += &match (&self.plan.algorithm, self.recipe.planar) {
+            (Algorithm::Winograd(plan), _) => format!("; Winograd F({0}x{0}, 3x3)", plan.side),
+            (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
+            (Algorithm::Direct { .. }, false) => "; direct".to_owned(),
         };
-        doc
+        format!("{doc}, {}", self.plan.order)
     }
 
     /// Panels with all their blocks.
@@ -205,9 +205,8 @@ impl Layer<'_> {
         };
         let sides = self.sides(rows);
         let address = |operand: usize, side: &Side| {
-            let skip = side.terms.iter().filter(|(var, _)| *var == Var::Panel);
-            let offset = skipped * skip.map(|(_, distance)| distance).sum::<usize>();
-            Address { offset, ..side.address(operand, loops) }
+            let address = side.address(operand, loops);
+            Address { offset: address.offset + skipped * side.distance(Var::Panel), ..address }
         };
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.

@@ -1,5 +1,5 @@
-//! Winograd convolutions: the input's tiles become points; 36 products, each a 1x1 convolution whose
-//! pixels are tiles; the products become output tiles, with the epilogue.
+//! Winograd convolutions: the input's tiles become points; the points' products, each a 1x1
+//! convolution whose pixels are tiles, become output tiles, with the epilogue.
 
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, WinogradInputParams, WinogradOutputParams};
 
@@ -7,113 +7,106 @@ use super::conv::Layer;
 use super::{Lowering, Side, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Order, Points, Region, Winograd};
-
-/// Output rows and columns of a tile.
-const TILE: usize = 4;
+use crate::schedule::{Band, Buffer, Order, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
-        self.points(layer, plan);
-        let (full, rest) = (layer.full_panels(), layer.rest_blocks());
-        if full > 0 {
-            self.products(layer, plan, layer.recipe.panel_blocks, 0..full);
-        }
-        if rest > 0 {
-            self.products(layer, plan, rest, full..full + 1);
+        let parts = Parts::new(layer, plan, self.batch);
+        match layer.plan.order {
+            Order::RowsOuter => self.bands(&parts),
+            Order::PanelsOuter => {
+                self.points(&parts);
+                let full = layer.full_panels();
+                if full > 0 {
+                    self.panels(&parts, layer.recipe.panel_blocks, 0..full);
+                }
+                if layer.rest_blocks() > 0 {
+                    self.panels(&parts, layer.rest_blocks(), full..full + 1);
+                }
+            }
         }
     }
 
-    /// The step that transforms the input.
-    fn points(&mut self, layer: &Layer<'_>, plan: &Winograd) {
-        let input = layer.input;
-        let tiles = plan.tiles;
-        let loops = [
-            self.picture(),
-            Loop { var: Var::Block, extent: input.blocks() },
-            Loop { var: Var::Row, extent: tiles.rows },
-        ];
-        let x = Side::new(input, layer.conv.window.padding, input.block_len())
-            .with(Var::Row, TILE * input.row_len());
-        let y = Side {
-            place: Place { region: Region::Arena, offset: plan.input.offset },
-            terms: vec![
-                (Var::Picture, plan.input.len()),
-                (Var::Block, tiles.rows * tiles.columns * BLOCK),
-                (Var::Row, tiles.columns * BLOCK),
-            ],
-        };
-        let params = WinogradInputParams {
-            tiles: tiles.columns,
-            x_row: input.row_len(),
-            y_point: plan.input.distance,
-        };
-        let doc = format!("points of {} for Winograd F(4x4, 3x3)", input.shape);
+    /// One step for all: each band's points, then its panels.
+    fn bands(&mut self, parts: &Parts<'_>) {
+        let Parts { layer, bands, .. } = parts;
+        let points = [bands, &[parts.in_blocks()][..], &parts.rows].concat();
+        let input = parts.input(&points);
+        let mut body = nested(&points[bands.len()..], input);
+        let full = layer.full_panels();
+        if full > 0 {
+            let panel = Loop { var: Var::Panel, extent: full };
+            let products = parts.panel(layer.recipe.panel_blocks, 0, &[bands, &[panel][..]].concat());
+            match real_loops(&[panel])[..] {
+                [panel] => body.push(Statement::For(panel, products)),
+                _ => body.extend(products),
+            }
+        }
+        if layer.rest_blocks() > 0 {
+            body.extend(parts.panel(layer.rest_blocks(), full, bands));
+        }
+        self.step_of(parts, layer.doc(), bands, body);
+    }
+
+    /// The step that transforms the whole input.
+    fn points(&mut self, parts: &Parts<'_>) {
+        let layer = parts.layer;
+        let parallel = [&parts.bands[..], &[parts.in_blocks()], &parts.rows].concat();
+        let Sides { x, v, .. } = &parts.sides;
+        let params = parts.input_params();
+        let side = parts.plan.side;
+        let doc = format!("points of {} for Winograd F({side}x{side}, 3x3)", layer.input.shape);
         let name = format!("{}.points", layer.name);
-        self.simple(&name, doc, Call::WinogradInput(params), x, y, &loops);
+        self.simple(&name, doc, Call::WinogradInput(params), x.clone(), v.clone(), &parallel);
     }
 
     /// The step that computes the products of `panels`, all of `out_blocks` blocks, and the output.
-    fn products(
-        &mut self,
-        layer: &Layer<'_>,
-        plan: &Winograd,
-        out_blocks: usize,
-        panels: std::ops::Range<usize>,
-    ) {
+    fn panels(&mut self, parts: &Parts<'_>, out_blocks: usize, panels: std::ops::Range<usize>) {
         let panel = Loop { var: Var::Panel, extent: panels.len() };
-        let group = Loop { var: Var::Group, extent: plan.tiles.rows / plan.group };
-        let picture = self.picture();
-        let parallel = match layer.plan.order {
-            Order::RowsOuter => [picture, group, panel],
-            Order::PanelsOuter => [panel, picture, group],
-        };
-        let products =
-            Products { layer, plan, out_blocks, first: panels.start, groups: group.extent };
-        let sides = products.sides(self.batch);
-        let mut operands = vec!["v", "w", "zeros", "m", "b", "y"];
-        let mut places: Vec<Place> =
-            [&sides.v, &sides.w, &sides.zeros, &sides.m, &sides.b, &sides.y]
-                .map(|s| s.place)
-                .into();
-        if let Some(r) = &sides.r {
-            operands.push("r");
-            places.push(r.place);
-        }
-        let point = Loop { var: Var::Point, extent: Points::COUNT };
-        let mut body =
-            vec![Statement::For(point, vec![products.product(&sides, &parallel, point)])];
-        products.outputs(&sides, &parallel, &mut body);
+        let parallel = [&[panel], &parts.bands[..]].concat();
+        let body = parts.panel(out_blocks, panels.start, &parallel);
         let last = if panels.start > 0 { ", last panel" } else { "" };
-        let order = match layer.plan.order {
-            Order::RowsOuter => "rows outer",
-            Order::PanelsOuter => "panels outer",
-        };
-        let doc = format!("{}, {order}{last}", layer.doc());
-        let function = Function { doc, operands, parallel: real_loops(&parallel), body };
-        self.step(layer.name, function, places);
+        self.step_of(parts, parts.layer.doc() + last, &parallel, body);
+    }
+
+    fn step_of(
+        &mut self,
+        parts: &Parts<'_>,
+        doc: String,
+        parallel: &[Loop],
+        body: Vec<Statement>,
+    ) {
+        let (operands, places) = parts.operands();
+        let function = Function { doc, operands, parallel: real_loops(parallel), body };
+        self.step(parts.layer.name, function, places);
     }
 }
 
-/// Indices of the function's operands.
+/// Indices of the functions' operands: a function reads either the input or its points.
+const X: usize = 0;
 const V: usize = 0;
 const W: usize = 1;
 const ZEROS: usize = 2;
-const M: usize = 3;
-const B: usize = 4;
-const Y: usize = 5;
-const R: usize = 6;
+const B: usize = 3;
+const Y: usize = 4;
+const R: usize = 5;
+/// Products are scratch, never an operand.
+const M: usize = usize::MAX;
 
-struct Products<'a> {
+/// A Winograd convolution with its loops and operands.
+struct Parts<'a> {
     layer: &'a Layer<'a>,
     plan: &'a Winograd,
-    out_blocks: usize,
-    /// The first panel of the step.
-    first: usize,
-    groups: usize,
+    /// The loops over bands.
+    bands: Vec<Loop>,
+    /// The loops over the rows of tiles of a band.
+    rows: Vec<Loop>,
+    sides: Sides,
 }
 
+/// Where the operands start, and how the loops move them.
 struct Sides {
+    x: Side,
     v: Side,
     w: Side,
     zeros: Side,
@@ -123,151 +116,221 @@ struct Sides {
     r: Option<Side>,
 }
 
-impl Products<'_> {
-    /// Tiles of a group.
-    fn tiles(&self) -> usize {
-        self.plan.group * self.plan.tiles.columns
+impl<'a> Parts<'a> {
+    fn new(layer: &'a Layer<'a>, plan: &'a Winograd, batch: usize) -> Self {
+        let tiles = plan.tiles;
+        let (bands, rows) = match plan.band {
+            Band::Rows(rows) => (
+                vec![
+                    Loop { var: Var::Picture, extent: batch },
+                    Loop { var: Var::Group, extent: tiles.rows / rows },
+                ],
+                vec![Loop { var: Var::Row, extent: rows }],
+            ),
+            Band::Pictures(pictures) => (
+                vec![Loop { var: Var::Group, extent: batch / pictures }],
+                vec![
+                    Loop { var: Var::Picture, extent: pictures },
+                    Loop { var: Var::Row, extent: tiles.rows },
+                ],
+            ),
+        };
+        Self { layer, plan, bands, rows, sides: sides(layer, plan) }
     }
 
-    fn sides(&self, batch: usize) -> Sides {
-        let recipe = self.layer.recipe;
-        let plan = self.plan;
-        let weights = |offset: usize, terms| Side {
-            place: Place { region: Region::Weights, offset: recipe.offset + offset },
-            terms,
+    fn in_blocks(&self) -> Loop {
+        Loop { var: Var::Block, extent: self.layer.input.blocks() }
+    }
+
+    /// Tiles of a band.
+    fn tiles(&self) -> usize {
+        self.rows.iter().map(|l| l.extent).product::<usize>() * self.plan.tiles.columns
+    }
+
+    fn operands(&self) -> (Vec<&'static str>, Vec<Place>) {
+        let Sides { x, v, w, zeros, b, y, r, .. } = &self.sides;
+        let (name, source) = match self.layer.plan.order {
+            Order::RowsOuter => ("x", x),
+            Order::PanelsOuter => ("v", v),
         };
-        let point = recipe.panel_len() / Points::COUNT / recipe.panel_blocks * self.out_blocks;
-        let panel_products = plan.output.len() * self.groups * batch;
-        let output = |buffer: &crate::schedule::Buffer| {
-            let rows = TILE * buffer.row_len();
-            Side::new(buffer, Extent::square(0), buffer.block_len())
-                .with(Var::Panel, recipe.panel_blocks * buffer.block_len())
-                .with(Var::Group, plan.group * rows)
-                .with(Var::Row, rows)
-                .skip(self.first * recipe.panel_blocks * buffer.block_len())
-        };
-        Sides {
-            v: Side {
-                place: Place { region: Region::Arena, offset: plan.input.offset },
-                terms: vec![
-                    (Var::Picture, plan.input.len()),
-                    (Var::Group, self.tiles() * BLOCK),
-                    (Var::Point, plan.input.distance),
-                ],
-            },
-            w: weights(
-                self.first * recipe.panel_len(),
-                vec![(Var::Panel, recipe.panel_len()), (Var::Point, point)],
-            ),
-            zeros: weights(recipe.zeros_offset(), Vec::new()),
-            m: Side {
-                place: Place {
-                    region: Region::Arena,
-                    offset: plan.output.offset + self.first * panel_products,
-                },
-                terms: vec![
-                    (Var::Panel, panel_products),
-                    (Var::Picture, plan.output.len() * self.groups),
-                    (Var::Group, plan.output.len()),
-                    (Var::Point, plan.output.distance),
-                    (Var::Block, self.tiles() * BLOCK),
-                    (Var::Row, plan.tiles.columns * BLOCK),
-                ],
-            },
-            b: weights(
-                recipe.bias_offset() + self.first * recipe.panel_blocks * BLOCK,
-                vec![(Var::Panel, recipe.panel_blocks * BLOCK), (Var::Block, BLOCK)],
-            ),
-            y: output(self.layer.output),
-            r: self.layer.residual.as_ref().map(output),
+        let mut operands = vec![name, "w", "zeros", "b", "y"];
+        let mut places: Vec<Place> = [source, w, zeros, b, y].map(|side| side.place).into();
+        if let Some(r) = r {
+            operands.push("r");
+            places.push(r.place);
+        }
+        (operands, places)
+    }
+
+    fn input_params(&self) -> WinogradInputParams {
+        WinogradInputParams {
+            side: self.plan.side,
+            tiles: self.plan.tiles.columns,
+            x_row: self.layer.input.row_len(),
+            y_point: self.plan.input.distance,
         }
     }
 
+    /// The call that transforms a row of tiles of one block.
+    fn input(&self, loops: &[Loop]) -> Statement {
+        let Sides { x, v, .. } = &self.sides;
+        let operands = vec![x.address(X, loops), v.address(V, loops)];
+        Statement::Call(Call::WinogradInput(self.input_params()), operands)
+    }
+
+    /// The products and the output of one band and one panel of `out_blocks` blocks, which is
+    /// `skipped` panels after the one that the loops point at.
+    fn panel(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
+        let point = Loop { var: Var::Point, extent: self.plan.output.count };
+        let with_point = [loops, &[point]].concat();
+        let product = self.product(out_blocks, skipped, &with_point);
+        let mut body = vec![Statement::For(point, vec![product])];
+        let block = Loop { var: Var::Block, extent: out_blocks };
+        let outputs = self.outputs(skipped, &[loops, &[block]].concat());
+        match real_loops(&[block])[..] {
+            [block] => body.push(Statement::For(block, outputs)),
+            _ => body.extend(outputs),
+        }
+        body
+    }
+
     /// The 1x1 convolution over the tiles of one point.
-    fn product(&self, sides: &Sides, parallel: &[Loop], point: Loop) -> Statement {
+    fn product(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let recipe = self.layer.recipe;
+        let tiles = self.tiles();
+        let point = recipe.in_blocks * BLOCK * out_blocks * BLOCK;
         let params = ConvParams {
-            pixels: self.tiles(),
+            pixels: tiles,
             x_step: BLOCK,
             blocks: recipe.in_blocks,
-            x_block: self.plan.tiles.rows * self.plan.tiles.columns * BLOCK,
+            x_block: tiles * BLOCK,
             kernel_rows: 1,
             kernel_columns: 1,
             x_row: BLOCK,
             x_column: BLOCK,
-            out_blocks: self.out_blocks,
-            y_block: self.tiles() * BLOCK,
+            out_blocks,
+            y_block: tiles * BLOCK,
             r_block: 0,
             residual: 0,
             relu: 0,
-            next: recipe.in_blocks * BLOCK * self.out_blocks * BLOCK,
+            next: point,
         };
-        let loops = [parallel, &[point]].concat();
-        let m = sides.m.address(M, &loops);
-        let w = sides.w.address(W, &loops);
-        Statement::Call(
-            Call::Conv(params),
-            vec![
-                sides.v.address(V, &loops),
-                w.clone(),
-                sides.zeros.address(ZEROS, &loops),
-                m.clone(),
-                // The next point's weights follow this one's.
-                w,
-                m,
-            ],
-        )
+        let Sides { v, w, zeros, m, .. } = &self.sides;
+        let w = skip(w.clone().with(Var::Point, point), W, skipped, loops);
+        let (v, m) = (v.address(V, loops), m.address(M, loops));
+        let zeros = zeros.address(ZEROS, loops);
+        // The next point's weights follow this one's.
+        Statement::Call(Call::Conv(params), vec![v, w.clone(), zeros, m.clone(), w, m])
     }
 
     /// The calls that make output tiles of the products: whole rows of tiles, then a partial one.
-    fn outputs(&self, sides: &Sides, parallel: &[Loop], body: &mut Vec<Statement>) {
+    fn outputs(&self, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
+        let side = self.plan.side;
         let height = self.layer.output.shape.height;
-        let block = Loop { var: Var::Block, extent: self.out_blocks };
-        let partial = height % TILE;
-        let whole = if partial == 0 { self.plan.group } else { height / TILE };
-        let mut calls = Vec::new();
+        let (row, outer) = self.rows.split_last().expect("a band has rows");
+        let partial = height % side;
+        let whole = if partial == 0 { row.extent } else { height / side };
+        let mut body = Vec::new();
         if whole > 0 {
-            let row = Loop { var: Var::Row, extent: whole };
-            let call = self.output(sides, TILE, 0, &[parallel, &[block, row]].concat());
-            calls.push(nested(&[row], call));
+            let row = Loop { extent: whole, ..*row };
+            let call = self.output(side, 0, skipped, &[loops, outer, &[row]].concat());
+            body.extend(nested(&[row], call));
         }
         if partial > 0 {
-            calls.push(self.output(sides, partial, whole, &[parallel, &[block]].concat()));
+            body.push(self.output(partial, whole, skipped, &[loops, outer].concat()));
         }
-        match real_loops(&[block])[..] {
-            [block] => body.push(Statement::For(block, calls)),
-            _ => body.extend(calls),
+        match real_loops(outer)[..] {
+            [picture] => vec![Statement::For(picture, body)],
+            _ => body,
         }
     }
 
-    /// The call for a row of tiles, `skipped` rows after the one that the loops point at, of which
+    /// The call for a row of tiles, `below` rows after the one that the loops point at, of which
     /// `rows` output rows exist.
-    fn output(&self, sides: &Sides, rows: usize, skipped: usize, loops: &[Loop]) -> Statement {
+    fn output(&self, rows: usize, below: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let layer = self.layer;
         let params = WinogradOutputParams {
+            side: self.plan.side,
             tiles: self.plan.tiles.columns,
             rows,
             columns: layer.output.shape.width,
             x_point: self.plan.output.distance,
             y_row: layer.output.row_len(),
-            r_row: layer.residual.as_ref().map_or(0, crate::schedule::Buffer::row_len),
+            r_row: layer.residual.as_ref().map_or(0, Buffer::row_len),
             residual: usize::from(layer.residual.is_some()),
             relu: usize::from(layer.conv.relu),
         };
         let address = |operand: usize, side: &Side| {
-            let of_row = side.terms.iter().filter(|(var, _)| *var == Var::Row);
-            let offset = skipped * of_row.map(|(_, distance)| distance).sum::<usize>();
-            Address { offset, ..side.address(operand, loops) }
+            let mut address = skip(side.clone(), operand, skipped, loops);
+            address.offset += below * side.distance(Var::Row);
+            address
         };
-        let y = address(Y, &sides.y);
-        let r = sides.r.as_ref().map_or_else(|| y.clone(), |r| address(R, r));
-        let (m, b) = (address(M, &sides.m), address(B, &sides.b));
-        Statement::Call(Call::WinogradOutput(params), vec![m, b, r, y])
+        let Sides { m, b, y, r, .. } = &self.sides;
+        let y = address(Y, y);
+        let r = r.as_ref().map_or_else(|| y.clone(), |r| address(R, r));
+        Statement::Call(Call::WinogradOutput(params), vec![address(M, m), address(B, b), r, y])
+    }
+}
+
+/// The address `panels` panels after the one that the loops point at.
+fn skip(side: Side, operand: usize, panels: usize, loops: &[Loop]) -> Address {
+    let address = side.address(operand, loops);
+    Address { offset: address.offset + panels * side.distance(Var::Panel), ..address }
+}
+
+fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
+    let recipe = layer.recipe;
+    let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
+    // A step of the band's loops; where a band is several pictures, they step by themselves.
+    let (rows, pictures) = match plan.band {
+        Band::Rows(rows) => (rows, 0),
+        Band::Pictures(pictures) => (0, pictures),
+    };
+    let in_band = rows * columns + pictures * picture;
+    let pixels = |buffer: &Buffer, padding: Extent| {
+        let tiles = plan.side * buffer.row_len();
+        Side::new(buffer, padding, buffer.block_len())
+            .with(Var::Group, rows * tiles + pictures * buffer.picture_len())
+            .with(Var::Row, tiles)
+    };
+    let output = |buffer: &Buffer| {
+        let panel = recipe.panel_blocks * buffer.block_len();
+        pixels(buffer, Extent::square(0)).with(Var::Panel, panel)
+    };
+    let weights = |offset: usize, panel: usize| Side {
+        place: Place { region: Region::Weights, offset: recipe.offset + offset },
+        terms: vec![(Var::Panel, panel)],
+    };
+    let tile_terms = || {
+        let mut terms = vec![(Var::Block, in_band * BLOCK), (Var::Row, columns * BLOCK)];
+        if pictures > 0 {
+            terms.push((Var::Picture, picture * BLOCK));
+        }
+        terms
+    };
+    let (region, offset) = plan.input_place;
+    let mut v = Side { place: Place { region, offset }, terms: tile_terms() };
+    if region == Region::Arena {
+        v = v.with(Var::Group, plan.input.len());
+        if let Band::Rows(rows) = plan.band {
+            v = v.with(Var::Picture, plan.tiles.rows / rows * plan.input.len());
+        }
+    }
+    let m = Place { region: Region::Scratch, offset: plan.output_offset };
+    Sides {
+        x: pixels(layer.input, layer.conv.window.padding),
+        v: v.with(Var::Point, plan.input.distance),
+        w: weights(0, recipe.panel_len()),
+        zeros: weights(recipe.zeros_offset(), 0),
+        m: Side { place: m, terms: tile_terms() }.with(Var::Point, plan.output.distance),
+        b: weights(recipe.bias_offset(), recipe.panel_blocks * BLOCK).with(Var::Block, BLOCK),
+        y: output(layer.output),
+        r: layer.residual.as_ref().map(output),
     }
 }
 
 /// A statement inside those loops that have more than one iteration.
-fn nested(loops: &[Loop], statement: Statement) -> Statement {
+fn nested(loops: &[Loop], statement: Statement) -> Vec<Statement> {
     let loops = real_loops(loops);
-    loops.into_iter().rev().fold(statement, |inner, each| Statement::For(each, vec![inner]))
+    loops.into_iter().rev().fold(vec![statement], |inner, each| vec![Statement::For(each, inner)])
 }
