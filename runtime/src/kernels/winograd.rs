@@ -9,7 +9,7 @@
 //! ```
 //!
 //! where `U = G g G^T` are the packed weights. `B^T`, `G` and `A^T` come from polynomials that are
-//! evaluated at `n - 1` numbers and infinity; see [`points`].
+//! evaluated at `n - 1` numbers and infinity; see [`points`] and [`Filter`].
 //!
 //! The larger tile multiplies less; the smaller one has `16 / 9` instead of 4 times the weights of a
 //! direct convolution, which counts where they come from memory for few pixels.
@@ -62,8 +62,8 @@ pub(super) unsafe fn winograd_input<S: Simd>(
     // SAFETY: the caller's promise.
     unsafe {
         match params.side {
-            2 => input::<S, 2, 4>(simd, params, x, y, evaluate_4),
-            4 => input::<S, 4, 6>(simd, params, x, y, evaluate_6),
+            2 => input::<S, F2, 2, 4>(simd, params, x, y),
+            4 => input::<S, F4, 4, 6>(simd, params, x, y),
             side => unreachable!("no tile has {side} x {side} pixels"),
         }
     }
@@ -86,8 +86,8 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     // SAFETY: the caller's promise.
     unsafe {
         match params.side {
-            2 => output::<S, 2, 4>(simd, params, [x, b, r, y], interpolate_4),
-            4 => output::<S, 4, 6>(simd, params, [x, b, r, y], interpolate_6),
+            2 => output::<S, F2, 2, 4>(simd, params, [x, b, r, y]),
+            4 => output::<S, F4, 4, 6>(simd, params, [x, b, r, y]),
             side => unreachable!("no tile has {side} x {side} pixels"),
         }
     }
@@ -95,14 +95,13 @@ pub(super) unsafe fn winograd_output<S: Simd>(
 
 /// # Safety
 ///
-/// That of [`winograd_input`]; `N` is `M + 2`, and `M` the side of a tile.
+/// That of [`winograd_input`]; `M` is the side of a tile.
 #[inline(always)]
-unsafe fn input<S: Simd, const M: usize, const N: usize>(
+unsafe fn input<S: Simd, F: Filter<M, N>, const M: usize, const N: usize>(
     simd: S,
     params: &WinogradInputParams,
     x: *const f32,
     y: *mut f32,
-    evaluate: impl Fn(S, [S::F16; N]) -> [S::F16; N],
 ) {
     for tile in 0..params.tiles {
         let x = x.wrapping_add(tile * M * BLOCK);
@@ -114,10 +113,10 @@ unsafe fn input<S: Simd, const M: usize, const N: usize>(
                 // SAFETY: the row and column are the tile's.
                 *pixel = unsafe { simd.load(x.add(r * params.x_row + c * BLOCK)) };
             }
-            *column = evaluate(simd, *column);
+            *column = F::evaluate(simd, *column);
         }
         for i in 0..N {
-            for (j, point) in evaluate(simd, columns.map(|c| c[i])).iter().enumerate() {
+            for (j, point) in F::evaluate(simd, row(&columns, i)).iter().enumerate() {
                 // SAFETY: the point is the tile's.
                 unsafe { simd.store(y.add((N * i + j) * params.y_point), *point) };
             }
@@ -127,13 +126,12 @@ unsafe fn input<S: Simd, const M: usize, const N: usize>(
 
 /// # Safety
 ///
-/// That of [`winograd_output`], for its operands; `N` is `M + 2`, and `M` the side of a tile.
+/// That of [`winograd_output`], for its operands; `M` is the side of a tile.
 #[inline(always)]
-unsafe fn output<S: Simd, const M: usize, const N: usize>(
+unsafe fn output<S: Simd, F: Filter<M, N>, const M: usize, const N: usize>(
     simd: S,
     params: &WinogradOutputParams,
     [x, b, r, y]: [*mut f32; 4],
-    interpolate: impl Fn(S, [S::F16; N]) -> [S::F16; M],
 ) {
     // SAFETY: the bias has 16 elements.
     let bias = unsafe { simd.load(b) };
@@ -149,11 +147,11 @@ unsafe fn output<S: Simd, const M: usize, const N: usize>(
                 // SAFETY: the point is the tile's.
                 *point = unsafe { simd.load(x.add((N * i + j) * params.x_point)) };
             }
-            *column = interpolate(simd, points);
+            *column = F::interpolate(simd, points);
         }
         for i in 0..M {
             if i < params.rows {
-                let mut pixels = interpolate(simd, columns.map(|c| c[i]));
+                let mut pixels = F::interpolate(simd, row(&columns, i));
                 for (c, pixel) in pixels.iter_mut().enumerate() {
                     *pixel = simd.add(*pixel, bias);
                     if params.residual != 0 && c < width {
@@ -175,53 +173,83 @@ unsafe fn output<S: Simd, const M: usize, const N: usize>(
     }
 }
 
-/// `B^T d` of F(2x2, 3x3); see [`evaluate_6`].
-#[inline(always)]
-fn evaluate_4<S: Simd>(simd: S, d: [S::F16; 4]) -> [S::F16; 4] {
-    [simd.sub(d[2], d[0]), simd.add(d[2], d[1]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
+/// One dimension of F(M x M, 3x3); `N` is `M + 2`.
+///
+/// Its functions are called by name: through a closure they would not be compiled for the
+/// instruction set.
+trait Filter<const M: usize, const N: usize> {
+    /// `B^T d`: row `p` of `B^T` has the coefficients of the product of `x - q` over all finite
+    /// points `q` other than `p`.
+    fn evaluate<S: Simd>(simd: S, d: [S::F16; N]) -> [S::F16; N];
+
+    /// `A^T m`: column `p` of `A^T` has the powers 0 to `M - 1` of point `p`, scaled where `G` has
+    /// the inverse.
+    fn interpolate<S: Simd>(simd: S, m: [S::F16; N]) -> [S::F16; M];
 }
 
-/// `A^T m` of F(2x2, 3x3): column `p` of `A^T` has the powers 0 and 1 of point `p`.
-#[inline(always)]
-fn interpolate_4<S: Simd>(simd: S, m: [S::F16; 4]) -> [S::F16; 2] {
-    let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    [simd.add(m[0], sum), simd.add(difference, m[3])]
+struct F2;
+
+impl Filter<2, 4> for F2 {
+    #[inline(always)]
+    fn evaluate<S: Simd>(simd: S, d: [S::F16; 4]) -> [S::F16; 4] {
+        [simd.sub(d[2], d[0]), simd.add(d[2], d[1]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
+    }
+
+    #[inline(always)]
+    fn interpolate<S: Simd>(simd: S, m: [S::F16; 4]) -> [S::F16; 2] {
+        let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        [simd.add(m[0], sum), simd.add(difference, m[3])]
+    }
 }
 
-/// `B^T d` of F(4x4, 3x3): row `p` of `B^T` has the coefficients of the product of `x - q` over all finite points
-/// `q` other than `p`.
-#[inline(always)]
-fn evaluate_6<S: Simd>(simd: S, d: [S::F16; 6]) -> [S::F16; 6] {
+struct F4;
+
+impl F4 {
     const A: f64 = points::A;
     const B: f64 = points::B;
-    const AA: f64 = A * A;
-    const BB: f64 = B * B;
-    let (even_a, odd_a) = (times(simd, -BB, d[2], d[4]), times(simd, -BB, d[1], d[3]));
-    let (even_b, odd_b) = (times(simd, -AA, d[2], d[4]), times(simd, -AA, d[1], d[3]));
-    [
-        times(simd, AA * BB, d[0], times(simd, -(AA + BB), d[2], d[4])),
-        times(simd, A, odd_a, even_a),
-        times(simd, -A, odd_a, even_a),
-        times(simd, B, odd_b, even_b),
-        times(simd, -B, odd_b, even_b),
-        times(simd, AA * BB, d[1], times(simd, -(AA + BB), d[3], d[5])),
-    ]
+    const AA: f64 = points::A * points::A;
+    const BB: f64 = points::B * points::B;
 }
 
-/// `A^T m` of F(4x4, 3x3): column `p` of `A^T` has the powers 0 to 3 of point `p`, scaled so that two factors
-/// become 1: by `1 / A` for the first pair, by `1 / B^2` for the second. `G` has the inverse.
+impl Filter<4, 6> for F4 {
+    #[inline(always)]
+    fn evaluate<S: Simd>(simd: S, d: [S::F16; 6]) -> [S::F16; 6] {
+        let (aa, bb) = (Self::AA, Self::BB);
+        let (even_a, odd_a) = (times(simd, -bb, d[2], d[4]), times(simd, -bb, d[1], d[3]));
+        let (even_b, odd_b) = (times(simd, -aa, d[2], d[4]), times(simd, -aa, d[1], d[3]));
+        [
+            times(simd, aa * bb, d[0], times(simd, -(aa + bb), d[2], d[4])),
+            times(simd, Self::A, odd_a, even_a),
+            times(simd, -Self::A, odd_a, even_a),
+            times(simd, Self::B, odd_b, even_b),
+            times(simd, -Self::B, odd_b, even_b),
+            times(simd, aa * bb, d[1], times(simd, -(aa + bb), d[3], d[5])),
+        ]
+    }
+
+    /// The scales are `1 / A` for the first pair, `1 / B^2` for the second, so that two factors
+    /// become 1.
+    #[inline(always)]
+    fn interpolate<S: Simd>(simd: S, m: [S::F16; 6]) -> [S::F16; 4] {
+        let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            times(simd, 1.0 / Self::BB, sum_b, times(simd, 1.0 / Self::A, sum_a, m[0])),
+            times(simd, 1.0 / Self::B, difference_b, difference_a),
+            times(simd, Self::A, sum_a, sum_b),
+            times(simd, Self::B, difference_b, times(simd, Self::AA, difference_a, m[5])),
+        ]
+    }
+}
+
+/// Row `i` of `N` columns.
 #[inline(always)]
-fn interpolate_6<S: Simd>(simd: S, m: [S::F16; 6]) -> [S::F16; 4] {
-    const A: f64 = points::A;
-    const B: f64 = points::B;
-    let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-    [
-        times(simd, 1.0 / (B * B), sum_b, times(simd, 1.0 / A, sum_a, m[0])),
-        times(simd, 1.0 / B, difference_b, difference_a),
-        times(simd, A, sum_a, sum_b),
-        times(simd, B, difference_b, times(simd, A * A, difference_a, m[5])),
-    ]
+fn row<V: Copy, const M: usize, const N: usize>(columns: &[[V; M]; N], i: usize) -> [V; N] {
+    let mut row = [columns[0][i]; N];
+    for (value, column) in row.iter_mut().zip(columns) {
+        *value = column[i];
+    }
+    row
 }
 
 /// `factor * a + b`.
