@@ -207,7 +207,8 @@ impl Layer<'_> {
         let address = |operand: usize, side: &Side| {
             let skip = side.terms.iter().filter(|(var, _)| *var == Var::Panel);
             let offset = skipped * skip.map(|(_, distance)| distance).sum::<usize>();
-            Address { offset, ..side.address(operand, loops) }
+            let address = side.address(operand, loops);
+            Address { offset: address.offset + offset, ..address }
         };
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.

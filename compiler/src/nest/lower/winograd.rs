@@ -257,7 +257,8 @@ impl Products<'_> {
         let address = |operand: usize, side: &Side| {
             let of_row = side.terms.iter().filter(|(var, _)| *var == Var::Row);
             let offset = skipped * of_row.map(|(_, distance)| distance).sum::<usize>();
-            Address { offset, ..side.address(operand, loops) }
+            let address = side.address(operand, loops);
+            Address { offset: address.offset + offset, ..address }
         };
         let y = address(Y, &sides.y);
         let r = sides.r.as_ref().map_or_else(|| y.clone(), |r| address(R, r));
