@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -12,6 +12,7 @@ Examples:
   resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
   resnet bench my-resnet.yaml --batch 8
   resnet emit my-resnet.yaml --as nest
+  resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
 
 Exit status: 0 done, 1 something is wrong (said on stderr), 2 wrong usage.";
 
@@ -120,9 +121,15 @@ pub(crate) struct Emit {
     /// The form.
     #[arg(long = "as", value_name = "FORM", value_enum)]
     pub(crate) form: Form,
-    /// Weights, for the forms that hold them.
-    #[arg(long, value_name = "W.safetensors")]
+    /// Trained weights, a safetensors file; for `onnx`, which holds them.
+    #[arg(long, value_name = "W.safetensors", conflicts_with = "random_weights")]
     pub(crate) weights: Option<PathBuf>,
+    /// Random weights for `onnx`, the same for a seed on every machine.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random_weights: Option<u64>,
+    /// Fix how many pictures the `onnx` model takes at a time [default: any number].
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<NonZeroU32>,
     /// Write to a file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -235,7 +242,7 @@ pub(crate) enum Form {
     Clif,
     /// Assembly of this machine.
     Asm,
-    /// An ONNX model.
+    /// An ONNX model with the weights, batch norms unfolded, tensors under their own names.
     Onnx,
     /// A Graphviz graph of the operators.
     Dot,

@@ -54,7 +54,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let compiled = model.compile(&options.engine, batch)?;
     let compile = start.elapsed();
     let path = options.weights.weights.as_deref();
-    let weights = model::weights(path, options.weights.random_weights, &compiled)?;
+    let weights = model::weights(path, options.weights.random_weights, compiled.graph())?;
     if options.profile {
         return print_profile(options, &compiled, &weights, out);
     }

@@ -1,48 +1,86 @@
 //! `resnet emit`: the network in another form.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use resnet::compiler::emit::clif::Listing;
 use resnet::compiler::emit::jit::Jit;
 use resnet::compiler::graph::{Graph, NodeId};
 use resnet::compiler::network::plan;
 use resnet::compiler::schedule::Wishes;
 use resnet::runtime::kernels::Isa;
+use resnet_compiler::emit::onnx::{self, OnnxError};
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
-use crate::model::{Model, isa};
+use crate::model::{Model, isa, weights};
 use crate::output::Output;
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
-    let name = match options.form {
-        Form::Onnx => bail!("`--as onnx` is not available yet"),
-        Form::Rust => "rust",
-        Form::Nest => "nest",
-        Form::Clif => "clif",
-        Form::Asm => "asm",
-        Form::Dot => "dot",
-    };
-    if options.weights.is_some() {
-        bail!("`--as {name}` has no weights in it: leave `--weights` out");
-    }
+    check(options)?;
     let model = Model::open(&options.model.model)?;
-    let text = text(options, &model)?;
     match &options.output {
         None => {
-            out.write_all(text.as_bytes())?;
+            print(options, &model, out)?;
             out.flush()?;
         }
         Some(path) => {
-            let mut file = Output::create(path, &model.path)?;
-            let failed = || format!("cannot write `{}`", path.display());
-            file.write_all(text.as_bytes()).with_context(failed)?;
+            let mut file = Output::create(path, model.path.iter().chain(&options.weights))?;
+            print(options, &model, &mut file).map_err(|error| cannot_write(path, error))?;
             file.finish()?;
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Whether the options go together.
+fn check(options: &Emit) -> Result<()> {
+    let weights = options.weights.is_some() || options.random_weights.is_some();
+    if options.form == Form::Onnx {
+        if !weights {
+            bail!(
+                "an ONNX model holds its weights: give `--weights W.safetensors`, \
+                 or `--random-weights SEED`"
+            );
+        }
+        if options.output.is_none() && io::stdout().is_terminal() {
+            bail!("an ONNX model is no text for a terminal: write it to a file with `-o FILE`");
+        }
+        return Ok(());
+    }
+    let form = options.form.to_possible_value();
+    let form = form.as_ref().map_or("", |form| form.get_name());
+    if weights {
+        let option = if options.weights.is_some() { "--weights" } else { "--random-weights" };
+        bail!("`--as {form}` has no weights in it: leave `{option}` out");
+    }
+    if options.batch.is_some() {
+        bail!("`--batch` is for `--as onnx`; leave it out of `--as {form}`");
+    }
+    Ok(())
+}
+
+/// Says where, if writing failed.
+fn cannot_write(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    match error.is::<io::Error>() {
+        true => error.context(format!("cannot write `{}`", path.display())),
+        false => error,
+    }
+}
+
+fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
+    if options.form != Form::Onnx {
+        return Ok(sink.write_all(text(options, model)?.as_bytes())?);
+    }
+    let graph = Graph::build(&model.spec)?;
+    let weights = weights(options.weights.as_deref(), options.random_weights, &graph)?;
+    onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
+        OnnxError::Io(error) => error.into(),
+        error => error.into(),
+    })
 }
 
 fn text(options: &Emit, model: &Model) -> Result<String> {

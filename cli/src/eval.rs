@@ -33,7 +33,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     );
     let labels = model.labels(shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
-    let weights = weights(Some(&options.weights), None, &compiled)?;
+    let weights = weights(Some(&options.weights), None, compiled.graph())?;
     let network = compiled.load(&weights)?;
 
     model.note_preprocess();

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use resnet::compiler::graph::Graph;
 use resnet::compiler::network::{Backend, Compiled, Options, compile};
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, zoo};
@@ -96,15 +97,11 @@ impl Model {
     }
 }
 
-/// Opens weights, or draws them for a network that is compiled already.
-pub(crate) fn weights(
-    path: Option<&Path>,
-    seed: Option<u64>,
-    compiled: &Compiled,
-) -> Result<Weights> {
+/// Opens weights, or draws them for a network.
+pub(crate) fn weights(path: Option<&Path>, seed: Option<u64>, graph: &Graph) -> Result<Weights> {
     Ok(match path {
         Some(path) => Weights::open(path)?,
-        None => Weights::random(&compiled.graph().tensors, seed.unwrap_or(0)),
+        None => Weights::random(&graph.tensors, seed.unwrap_or(0)),
     })
 }
 

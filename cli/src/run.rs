@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let output = options.output.as_deref();
     let array = output.map(|path| Output::create(path, &files)).transpose()?;
     let random = options.weights.random_weights;
-    let weights = weights(options.weights.weights.as_deref(), random, &compiled)?;
+    let weights = weights(options.weights.weights.as_deref(), random, compiled.graph())?;
     let network = compiled.load(&weights)?;
 
     let bar = progress(source.len(), true);

@@ -7,7 +7,9 @@ use resnet_runtime::kernels::Table;
 use resnet_runtime::session::{Code, Context};
 use resnet_runtime::threads::parallel;
 
-use crate::nest::{Address, Function, Loop, Place, Program, Statement, Step, Var, VerifyError};
+use crate::nest::{
+    Address, Base, Function, Loop, Place, Program, Statement, Step, Var, VerifyError,
+};
 use crate::schedule::Region;
 
 /// A verified program with the kernels of one instruction set.
@@ -29,7 +31,7 @@ impl Interpreter {
 }
 
 // SAFETY: `Program::verify` passed: no call leaves the lengths that the program states, and only
-// the arena and the output are written.
+// the arena, the scratch and the output are written.
 unsafe impl Code for Interpreter {
     unsafe fn run(&self, context: &Context) {
         for step in &self.program.steps {
@@ -68,11 +70,12 @@ fn locate(context: &Context, place: &Place) -> *mut f32 {
         Region::Output => context.output,
         Region::Arena => context.arena,
         Region::Weights => context.weights.cast_mut(),
+        Region::Scratch => unreachable!("verified: no step hands out a place in the scratch"),
     };
     base.wrapping_add(place.offset)
 }
 
-unsafe extern "C" fn task(operands: *const *mut f32, first: usize, last: usize) {
+unsafe extern "C" fn task(operands: *const *mut f32, scratch: *mut f32, first: usize, last: usize) {
     // SAFETY: `Interpreter::run` put a pointer to a `Walk` in front of as many operands as its
     // function has; both outlive the region.
     let (walk, operands) = unsafe {
@@ -86,7 +89,7 @@ unsafe extern "C" fn task(operands: *const *mut f32, first: usize, last: usize) 
             values.set(*var, rest % extent);
             rest /= extent;
         }
-        walk.body(&walk.function.body, operands, &mut values);
+        walk.body(&walk.function.body, &Bases { operands, scratch }, &mut values);
     }
 }
 
@@ -96,20 +99,26 @@ struct Walk<'a> {
     table: &'static Table,
 }
 
+/// What addresses count from.
+struct Bases<'a> {
+    operands: &'a [*mut f32],
+    scratch: *mut f32,
+}
+
 impl Walk<'_> {
-    fn body(&self, body: &[Statement], operands: &[*mut f32], values: &mut Values) {
+    fn body(&self, body: &[Statement], bases: &Bases<'_>, values: &mut Values) {
         for statement in body {
             match statement {
                 Statement::For(Loop { var, extent }, body) => {
                     for value in 0..*extent {
                         values.set(*var, value);
-                        self.body(body, operands, values);
+                        self.body(body, bases, values);
                     }
                 }
                 Statement::Call(call, addresses) => {
                     let mut places = [std::ptr::null_mut(); MAX_OPERANDS];
                     for (place, address) in places.iter_mut().zip(addresses) {
-                        *place = values.locate(address, operands);
+                        *place = values.locate(address, bases);
                     }
                     // SAFETY: the program was verified with these loops' bounds, so each place
                     // has all the elements that the kernel touches; the table was handed out
@@ -133,8 +142,12 @@ impl Values {
         self.0[var as usize] = value;
     }
 
-    fn locate(&self, address: &Address, operands: &[*mut f32]) -> *mut f32 {
+    fn locate(&self, address: &Address, bases: &Bases<'_>) -> *mut f32 {
+        let base = match address.base {
+            Base::Operand(operand) => bases.operands[operand],
+            Base::Scratch => bases.scratch,
+        };
         let moved = address.terms.iter().map(|&(var, distance)| self.0[var as usize] * distance);
-        operands[address.operand].wrapping_add(address.offset + moved.sum::<usize>())
+        base.wrapping_add(address.offset + moved.sum::<usize>())
     }
 }

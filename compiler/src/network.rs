@@ -215,13 +215,13 @@ pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError>
 
 fn variant(program: Program, backend: Backend, isa: Isa) -> Result<Variant, CompileError> {
     let table = isa.table()?;
-    let (batch, arena_len) = (program.batch, program.arena_len);
+    let Program { batch, arena_len, scratch_len, .. } = program;
     let code: Arc<dyn Code> = match backend {
         #[cfg(feature = "jit")]
         Backend::Jit => Arc::new(crate::emit::jit::Jit::compile(&program, table)?),
         Backend::Interpret | Backend::Reference => Arc::new(Interpreter::new(program, table)?),
     };
-    Ok(Variant { batch, arena_len, code })
+    Ok(Variant { batch, arena_len, scratch_len, code })
 }
 
 impl Compiled {
@@ -254,8 +254,8 @@ impl Compiled {
         let Schedule { recipes, weights_len, .. } = &*self.schedule;
         let packed = load(&self.graph.tensors, recipes, *weights_len, weights)?;
         let variants = self.variants.clone();
-        // SAFETY: each variant's arena length is its program's, for which the program was
-        // verified; `packed` has the schedule's length and offsets, which do not depend on the
+        // SAFETY: each variant's lengths of arena and scratch are its program's, for which the
+        // program was verified; `packed` has the schedule's length and offsets, which do not depend on the
         // batch size, so that they are those of every variant.
         let loaded = unsafe { Loaded::new(self.info.clone(), variants, Packed::Owned(packed)) };
         Ok(Box::new(loaded))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use resnet_runtime::kernels::{FlushDenormals, Isa};
 use resnet_runtime::load::{LoadError, load};
-use resnet_runtime::memory::Buffer;
+use resnet_runtime::memory::Workspace;
 use resnet_runtime::session::Context;
 use resnet_runtime::weights::Weights;
 
@@ -60,13 +60,15 @@ pub fn profile(
     let table = isa.table().map_err(CompileError::from)?;
     let input = vec![0.5_f32; program.input_len];
     let mut output = vec![0.0_f32; program.output_len];
-    let mut arena = Buffer::zeroed(program.arena_len)?;
+    let mut workspace = Workspace::new(program.arena_len, program.scratch_len, 1)?;
     let interpreter = Interpreter::new(program, table).map_err(CompileError::from)?;
     let context = Context {
         input: input.as_ptr(),
         output: output.as_mut_ptr(),
-        arena: arena.as_mut_ptr(),
+        arena: workspace.arena(),
         weights: packed.as_slice().as_ptr(),
+        scratch: workspace.scratch(),
+        scratch_distance: workspace.scratch_distance(),
         threads: 1,
     };
     let program = interpreter.program();
@@ -75,8 +77,8 @@ pub fn profile(
     for _ in 0..=runs {
         for (step, time) in program.steps.iter().zip(&mut times) {
             let start = Instant::now();
-            // SAFETY: input, output, arena and weights have the program's lengths and are not
-            // used by anyone else here; the step is the program's.
+            // SAFETY: input, output, workspace and weights have the program's lengths and are
+            // not used by anyone else here; the step is the program's.
             unsafe { interpreter.run_step(step, &context) };
             *time = start.elapsed().min(*time);
         }

@@ -24,8 +24,8 @@ pub struct Report {
     pub macs: u64,
     /// Floating-point operations: two for each multiply-add.
     pub flops: u64,
-    /// Bytes of the memory that activations need while the network runs; `None` if it was not
-    /// planned.
+    /// Bytes of the memory that activations need while the network runs on one thread: the arena
+    /// and a scratch, of which each further thread has one more. `None` if it was not planned.
     pub arena_bytes: Option<u64>,
     /// Convolutions, pools, shortcuts with work to do, linear layers and softmax, in order.
     pub layers: Vec<Layer>,

@@ -30,10 +30,15 @@ pub use crate::weights::Weights;
 ///
 /// # Safety
 ///
-/// The operands point at what the layer was compiled for, and the CPU has the kernels'
-/// instruction set.
-pub type Layer<const OPERANDS: usize> =
-    unsafe fn(kernels: &Kernels, operands: [*mut f32; OPERANDS], iterations: Range<usize>);
+/// The operands point at what the layer was compiled for, the scratch at as much as its network
+/// states, of which no one else has the use meanwhile, and the CPU has the kernels' instruction
+/// set.
+pub type Layer<const OPERANDS: usize> = unsafe fn(
+    kernels: &Kernels,
+    operands: [*mut f32; OPERANDS],
+    scratch: *mut f32,
+    iterations: Range<usize>,
+);
 
 /// The straight line of layers.
 ///
@@ -103,16 +108,17 @@ struct Bound<const OPERANDS: usize> {
 
 /// # Safety
 ///
-/// `bound` points at a [`Bound`] of as many operands, whose layer may run on them.
+/// `bound` points at a [`Bound`] of as many operands, whose layer may run on them and the scratch.
 unsafe extern "C" fn task<const OPERANDS: usize>(
     bound: *const *mut f32,
+    scratch: *mut f32,
     first: usize,
     last: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let bound = &*bound.cast::<Bound<OPERANDS>>();
-        (bound.layer)(bound.kernels, bound.operands, first..last);
+        (bound.layer)(bound.kernels, bound.operands, scratch, first..last);
     }
 }
 
@@ -148,6 +154,8 @@ pub struct EmittedVariant {
     pub batch: usize,
     /// Elements of the arena.
     pub arena_len: usize,
+    /// Elements of one thread's scratch.
+    pub scratch_len: usize,
     /// The code.
     pub infer: Infer,
 }
@@ -161,9 +169,9 @@ impl Model {
     ///
     /// # Safety
     ///
-    /// Each variant's `infer` reads `batch` pictures of the input, the packed weights and the
-    /// arena, and writes `batch` answers and the arena, within the lengths that `emitted` states,
-    /// and nothing else.
+    /// Each variant's `infer` reads `batch` pictures of the input, the packed weights, the arena and
+    /// its thread's scratch, and writes `batch` answers, the arena and the scratch, within the
+    /// lengths that `emitted` states, and nothing else.
     pub const unsafe fn new(emitted: Emitted) -> Self {
         Self(emitted)
     }
@@ -209,9 +217,9 @@ impl Model {
             .0
             .variants
             .iter()
-            .map(|&EmittedVariant { batch, arena_len, infer }| {
+            .map(|&EmittedVariant { batch, arena_len, scratch_len, infer }| {
                 let code = Arc::new(EmittedCode { infer, kernels });
-                Variant { batch, arena_len, code }
+                Variant { batch, arena_len, scratch_len, code }
             })
             .collect();
         let info = Info {
@@ -221,10 +229,10 @@ impl Model {
             depth: self.0.depth,
             params: self.0.params,
             macs: self.0.macs,
-            arena_bytes: self.0.variants.last().map_or(0, |v| v.arena_len * size_of::<f32>()),
+            arena_bytes: variants.last().map_or(0, Variant::bytes),
         };
-        // SAFETY: `Model::new` demands that each variant's `arena_len` is what its code needs;
-        // the weights have the code's length, and start on a cache line: a `Buffer` on a page,
+        // SAFETY: `Model::new` demands that each variant's lengths are what its code needs; the
+        // weights have the code's length, and start on a cache line: a `Buffer` on a page,
         // an `EmbeddedWeights` by its type.
         Ok(unsafe { Loaded::new(info, variants, weights) })
     }

@@ -57,6 +57,54 @@ impl Buffer {
     }
 }
 
+/// A session's memory for activations: the arena, and one scratch for each thread.
+#[derive(Debug)]
+pub struct Workspace {
+    buffer: Buffer,
+    /// Elements from the start to the first scratch.
+    arena_end: usize,
+    scratch_distance: usize,
+}
+
+/// Elements of a page. What different threads write lies on different ones: no cache line is
+/// shared, and nothing that a core fetches ahead, which it never does across pages.
+const PAGE: usize = 4096 / size_of::<f32>();
+
+impl Workspace {
+    /// Zeroed memory for an arena and `threads` scratches of these numbers of elements.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    pub fn new(arena_len: usize, scratch_len: usize, threads: usize) -> std::io::Result<Self> {
+        let len = || {
+            let arena_end = arena_len.checked_next_multiple_of(PAGE)?;
+            let scratch_distance = scratch_len.checked_next_multiple_of(PAGE)?;
+            let len = scratch_distance.checked_mul(threads)?.checked_add(arena_end)?;
+            Some((arena_end, scratch_distance, len))
+        };
+        let (arena_end, scratch_distance, len) = len().ok_or(std::io::ErrorKind::OutOfMemory)?;
+        Ok(Self { buffer: Buffer::zeroed(len)?, arena_end, scratch_distance })
+    }
+
+    /// The arena's first element.
+    pub fn arena(&mut self) -> *mut f32 {
+        self.buffer.as_mut_ptr()
+    }
+
+    /// The first element of the first thread's scratch; the others follow it at
+    /// [`scratch_distance`](Self::scratch_distance).
+    pub fn scratch(&mut self) -> *mut f32 {
+        // SAFETY: the buffer reaches at least as far.
+        unsafe { self.buffer.as_mut_ptr().add(self.arena_end) }
+    }
+
+    /// Elements from one scratch to the next.
+    pub fn scratch_distance(&self) -> usize {
+        self.scratch_distance
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +120,18 @@ mod tests {
             assert_eq!(buffer.as_slice().iter().sum::<f32>(), len as f32);
         }
         assert!(Buffer::zeroed(usize::MAX).is_err());
+    }
+    #[test]
+    fn scratches_follow_the_arena_on_pages_of_their_own() {
+        let mut workspace = Workspace::new(1000, 1025, 3).unwrap();
+        assert_eq!(workspace.scratch_distance(), 2048);
+        assert_eq!(workspace.scratch() as usize - workspace.arena() as usize, 4096);
+        assert_eq!(workspace.buffer.len(), 1024 + 3 * 2048);
+        let mut none = Workspace::new(1000, 0, 3).unwrap();
+        assert_eq!((none.scratch_distance(), none.buffer.len()), (0, 1024));
+        assert_eq!(none.scratch() as usize - none.arena() as usize, 4096);
+        for (arena, scratch) in [(usize::MAX, 0), (0, usize::MAX), (0, usize::MAX / 3)] {
+            assert!(Workspace::new(arena, scratch, 4).is_err());
+        }
     }
 }

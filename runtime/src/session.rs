@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::kernels::FlushDenormals;
-use crate::memory::Buffer;
+use crate::memory::{Buffer, Workspace};
 use crate::threads::Pool;
 
 /// What compiled code is given on every run.
@@ -22,6 +22,10 @@ pub struct Context {
     pub arena: *mut f32,
     /// The network's packed weights.
     pub weights: *const f32,
+    /// The first thread's scratch.
+    pub scratch: *mut f32,
+    /// Elements from one thread's scratch to the next one's.
+    pub scratch_distance: usize,
     /// How many threads [`parallel`](crate::threads::parallel) may divide a region among.
     pub threads: usize,
 }
@@ -42,7 +46,8 @@ pub struct Info {
     pub params: u64,
     /// Multiply-adds for one picture.
     pub macs: u64,
-    /// Bytes of a session's arena, for one picture at a time.
+    /// Bytes of a session's memory for activations, for one picture at a time on one thread: the
+    /// arena and a scratch, of which each further thread has one more.
     pub arena_bytes: usize,
 }
 
@@ -132,15 +137,15 @@ pub trait Session: Send {
 ///
 /// # Safety
 ///
-/// `run` reads `input`, `weights` and `arena` and writes `arena` and `output` only within the
-/// sizes that the [`Variant`] made for this code states.
+/// `run` reads `input` and `weights`, reads and writes `arena` and each thread's scratch, and writes
+/// `output`, all within the sizes that the [`Variant`] made for this code states.
 pub unsafe trait Code: Send + Sync {
     /// Runs the network once.
     ///
     /// # Safety
     ///
-    /// The context's pointers point at memory of the sizes stated in the code's [`Variant`]; no
-    /// one else uses the arena or the output during the run.
+    /// The context's pointers point at memory of the sizes stated in the code's [`Variant`], with a
+    /// scratch for each of its threads; no one else uses arena, scratch or output during the run.
     unsafe fn run(&self, context: &Context);
 }
 
@@ -151,8 +156,17 @@ pub struct Variant {
     pub batch: usize,
     /// Elements of the arena.
     pub arena_len: usize,
+    /// Elements of one thread's scratch.
+    pub scratch_len: usize,
     /// The code.
     pub code: Arc<dyn Code>,
+}
+
+impl Variant {
+    /// Bytes of arena and scratch of a session on one thread.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.arena_len + self.scratch_len) * size_of::<f32>()
+    }
 }
 
 /// Compiled code joined with packed weights.
@@ -194,7 +208,7 @@ impl Loaded {
     ///
     /// # Safety
     ///
-    /// `weights` was packed for this code, and each variant's `arena_len` is what its code needs.
+    /// `weights` was packed for this code, and each variant's lengths are what its code needs.
     pub unsafe fn new(info: Info, variants: Vec<Variant>, weights: Packed) -> Self {
         assert_eq!(variants.last().map(|v| v.batch), Some(1), "single pictures must be possible");
         Self(Arc::new(Shared { info, variants, weights }))
@@ -202,11 +216,13 @@ impl Loaded {
 
     /// A session, as [`Network::session_in`] gives it, by its own type.
     pub(crate) fn code_session(&self, pool: Option<&Pool>) -> std::io::Result<CodeSession> {
-        let arena_len = self.0.variants.iter().map(|v| v.arena_len).max().unwrap_or(0);
+        let most = |len: fn(&Variant) -> usize| self.0.variants.iter().map(len).max().unwrap_or(0);
+        let (arena_len, scratch_len) = (most(|v| v.arena_len), most(|v| v.scratch_len));
+        let threads = pool.map_or(1, Pool::threads);
         Ok(CodeSession {
             network: Arc::clone(&self.0),
             pool: pool.cloned(),
-            arena: Buffer::zeroed(arena_len)?,
+            workspace: Workspace::new(arena_len, scratch_len, threads)?,
             output: vec![0.0; self.0.info.outputs],
         })
     }
@@ -232,7 +248,7 @@ impl Network for Loaded {
 pub(crate) struct CodeSession {
     network: Arc<Shared>,
     pool: Option<Pool>,
-    arena: Buffer,
+    workspace: Workspace,
     output: Vec<f32>,
 }
 
@@ -241,7 +257,14 @@ impl Session for CodeSession {
         let info = &self.network.info;
         check_lengths(info, picture, 1, info.outputs)?;
         let variant = self.network.variants.last().expect("checked in Loaded::new");
-        run(variant, &self.network.weights, &mut self.arena, &self.pool, picture, &mut self.output);
+        run(
+            variant,
+            &self.network.weights,
+            &mut self.workspace,
+            &self.pool,
+            picture,
+            &mut self.output,
+        );
         Ok(&self.output)
     }
 
@@ -254,7 +277,7 @@ impl Session for CodeSession {
             while left >= variant.batch {
                 let (input, rest) = pictures.split_at(variant.batch * info.input_len());
                 let (output, room) = outputs.split_at_mut(variant.batch * info.outputs);
-                run(variant, &self.network.weights, &mut self.arena, &self.pool, input, output);
+                run(variant, &self.network.weights, &mut self.workspace, &self.pool, input, output);
                 (pictures, outputs) = (rest, room);
                 left -= variant.batch;
             }
@@ -291,7 +314,7 @@ pub fn check_lengths(
 fn run(
     variant: &Variant,
     weights: &Packed,
-    arena: &mut Buffer,
+    workspace: &mut Workspace,
     pool: &Option<Pool>,
     input: &[f32],
     output: &mut [f32],
@@ -299,8 +322,10 @@ fn run(
     let context = Context {
         input: input.as_ptr(),
         output: output.as_mut_ptr(),
-        arena: arena.as_mut_ptr(),
+        arena: workspace.arena(),
         weights: weights.as_slice().as_ptr(),
+        scratch: workspace.scratch(),
+        scratch_distance: workspace.scratch_distance(),
         threads: pool.as_ref().map_or(1, Pool::threads),
     };
     let work = Work { code: &*variant.code, context: &context };
@@ -326,8 +351,8 @@ unsafe impl Sync for Work<'_> {}
 impl Work<'_> {
     fn run(&self) {
         let _flush = FlushDenormals::new();
-        // SAFETY: `CodeSession` allocated the arena for the largest variant, `check_lengths` and
-        // the splits in `run_batch` made input and output as long as the variant's batch, and
+        // SAFETY: `CodeSession` allocated the arena for the largest variant, and as many scratches as
+        // the pool has threads; `check_lengths` and the splits in `run_batch` made input and output as long as the variant's batch, and
         // `Loaded::new` demands weights that fit the code.
         unsafe { self.code.run(self.context) }
     }

@@ -46,12 +46,15 @@ impl Pool {
     }
 }
 
-/// The body of a parallel region: runs iterations `first..last` on `operands`.
+/// The body of a parallel region: runs iterations `first..last` on `operands`, with the scratch of
+/// the thread that it runs on.
 ///
 /// # Safety
 ///
-/// The operands point at what the region was compiled for.
-pub type Task = unsafe extern "C" fn(operands: *const *mut f32, first: usize, last: usize);
+/// The operands point at what the region was compiled for, the scratch at as many elements as its
+/// network needs, which no one else uses meanwhile.
+pub type Task =
+    unsafe extern "C" fn(operands: *const *mut f32, scratch: *mut f32, first: usize, last: usize);
 
 /// Runs iterations `0..count` of `task`, divided among the session's threads.
 ///
@@ -69,12 +72,14 @@ pub unsafe extern "C" fn parallel(
     count: usize,
 ) {
     // SAFETY: the caller passes on the session's context, which outlives the run.
-    let threads = unsafe { (*context).threads };
+    let &Context { scratch, scratch_distance, threads, .. } = unsafe { &*context };
     if threads <= 1 || count <= 1 {
-        // SAFETY: the caller vouches for the task and its operands.
-        unsafe { task(operands, 0, count) };
+        // SAFETY: the caller vouches for the task and its operands; this thread has the only
+        // scratch, or runs alone and may take the first.
+        unsafe { task(operands, scratch, 0, count) };
     } else {
-        split(Region { task, operands }, 0, count, threads.min(count));
+        let region = Region { task, operands, scratch, scratch_distance };
+        split(region, 0, count, threads.min(count));
     }
 }
 
@@ -82,10 +87,13 @@ pub unsafe extern "C" fn parallel(
 struct Region {
     task: Task,
     operands: *const *mut f32,
+    scratch: *mut f32,
+    scratch_distance: usize,
 }
 
 // SAFETY: `operands` points at pointers that no one writes during the region, and the iterations
-// may run on any thread: `parallel` demands that they are independent of one another.
+// may run on any thread: `parallel` demands that they are independent of one another. Each thread
+// uses a scratch of its own.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -93,9 +101,14 @@ unsafe impl Sync for Region {}
 impl Region {
     fn run(&self, first: usize, last: usize) {
         let _flush = FlushDenormals::new();
+        let thread = rayon::current_thread_index().unwrap_or(0);
         // SAFETY: `parallel`'s caller vouches for the task over the whole range, of which this
-        // is a part.
-        unsafe { (self.task)(self.operands, first, last) }
+        // is a part. The session has as many scratches as its pool has threads, and a thread runs
+        // one part after the other.
+        unsafe {
+            let scratch = self.scratch.add(thread * self.scratch_distance);
+            (self.task)(self.operands, scratch, first, last);
+        }
     }
 }
 

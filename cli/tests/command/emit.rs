@@ -13,10 +13,39 @@ fn every_form_that_there_is() {
 }
 
 #[test]
-fn forms_that_are_not_there_yet_are_refused() {
+fn an_onnx_model_holds_the_weights() {
     let workshop = Workshop::new();
-    workshop.resnet("emit colours.yaml --as onnx").fails("not available yet");
+    let options = "emit colours.yaml --as onnx --weights colours.safetensors -o colours.onnx";
+    assert_eq!(workshop.resnet(options).succeeds(), "");
+    let model = std::fs::read(workshop.path("colours.onnx")).unwrap();
+    let holds = |bytes: &[u8]| model.windows(bytes.len()).any(|window| window == bytes);
+    let identity = [1.0_f32, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    assert!(holds(&identity.map(f32::to_le_bytes).concat()));
+    assert!(holds(b"fc.weight") && holds(b"GlobalAveragePool") && holds(b"Gemm"));
+
+    let random = |seed| {
+        let options = format!("emit colours.yaml --as onnx --random-weights {seed} -o r.onnx");
+        assert_eq!(workshop.resnet(&options).succeeds(), "");
+        std::fs::read(workshop.path("r.onnx")).unwrap()
+    };
+    assert_eq!(random(1), random(1));
+    assert_ne!(random(1), random(2));
+}
+
+#[test]
+fn options_that_do_not_go_with_the_form_are_refused() {
+    let workshop = Workshop::new();
+    workshop.resnet("emit colours.yaml --as onnx").fails("give `--weights W.safetensors`");
     workshop.resnet("emit colours.yaml --as dot --weights w").fails("leave `--weights` out");
+    workshop
+        .resnet("emit colours.yaml --as nest --random-weights 1")
+        .fails("`--as nest` has no weights in it: leave `--random-weights` out");
+    workshop.resnet("emit colours.yaml --as dot --batch 2").fails("`--batch` is for `--as onnx`");
+    let weights = "--weights colours.safetensors";
+    let over = format!("emit colours.yaml --as onnx {weights} -o colours.safetensors");
+    workshop.resnet(&over).fails("over the input");
+    workshop.resnet(&format!("emit cifar-resnet20 --as onnx {weights} -o x.onnx")).fails("missing");
+    assert_eq!(workshop.files(), ["colours.safetensors", "colours.yaml"]);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! AVX2 and a quarter of what AVX-512 can do.
 //!
 //! Emitted code:
-//! - for each [`Function`] of the program `fnN(operands, first, last)`, which runs iterations
-//!   `first..last` of its collapsed parallel loops and has the type
+//! - for each [`Function`] of the program `fnN(operands, scratch, first, last)`, which runs
+//!   iterations `first..last` of its collapsed parallel loops and has the type
 //!   [`Task`](resnet_runtime::threads::Task);
 //! - `infer(context)`, the straight line: for each step it puts the operands' addresses on the
 //!   stack and calls `parallel(context, fnN, operands, count)`.
@@ -24,7 +24,7 @@ use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleE
 use resnet_runtime::kernels::Call;
 use resnet_runtime::session::Context;
 
-use crate::nest::{Address, Function, Loop, Program, Statement, Var};
+use crate::nest::{Address, Base, Function, Loop, Program, Statement, Var};
 use crate::schedule::Region;
 
 /// The name under which compiled code finds [`parallel`](resnet_runtime::threads::parallel).
@@ -64,12 +64,12 @@ pub(super) fn emit<M: Module>(
     for function in &program.functions {
         emitter.define_params(&function.body)?;
     }
-    let mut scratch = FunctionBuilderContext::new();
+    let mut buffers = FunctionBuilderContext::new();
     for (index, function) in program.functions.iter().enumerate() {
-        let id = emitter.define_function(index, function, &mut scratch)?;
+        let id = emitter.define_function(index, function, &mut buffers)?;
         emitter.functions.push(id);
     }
-    let entry = emitter.define_entry(program, &mut scratch)?;
+    let entry = emitter.define_entry(program, &mut buffers)?;
     Ok((entry, emitter.text))
 }
 
@@ -124,18 +124,18 @@ impl<M: Module> Emitter<'_, M> {
         &mut self,
         index: usize,
         function: &Function,
-        scratch: &mut FunctionBuilderContext,
+        buffers: &mut FunctionBuilderContext,
     ) -> Result<FuncId, Box<ModuleError>> {
         let name = format!("fn{index}");
         let mut context = self.module.make_context();
-        context.func.signature = self.signature(3);
+        context.func.signature = self.signature(4);
         let id = self.module.declare_function(&name, Linkage::Local, &context.func.signature)?;
-        let mut builder = FunctionBuilder::new(&mut context.func, scratch);
+        let mut builder = FunctionBuilder::new(&mut context.func, buffers);
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
-        let &[operands, first, last] = builder.block_params(entry) else {
-            unreachable!("the signature has three parameters")
+        let &[operands, scratch, first, last] = builder.block_params(entry) else {
+            unreachable!("the signature has four parameters")
         };
         let bases = (0..function.operands.len())
             .map(|i| builder.ins().load(POINTER, plain(), operands, pointer_offset(i)))
@@ -146,6 +146,7 @@ impl<M: Module> Emitter<'_, M> {
             params: &self.params,
             builder,
             bases,
+            scratch,
             values: HashMap::new(),
         };
         printer.counted_loop(first, last, |printer, iteration| {
@@ -161,7 +162,7 @@ impl<M: Module> Emitter<'_, M> {
     fn define_entry(
         &mut self,
         program: &Program,
-        scratch: &mut FunctionBuilderContext,
+        buffers: &mut FunctionBuilderContext,
     ) -> Result<FuncId, Box<ModuleError>> {
         let signature = self.signature(4);
         let parallel = self.module.declare_function(PARALLEL, Linkage::Import, &signature)?;
@@ -174,12 +175,12 @@ impl<M: Module> Emitter<'_, M> {
             .iter()
             .map(|&id| self.module.declare_func_in_func(id, &mut code.func))
             .collect();
-        let mut builder = FunctionBuilder::new(&mut code.func, scratch);
+        let mut builder = FunctionBuilder::new(&mut code.func, buffers);
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let context = builder.block_params(entry)[0];
-        let bases = Region::ALL
+        let bases = Region::SHARED
             .map(|region| builder.ins().load(POINTER, plain(), context, context_offset(region)));
         let slot = operand_slot(&mut builder, program);
         for step in &program.steps {
@@ -244,6 +245,7 @@ fn context_offset(region: Region) -> i32 {
         Region::Output => offset_of!(Context, output),
         Region::Arena => offset_of!(Context, arena),
         Region::Weights => offset_of!(Context, weights),
+        Region::Scratch => unreachable!("verified: no step hands out a place in the scratch"),
     };
     offset as i32
 }
@@ -262,6 +264,7 @@ struct Printer<'a, M> {
     params: &'a HashMap<Call, DataId>,
     builder: FunctionBuilder<'a>,
     bases: Vec<Value>,
+    scratch: Value,
     values: HashMap<Var, Value>,
 }
 
@@ -329,7 +332,10 @@ impl<M: Module> Printer<'_, M> {
     }
 
     fn address(&mut self, address: &Address) -> Value {
-        let mut place = self.bases[address.operand];
+        let mut place = match address.base {
+            Base::Operand(operand) => self.bases[operand],
+            Base::Scratch => self.scratch,
+        };
         for (var, distance) in &address.terms {
             let distance = self.builder.ins().iconst(POINTER, bytes(*distance));
             let moved = self.builder.ins().imul(self.values[var], distance);

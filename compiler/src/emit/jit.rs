@@ -124,7 +124,8 @@ impl Drop for Jit {
 }
 
 // SAFETY: `Program::verify` passed, and emitted code makes exactly the program's calls: no call
-// leaves the lengths that the program states, and only the arena and the output are written.
+// leaves the lengths that the program states, and only the arena, the scratch and the output are
+// written.
 unsafe impl Code for Jit {
     unsafe fn run(&self, context: &Context) {
         // SAFETY: the caller vouches for the context; the code is alive, see `Drop`.

@@ -3,7 +3,7 @@
 //!
 //! Emitted code:
 //! - for each [`Function`](crate::nest::Function) of the program `fnN(kernels, operands,
-//!   iterations)`, loops with constant bounds around calls of the catalogue's kernels, whose
+//!   scratch, iterations)`, loops with constant bounds around calls of the catalogue's kernels, whose
 //!   parameters are constants;
 //! - `infer(run)`, the straight line: a call of [`Run::parallel`] for each step;
 //! - the plan of the weights as constants, and the type's methods, which are one line each: what
@@ -63,10 +63,10 @@ impl Lowered {
         Ok(Self { programs, recipes: schedule.recipes, weights_len: schedule.weights_len })
     }
 
-    /// Bytes of a session's arena: what the largest batch needs.
+    /// Bytes that a session on one thread needs: the arena and one scratch, for the largest batch.
     pub fn arena_bytes(&self) -> usize {
-        let len = self.programs.iter().map(|program| program.arena_len).max().unwrap_or(0);
-        len * size_of::<f32>()
+        let most = |len: fn(&Program) -> usize| self.programs.iter().map(len).max().unwrap_or(0);
+        (most(|p| p.arena_len) + most(|p| p.scratch_len)) * size_of::<f32>()
     }
 }
 
@@ -173,7 +173,7 @@ fn facts(parts: &Parts<'_>) -> TokenStream {
         pub const PARAMS: usize = #params;
         /// Multiply-adds for one picture.
         pub const MACS: u64 = #macs;
-        /// Bytes of a session's memory for activations.
+        /// Bytes of memory for activations that a session on one thread has.
         pub const ARENA_BYTES: usize = #arena_bytes;
         /// Pictures that are computed together when a session is given several.
         pub const BATCH: usize = #batch;
@@ -244,9 +244,15 @@ fn model(parts: &Parts<'_>) -> TokenStream {
     let weights_len = number(lowered.weights_len);
     let variants = lowered.programs.iter().map(|program| {
         let module = code::module_name(program);
-        let (batch, arena_len) = (number(program.batch), number(program.arena_len));
+        let [batch, arena_len, scratch_len] =
+            [program.batch, program.arena_len, program.scratch_len].map(number);
         quote! {
-            rt::EmittedVariant { batch: #batch, arena_len: #arena_len, infer: #module::infer }
+            rt::EmittedVariant {
+                batch: #batch,
+                arena_len: #arena_len,
+                scratch_len: #scratch_len,
+                infer: #module::infer,
+            }
         }
     });
     quote! {
@@ -265,7 +271,8 @@ fn model(parts: &Parts<'_>) -> TokenStream {
 
         #[allow(clippy::approx_constant)]
         // SAFETY: the compiler verified, over all values of the loops' variables, that no kernel
-        // call leaves these lengths, and that only the arena and the output are written.
+        // call leaves these lengths, and that only the arena, the scratch and the output are
+        // written.
         static MODEL: rt::Model = unsafe {
             rt::Model::new(rt::Emitted {
                 name: #name::NAME,

@@ -6,7 +6,7 @@ use resnet_runtime::kernels::{
     BLOCK, Call, CopyParams, MeanParams, PoolParams, RingParams, SoftmaxParams,
 };
 
-use super::{Address, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
+use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Window};
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
@@ -34,6 +34,7 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         input_len: schedule.batch * input.elements(),
         output_len: schedule.batch * answer.shape.elements(),
         arena_len: schedule.arena_len,
+        scratch_len: schedule.scratch_len,
         weights_len: schedule.weights_len,
         functions: lowering.functions,
         steps: lowering.steps,
@@ -262,12 +263,18 @@ impl Side {
         self.terms.iter().filter(|(of, _)| *of == var).map(|(_, distance)| distance).sum()
     }
 
-    /// The address inside `loops`: terms that do not move it are left out.
+    /// The address inside `loops`: terms that do not move it are left out. A side in the scratch
+    /// is no operand of the function, so that the index does not matter.
     fn address(&self, operand: usize, loops: &[Loop]) -> Address {
         let moves = |var: Var| loops.iter().any(|l| l.var == var && l.extent > 1);
         let terms = self.terms.iter().copied();
         let terms = terms.filter(|&(var, distance)| distance > 0 && moves(var)).collect();
-        Address { operand, offset: 0, terms }
+        match self.place {
+            Place { region: Region::Scratch, offset } => {
+                Address { base: Base::Scratch, offset, terms }
+            }
+            _ => Address { base: Base::Operand(operand), offset: 0, terms },
+        }
     }
 }
 

@@ -60,11 +60,21 @@ pub struct Loop {
     pub extent: usize,
 }
 
-/// A place relative to one of a function's operands, in `f32` elements.
+/// What an address counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Base {
+    /// The operand of this index.
+    Operand(usize),
+    /// The scratch of the thread that runs the iteration. What earlier iterations left there is
+    /// undefined: each one reads only what it has written.
+    Scratch,
+}
+
+/// A place relative to one of a function's operands or to the scratch, in `f32` elements.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// Index of the operand.
-    pub operand: usize,
+    /// Where it counts from.
+    pub base: Base,
     /// Constant part.
     pub offset: usize,
     /// Distance for each step of a variable.
@@ -118,7 +128,8 @@ impl fmt::Display for FunctionId {
     }
 }
 
-/// A place that a step hands to its function, in `f32` elements.
+/// A place that a step hands to its function, in `f32` elements; never in the scratch, which is
+/// another one for each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Which memory.
@@ -151,6 +162,8 @@ pub struct Program {
     pub output_len: usize,
     /// Elements of the arena.
     pub arena_len: usize,
+    /// Elements of one thread's scratch; steps have it one after the other.
+    pub scratch_len: usize,
     /// Elements of the packed weights.
     pub weights_len: usize,
     /// One function for each distinct layer signature.
@@ -172,6 +185,7 @@ impl Program {
             Region::Output => self.output_len,
             Region::Arena => self.arena_len,
             Region::Weights => self.weights_len,
+            Region::Scratch => self.scratch_len,
         }
     }
 }
@@ -180,12 +194,13 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "program {} (batch {}): input {}, output {}, arena {}, weights {} elements",
+            "program {} (batch {}): input {}, output {}, arena {}, scratch {}, weights {} elements",
             self.name,
             self.batch,
             self.input_len,
             self.output_len,
             self.arena_len,
+            self.scratch_len,
             self.weights_len
         )?;
         for (index, function) in self.functions.iter().enumerate() {
@@ -248,7 +263,10 @@ fn write_body(
 }
 
 fn show_address(function: &Function, address: &Address) -> String {
-    let mut text = function.operands[address.operand].to_owned();
+    let mut text = match address.base {
+        Base::Operand(operand) => function.operands[operand].to_owned(),
+        Base::Scratch => Region::Scratch.to_string(),
+    };
     if address.offset != 0 {
         text += &format!(" + {}", address.offset);
     }

@@ -3,18 +3,20 @@
 //! What is checked, for every step and every call in its function:
 //! - the numbers of operands agree with the function's and the catalogue's;
 //! - over all values of the loop variables, every element that the kernel touches through an
-//!   operand lies within that operand's region;
-//! - only the arena and the output are written;
+//!   operand lies within that operand's region, or within one thread's scratch;
+//! - only the arena, the scratch and the output are written;
+//! - no step hands out a place in the scratch;
 //! - weights and biases start on a cache line.
 //!
-//! What is not: that steps read only what earlier ones wrote (the schedule's tests do that), and
-//! that parallel iterations write disjoint places.
+//! What is not: that steps read only what earlier ones wrote (the schedule's tests do that), that
+//! iterations read of the scratch only what they wrote themselves, and that parallel iterations
+//! write disjoint places outside of it.
 //!
 //! Back ends run only verified programs, so this is the fact on which their unsafe code rests.
 
 use resnet_runtime::kernels::{BLOCK, Call};
 
-use super::{Address, Loop, Program, Statement, Step};
+use super::{Address, Base, Loop, Place, Program, Statement, Step};
 use crate::schedule::Region;
 
 /// A program that would leave its memory: always a bug in this compiler.
@@ -45,6 +47,11 @@ impl Program {
             };
             if step.operands.len() != function.operands.len() {
                 return Err(error("call", "wrong number of operands".to_owned()));
+            }
+            if step.operands.iter().any(|place| place.region == Region::Scratch) {
+                let reason =
+                    "the scratch is not the same for all threads, so no operand lies there";
+                return Err(error("call", reason.to_owned()));
             }
             let mut loops = function.parallel.clone();
             self.verify_body(step, &function.body, &mut loops)
@@ -89,10 +96,13 @@ impl Program {
         for ((name, address), touched) in call.operands().iter().zip(addresses).zip(reach) {
             // An operand that is not used is an address all the same, so it has to be one.
             let touched = touched.unwrap_or(0);
-            let place = step
-                .operands
-                .get(address.operand)
-                .ok_or_else(|| format!("`{name}` refers to a missing operand"))?;
+            let place = match address.base {
+                Base::Operand(operand) => *step
+                    .operands
+                    .get(operand)
+                    .ok_or_else(|| format!("`{name}` refers to a missing operand"))?,
+                Base::Scratch => Place { region: Region::Scratch, offset: 0 },
+            };
             let mut last = place.offset + address.offset;
             for (var, distance) in &address.terms {
                 let of_var = loops.iter().find(|l| l.var == *var);
@@ -105,7 +115,7 @@ impl Program {
                 return Err(format!("`{name}` ends at {end} in {} of {len}", place.region));
             }
             let written = *name == "y";
-            if written && !matches!(place.region, Region::Arena | Region::Output) {
+            if written && matches!(place.region, Region::Input | Region::Weights) {
                 return Err(format!("`{name}` is written in {}", place.region));
             }
             let aligned = |n: usize| n.is_multiple_of(BLOCK);

@@ -39,11 +39,14 @@ pub enum Region {
     Arena,
     /// The network's packed weights.
     Weights,
+    /// Memory of the thread that runs an iteration: what one writes there, it alone may read, and
+    /// the next one on the same thread overwrites, so that it stays in that core's cache.
+    Scratch,
 }
 
 impl Region {
-    /// All regions, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::Input, Self::Output, Self::Arena, Self::Weights];
+    /// The regions that all threads share, in the order of their discriminants.
+    pub const SHARED: [Self; 4] = [Self::Input, Self::Output, Self::Arena, Self::Weights];
 }
 
 impl fmt::Display for Region {
@@ -53,6 +56,7 @@ impl fmt::Display for Region {
             Self::Output => "output",
             Self::Arena => "arena",
             Self::Weights => "weights",
+            Self::Scratch => "scratch",
         })
     }
 }
@@ -250,6 +254,8 @@ pub struct Schedule {
     pub plans: Vec<Plan>,
     /// Elements of the arena.
     pub arena_len: usize,
+    /// Elements of one thread's scratch: what the layer that needs most of it needs.
+    pub scratch_len: usize,
     /// How each convolution's weights are packed; the same for every batch size.
     pub recipes: Vec<ConvRecipe>,
     /// Elements of the packed weights.
@@ -262,9 +268,9 @@ impl Schedule {
         &self.buffers[id.index()]
     }
 
-    /// Bytes of the arena.
+    /// Bytes that a session on one thread needs: the arena and one scratch.
     pub fn arena_bytes(&self) -> usize {
-        self.arena_len * size_of::<f32>()
+        (self.arena_len + self.scratch_len) * size_of::<f32>()
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Expect {
     pub macs: Option<Spanned<Expected>>,
     /// Twice the multiply-adds.
     pub flops: Option<Spanned<Expected>>,
-    /// Bytes of the activations' arena; only the schedule knows it.
+    /// Bytes of the activations' memory in a session on one thread; only the schedule knows it.
     pub arena_bytes: Option<Spanned<Expected>>,
 }
 

@@ -7,7 +7,7 @@ use quote::{format_ident, quote};
 use resnet_runtime::kernels::Call;
 
 use super::{identifier, number};
-use crate::nest::{Address, Function, FunctionId, Loop, Program, Statement, Step, Var};
+use crate::nest::{Address, Base, Function, FunctionId, Loop, Program, Statement, Step, Var};
 use crate::schedule::Region;
 
 /// The module of a program.
@@ -46,14 +46,16 @@ fn function(index: usize, function: &Function) -> TokenStream {
     let mut constants = Constants::default();
     let body = body(function, &function.body, &mut constants);
     let Constants { definitions, .. } = constants;
-    let mut used = BTreeSet::new();
-    collect_used(&function.body, &mut used);
-    let (variable, divisions) = iteration(&function.parallel, &used);
+    let mut used = Used::default();
+    used.collect(&function.body);
+    let (variable, divisions) = iteration(&function.parallel, &used.vars);
+    let scratch = if used.scratch { quote!(scratch) } else { quote!(_scratch) };
     quote! {
         #[doc = #doc]
         unsafe fn #name(
             kernels: &Kernels,
             operands: [*mut f32; #count],
+            #scratch: *mut f32,
             iterations: Range<usize>,
         ) {
             #(#definitions)*
@@ -96,13 +98,22 @@ fn iteration(loops: &[Loop], used: &BTreeSet<Var>) -> (TokenStream, TokenStream)
     }
 }
 
-/// The variables that addresses depend on.
-fn collect_used(body: &[Statement], used: &mut BTreeSet<Var>) {
-    for statement in body {
-        match statement {
-            Statement::For(_, body) => collect_used(body, used),
-            Statement::Call(_, addresses) => {
-                used.extend(addresses.iter().flat_map(|a| &a.terms).map(|&(var, _)| var));
+/// What addresses depend on.
+#[derive(Default)]
+struct Used {
+    vars: BTreeSet<Var>,
+    scratch: bool,
+}
+
+impl Used {
+    fn collect(&mut self, body: &[Statement]) {
+        for statement in body {
+            match statement {
+                Statement::For(_, body) => self.collect(body),
+                Statement::Call(_, addresses) => {
+                    self.vars.extend(addresses.iter().flat_map(|a| &a.terms).map(|&(var, _)| var));
+                    self.scratch |= addresses.iter().any(|a| a.base == Base::Scratch);
+                }
             }
         }
     }
@@ -161,7 +172,10 @@ fn statement(function: &Function, statement: &Statement, constants: &mut Constan
 }
 
 fn address(function: &Function, address: &Address) -> TokenStream {
-    let operand = identifier(function.operands[address.operand]);
+    let base = match address.base {
+        Base::Operand(operand) => identifier(function.operands[operand]),
+        Base::Scratch => identifier("scratch"),
+    };
     let constant = (address.offset != 0).then(|| {
         let offset = number(address.offset);
         quote!(#offset)
@@ -171,7 +185,7 @@ fn address(function: &Function, address: &Address) -> TokenStream {
         quote!(#distance * #var)
     });
     let summands: Vec<TokenStream> = constant.into_iter().chain(terms).collect();
-    if summands.is_empty() { quote!(#operand) } else { quote!(#operand.add(#(#summands)+*)) }
+    if summands.is_empty() { quote!(#base) } else { quote!(#base.add(#(#summands)+*)) }
 }
 
 fn infer(program: &Program) -> TokenStream {
@@ -198,6 +212,7 @@ fn step(program: &Program, step: &Step) -> TokenStream {
             Region::Output => quote!(output),
             Region::Arena => quote!(arena),
             Region::Weights => quote!(weights),
+            Region::Scratch => unreachable!("verified: no step hands out a place in the scratch"),
         };
         let offset = number(place.offset);
         if place.offset == 0 { region } else { quote!(#region.add(#offset)) }
@@ -205,5 +220,42 @@ fn step(program: &Program, step: &Step) -> TokenStream {
     quote! {
         #[doc = #doc]
         run.parallel(#count, #name, [#(#operands),*]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resnet_runtime::kernels::SoftmaxParams;
+
+    use super::*;
+
+    #[test]
+    fn addresses_in_the_scratch_count_from_the_threads_own() {
+        let softmax = Call::Softmax(SoftmaxParams { channels: 3 });
+        let terms = vec![(Var::Row, 3)];
+        let x = Address { base: Base::Operand(0), offset: 0, terms: terms.clone() };
+        let y = Address { base: Base::Scratch, offset: 32, terms };
+        let function = Function {
+            doc: "rows".to_owned(),
+            operands: vec!["x"],
+            parallel: vec![Loop { var: Var::Row, extent: 2 }],
+            body: vec![Statement::Call(softmax, vec![x, y])],
+        };
+        let expected = quote! {
+            #[doc = " rows"]
+            unsafe fn fn7(
+                kernels: &Kernels,
+                operands: [*mut f32; 1],
+                scratch: *mut f32,
+                iterations: Range<usize>,
+            ) {
+                const SOFTMAX: SoftmaxParams = SoftmaxParams { channels: 3 };
+                let [x] = operands;
+                for row in iterations {
+                    unsafe { kernels.softmax(&SOFTMAX, x.add(3 * row), scratch.add(32 + 3 * row)); }
+                }
+            }
+        };
+        assert_eq!(super::function(7, &function).to_string(), expected.to_string());
     }
 }

@@ -45,7 +45,7 @@ const HEADER: &str = "\
 //
 // SAFETY, for every unsafe block: the compiler has verified, over all values of the loops'
 // variables, that no kernel call leaves the memory that the run was given, whose lengths stand
-// in `MODEL`, and that only the arena and the output are written.
+// in `MODEL`, and that only the arena, the scratch and the output are written.
 
 ";
 

@@ -1,0 +1,161 @@
+//! The network as an ONNX file: opset 17, any number of pictures unless one is fixed.
+//!
+//! It is written from the [`Graph`], so it is the network as its author meant it: batch norms are
+//! nodes of their own (every runtime folds them), and the initialisers are the tensors of the
+//! state dict under their own names, as `f32`, and nothing else.
+//!
+//! Weights go from their file to the ONNX file one tensor at a time. That works because a message
+//! of Protocol Buffers is the concatenation of its fields: small parts are encoded from the
+//! messages in `proto`, and the bytes of the tensors are written between them.
+
+mod proto;
+mod translate;
+
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+
+use prost::Message;
+use prost::encoding::{
+    WireType, encode_key, encode_varint, encoded_len_varint as varint_len, key_len,
+};
+use resnet_runtime::tensors::TensorSpec;
+use resnet_runtime::weights::{Weights, WeightsError};
+
+use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
+use crate::graph::Graph;
+
+/// ONNX 1.12. It has every operator needed here, and runtimes of the last years read it.
+const OPSET: i64 = 17;
+
+/// The file format of ONNX 1.12.
+const IR_VERSION: i64 = 8;
+
+/// Protocol Buffers count a message's bytes in an `int`.
+const MOST_BYTES: u64 = (1 << 31) - 1;
+
+/// Values that are converted to bytes at a time.
+const CHUNK: usize = 1 << 14;
+
+/// Why a network could not be written as an ONNX file.
+#[derive(Debug, thiserror::Error)]
+pub enum OnnxError {
+    /// The weights do not fit the network, or cannot be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The file would be longer than the format allows.
+    #[error(
+        "the ONNX file would have {bytes} bytes; the format allows {MOST_BYTES} (2 GiB). \
+         The network has {params} parameters of 4 bytes: use a smaller one"
+    )]
+    TooLarge {
+        /// Its length.
+        bytes: u64,
+        /// Parameters of the network.
+        params: u64,
+    },
+    /// The file could not be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Writes `graph` with its `weights` to `sink`.
+///
+/// The input is called `input` (`N x C x H x W`), the output `output`: `N x classes` after a linear
+/// layer, `N x C x H x W` in a network without one. `N` is `batch`, or a symbol: any number.
+///
+/// # Errors
+///
+/// Weights that do not fit, a file of more than 2 GiB (before anything is written), and what the
+/// sink says.
+pub fn write(
+    graph: &Graph,
+    weights: &Weights,
+    batch: Option<NonZeroU32>,
+    sink: &mut dyn Write,
+) -> Result<(), OnnxError> {
+    weights.check(&graph.tensors)?;
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: "resnet".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
+        graph: None,
+    };
+    let network = translate::translate(graph, batch).encode_to_vec();
+    let tensors: Vec<Initializer> = graph.tensors.iter().map(Initializer::new).collect();
+    let rest: u64 = tensors.iter().map(|tensor| field_len(proto::INITIALIZER, tensor.len())).sum();
+    let network_len = network.len() as u64 + rest;
+    let bytes = model.encoded_len() as u64 + field_len(proto::GRAPH, network_len);
+    if bytes > MOST_BYTES {
+        return Err(OnnxError::TooLarge { bytes, params: graph.params });
+    }
+
+    sink.write_all(&model.encode_to_vec())?;
+    open_field(proto::GRAPH, network_len, sink)?;
+    sink.write_all(&network)?;
+    for tensor in &tensors {
+        open_field(proto::INITIALIZER, tensor.len(), sink)?;
+        tensor.write(weights, sink)?;
+    }
+    Ok(())
+}
+
+/// A tensor of the weights, on its way.
+struct Initializer<'a> {
+    name: &'a str,
+    /// All fields but the values.
+    header: Vec<u8>,
+    /// Bytes of the values.
+    values: u64,
+}
+
+impl<'a> Initializer<'a> {
+    fn new(spec: &'a TensorSpec) -> Self {
+        let header = TensorProto {
+            dims: spec.shape.iter().map(|&size| size as i64).collect(),
+            data_type: proto::FLOAT,
+            name: spec.name.clone(),
+            raw_data: Vec::new(),
+        };
+        let elements: usize = spec.shape.iter().product();
+        Self {
+            name: &spec.name,
+            header: header.encode_to_vec(),
+            values: (elements * size_of::<f32>()) as u64,
+        }
+    }
+
+    /// Bytes of the whole message.
+    fn len(&self) -> u64 {
+        self.header.len() as u64 + field_len(proto::RAW_DATA, self.values)
+    }
+
+    fn write(&self, weights: &Weights, sink: &mut dyn Write) -> Result<(), OnnxError> {
+        sink.write_all(&self.header)?;
+        open_field(proto::RAW_DATA, self.values, sink)?;
+        let tensor = weights.tensor(self.name)?;
+        let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
+        for values in tensor.values.chunks(CHUNK) {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            sink.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a field whose content has `len` bytes.
+fn field_len(number: u32, len: u64) -> u64 {
+    (key_len(number) + varint_len(len)) as u64 + len
+}
+
+/// Writes what precedes a field's content of `len` bytes.
+fn open_field(number: u32, len: u64, sink: &mut dyn Write) -> io::Result<()> {
+    let mut prefix = Vec::new();
+    encode_key(number, WireType::LengthDelimited, &mut prefix);
+    encode_varint(len, &mut prefix);
+    sink.write_all(&prefix)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! From the graph's nodes to ONNX's: names, operators, attributes, shapes. No weights.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+
+use super::proto::{
+    AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
+    TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
+};
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+
+/// The network without its initialisers.
+pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
+    let mut translator = Translator {
+        graph,
+        batch: match batch {
+            Some(pictures) => Size::DimValue(pictures.get().into()),
+            None => Size::DimParam("N".into()),
+        },
+        // Tensors keep their names whatever the rows are called.
+        taken: graph.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+        values: Vec::new(),
+        proto: GraphProto { name: graph.name.clone(), ..GraphProto::default() },
+    };
+    let input = translator.fresh("input");
+    let output = translator.fresh("output");
+    for (id, node) in (0..).map(NodeId).zip(&graph.nodes) {
+        let name = match &node.op {
+            Op::Input => input.clone(),
+            _ if id == graph.output => output.clone(),
+            _ => translator.fresh(&node.name),
+        };
+        let flat = match node.op {
+            Op::Linear { .. } => true,
+            Op::Softmax => translator.value(node, 0).flat,
+            _ => false,
+        };
+        translator.values.push(Value { name, flat });
+        translator.node(id, node);
+        let info = translator.info(id);
+        let proto = &mut translator.proto;
+        match &node.op {
+            Op::Input => proto.input.push(info),
+            _ if id == graph.output => proto.output.push(info),
+            _ => proto.value_info.push(info),
+        }
+    }
+    translator.proto
+}
+
+struct Translator<'a> {
+    graph: &'a Graph,
+    batch: Size,
+    /// ONNX has one space of names for tensors and values.
+    taken: HashSet<String>,
+    /// What each node makes.
+    values: Vec<Value>,
+    proto: GraphProto,
+}
+
+struct Value {
+    name: String,
+    /// `N x C`, as linear layers make it, instead of `N x C x H x W`.
+    flat: bool,
+}
+
+impl Translator<'_> {
+    /// `wish`, or if that is taken `wish` with a number.
+    fn fresh(&mut self, wish: &str) -> String {
+        let numbered = (2..).map(|number| format!("{wish}_{number}"));
+        let mut names = std::iter::once(wish.to_owned()).chain(numbered);
+        let name = names.find(|name| !self.taken.contains(name)).expect("numbers do not end");
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// The value of a node's input.
+    fn value(&self, node: &Node, input: usize) -> &Value {
+        &self.values[node.inputs[input].index()]
+    }
+
+    fn node(&mut self, id: NodeId, node: &Node) {
+        let own = self.values[id.index()].name.clone();
+        let inputs: Vec<String> =
+            (0..node.inputs.len()).map(|input| self.value(node, input).name.clone()).collect();
+        let and = |more: &[&String]| {
+            [&inputs[..], &more.iter().map(|&name| name.clone()).collect::<Vec<_>>()].concat()
+        };
+        match &node.op {
+            Op::Input => {}
+            Op::Conv { window, groups, weight, bias } => {
+                let mut attributes = sliding(window);
+                attributes.push(int("group", *groups as i64));
+                let inputs = and(&[weight]);
+                let inputs = inputs.into_iter().chain(bias.clone()).collect();
+                self.push("Conv", inputs, own, attributes);
+            }
+            Op::BatchNorm(norm) => {
+                let inputs = and(&[&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
+                let epsilon = float("epsilon", norm.epsilon as f32);
+                self.push("BatchNormalization", inputs, own, vec![epsilon]);
+            }
+            Op::Relu => self.push("Relu", inputs, own, vec![]),
+            Op::Add => self.push("Add", inputs, own, vec![]),
+            Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
+            Op::MaxPool(window) => self.push("MaxPool", inputs, own, sliding(window)),
+            Op::AveragePool(window) => {
+                let mut attributes = sliding(window);
+                attributes.push(int("count_include_pad", 1));
+                self.push("AveragePool", inputs, own, attributes);
+            }
+            Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
+            Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
+            Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
+        }
+    }
+
+    fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {
+        let input = self.value(node, 0);
+        let (mut name, flat) = (input.name.clone(), input.flat);
+        if !flat {
+            let flattened = self.fresh(&format!("{}.flatten", node.name));
+            self.push("Flatten", vec![name], flattened.clone(), vec![int("axis", 1)]);
+            name = flattened;
+        }
+        let inputs = vec![name, weight.to_owned(), bias.to_owned()];
+        self.push("Gemm", inputs, own, vec![int("transB", 1)]);
+    }
+
+    /// Shortcut option A: a slice with steps, then a pad of channels; each only where it does
+    /// something.
+    fn zero_pad(&mut self, node: &Node, stride: Extent, before: usize, own: String) {
+        let from = self.graph.node(node.inputs[0]).shape;
+        let after = node.shape.channels - from.channels - before;
+        let mut name = self.value(node, 0).name.clone();
+        let pads = before + after > 0;
+        if stride != Extent::square(1) {
+            let to = if pads { self.fresh(&format!("{}.slice", node.name)) } else { own.clone() };
+            let ends = [from.height, from.width];
+            let inputs = vec![
+                name,
+                self.constant(node, "starts", &[0, 0]),
+                self.constant(node, "ends", &ends),
+                self.constant(node, "axes", &[2, 3]),
+                self.constant(node, "steps", &[stride.rows, stride.columns]),
+            ];
+            self.push("Slice", inputs, to.clone(), vec![]);
+            name = to;
+        }
+        if pads {
+            let pads = self.constant(node, "pads", &[0, before, 0, 0, 0, after, 0, 0]);
+            self.push("Pad", vec![name, pads], own, vec![]);
+        }
+    }
+
+    /// A list of numbers that an operator takes as an input. A node, not an initialiser: those are
+    /// the tensors of the state dict, and nothing else.
+    fn constant(&mut self, node: &Node, what: &str, numbers: &[usize]) -> String {
+        let name = self.fresh(&format!("{}.{what}", node.name));
+        let tensor = TensorProto {
+            dims: vec![numbers.len() as i64],
+            data_type: INT64,
+            raw_data: numbers.iter().flat_map(|&n| (n as i64).to_le_bytes()).collect(),
+            ..TensorProto::default()
+        };
+        let value = AttributeProto { t: Some(tensor), ..attribute("value", AttributeType::Tensor) };
+        self.push("Constant", vec![], name.clone(), vec![value]);
+        name
+    }
+
+    /// Adds a node that is called as what it makes.
+    fn push(
+        &mut self,
+        op_type: &str,
+        input: Vec<String>,
+        output: String,
+        attribute: Vec<AttributeProto>,
+    ) {
+        self.proto.node.push(NodeProto {
+            input,
+            name: output.clone(),
+            output: vec![output],
+            op_type: op_type.into(),
+            attribute,
+        });
+    }
+
+    /// Name, type and shape of what a node makes.
+    fn info(&self, id: NodeId) -> ValueInfoProto {
+        let Value { name, flat } = &self.values[id.index()];
+        let Shape { channels, height, width } = self.graph.node(id).shape;
+        let sizes = [channels, height, width].map(|size| Size::DimValue(size as i64));
+        let sizes = sizes.into_iter().take(if *flat { 1 } else { 3 });
+        let dim = std::iter::once(self.batch.clone()).chain(sizes);
+        let dim = dim.map(|size| Dimension { value: Some(size) }).collect();
+        let shape = Some(TensorShapeProto { dim });
+        let tensor_type = Some(TensorType { elem_type: FLOAT, shape });
+        ValueInfoProto { name: name.clone(), r#type: Some(TypeProto { tensor_type }) }
+    }
+}
+
+/// The attributes of a convolution's or a pool's window.
+fn sliding(window: &Window) -> Vec<AttributeProto> {
+    let Window { kernel, stride, padding } = window;
+    let (rows, columns) = (padding.rows, padding.columns);
+    vec![
+        ints("kernel_shape", &[kernel.rows, kernel.columns]),
+        ints("strides", &[stride.rows, stride.columns]),
+        // Before the first row and column, then after the last ones.
+        ints("pads", &[rows, columns, rows, columns]),
+    ]
+}
+
+fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    let ints = values.iter().map(|&value| value as i64).collect();
+    AttributeProto { ints, ..attribute(name, AttributeType::Ints) }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
+}
+
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: name.into(), r#type: kind.into(), ..AttributeProto::default() }
+}

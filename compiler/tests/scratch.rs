@@ -1,0 +1,138 @@
+//! Each thread's scratch, in a program that no table makes.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use resnet_compiler::interpret::Interpreter;
+use resnet_compiler::nest::{
+    Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var,
+};
+use resnet_compiler::schedule::Region;
+use resnet_runtime::kernels::{Call, CopyParams, Isa};
+use resnet_runtime::memory::Buffer;
+use resnet_runtime::session::{Code, Info, Loaded, Network, Packed, Variant};
+use resnet_runtime::threads::Pool;
+
+const ROWS: usize = 500;
+const COLUMNS: usize = 100;
+/// Where in the scratch the second step keeps its row.
+const SECOND: usize = 32;
+
+fn row(var: Var, base: Base, offset: usize) -> Address {
+    let terms = match base {
+        Base::Operand(_) => vec![(var, COLUMNS)],
+        Base::Scratch => vec![],
+    };
+    Address { base, offset, terms }
+}
+
+/// Copies rows to the thread's scratch and from there to `y`.
+fn function(offset: usize) -> Function {
+    let copy = Call::CopyPlanar(CopyParams {
+        channels: 1,
+        rows: 1,
+        columns: COLUMNS,
+        x_row: COLUMNS,
+        y_row: COLUMNS,
+        plane: COLUMNS,
+    });
+    let [x, y] = [0, 1].map(|operand| row(Var::Row, Base::Operand(operand), 0));
+    let scratch = row(Var::Row, Base::Scratch, offset);
+    Function {
+        doc: format!("rows by way of scratch[{offset}]"),
+        operands: vec!["x", "y"],
+        parallel: vec![Loop { var: Var::Row, extent: ROWS }],
+        body: vec![
+            Statement::Call(copy, vec![x, scratch.clone()]),
+            Statement::Call(copy, vec![scratch, y]),
+        ],
+    }
+}
+
+fn step(name: &str, function: u32, x: Region, y: Region) -> Step {
+    let place = |region| Place { region, offset: 0 };
+    Step {
+        name: name.to_owned(),
+        function: FunctionId(function),
+        operands: vec![place(x), place(y)],
+    }
+}
+
+fn program() -> Program {
+    Program {
+        name: "rows".to_owned(),
+        batch: 1,
+        input_len: ROWS * COLUMNS,
+        output_len: ROWS * COLUMNS,
+        arena_len: ROWS * COLUMNS,
+        scratch_len: SECOND + COLUMNS,
+        weights_len: 0,
+        functions: vec![function(0), function(SECOND)],
+        steps: vec![
+            step("first", 0, Region::Input, Region::Arena),
+            step("second", 1, Region::Arena, Region::Output),
+        ],
+    }
+}
+
+fn code(isa: Isa) -> Vec<(&'static str, Arc<dyn Code>)> {
+    let table = isa.table().unwrap();
+    vec![
+        ("interpreter", Arc::new(Interpreter::new(program(), table).unwrap())),
+        #[cfg(feature = "jit")]
+        ("JIT", Arc::new(resnet_compiler::emit::jit::Jit::compile(&program(), table).unwrap())),
+    ]
+}
+
+#[test]
+fn every_thread_has_a_scratch_of_its_own() {
+    let info = Info {
+        name: "rows".to_owned(),
+        input: [1, ROWS, COLUMNS],
+        outputs: ROWS * COLUMNS,
+        depth: 0,
+        params: 0,
+        macs: 0,
+        arena_bytes: 0,
+    };
+    let picture: Vec<f32> = (0..ROWS * COLUMNS).map(|i| i as f32).collect();
+    let pools = [2, 5].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
+    for isa in Isa::available() {
+        for (name, code) in code(isa) {
+            let Program { arena_len, scratch_len, .. } = program();
+            let variant = Variant { batch: 1, arena_len, scratch_len, code };
+            let weights = Packed::Owned(Buffer::zeroed(0).unwrap());
+            // SAFETY: both back ends verify the program, whose lengths these are; it has no weights.
+            let network = unsafe { Loaded::new(info.clone(), vec![variant], weights) };
+            for pool in [None, Some(&pools[0]), Some(&pools[1])] {
+                let mut session = network.session_in(pool).unwrap();
+                for _ in 0..20 {
+                    assert_eq!(session.run(&picture).unwrap(), picture, "{name}, {isa}, {pool:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_scratch_has_an_end() {
+    assert_eq!(program().verify(), Ok(()));
+    let short = Program { scratch_len: SECOND + COLUMNS - 1, ..program() };
+    let error = short.verify().unwrap_err().to_string();
+    assert!(error.contains("`second`, copy_planar: `y` ends at 132 in scratch of 131"), "{error}");
+}
+
+#[test]
+fn no_operand_lies_in_the_scratch() {
+    let mut program = program();
+    program.steps[1].operands[0].region = Region::Scratch;
+    let error = program.verify().unwrap_err().to_string();
+    assert!(error.contains("the scratch is not the same for all threads"), "{error}");
+}
+
+#[test]
+fn a_program_says_what_it_needs_of_the_scratch() {
+    let text = program().to_string();
+    assert!(text.contains("arena 50000, scratch 132, weights 0 elements"), "{text}");
+    assert!(text.contains("copy_planar(x = scratch + 32, y = y + 100 row)"), "{text}");
+}
