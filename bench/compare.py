@@ -1,96 +1,166 @@
 #!/usr/bin/env python3
-"""Times this project against ONNX Runtime on the same network, weights and input, in alternation.
+"""Times this project against other inference engines: same weights, same input, in alternation.
 
-    pip install torch torchvision onnx onnxruntime safetensors numpy
-    cargo build --release
-    python bench/compare.py --resnet target/release/resnet resnet18 resnet50
+    python bench/compare.py                              # ResNet-18 and 50, 1 and 2 threads
+    python bench/compare.py --batch 8 resnet50 --engines onnxruntime openvino
+    python bench/compare.py --isa avx2 --cold --out results
 
-Each round runs ours, then theirs; the table shows the median over rounds of each side's median,
-and their ratio. The outputs of both are compared first.
+Every engine's answer is compared with ours first; one that differs by more than a thousandth of
+the largest is reported and not timed. Then each round times ours, an engine, ours, the next
+engine, and so on. Ratios are of neighbours; what is shown is the median over rounds.
+`bench/README.md` says how to install the engines and what to mind.
 """
 import argparse
 import json
+import os
 import pathlib
 import statistics
-import subprocess
 import tempfile
 import time
 
 import numpy as np
-import onnxruntime
-import torch
-import torchvision
-from safetensors.torch import save_file
+
+import engines
+import report
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TOLERANCE = 1e-3
+
+# Threads of an engine that has just answered may spin for a while before they sleep.
+PAUSE = 0.25
 
 
-def export(name, batch, folder):
-    torch.manual_seed(0)
-    net = getattr(torchvision.models, name)().eval()
-    weights = folder / f"{name}.safetensors"
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, weights)
-    pictures = torch.randn(batch, 3, 224, 224)
-    onnx = folder / f"{name}-{batch}.onnx"
-    torch.onnx.export(net, (pictures,), str(onnx), input_names=["x"], output_names=["y"], dynamo=False)
-    return weights, onnx, pictures.numpy()
+def difference(found, expected):
+    """The largest difference, in units of the largest expected answer."""
+    if found.shape != expected.shape:
+        raise engines.Failed(f"{found.size} answers instead of {expected.size}")
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def session_of(onnx, threads):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+def start(args, case, threads, resnet, scratch):
+    """Every engine that gives the right answer, running; and what to say of all of them."""
+    expected = resnet.answer(case, threads, scratch.with_suffix(".npy"))
+    running, said = {}, {}
+    for name in args.engines:
+        peer = engines.Peer(name, case, threads, args.isa, args.peers)
+        try:
+            error = difference(peer.answer(scratch), expected)
+            if not error <= TOLERANCE:
+                raise engines.Failed(f"its answer differs by {error:.1e} of the largest")
+            running[name], said[name] = peer, {"error": error}
+        except engines.Failed as failure:
+            said[name] = {"failed": str(failure)}
+            peer.close()
+    return running, said
 
 
-def time_theirs(session, pictures, seconds):
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        session.run(None, {"x": pictures})
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+def compare(args, case, threads, resnet, scratch):
+    """Times of all engines on one network, by engine."""
+    running, results = start(args, case, threads, resnet, scratch)
+    pairs = {name: [] for name in running}
+    for _ in range(args.rounds):
+        for name, peer in running.items():
+            ours = resnet.bench(case, threads, args.seconds)["median_ms"]
+            theirs = peer.time(args.seconds)
+            time.sleep(PAUSE)
+            pairs[name].append((ours, theirs))
+    for name, peer in running.items():
+        peer.close()
+        results[name] |= {
+            "ms": statistics.median(theirs for _, theirs in pairs[name]),
+            "ratio": statistics.median(theirs / ours for ours, theirs in pairs[name]),
+            "pairs": pairs[name],
+        }
+    ours = [ours for timed in pairs.values() for ours, _ in timed]
+    ours = ours or [resnet.bench(case, threads, args.seconds)["median_ms"]]
+    return {"resnet": {"ms": statistics.median(ours), "ratio": 1.0, "error": 0.0}} | results
 
 
-def time_ours(resnet, name, weights, batch, threads):
-    command = [resnet, "bench", name, "--weights", weights, "--batch", batch, "--threads", threads, "--format", "json"]
-    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)["median_ms"]
+def start_up(args, case, resnet, scratch):
+    """Cold starts and peaks of memory on one thread, by engine."""
+    python = engines.peak_bytes(resnet, "none", case, 1, args.isa, args.peers, scratch)
+    results = {}
+    for name in ["resnet", *args.engines]:
+        arguments = resnet, name, case, 1, args.isa, args.peers, scratch
+        try:
+            # The first one fetches the files into the page cache.
+            seconds = [engines.cold_start(*arguments) for _ in range(args.rounds + 1)][1:]
+            peak = engines.peak_bytes(*arguments)
+        except engines.Failed as failure:
+            results[name] = {"failed": str(failure)}
+            continue
+        peak -= python if name in engines.PYTHON else 0
+        results[name] = {"seconds": statistics.median(seconds), "bytes": peak}
+    return results
 
 
-def compare_outputs(resnet, name, weights, session, pictures, folder):
-    inputs, outputs = folder / "in.npy", folder / "out.npy"
-    np.save(inputs, pictures)
-    outputs.unlink(missing_ok=True)
-    command = [resnet, "run", name, "--weights", weights, "--input", inputs, "--output", outputs]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    theirs = session.run(None, {"x": pictures})[0]
-    error = np.abs(np.load(outputs) - theirs).max() / np.abs(theirs).max()
-    assert error < 1e-4, f"{name}: the outputs differ by {error:.1e} of the largest"
-    return error
+def machine():
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    field = lambda key: next((l.split(":")[1].strip() for l in lines if l.startswith(key)), "")
+    flags = set(field("flags").split())
+    name = f"{field('model name')}, family {field('cpu family')} model {field('model')}"
+    return {
+        "cpu": name if lines else os.uname().machine,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "isa": [isa for isa in ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile") if isa in flags],
+        "load": os.getloadavg()[0],
+    }
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("networks", nargs="*", default=["resnet18", "resnet50"],
+        help="networks of the zoo, or tables; PyTorch, burn and candle have torchvision's only")
+    add("--resnet", type=pathlib.Path, default=ROOT / "target/release/resnet")
+    add("--peers", type=pathlib.Path, default=ROOT / "bench/peers/target/release/peers",
+        help="the engines written in Rust, built by `cargo build --release` in bench/peers")
+    add("--engines", nargs="+", choices=[*engines.PYTHON, *engines.RUST],
+        help="instead of all that are installed")
+    add("--weights", type=pathlib.Path, help="a safetensors file, instead of random weights")
+    add("--threads", type=int, nargs="+", default=[1, 2])
+    add("--batch", type=int, default=1)
+    add("--isa", choices=["auto", "avx512", "avx2"], default="auto",
+        help="the instruction set of ours, OpenVINO and PyTorch; the others cannot be limited")
+    add("--rounds", type=int, default=5)
+    add("--seconds", type=float, default=1.0, help="how long a round times each side")
+    add("--cold", action="store_true",
+        help="also cold start and memory, of the first network on one thread")
+    add("--out", type=pathlib.Path, help="a folder for report.md, times.svg and results.json")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--resnet", type=pathlib.Path, default=pathlib.Path("target/release/resnet"))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("networks", nargs="*", default=["resnet18", "resnet50"])
-    args = parser.parse_args()
-    print(f"ONNX Runtime {onnxruntime.__version__}, batch {args.batch}, f32")
-    print("network      threads   ours ms  theirs ms  theirs / ours  outputs differ by")
+    args = arguments()
+    versions = engines.available(args.peers)
+    args.engines = args.engines or list(versions)
+    resnet = engines.Resnet(args.resnet, args.isa)
+    results = {
+        "machine": machine(),
+        "versions": {"resnet": resnet.version()} | {n: versions.get(n, "?") for n in args.engines},
+        "batch": args.batch, "isa": args.isa, "rounds": args.rounds, "seconds": args.seconds,
+        "times": [],
+    }
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in args.networks:
-            weights, onnx, pictures = export(name, args.batch, folder)
+        scratch = folder / "answer"
+        cases = [engines.Case(name, args.batch, args.weights, args.resnet, folder) for name in args.networks]
+        for case in cases:
             for threads in args.threads:
-                session = session_of(onnx, threads)
-                error = compare_outputs(args.resnet, name, weights, session, pictures, folder)
-                ours, theirs = [], []
-                for _ in range(args.rounds):
-                    ours.append(time_ours(args.resnet, name, weights, args.batch, threads))
-                    theirs.append(time_theirs(session, pictures, 2))
-                ours, theirs = statistics.median(ours), statistics.median(theirs)
-                print(f"{name:<12} {threads:>7} {ours:>9.2f} {theirs:>10.2f} {theirs / ours:>14.2f}  {error:.0e}", flush=True)
+                timed = compare(args, case, threads, resnet, scratch)
+                results["times"].append({"network": case.name, "threads": threads, "engines": timed})
+                print(report.times([results["times"][-1]], results), flush=True)
+        if args.cold:
+            results["start"] = {"network": cases[0].name, "engines": start_up(args, cases[0], resnet, scratch)}
+    text = report.markdown(results)
+    print(text)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "report.md").write_text(text)
+        (args.out / "times.svg").write_text(report.svg(results))
+        (args.out / "results.json").write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

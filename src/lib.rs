@@ -33,7 +33,8 @@
 //!
 //! Features, of which `jit` and `image` are on by default: `jit` compiles tables at run time, with
 //! Cranelift; `interpret`, which it implies, is all of that but the machine code; `image` decodes
-//! pictures. The macro needs none of them.
+//! pictures; `onnx` writes networks for other runtimes (`compiler::emit::onnx`). The macro needs none
+//! of them.
 
 pub use resnet_runtime as runtime;
 

@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -102,11 +103,14 @@ pub(crate) struct Bench {
     /// Run this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
+    /// Repeat runs for about this long, and at least five times.
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    pub(crate) seconds: Duration,
     /// Also compute the answers by definition in f64 (slow), and print the largest difference.
     #[arg(long)]
     pub(crate) verify: bool,
     /// Instead, time each step of one picture on one thread, and print where the time goes.
-    #[arg(long, conflicts_with_all = ["verify", "batch", "threads", "format"])]
+    #[arg(long, conflicts_with_all = ["verify", "batch", "seconds", "threads", "format"])]
     pub(crate) profile: bool,
     #[command(flatten)]
     pub(crate) engine: Engine,
@@ -191,6 +195,12 @@ pub(crate) struct Engine {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
+}
+
+/// Seconds, such as `0.5`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a length of time".to_owned())
 }
 
 impl Engine {

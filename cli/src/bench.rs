@@ -15,10 +15,7 @@ use crate::Outcome;
 use crate::args::{BackendName, Bench, Format};
 use crate::model::{self, Model};
 
-/// Runs are repeated for about this long,
-const DURATION: Duration = Duration::from_secs(3);
-
-/// but at least this often,
+/// Runs are repeated at least this often,
 const FEWEST_RUNS: usize = 5;
 
 /// unless the network is so slow that these would take longer than this.
@@ -72,7 +69,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let mut pictures = zeros(batch, info.input_len())?;
     fill(&mut pictures);
     let mut answers = zeros(batch, info.outputs)?;
-    let times = measure(&mut *session, &pictures, &mut answers)?;
+    let times = measure(&mut *session, &pictures, &mut answers, options.seconds)?;
     // Before the reference runs, which needs memory of its own.
     let peak_rss_bytes = peak_rss_bytes();
 
@@ -146,13 +143,14 @@ fn measure(
     session: &mut dyn Session,
     pictures: &[f32],
     answers: &mut [f32],
+    duration: Duration,
 ) -> Result<Vec<Duration>> {
     let start = Instant::now();
     session.run_batch(pictures, answers)?;
     let mut times = Vec::new();
     while times.is_empty()
         || (times.len() < FEWEST_RUNS && start.elapsed() < LONGEST)
-        || start.elapsed() < DURATION
+        || start.elapsed() < duration
     {
         let run = Instant::now();
         session.run_batch(pictures, answers)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! YAML -spec-> Spec -graph-> Graph -fuse-> Fused -schedule-> Schedule -nest-> Program
 //!                              |                                               |- emit::clif
-//!                              |                                               |- emit::rust
+//!                              |- emit::onnx                                   |- emit::rust
 //!                              '- reference                                    '- interpret
 //! ```
 //!

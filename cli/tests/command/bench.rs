@@ -5,7 +5,8 @@ use crate::Workshop;
 #[test]
 fn json_has_the_keys_that_programs_rely_on() {
     let workshop = Workshop::new();
-    let options = "bench colours.yaml --batch 3 --threads 2 --isa portable --format json";
+    let options =
+        "bench colours.yaml --batch 3 --threads 2 --isa portable --seconds 0.1 --format json";
     let out = workshop.resnet(options).succeeds();
     let out: Value = serde_json::from_str(&out).unwrap();
     let keys: Vec<&str> = out.as_object().unwrap().keys().map(String::as_str).collect();

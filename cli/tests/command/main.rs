@@ -166,5 +166,6 @@ fn usage() {
         .resnet("run colours.yaml --random-weights 1 --input x a.png")
         .must_be_misuse("--input");
     workshop.resnet("bench colours.yaml --threads 0").must_be_misuse("--threads");
+    workshop.resnet("bench colours.yaml --seconds nan").must_be_misuse("not a length of time");
     workshop.resnet("emit colours.yaml --as c").must_be_misuse("--as");
 }

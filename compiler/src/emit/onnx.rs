@@ -1,8 +1,8 @@
 //! The network as an ONNX file: opset 17, any number of pictures unless one is fixed.
 //!
 //! It is written from the [`Graph`], so it is the network as its author meant it: batch norms are
-//! nodes of their own (every runtime folds them), and the initialisers are the tensors of the
-//! state dict under their own names, as `f32`, and nothing else.
+//! nodes of their own (most runtimes fold them when they load a model), and the initialisers are the
+//! tensors of the state dict under their own names, as `f32`, and nothing else.
 //!
 //! Weights go from their file to the ONNX file one tensor at a time. That works because a message
 //! of Protocol Buffers is the concatenation of its fields: small parts are encoded from the
