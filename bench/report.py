@@ -86,7 +86,7 @@ def start_up(results):
     return "\n".join(lines)
 
 
-WIDTH, LABEL, BAR, GAP = 720, 190, 18, 5
+WIDTH, LABEL, BAR, GAP = 760, 230, 18, 5
 
 
 def svg(results):

@@ -23,7 +23,7 @@ pub(crate) fn load(job: Job) -> Result<impl Engine> {
 impl Engine for Burn {
     fn run(&mut self) -> Result<Vec<f32>> {
         let data = self.network.run(&self.input)?.into_data();
-        data.to_vec::<f32>().map_err(|error| anyhow!("{error:?}"))
+        data.try_to_vec::<f32>().map_err(|error| anyhow!("{error:?}"))
     }
 }
 

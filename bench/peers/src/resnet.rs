@@ -59,11 +59,14 @@ impl<T: Tensors> ResNet<T> {
     pub(crate) fn load(path: &str, tensors: T) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
         let weights = Weights::parse(&bytes)?;
-        let conv = |conv, norm, stride| tensors.conv(&weights.folded(conv, norm, stride)?);
+        let conv =
+            |conv: &str, norm: &str, stride| tensors.conv(&weights.folded(conv, norm, stride)?);
         let stem = conv("conv1", "bn1", 2)?;
         let mut blocks = Vec::new();
         for stage in 1..=4 {
-            for block in (0..).take_while(|block| weights.has(&format!("layer{stage}.{block}.conv1"))) {
+            for block in
+                (0..).take_while(|block| weights.has(&format!("layer{stage}.{block}.conv1")))
+            {
                 let prefix = format!("layer{stage}.{block}");
                 let stride = if stage > 1 && block == 0 { 2 } else { 1 };
                 let convs = if weights.has(&format!("{prefix}.conv3")) { 3 } else { 2 };
