@@ -118,16 +118,18 @@ fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
 
 #[test]
 fn a_pictures_bits_do_not_depend_on_its_place_in_a_batch() {
+    let mut several = 0;
     for golden in goldens() {
         let network = load(&golden, &Options { batch: 2, ..Options::default() });
         let together = run(&golden, &*network, None);
         let mut session = network.session();
         let pictures = golden.input.chunks(network.info().input_len());
-        assert!(pictures.len() > 1, "{}", golden.name);
+        several += usize::from(pictures.len() > 1);
         for (picture, answer) in pictures.zip(together.chunks(network.info().outputs)) {
             assert_eq!(bits(session.run(picture).unwrap()), bits(answer), "{}", golden.name);
         }
     }
+    assert!(several > 10, "only {several} goldens have several pictures");
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
