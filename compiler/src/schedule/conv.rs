@@ -73,13 +73,33 @@ fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
 /// Bytes of weights that may stay in a second-level cache beside a band of activations.
 const RESIDENT_WEIGHTS: usize = 256 * 1024;
 
+/// Bytes of the pictures that may stay in a second-level cache beside a panel of weights.
+const RESIDENT_PICTURES: usize = 512 * 1024;
+
 /// Small weights stay in cache while the rows pass, so that each row is read once; large ones are
-/// read once, panel by panel, while the rows stay.
-pub(super) fn order(conv: &Conv, recipe: &ConvRecipe) -> Order {
+/// read once, panel by panel, while the rows stay. A batch whose pictures do not stay is computed
+/// picture by picture if reading its weights anew costs less than reading its pictures for every
+/// panel.
+pub(super) fn order(
+    conv: &Conv,
+    recipe: &ConvRecipe,
+    winograd: bool,
+    input: &Buffer,
+    batch: usize,
+) -> Order {
     // A zero-padding shortcut is written row by row for all channels, before any panel adds to it.
     let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
-    if zero_pads || recipe.len() * size_of::<f32>() <= RESIDENT_WEIGHTS {
+    let bytes = |elements: usize| elements * size_of::<f32>();
+    let panels = recipe.out_blocks().div_ceil(recipe.panel_blocks);
+    let picture = bytes(input.picture_len());
+    if zero_pads || bytes(recipe.len()) <= RESIDENT_WEIGHTS {
         Order::RowsOuter
+    } else if batch > 1
+        && !winograd
+        && batch * picture > RESIDENT_PICTURES
+        && bytes(recipe.len()) < panels * picture
+    {
+        Order::PicturesOuter
     } else {
         Order::PanelsOuter
     }
@@ -154,9 +174,9 @@ pub(super) fn winograd(tiles: Extent, recipe: &ConvRecipe, output: &Buffer) -> W
     }
 }
 
-/// Pixels that a run should have at least where rows can be joined: two of the widest register
-/// tiles.
-const RUN_PIXELS: usize = 28;
+/// Pixels that a run should have at least where rows can be joined: eight of the widest register
+/// tiles, so that a panel of weights stays in the first-level cache for a while.
+const RUN_PIXELS: usize = 112;
 
 /// Rows that one kernel call computes: several, as one run of pixels, if a 1x1 convolution reads
 /// and writes contiguous planes.

@@ -118,8 +118,11 @@ impl Buffer {
 /// Which loop of a convolution is the outer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// A panel of weights stays in cache while it passes over all rows.
+    /// A panel of weights stays in cache while it passes over all rows of all pictures.
     PanelsOuter,
+    /// The same, one picture after another, so that a picture stays in cache while the panels
+    /// pass over it.
+    PicturesOuter,
     /// A band of rows stays in cache while all panels pass over it.
     RowsOuter,
 }
@@ -280,7 +283,7 @@ pub fn schedule(fused: &Fused, wishes: Wishes) -> Schedule {
                 let tiles = winograd[id.index()];
                 let recipe = conv::recipe(conv, tiles.is_some(), input, node.shape, weights_len);
                 weights_len += recipe.len();
-                let order = conv::order(conv, &recipe);
+                let order = conv::order(conv, &recipe, tiles.is_some(), input, wishes.batch);
                 let algorithm = match tiles {
                     Some(tiles) => Algorithm::Winograd(conv::winograd(tiles, &recipe, output)),
                     None => Algorithm::Direct {

@@ -66,6 +66,7 @@ impl Lowering {
         let picture = self.picture();
         let parallel = match layer.plan.order {
             Order::RowsOuter => [picture, group, panel],
+            Order::PicturesOuter => [picture, panel, group],
             Order::PanelsOuter => [panel, picture, group],
         };
         let products =
@@ -87,6 +88,7 @@ impl Lowering {
         let last = if panels.start > 0 { ", last panel" } else { "" };
         let order = match layer.plan.order {
             Order::RowsOuter => "rows outer",
+            Order::PicturesOuter => "pictures outer",
             Order::PanelsOuter => "panels outer",
         };
         let doc = format!("{}, {order}{last}", layer.doc());
