@@ -2,7 +2,7 @@
 """Times this project against other inference engines: same weights, same input, in alternation.
 
     python bench/compare.py                              # ResNet-18 and 50, 1 and 2 threads
-    python bench/compare.py --batch 8 resnet50 --engines onnxruntime openvino
+    python bench/compare.py resnet50 --batch 8 --engines onnxruntime openvino
     python bench/compare.py --isa avx2 --cold --out results
 
 Every engine's answer is compared with ours first; one that differs by more than a thousandth of

@@ -119,6 +119,7 @@ class Peer:
             "RAYON_NUM_THREADS": str(threads),
             "RTEN_NUM_THREADS": str(threads),
             "OMP_NUM_THREADS": str(threads),
+            "RUST_BACKTRACE": "0",
         }
         if isa != "auto":
             environment["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE" if isa == "avx512" else isa.upper()
@@ -138,6 +139,7 @@ class Peer:
             self.child.wait()
             self.complaints.seek(0)
             lines = self.complaints.read().strip().splitlines()
+            lines = [line for line in lines if line.strip() and not line.startswith("note:")]
             raise Failed(lines[-1] if lines else "it ended without a word")
         return reply
 

@@ -33,7 +33,7 @@ impl Interpreter {
 // SAFETY: `Program::verify` passed: no call leaves the lengths that the program states, and only
 // the arena, the scratch and the output are written.
 unsafe impl Code for Interpreter {
-    unsafe fn run(&self, context: &Context) {
+    unsafe fn run(&self, context: &Context<'_>) {
         for step in &self.program.steps {
             // SAFETY: the caller vouches for the context.
             unsafe { self.run_step(step, context) };
@@ -52,36 +52,34 @@ impl Interpreter {
     /// # Safety
     ///
     /// As for [`Code::run`], and `step` is one of the program's.
-    pub unsafe fn run_step(&self, step: &Step, context: &Context) {
-        let walk = Walk { function: self.program.function(step.function), table: self.table };
-        // The task finds its function in front of the operands.
-        let mut operands = vec![std::ptr::from_ref(&walk).cast_mut().cast()];
-        operands.extend(step.operands.iter().map(|place| locate(context, place)));
-        // SAFETY: `task` reads the walk and the function's operands, which outlive the call; its
+    pub unsafe fn run_step(&self, step: &Step, context: &Context<'_>) {
+        let function = self.program.function(step.function);
+        let regions = Region::SHARED.map(|region| match region {
+            Region::Input => context.input.cast_mut(),
+            Region::Output => context.output,
+            Region::Arena => context.arena,
+            Region::Weights => context.weights.cast_mut(),
+            Region::Scratch => unreachable!("the threads do not share it"),
+        });
+        let walk = Walk { function, step, table: self.table, regions };
+        // SAFETY: `task` takes its operands for the walk that they are, which outlives the call; its
         // accesses were verified, and iterations of a function's parallel loops are independent.
-        unsafe { parallel(context, task, operands.as_ptr(), walk.function.count()) };
+        unsafe { parallel(context, task, std::ptr::from_ref(&walk).cast(), function.count()) };
     }
 }
 
-/// Where a place is in this run's memory.
-fn locate(context: &Context, place: &Place) -> *mut f32 {
-    let base = match place.region {
-        Region::Input => context.input.cast_mut(),
-        Region::Output => context.output,
-        Region::Arena => context.arena,
-        Region::Weights => context.weights.cast_mut(),
-        Region::Scratch => unreachable!("verified: no step hands out a place in the scratch"),
-    };
-    base.wrapping_add(place.offset)
+/// What a task walks over.
+struct Walk<'a> {
+    function: &'a Function,
+    step: &'a Step,
+    table: &'static Table,
+    /// Where the shared regions start in this run's memory.
+    regions: [*mut f32; Region::SHARED.len()],
 }
 
-unsafe extern "C" fn task(operands: *const *mut f32, scratch: *mut f32, first: usize, last: usize) {
-    // SAFETY: `Interpreter::run` put a pointer to a `Walk` in front of as many operands as its
-    // function has; both outlive the region.
-    let (walk, operands) = unsafe {
-        let walk = &*(*operands).cast::<Walk<'_>>();
-        (walk, std::slice::from_raw_parts(operands.add(1), walk.function.operands.len()))
-    };
+unsafe extern "C" fn task(walk: *const *mut f32, scratch: *mut f32, first: usize, last: usize) {
+    // SAFETY: `Interpreter::run_step` gave a pointer to a `Walk` to `parallel`.
+    let walk = unsafe { &*walk.cast::<Walk<'_>>() };
     for iteration in first..last {
         let mut values = Values::default();
         let mut rest = iteration;
@@ -89,36 +87,24 @@ unsafe extern "C" fn task(operands: *const *mut f32, scratch: *mut f32, first: u
             values.set(*var, rest % extent);
             rest /= extent;
         }
-        walk.body(&walk.function.body, &Bases { operands, scratch }, &mut values);
+        walk.body(&walk.function.body, scratch, &mut values);
     }
 }
 
-/// What a task walks over.
-struct Walk<'a> {
-    function: &'a Function,
-    table: &'static Table,
-}
-
-/// What addresses count from.
-struct Bases<'a> {
-    operands: &'a [*mut f32],
-    scratch: *mut f32,
-}
-
 impl Walk<'_> {
-    fn body(&self, body: &[Statement], bases: &Bases<'_>, values: &mut Values) {
+    fn body(&self, body: &[Statement], scratch: *mut f32, values: &mut Values) {
         for statement in body {
             match statement {
                 Statement::For(Loop { var, extent }, body) => {
                     for value in 0..*extent {
                         values.set(*var, value);
-                        self.body(body, bases, values);
+                        self.body(body, scratch, values);
                     }
                 }
                 Statement::Call(call, addresses) => {
                     let mut places = [std::ptr::null_mut(); MAX_OPERANDS];
                     for (place, address) in places.iter_mut().zip(addresses) {
-                        *place = values.locate(address, bases);
+                        *place = self.locate(address, scratch, values);
                     }
                     // SAFETY: the program was verified with these loops' bounds, so each place
                     // has all the elements that the kernel touches; the table was handed out
@@ -127,6 +113,17 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    fn locate(&self, address: &Address, scratch: *mut f32, values: &Values) -> *mut f32 {
+        let (base, offset) = match address.base {
+            Base::Operand(operand) => {
+                let Place { region, offset } = self.step.operands[operand];
+                (self.regions[region as usize], offset)
+            }
+            Base::Scratch => (scratch, 0),
+        };
+        base.wrapping_add(offset + address.offset + values.distance(&address.terms))
     }
 }
 
@@ -142,12 +139,7 @@ impl Values {
         self.0[var as usize] = value;
     }
 
-    fn locate(&self, address: &Address, bases: &Bases<'_>) -> *mut f32 {
-        let base = match address.base {
-            Base::Operand(operand) => bases.operands[operand],
-            Base::Scratch => bases.scratch,
-        };
-        let moved = address.terms.iter().map(|&(var, distance)| self.0[var as usize] * distance);
-        base.wrapping_add(address.offset + moved.sum::<usize>())
+    fn distance(&self, terms: &[(Var, usize)]) -> usize {
+        terms.iter().map(|&(var, distance)| self.0[var as usize] * distance).sum()
     }
 }

@@ -62,15 +62,7 @@ pub fn profile(
     let mut output = vec![0.0_f32; program.output_len];
     let mut workspace = Workspace::new(program.arena_len, program.scratch_len, 1)?;
     let interpreter = Interpreter::new(program, table).map_err(CompileError::from)?;
-    let context = Context {
-        input: input.as_ptr(),
-        output: output.as_mut_ptr(),
-        arena: workspace.arena(),
-        weights: packed.as_slice().as_ptr(),
-        scratch: workspace.scratch(),
-        scratch_distance: workspace.scratch_distance(),
-        threads: 1,
-    };
+    let context = Context::new(&input, &mut output, &mut workspace, packed.as_slice());
     let program = interpreter.program();
     let mut times = vec![Duration::MAX; program.steps.len()];
     let _flush = FlushDenormals::new();

@@ -49,7 +49,7 @@ pub type Infer = unsafe fn(run: &Run<'_>);
 
 /// One run of a network: the memory it was given, and the kernels.
 pub struct Run<'a> {
-    context: &'a Context,
+    context: &'a Context<'a>,
     kernels: &'static Kernels,
 }
 
@@ -246,7 +246,7 @@ struct EmittedCode {
 // SAFETY: only `Model` makes one, of code that `Model::new` was promised to stay within the
 // lengths of its variant.
 unsafe impl Code for EmittedCode {
-    unsafe fn run(&self, context: &Context) {
+    unsafe fn run(&self, context: &Context<'_>) {
         // SAFETY: the caller vouches for the context; the kernels come from an instruction set
         // that the CPU has.
         unsafe { (self.infer)(&Run { context, kernels: self.kernels }) }

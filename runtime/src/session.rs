@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use crate::kernels::FlushDenormals;
 use crate::memory::{Buffer, Workspace};
-use crate::threads::Pool;
+use crate::threads::{Lease, Pool};
 
 /// What compiled code is given on every run.
 ///
 /// The layout is part of the contract with the back ends: emitted code reads these fields by their
 /// offsets.
 #[repr(C)]
-#[derive(Debug)]
-pub struct Context {
+pub struct Context<'a> {
     /// Pictures, planar: `batch x C x H x W`.
     pub input: *const f32,
     /// Answers: `batch x outputs`.
@@ -26,8 +25,29 @@ pub struct Context {
     pub scratch: *mut f32,
     /// Elements from one thread's scratch to the next one's.
     pub scratch_distance: usize,
-    /// How many threads [`parallel`](crate::threads::parallel) may divide a region among.
-    pub threads: usize,
+    /// The threads among which [`parallel`](crate::threads::parallel) divides a region; none: it
+    /// runs on the thread that calls it.
+    pub(crate) team: Option<&'a Lease<'a>>,
+}
+
+impl Context<'_> {
+    /// What code gets that runs on the thread that calls it.
+    pub fn new(
+        input: &[f32],
+        output: &mut [f32],
+        workspace: &mut Workspace,
+        weights: &[f32],
+    ) -> Self {
+        Self {
+            input: input.as_ptr(),
+            output: output.as_mut_ptr(),
+            arena: workspace.arena(),
+            weights: weights.as_ptr(),
+            scratch: workspace.scratch(),
+            scratch_distance: workspace.scratch_distance(),
+            team: None,
+        }
+    }
 }
 
 /// Facts about a compiled network.
@@ -146,7 +166,7 @@ pub unsafe trait Code: Send + Sync {
     ///
     /// The context's pointers point at memory of the sizes stated in the code's [`Variant`], with a
     /// scratch for each of its threads; no one else uses arena, scratch or output during the run.
-    unsafe fn run(&self, context: &Context);
+    unsafe fn run(&self, context: &Context<'_>);
 }
 
 /// Code for one batch size.
@@ -319,41 +339,14 @@ fn run(
     input: &[f32],
     output: &mut [f32],
 ) {
+    let lease = pool.as_ref().and_then(Pool::lease);
     let context = Context {
-        input: input.as_ptr(),
-        output: output.as_mut_ptr(),
-        arena: workspace.arena(),
-        weights: weights.as_slice().as_ptr(),
-        scratch: workspace.scratch(),
-        scratch_distance: workspace.scratch_distance(),
-        threads: pool.as_ref().map_or(1, Pool::threads),
+        team: lease.as_ref(),
+        ..Context::new(input, output, workspace, weights.as_slice())
     };
-    let work = Work { code: &*variant.code, context: &context };
-    match pool {
-        Some(pool) => pool.install(|| work.run()),
-        None => work.run(),
-    }
-}
-
-/// A run on its way to a thread of the pool.
-struct Work<'a> {
-    code: &'a dyn Code,
-    context: &'a Context,
-}
-
-// SAFETY: the context's pointers come from slices that `run` borrows until the pool has finished;
-// the thread that runs the work is the only one that uses them meanwhile, or divides the use among
-// the pool as `threads::parallel` does.
-unsafe impl Send for Work<'_> {}
-// SAFETY: as above; `install` hands the work to a single thread.
-unsafe impl Sync for Work<'_> {}
-
-impl Work<'_> {
-    fn run(&self) {
-        let _flush = FlushDenormals::new();
-        // SAFETY: `CodeSession` allocated the arena for the largest variant, and as many scratches as
-        // the pool has threads; `check_lengths` and the splits in `run_batch` made input and output as long as the variant's batch, and
-        // `Loaded::new` demands weights that fit the code.
-        unsafe { self.code.run(self.context) }
-    }
+    let _flush = FlushDenormals::new();
+    // SAFETY: `CodeSession` allocated the arena for the largest variant, and as many scratches as
+    // the pool has threads; `check_lengths` and the splits in `run_batch` made input and output as
+    // long as the variant's batch, and `Loaded::new` demands weights that fit the code.
+    unsafe { variant.code.run(&context) }
 }

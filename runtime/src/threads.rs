@@ -1,53 +1,68 @@
 //! Threads, and the one way in which compiled code uses them.
 
+mod team;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::kernels::FlushDenormals;
 use crate::session::Context;
+
+use team::Team;
+
+pub(crate) use team::Lease;
 
 /// A pool of threads that sessions may share; cloning shares the same threads.
 ///
-/// A session without a pool runs on the thread that calls it. Idle threads sleep.
-#[derive(Clone, Debug)]
-pub struct Pool(Arc<rayon::ThreadPool>);
+/// The thread that calls a session works too, so a pool of 2 starts one thread. A session without
+/// a pool runs on the thread that calls it alone, and so does one whose pool is busy with another
+/// session's run: that changes no result. During a run idle threads watch for work; after it they
+/// sleep.
+#[derive(Clone)]
+pub struct Pool(Arc<Team>);
 
 /// The pool could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start {threads} threads: {reason}")]
 pub struct PoolError {
     threads: usize,
-    reason: rayon::ThreadPoolBuildError,
+    reason: std::io::Error,
 }
 
 impl Pool {
-    /// A pool of `threads` threads.
+    /// A pool of `threads` threads, that of the caller counted.
     ///
     /// # Errors
     ///
     /// If the operating system refuses the threads.
     pub fn new(threads: NonZeroUsize) -> Result<Self, PoolError> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .thread_name(|i| format!("resnet-{i}"))
-            .build()
-            .map(|pool| Self(Arc::new(pool)))
-            .map_err(|reason| PoolError { threads: threads.get(), reason })
+        let team = Team::new(threads.get());
+        let team = team.map_err(|reason| PoolError { threads: threads.get(), reason })?;
+        Ok(Self(Arc::new(team)))
     }
 
     /// How many threads.
     pub fn threads(&self) -> usize {
-        self.0.current_num_threads()
+        self.0.threads()
     }
 
-    /// Runs `work` on a thread of the pool and waits for it.
-    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.install(work)
+    /// The use of the threads for one run, unless another run has it.
+    pub(crate) fn lease(&self) -> Option<Lease<'_>> {
+        self.0.lease()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish()
     }
 }
 
 /// The body of a parallel region: runs iterations `first..last` on `operands`, with the scratch of
-/// the thread that it runs on.
+/// the thread that it runs on. It does not unwind.
 ///
 /// # Safety
 ///
@@ -59,30 +74,31 @@ pub type Task =
 /// Runs iterations `0..count` of `task`, divided among the session's threads.
 ///
 /// Every iteration writes places of its own and reads nothing that another one writes, so the
-/// division changes no result.
+/// division changes no result. It allocates nothing and takes no lock.
 ///
 /// # Safety
 ///
 /// `context` is the one that the session gave to the code, `operands` points at as many pointers
 /// as the task reads, and running the task over `0..count` is sound.
 pub unsafe extern "C" fn parallel(
-    context: *const Context,
+    context: *const Context<'_>,
     task: Task,
     operands: *const *mut f32,
     count: usize,
 ) {
     // SAFETY: the caller passes on the session's context, which outlives the run.
-    let &Context { scratch, scratch_distance, threads, .. } = unsafe { &*context };
-    if threads <= 1 || count <= 1 {
-        // SAFETY: the caller vouches for the task and its operands; this thread has the only
-        // scratch, or runs alone and may take the first.
-        unsafe { task(operands, scratch, 0, count) };
-    } else {
-        let region = Region { task, operands, scratch, scratch_distance };
-        split(region, 0, count, threads.min(count));
+    let &Context { scratch, scratch_distance, team, .. } = unsafe { &*context };
+    let region = Region { task, operands, scratch, scratch_distance };
+    match team {
+        // SAFETY: the caller vouches for the task and its operands, and the session for as many
+        // scratches as its pool has threads.
+        Some(team) if count > 1 => unsafe { team.run(region, count) },
+        // SAFETY: as above; this thread has the first scratch, since no other works now.
+        _ => unsafe { region.run(0, 0..count) },
     }
 }
 
+/// What is to be done in a region.
 #[derive(Clone, Copy)]
 struct Region {
     task: Task,
@@ -95,32 +111,26 @@ struct Region {
 // may run on any thread: `parallel` demands that they are independent of one another. Each thread
 // uses a scratch of its own.
 unsafe impl Send for Region {}
-// SAFETY: as above.
-unsafe impl Sync for Region {}
 
 impl Region {
-    fn run(&self, first: usize, last: usize) {
-        let _flush = FlushDenormals::new();
-        let thread = rayon::current_thread_index().unwrap_or(0);
-        // SAFETY: `parallel`'s caller vouches for the task over the whole range, of which this
-        // is a part. The session has as many scratches as its pool has threads, and a thread runs
-        // one part after the other.
+    /// Nothing.
+    const EMPTY: Self = {
+        unsafe extern "C" fn nothing(_: *const *mut f32, _: *mut f32, _: usize, _: usize) {}
+        let (operands, scratch) = (std::ptr::null(), std::ptr::null_mut());
+        Self { task: nothing, operands, scratch, scratch_distance: 0 }
+    };
+
+    /// Runs some iterations on the thread that is `member` of its team.
+    ///
+    /// # Safety
+    ///
+    /// The task may run these iterations, and there is a scratch for this member that no other
+    /// thread uses.
+    unsafe fn run(&self, member: usize, iterations: Range<usize>) {
+        // SAFETY: the caller's promise.
         unsafe {
-            let scratch = self.scratch.add(thread * self.scratch_distance);
-            (self.task)(self.operands, scratch, first, last);
+            let scratch = self.scratch.add(member * self.scratch_distance);
+            (self.task)(self.operands, scratch, iterations.start, iterations.end);
         }
     }
-}
-
-/// Halves the range until there is one part for each thread.
-fn split(region: Region, first: usize, last: usize, parts: usize) {
-    if parts <= 1 {
-        return region.run(first, last);
-    }
-    let left = parts / 2;
-    let middle = first + (last - first) * left / parts;
-    rayon::join(
-        || split(region, first, middle, left),
-        || split(region, middle, last, parts - left),
-    );
 }

@@ -52,6 +52,8 @@ struct Block<C> {
     projection: Option<C>,
 }
 
+const FOREIGN: &str = "the weights are not those of a ResNet of torchvision";
+
 /// torchvision's epsilon.
 const EPSILON: f32 = 1e-5;
 
@@ -59,6 +61,8 @@ impl<T: Tensors> ResNet<T> {
     pub(crate) fn load(path: &str, tensors: T) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
         let weights = Weights::parse(&bytes)?;
+        let stem = &weights.tensor("conv1.weight")?.0;
+        ensure!(stem[2..] == [7, 7] && weights.has("layer4.0.conv1"), FOREIGN);
         let conv =
             |conv: &str, norm: &str, stride| tensors.conv(&weights.folded(conv, norm, stride)?);
         let stem = conv("conv1", "bn1", 2)?;
@@ -86,7 +90,7 @@ impl<T: Tensors> ResNet<T> {
             }
         }
         let used = blocks.iter().map(|block| block.main.len() + block.projection.iter().len());
-        ensure!(used.sum::<usize>() + 1 == weights.convolutions(), "not a ResNet of torchvision");
+        ensure!(used.sum::<usize>() + 1 == weights.convolutions(), FOREIGN);
         let head = tensors.conv(&weights.linear("fc")?)?;
         Ok(Self { stem, blocks, head, tensors })
     }
@@ -136,7 +140,7 @@ impl Weights {
     }
 
     fn tensor(&self, name: &str) -> Result<&(Vec<usize>, Vec<f32>)> {
-        self.0.get(name).with_context(|| format!("no tensor {name}: not a ResNet of torchvision"))
+        self.0.get(name).with_context(|| format!("no tensor {name}: {FOREIGN}"))
     }
 
     /// A convolution with its batch norm in weights and bias.

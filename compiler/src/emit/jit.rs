@@ -37,7 +37,7 @@ pub enum JitError {
 /// Cranelift's module writes the code into pages that are writable and not executable, then makes
 /// them executable and not writable.
 pub struct Jit {
-    entry: unsafe extern "C" fn(*const Context),
+    entry: unsafe extern "C" fn(*const Context<'_>),
     module: ManuallyDrop<JITModule>,
 }
 
@@ -109,7 +109,7 @@ impl Jit {
         // SAFETY: `clif::emit` gave the entry function this signature, in the machine's C calling
         // convention; the module that owns it lives as long as the pointer, in the same struct.
         let entry = unsafe {
-            std::mem::transmute::<*const u8, unsafe extern "C" fn(*const Context)>(entry)
+            std::mem::transmute::<*const u8, unsafe extern "C" fn(*const Context<'_>)>(entry)
         };
         Ok((Self { entry, module: ManuallyDrop::new(module) }, text))
     }
@@ -127,7 +127,7 @@ impl Drop for Jit {
 // leaves the lengths that the program states, and only the arena, the scratch and the output are
 // written.
 unsafe impl Code for Jit {
-    unsafe fn run(&self, context: &Context) {
+    unsafe fn run(&self, context: &Context<'_>) {
         // SAFETY: the caller vouches for the context; the code is alive, see `Drop`.
         unsafe { (self.entry)(context) }
     }

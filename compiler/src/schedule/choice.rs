@@ -94,7 +94,9 @@ impl Site<'_> {
             && !zero_pads;
         match choice.method {
             Method::Direct => !zero_pads || choice.order == Order::RowsOuter,
-            Method::Winograd2 | Method::Winograd4 => winograd,
+            Method::Winograd2 | Method::Winograd4 => {
+                winograd && choice.order != Order::PicturesOuter
+            }
         }
     }
 
@@ -103,24 +105,37 @@ impl Site<'_> {
         Method::ALL
             .into_iter()
             .filter(|&method| !exact || method == Method::Direct)
-            .map(|method| Choice { method, order: self.order(method) })
+            .map(|method| Choice { method, order: self.order(method, costs.batch) })
             .filter(|&choice| self.allows(choice))
             .min_by(|a, b| self.cycles(costs, a.method).total_cmp(&self.cycles(costs, b.method)))
             .expect("the definition is always allowed")
     }
 
     /// Small weights stay in cache while the rows pass, so that each row is read once; large ones
-    /// are read once, panel by panel, while the rows stay.
-    fn order(&self, method: Method) -> Order {
+    /// are read once, panel by panel, while the rows stay. A batch whose pictures do not stay is
+    /// computed picture by picture if reading its weights anew costs less than reading its pictures
+    /// for every panel.
+    fn order(&self, method: Method, batch: usize) -> Order {
         let zero_pads = matches!(self.conv.residual, Some(Residual::ZeroPad { .. }));
-        let resident = match method {
-            Method::Direct => RESIDENT_WEIGHTS,
-            Method::Winograd2 | Method::Winograd4 => RESIDENT_POINTS,
+        let weights = self.weight_bytes(method);
+        let Some(side) = method.side() else {
+            let inputs = padded(self.input.channels) * self.input.pixels();
+            let picture = (inputs * size_of::<f32>()) as f64;
+            let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
+            return if zero_pads || weights <= RESIDENT_WEIGHTS {
+                Order::RowsOuter
+            } else if batch > 1
+                && batch as f64 * picture > RESIDENT_PICTURES
+                && weights < panels * picture
+            {
+                Order::PicturesOuter
+            } else {
+                Order::PanelsOuter
+            };
         };
         // A picture whose last row of tiles is a partial one is a single band, which no threads
         // could divide.
-        let bands = method.side().is_none_or(|side| self.output.height.is_multiple_of(side));
-        if zero_pads || bands && self.weight_bytes(method) <= resident as f64 {
+        if self.output.height.is_multiple_of(side) && weights <= RESIDENT_POINTS {
             Order::RowsOuter
         } else {
             Order::PanelsOuter
@@ -166,10 +181,13 @@ fn padded(channels: usize) -> usize {
 
 /// Bytes of a direct convolution's weights that may stay in a second-level cache beside a band of
 /// activations.
-const RESIDENT_WEIGHTS: usize = 256 * 1024;
+const RESIDENT_WEIGHTS: f64 = 256.0 * 1024.0;
 
 /// The same for Winograd: its calls are longer, so that more of the cache may be theirs.
-const RESIDENT_POINTS: usize = 640 * 1024;
+const RESIDENT_POINTS: f64 = 640.0 * 1024.0;
+
+/// Bytes of the pictures that may stay in a second-level cache beside a panel of weights.
+const RESIDENT_PICTURES: f64 = 512.0 * 1024.0;
 
 /// Multiply-adds a cycle, at best: two 16-lane units.
 const FMAS: f64 = 32.0;

@@ -90,15 +90,15 @@ pub(super) fn winograd(
     let bytes = |blocks: usize, tiles: usize| points * tiles * blocks * BLOCK * size_of::<f32>();
     let fits = |count: usize| {
         let products = bytes(recipe.panel_blocks, count) <= PRODUCT_BYTES;
-        products && (order == Order::PanelsOuter || bytes(recipe.in_blocks, count) <= BAND_BYTES)
+        products && (order != Order::RowsOuter || bytes(recipe.in_blocks, count) <= BAND_BYTES)
     };
     let picture = tiles.rows * tiles.columns;
     let pictures = match order {
         // Bands are the iterations that threads divide; they should be many.
         Order::RowsOuter => 1,
-        Order::PanelsOuter => largest_divisor(batch, |pictures| fits(pictures * picture)),
+        _ => largest_divisor(batch, |pictures| fits(pictures * picture)),
     };
-    let band = if pictures > 1 || fits(picture) && order == Order::PanelsOuter {
+    let band = if pictures > 1 || fits(picture) && order != Order::RowsOuter {
         Band::Pictures(pictures)
     } else if output.shape.height.is_multiple_of(side) {
         Band::Rows(largest_divisor(tiles.rows, |rows| fits(rows * tiles.columns)))
@@ -116,7 +116,7 @@ pub(super) fn winograd(
     let output = Points { count: points, distance: distance(recipe.panel_blocks) };
     let (input_place, output_offset) = match order {
         Order::RowsOuter => ((Region::Scratch, 0), input.len()),
-        Order::PanelsOuter => ((Region::Arena, 0), 0),
+        _ => ((Region::Arena, 0), 0),
     };
     Winograd { side, tiles, band, input, input_place, output, output_offset }
 }
@@ -126,9 +126,9 @@ fn largest_divisor(n: usize, good: impl Fn(usize) -> bool) -> usize {
     (2..=n).rev().find(|&d| n.is_multiple_of(d) && good(d)).unwrap_or(1)
 }
 
-/// Pixels that a run should have at least where rows can be joined: two of the widest register
-/// tiles.
-const RUN_PIXELS: usize = 28;
+/// Pixels that a run should have at least where rows can be joined: eight of the widest register
+/// tiles, so that a panel of weights stays in the first-level cache for a while.
+const RUN_PIXELS: usize = 112;
 
 /// Rows that one kernel call computes: several, as one run of pixels, if a 1x1 convolution reads
 /// and writes contiguous planes.

@@ -124,8 +124,11 @@ impl Buffer {
 pub enum Order {
     /// A band of rows stays in cache while all panels pass over it.
     RowsOuter,
-    /// A panel of weights stays in cache while it passes over all rows.
+    /// A panel of weights stays in cache while it passes over all rows of all pictures.
     PanelsOuter,
+    /// The same, one picture after another, so that a picture stays in cache while the panels
+    /// pass over it; direct convolutions only.
+    PicturesOuter,
 }
 
 impl fmt::Display for Order {
@@ -133,6 +136,7 @@ impl fmt::Display for Order {
         f.write_str(match self {
             Self::RowsOuter => "rows outer",
             Self::PanelsOuter => "panels outer",
+            Self::PicturesOuter => "pictures outer",
         })
     }
 }

@@ -33,6 +33,11 @@
 //! convolution of 14 pixels, 256 channels, which read four times the weights for a quarter of the
 //! multiply-adds, 84% instead of 53%. Where the weights are warm it costs less than 1%.
 //!
+//! Each tile also fetches the lines of its output, and, for 1x1 kernels, of the next input block
+//! into the first-level cache. In a network, where activations lie in the second and third level,
+//! that is 86% of the peak instead of 80% for 56 pixels squared, 64 to 64 channels, and 95% instead
+//! of 92% for 256 to 64.
+//!
 //! The distance of neighbouring pixels in the input is a constant of the tile for strides 1 and 2,
 //! so that all of its pixels share one address register; for other strides, tiles have up to 4
 //! pixels.
@@ -239,6 +244,7 @@ impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P,
     unsafe fn run<S: Simd>(self, simd: S) {
         // SAFETY: the caller's promise.
         unsafe {
+            self.fetch_output(simd);
             let sums = self.reduce(simd);
             self.finish(simd, sums);
         }
@@ -246,6 +252,30 @@ impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P,
 }
 
 impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
+    /// Asks for the output's cache lines, so that the stores find them at hand when the reduction
+    /// ends. A residual mostly lies in the same place.
+    #[inline(always)]
+    fn fetch_output<S: Simd>(&self, simd: S) {
+        let Operands { params, y, .. } = self.0;
+        for o in 0..B {
+            for p in 0..P {
+                simd.prefetch_near(y.wrapping_add(o * params.y_block + p * BLOCK));
+            }
+        }
+    }
+
+    /// Whether to fetch each input block ahead while its predecessor is reduced. A 1x1 kernel
+    /// takes a few cache lines of each block and goes on to the next one far away, which the CPU
+    /// does not foresee; larger kernels come back to neighbouring lines. Where many weights are
+    /// fetched ahead, more requests would only delay them.
+    #[inline(always)]
+    fn fetches_inputs(&self) -> bool {
+        let Operands { params, lanes, ahead, .. } = self.0;
+        lanes == BLOCK
+            && params.kernel_rows * params.kernel_columns == 1
+            && 4 * ahead.lines <= params.blocks * BLOCK
+    }
+
     /// The chain of multiply-adds of each output element, from the bias on.
     #[inline(always)]
     unsafe fn reduce<S: Simd>(&self, simd: S) -> [[S::F16; P]; B] {
@@ -264,7 +294,16 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
             // SAFETY: a bias has 16 elements an output block.
             *sums = [unsafe { simd.load(b.add(o * BLOCK)) }; P];
         }
+        let fetches_inputs = self.fetches_inputs();
         for block in 0..params.blocks {
+            if fetches_inputs {
+                // After the last block, the first one of the pixels that follow.
+                let next =
+                    if block + 1 < params.blocks { (block + 1) * params.x_block } else { P * step };
+                for p in 0..P {
+                    simd.prefetch_near(x.wrapping_add(next + p * step));
+                }
+            }
             for row in 0..params.kernel_rows {
                 for column in 0..columns {
                     let start =

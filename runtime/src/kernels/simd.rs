@@ -82,6 +82,20 @@ pub(super) trait Simd: Copy {
         let _ = at;
     }
 
+    /// Asks for the cache line at `at`, any address, to be brought into the first-level cache; a
+    /// hint that the CPU may ignore.
+    #[inline(always)]
+    fn prefetch_near(self, at: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: SSE is of the baseline, and a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
     /// Runs `op` in a function of its own that is compiled for this instruction set.
     ///
     /// A kernel with many variants calls each of them through here, so that every variant gets a

@@ -55,15 +55,19 @@ impl Lowering {
                 let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
                 self.conv_step(layer, "", &loops, body);
             }
-            Order::PanelsOuter => {
-                let loops = [panel, picture, row];
+            order => {
+                let loops = match order {
+                    Order::PicturesOuter => [picture, panel, row],
+                    _ => [panel, picture, row],
+                };
                 if panel.extent > 0 {
                     let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
                     self.conv_step(layer, "", &loops, body);
                 }
                 if rest > 0 {
-                    let body = vec![layer.call(rows, rest, panel.extent, &loops[1..])];
-                    self.conv_step(layer, ", last panel", &loops[1..], body);
+                    let loops = [picture, row];
+                    let body = vec![layer.call(rows, rest, panel.extent, &loops)];
+                    self.conv_step(layer, ", last panel", &loops, body);
                 }
             }
         }
@@ -230,7 +234,7 @@ impl Layer<'_> {
     fn ahead(&self, rows: usize, out_blocks: usize) -> usize {
         match self.plan.order {
             Order::RowsOuter => 0,
-            Order::PanelsOuter => {
+            Order::PanelsOuter | Order::PicturesOuter => {
                 let panel_len = self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks;
                 let share = panel_len / (self.output.shape.height / rows);
                 share - share % BLOCK

@@ -14,7 +14,7 @@ impl Lowering {
         let parts = Parts::new(layer, plan, self.batch);
         match layer.plan.order {
             Order::RowsOuter => self.bands(&parts),
-            Order::PanelsOuter => {
+            _ => {
                 self.points(&parts);
                 let full = layer.full_panels();
                 if full > 0 {
@@ -151,7 +151,7 @@ impl<'a> Parts<'a> {
         let Sides { x, v, w, zeros, b, y, r, .. } = &self.sides;
         let (name, source) = match self.layer.plan.order {
             Order::RowsOuter => ("x", x),
-            Order::PanelsOuter => ("v", v),
+            _ => ("v", v),
         };
         let mut operands = vec![name, "w", "zeros", "b", "y"];
         let mut places: Vec<Place> = [source, w, zeros, b, y].map(|side| side.place).into();
