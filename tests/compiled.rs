@@ -86,7 +86,8 @@ fn check(networks: &[(&str, Load)], exact: bool) {
             let compiled = resnet::compile(&spec, &options).unwrap();
             let weights = Weights::random(&compiled.graph().tensors, 7);
             let interpreted = compiled.load(&weights).unwrap();
-            let network = load(&weights, &LoadOptions { isa: Some(isa) }).unwrap();
+            let network =
+                load(&weights, &LoadOptions { isa: Some(isa), ..LoadOptions::default() }).unwrap();
             assert_eq!(network.info(), interpreted.info(), "{table}");
             // Three pictures that differ, so that a batch of two leaves one over.
             let pictures: Vec<f32> = (0..3 * network.info().input_len())
@@ -135,12 +136,41 @@ fn embedded_weights_are_the_files() {
     let pictures: Vec<f32> =
         (0..2 * Trained::INPUT_LEN).map(|i| (i % 255) as f32 / 255.0).collect();
     for isa in Isa::available() {
-        let options = LoadOptions { isa: Some(isa) };
+        let options = LoadOptions { isa: Some(isa), ..LoadOptions::default() };
         let embedded = Trained::embedded_with(&options).unwrap();
         let loaded = Trained::load_with(&weights, &options).unwrap();
         assert_eq!(bits(&embedded, None, &pictures), bits(&loaded, None, &pictures), "{isa}");
     }
     assert_eq!(bits(&Trained::embedded(), None, &pictures).len(), 20);
+}
+
+/// Packed weights that one kind of network wrote serve every kind.
+#[test]
+fn packed_weights_have_the_bits_of_those_they_were_packed_from() {
+    let options = Options { backend: Backend::Reference, ..Options::default() };
+    let compile =
+        |options: &Options| resnet::compile(&spec("tests/golden/aligned.yaml"), options).unwrap();
+    let compiled = compile(&options);
+    let weights = Weights::random(&compiled.graph().tensors, 3);
+    let mut file = Vec::new();
+    compiled.pack(&weights, NonZeroUsize::MIN, "", &mut file).unwrap();
+    let packed = Weights::from_bytes(file).unwrap();
+    let pictures: Vec<f32> =
+        (0..3 * Aligned::INPUT_LEN).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+    let expected = bits(&Aligned::load(&weights).unwrap(), None, &pictures);
+    assert_eq!(bits(&Aligned::load(&packed).unwrap(), None, &pictures), expected);
+    assert_eq!(bits(&AlignedTwice::load(&packed).unwrap(), None, &pictures), expected);
+    for backend in [Backend::Interpret, Backend::BEST] {
+        let network = compile(&Options { backend, ..Options::default() }).load(&packed).unwrap();
+        assert_eq!(bits(&*network, None, &pictures), expected, "{backend}");
+    }
+    // They have no tensors, and one order of sums.
+    let error = compiled.load(&packed).err().unwrap().to_string();
+    assert!(error.contains("which have no tensors any more"), "{error}");
+    let error = AlignedExact::load(&packed).unwrap_err().to_string();
+    assert!(error.contains("transform is \"Winograd4x4\" in the file"), "{error}");
+    let error = Basic::load(&packed).unwrap_err().to_string();
+    assert!(error.contains("packed for another table"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use resnet::runtime::load::all_threads;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +13,7 @@ Examples:
   resnet run resnet50 --weights resnet50.safetensors cat.jpg
   resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
   resnet bench my-resnet.yaml --batch 8
+  resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
 
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Measure the time of compiling, loading and running.
     Bench(Bench),
+    /// Fold and pack weights into a file that the other commands take as weights, and only map.
+    Pack(Pack),
     /// Print the network in another form.
     Emit(Emit),
 }
@@ -82,7 +86,7 @@ pub(crate) struct Run {
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Trained weights, a safetensors file.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: PathBuf,
     /// A folder with one folder a class: named as the labels, or without labels in sorted order.
@@ -116,6 +120,26 @@ pub(crate) struct Bench {
     pub(crate) engine: Engine,
     #[command(flatten)]
     pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) weights: RequiredWeights,
+    /// The file to write. An old one is replaced when the new one is complete.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Pack for this many pictures at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) batch: NonZeroUsize,
+    /// Threads to use [default: as many as this process may run on].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Pack for convolutions that are computed as they are defined (no Winograd).
+    #[arg(long)]
+    pub(crate) exact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -162,7 +186,7 @@ pub(crate) struct FormatOption {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct RequiredWeights {
-    /// Trained weights, a safetensors file.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: Option<PathBuf>,
     /// Random weights, the same for a seed on every machine.
@@ -173,7 +197,7 @@ pub(crate) struct RequiredWeights {
 #[derive(Debug, Args)]
 #[group(required = false, multiple = false)]
 pub(crate) struct OptionalWeights {
-    /// Trained weights, a safetensors file.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: Option<PathBuf>,
     /// Random weights, the same for a seed on every machine [if no weights are given: seed 0].
@@ -206,9 +230,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 impl Engine {
     /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
     pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN)
+        self.threads.unwrap_or_else(all_threads)
     }
 }
 

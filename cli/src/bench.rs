@@ -56,7 +56,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         return print_profile(options, &compiled, &weights, out);
     }
     let start = Instant::now();
-    let network = compiled.load(&weights)?;
+    let network = compiled.load_on(&weights, options.engine.threads())?;
     let load = start.elapsed();
 
     let pool = match threads.get() {

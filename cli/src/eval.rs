@@ -34,7 +34,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let labels = model.labels(shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
     let weights = weights(Some(&options.weights), None, compiled.graph())?;
-    let network = compiled.load(&weights)?;
+    let network = compiled.load_on(&weights, options.engine.threads())?;
 
     model.note_preprocess();
     let preprocess = model.spec.preprocess.clone();

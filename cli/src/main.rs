@@ -22,6 +22,7 @@ mod feed;
 mod model;
 mod npy;
 mod output;
+mod pack;
 mod pictures;
 mod run;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run, &mut out),
         Command::Eval(eval) => eval::eval(&eval, &mut out),
         Command::Bench(bench) => bench::bench(&bench, &mut out),
+        Command::Pack(pack) => pack::pack(&pack, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
     };
     match outcome {

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let array = output.map(|path| Output::create(path, &files)).transpose()?;
     let random = options.weights.random_weights;
     let weights = weights(options.weights.weights.as_deref(), random, compiled.graph())?;
-    let network = compiled.load(&weights)?;
+    let network = compiled.load_on(&weights, options.engine.threads())?;
 
     let bar = progress(source.len(), true);
     let mut outcome = Outcome::Done;

@@ -1,12 +1,15 @@
 //! The stages in a row: from a table to a network that runs.
 
 use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
-use resnet_runtime::load::{LoadError, load};
-use resnet_runtime::session::{Code, Info, Loaded, Network, Packed, Variant};
+use resnet_runtime::load::{LoadError, Packing, all_threads, load};
+use resnet_runtime::packed;
+use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
 use resnet_runtime::weights::Weights;
 
 use crate::diagnostics::Diagnostics;
@@ -247,17 +250,65 @@ impl Compiled {
     /// Weights that do not fit the network (all that is missing, left over or misshapen in one
     /// message), or no memory.
     pub fn load(&self, weights: &Weights) -> Result<Box<dyn Network>, LoadError> {
+        self.load_on(weights, all_threads())
+    }
+
+    /// The same on up to `threads` threads, of which [`load`](Compiled::load) takes as many as this
+    /// process may use.
+    ///
+    /// # Errors
+    ///
+    /// See [`load`](Compiled::load).
+    pub fn load_on(
+        &self,
+        weights: &Weights,
+        threads: NonZeroUsize,
+    ) -> Result<Box<dyn Network>, LoadError> {
         if self.backend == Backend::Reference {
             let reference = Reference::load(&self.graph, self.info.clone(), weights)?;
             return Ok(Box::new(reference));
         }
-        let Schedule { recipes, weights_len, .. } = &*self.schedule;
-        let packed = load(&self.graph.tensors, recipes, *weights_len, weights)?;
+        let packed = load(&self.packing(), weights, threads)?;
         let variants = self.variants.clone();
         // SAFETY: each variant's lengths of arena and scratch are its program's, for which the
         // program was verified; `packed` has the schedule's length and offsets, which do not depend on the
         // batch size, so that they are those of every variant.
-        let loaded = unsafe { Loaded::new(self.info.clone(), variants, Packed::Owned(packed)) };
+        let loaded = unsafe { Loaded::new(self.info.clone(), variants, packed) };
         Ok(Box::new(loaded))
     }
+
+    /// Packs weights and writes them as a file that [`load`](Compiled::load) maps as it stands:
+    /// [`Weights::open`] takes it. `options` are this network's, in words that tell a user with which
+    /// ones to compile. Returns the bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// See [`load`](Compiled::load); what `out` says.
+    pub fn pack(
+        &self,
+        weights: &Weights,
+        threads: NonZeroUsize,
+        options: &str,
+        out: &mut dyn io::Write,
+    ) -> Result<u64, WritePackedError> {
+        let packing = self.packing();
+        let packed = load(&packing, weights, threads)?;
+        Ok(packed::write(out, &packing, packed.as_slice(), options)?)
+    }
+
+    /// What it asks of weights.
+    fn packing(&self) -> Packing<'_> {
+        self.graph.packing(&self.schedule.recipes, self.schedule.weights_len)
+    }
+}
+
+/// Why packed weights could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WritePackedError {
+    /// The weights cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The packed weights cannot be written.
+    #[error("cannot write the packed weights")]
+    Write(#[from] io::Error),
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use resnet_runtime::kernels::{FlushDenormals, Isa};
-use resnet_runtime::load::{LoadError, load};
+use resnet_runtime::load::{LoadError, all_threads, load};
 use resnet_runtime::memory::Workspace;
 use resnet_runtime::session::Context;
 use resnet_runtime::weights::Weights;
@@ -56,7 +56,8 @@ pub fn profile(
     runs: usize,
 ) -> Result<Vec<StepTime>, ProfileError> {
     let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact }, 1)?;
-    let packed = load(&graph.tensors, &schedule.recipes, schedule.weights_len, weights)?;
+    let packing = graph.packing(&schedule.recipes, schedule.weights_len);
+    let packed = load(&packing, weights, all_threads())?;
     let table = isa.table().map_err(CompileError::from)?;
     let input = vec![0.5_f32; program.input_len];
     let mut output = vec![0.0_f32; program.output_len];

@@ -37,7 +37,7 @@ impl Reference {
         weights.check(&graph.tensors)?;
         let mut tensors = HashMap::new();
         for spec in &graph.tensors {
-            tensors.insert(spec.name.clone(), weights.tensor(&spec.name)?.values.into_owned());
+            tensors.insert(spec.name.clone(), weights.tensor(&spec.name)?.values);
         }
         let mut last_reader = vec![0; graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {

@@ -13,7 +13,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::load::load;
+use crate::load::{Packing, all_threads, load};
 use crate::session::{Code, CodeSession, Context, Variant};
 use crate::threads;
 
@@ -137,6 +137,8 @@ pub struct Emitted {
     pub params: u64,
     /// Multiply-adds for one picture.
     pub macs: u64,
+    /// The table's fingerprint.
+    pub table: u64,
     /// The tensors that a weights file has to hold.
     pub tensors: &'static [TensorSpec<&'static str, &'static [usize]>],
     /// How each convolution's weights are packed.
@@ -188,8 +190,15 @@ impl Model {
     /// Weights that do not fit, an instruction set that the CPU lacks, or no memory.
     pub fn load(&self, weights: &Weights, options: &LoadOptions) -> Result<Loaded, LoadError> {
         let recipes: Vec<ConvRecipe> = self.0.recipes.iter().map(ConvRecipe::to_owned).collect();
-        let packed = load(&self.tensors(), &recipes, self.0.weights_len, weights)?;
-        Ok(self.join(Packed::Owned(packed), options)?)
+        let packing = Packing {
+            network: self.0.name,
+            table: self.0.table,
+            tensors: &self.tensors(),
+            recipes: &recipes,
+            len: self.0.weights_len,
+        };
+        let packed = load(&packing, weights, options.threads.unwrap_or_else(all_threads))?;
+        Ok(self.join(packed, options)?)
     }
 
     /// Uses weights that the macro packed, where they lie in the program.

@@ -9,6 +9,7 @@ pub mod kernels;
 pub mod load;
 pub mod memory;
 pub mod pack;
+pub mod packed;
 pub mod picture;
 pub mod session;
 pub mod tensors;

@@ -14,8 +14,8 @@ mod winograd;
 
 use std::ops::Range;
 
-use crate::kernels::BLOCK;
 use self::winograd::Evaluate;
+use crate::kernels::BLOCK;
 use crate::tensors::{ConvRecipe, Transform};
 
 /// The values of a batch norm, one an output channel.
@@ -67,9 +67,6 @@ pub enum PackError {
 /// Packs one convolution: `weight` is `[out][in / groups][row][column]`, `out` the recipe's
 /// [`len`](ConvRecipe::len) elements, all of which are written. See [`ConvRecipe`] for the form.
 ///
-/// With a norm, output channel `c` is scaled by `s = norm.weight / sqrt(norm.variance + epsilon)`,
-/// and its bias becomes `(bias - norm.mean) * s + norm.bias`.
-///
 /// # Errors
 ///
 /// If a slice has another length than the recipe asks for, or a variance is not positive.
@@ -80,22 +77,169 @@ pub fn pack_conv(
     norm: Option<Norm<'_>>,
     out: &mut [f32],
 ) -> Result<(), PackError> {
-    check_recipe(recipe)?;
-    check_lengths(recipe, weight, bias, norm, out)?;
-    let scales = channel_scales(recipe, bias, norm)?;
-
+    let packer = Packer::new(recipe, bias, norm)?;
+    let channels = recipe.out_channels;
+    expect_len("weight", weight.len(), channels * weights_per_channel(recipe))?;
+    expect_len("packed form", out.len(), recipe.len())?;
     let (panels, biases) = out.split_at_mut(recipe.bias_offset());
-    let source = Source { recipe, weight, scales: &scales };
-    match recipe.transform {
-        Transform::None => source.pack_direct(panels),
-        Transform::Winograd2x2 => source.pack_winograd(winograd::evaluate_4, panels),
-        Transform::Winograd4x4 => source.pack_winograd(winograd::evaluate_6, panels),
+    for (panel, out) in panels.chunks_mut(recipe.panel_len()).enumerate() {
+        packer.pack_panel(panel, &weight[packer.source(panel)], out);
     }
-    biases.fill(0.0);
-    for (bias, scale) in biases.iter_mut().zip(&scales) {
-        *bias = flush(scale.bias);
-    }
+    packer.pack_biases(biases);
     Ok(())
+}
+
+/// Packs one convolution a panel at a time, in any order and on any thread, so that a panel's
+/// weights are all that has to be in memory.
+///
+/// With a norm, output channel `c` is scaled by `s = norm.weight / sqrt(norm.variance + epsilon)`,
+/// and its bias becomes `(bias - norm.mean) * s + norm.bias`.
+pub struct Packer<'a> {
+    recipe: &'a ConvRecipe,
+    scales: Vec<ChannelScale>,
+}
+
+impl<'a> Packer<'a> {
+    /// A packer for a recipe, with the convolution's bias and batch norm.
+    ///
+    /// # Errors
+    ///
+    /// If the recipe is inconsistent, a slice has another length than it asks for, or a variance is
+    /// not positive.
+    pub fn new(
+        recipe: &'a ConvRecipe,
+        bias: Option<&[f32]>,
+        norm: Option<Norm<'_>>,
+    ) -> Result<Self, PackError> {
+        check_recipe(recipe)?;
+        let channels = recipe.out_channels;
+        if let Some(bias) = bias {
+            expect_len("bias", bias.len(), channels)?;
+        }
+        if let Some(norm) = norm {
+            expect_len("norm's weight", norm.weight.len(), channels)?;
+            expect_len("norm's bias", norm.bias.len(), channels)?;
+            expect_len("norm's running mean", norm.mean.len(), channels)?;
+            expect_len("norm's running variance", norm.variance.len(), channels)?;
+        }
+        Ok(Self { recipe, scales: channel_scales(recipe, bias, norm)? })
+    }
+
+    /// What it packs.
+    pub fn recipe(&self) -> &'a ConvRecipe {
+        self.recipe
+    }
+
+    /// The elements of the weight tensor, in its own order, that a panel is made of: those of the
+    /// panel's output channels.
+    pub fn source(&self, panel: usize) -> Range<usize> {
+        let len = weights_per_channel(self.recipe);
+        let channels = self.channels(panel);
+        channels.start * len..channels.end * len
+    }
+
+    /// Packs a panel; `weight` is its [`source`](Packer::source), `out` has the panel's elements,
+    /// [`ConvRecipe::panel_len`] of them or, if the panel is the last one of an odd number of
+    /// blocks, half as many. All are written.
+    ///
+    /// # Panics
+    ///
+    /// If a slice has another length.
+    pub fn pack_panel(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
+        assert_eq!(weight.len(), self.source(panel).len(), "the weights of panel {panel}");
+        match self.recipe.transform {
+            Transform::None => self.pack_direct(panel, weight, out),
+            Transform::Winograd2x2 => {
+                self.pack_winograd(winograd::evaluate_4, panel, weight, out);
+            }
+            Transform::Winograd4x4 => {
+                self.pack_winograd(winograd::evaluate_6, panel, weight, out);
+            }
+        }
+    }
+
+    /// Writes what follows the panels: `out` is the packed form from
+    /// [`bias_offset`](ConvRecipe::bias_offset) on.
+    pub fn pack_biases(&self, out: &mut [f32]) {
+        out.fill(0.0);
+        for (out, scale) in out.iter_mut().zip(&self.scales) {
+            *out = flush(scale.bias);
+        }
+    }
+
+    /// The output channels of a panel.
+    fn channels(&self, panel: usize) -> Range<usize> {
+        let recipe = self.recipe;
+        let first = panel * recipe.panel_blocks * BLOCK;
+        first..(first + recipe.panel_blocks * BLOCK).min(recipe.out_channels)
+    }
+
+    fn pack_direct(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
+        let recipe = self.recipe;
+        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let mut folded = vec![0.0; rows];
+        // The last panel of an odd number of blocks is narrower.
+        let row = out.len() / (recipe.in_blocks * rows);
+        for (block, rows) in out.chunks_exact_mut(rows * row).enumerate() {
+            self.fold_block((panel, block), weight, row, &mut folded, rows, flush);
+        }
+    }
+
+    fn pack_winograd<const N: usize>(
+        &self,
+        evaluate: impl Evaluate<N>,
+        panel: usize,
+        weight: &[f32],
+        out: &mut [f32],
+    ) {
+        let recipe = self.recipe;
+        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let mut folded = vec![0.0; rows];
+        let row = out.len() / (recipe.in_blocks * recipe.kernel_points() * BLOCK);
+        let mut taps = vec![0.0; rows * row];
+        for block in 0..recipe.in_blocks {
+            self.fold_block((panel, block), weight, row, &mut folded, &mut taps, |value| value);
+            winograd::transform_block(evaluate, &taps, row, block, out, flush);
+        }
+    }
+
+    /// Folds input block `block` of panel `panel`, whose weights are `weight`, into `rows`, which
+    /// are `[kernel][lane][row]`: for each of its output channels, the input channels that the
+    /// output channel reads.
+    fn fold_block<T: Copy + Default>(
+        &self,
+        (panel, block): (usize, usize),
+        weight: &[f32],
+        row: usize,
+        folded: &mut [T],
+        rows: &mut [T],
+        round: impl Fn(f64) -> T,
+    ) {
+        let recipe = self.recipe;
+        if !covers_every_element(recipe) {
+            rows.fill(T::default());
+        }
+        let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
+        let group_in = recipe.in_channels / recipe.groups;
+        let group_out = recipe.out_channels / recipe.groups;
+        let first_in = (panel * recipe.in_block_step + block) * lanes;
+        for (column, channel) in self.channels(panel).enumerate() {
+            let group = channel / group_out * group_in;
+            let inputs = intersection(first_in..first_in + lanes, group..group + group_in);
+            if inputs.is_empty() {
+                continue;
+            }
+            let source = (column * group_in + inputs.start - group) * kernel;
+            let source = &weight[source..][..inputs.len() * kernel];
+            let folded = &mut folded[..source.len()];
+            let scale = self.scales[channel].weight;
+            for (folded, &weight) in folded.iter_mut().zip(source) {
+                *folded = round(f64::from(weight) * scale);
+            }
+            let first_lane = inputs.start - first_in;
+            scatter(folded, kernel, lanes, first_lane, row, rows, column);
+        }
+    }
 }
 
 /// What folding does to an output channel.
@@ -123,80 +267,6 @@ fn channel_scales(
         Ok(ChannelScale { weight, bias: (bias - mean) * weight + f64::from(norm.bias[channel]) })
     };
     (0..recipe.out_channels).map(scale).collect()
-}
-
-/// The weights as PyTorch has them, and what to do with them.
-struct Source<'a> {
-    recipe: &'a ConvRecipe,
-    weight: &'a [f32],
-    scales: &'a [ChannelScale],
-}
-
-impl Source<'_> {
-    fn pack_direct(&self, panels: &mut [f32]) {
-        let recipe = self.recipe;
-        let rows = input_lanes(recipe) * kernel_len(recipe);
-        let mut folded = vec![0.0; rows];
-        for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
-            // The last panel of an odd number of blocks is narrower.
-            let row = panel.len() / (recipe.in_blocks * rows);
-            for (block, rows) in panel.chunks_exact_mut(rows * row).enumerate() {
-                self.fold_block((index, block), row, &mut folded, rows, flush);
-            }
-        }
-    }
-
-    fn pack_winograd<const N: usize>(&self, evaluate: impl Evaluate<N>, panels: &mut [f32]) {
-        let recipe = self.recipe;
-        let rows = input_lanes(recipe) * kernel_len(recipe);
-        let mut folded = vec![0.0; rows];
-        let mut taps = vec![0.0; rows * recipe.panel_blocks * BLOCK];
-        for (index, panel) in panels.chunks_mut(recipe.panel_len()).enumerate() {
-            let row = panel.len() / (recipe.in_blocks * recipe.kernel_points() * BLOCK);
-            let taps = &mut taps[..rows * row];
-            for block in 0..recipe.in_blocks {
-                self.fold_block((index, block), row, &mut folded, taps, |value| value);
-                winograd::transform_block(evaluate, taps, row, block, panel, flush);
-            }
-        }
-    }
-
-    /// Folds input block `block` of panel `panel` into `rows`, which are `[kernel][lane][row]`:
-    /// for each of its output channels, the input channels that the output channel reads.
-    fn fold_block<T: Copy + Default>(
-        &self,
-        (panel, block): (usize, usize),
-        row: usize,
-        folded: &mut [T],
-        rows: &mut [T],
-        round: impl Fn(f64) -> T,
-    ) {
-        let recipe = self.recipe;
-        if !covers_every_element(recipe) {
-            rows.fill(T::default());
-        }
-        let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
-        let group_in = recipe.in_channels / recipe.groups;
-        let group_out = recipe.out_channels / recipe.groups;
-        let first_out = panel * recipe.panel_blocks * BLOCK;
-        let first_in = (panel * recipe.in_block_step + block) * lanes;
-        for channel in first_out..(first_out + row).min(recipe.out_channels) {
-            let group = channel / group_out * group_in;
-            let inputs = intersection(first_in..first_in + lanes, group..group + group_in);
-            if inputs.is_empty() {
-                continue;
-            }
-            let source = (channel * group_in + inputs.start - group) * kernel;
-            let source = &self.weight[source..][..inputs.len() * kernel];
-            let folded = &mut folded[..source.len()];
-            let scale = self.scales[channel].weight;
-            for (folded, &weight) in folded.iter_mut().zip(source) {
-                *folded = round(f64::from(weight) * scale);
-            }
-            let first_lane = inputs.start - first_in;
-            scatter(folded, kernel, lanes, first_lane, row, rows, channel - first_out);
-        }
-    }
 }
 
 /// Writes one output channel's column of a panel's rows, which are `[kernel][lane]`: `folded` is
@@ -230,6 +300,11 @@ fn input_lanes(recipe: &ConvRecipe) -> usize {
 
 fn kernel_len(recipe: &ConvRecipe) -> usize {
     recipe.kernel_rows * recipe.kernel_columns
+}
+
+/// Elements of the weight tensor for one output channel.
+fn weights_per_channel(recipe: &ConvRecipe) -> usize {
+    recipe.in_channels / recipe.groups * kernel_len(recipe)
 }
 
 fn intersection(a: Range<usize>, b: Range<usize>) -> Range<usize> {
@@ -274,32 +349,6 @@ fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
     Ok(())
 }
 
-fn check_lengths(
-    recipe: &ConvRecipe,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    norm: Option<Norm<'_>>,
-    out: &[f32],
-) -> Result<(), PackError> {
-    let channels = recipe.out_channels;
-    let weights = channels * (recipe.in_channels / recipe.groups) * kernel_len(recipe);
-    let mut lengths =
-        vec![("weight", weight.len(), weights), ("packed form", out.len(), recipe.len())];
-    if let Some(bias) = bias {
-        lengths.push(("bias", bias.len(), channels));
-    }
-    if let Some(norm) = norm {
-        lengths.extend([
-            ("norm's weight", norm.weight.len(), channels),
-            ("norm's bias", norm.bias.len(), channels),
-            ("norm's running mean", norm.mean.len(), channels),
-            ("norm's running variance", norm.variance.len(), channels),
-        ]);
-    }
-    for (tensor, found, expected) in lengths {
-        if found != expected {
-            return Err(PackError::Length { tensor, found, expected });
-        }
-    }
-    Ok(())
+fn expect_len(tensor: &'static str, found: usize, expected: usize) -> Result<(), PackError> {
+    if found == expected { Ok(()) } else { Err(PackError::Length { tensor, found, expected }) }
 }

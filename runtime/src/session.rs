@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::kernels::FlushDenormals;
 use crate::memory::{Buffer, Workspace};
+use crate::packed::PackedFile;
 use crate::threads::{Lease, Pool};
 
 /// What compiled code is given on every run.
@@ -207,6 +208,8 @@ pub enum Packed {
     Owned(Buffer),
     /// In the program's file; they start on a cache line.
     Static(&'static [f32]),
+    /// In a file of packed weights that is mapped; they start on a page.
+    Mapped(Arc<PackedFile>),
 }
 
 impl Packed {
@@ -215,6 +218,7 @@ impl Packed {
         match self {
             Self::Owned(buffer) => buffer.as_slice(),
             Self::Static(weights) => weights,
+            Self::Mapped(file) => bytemuck::cast_slice(file.elements()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a network asks of a weights file, and how what it gets is packed.
 
+use serde::Serialize;
+
 /// A tensor that a network needs: its name in the state dict, its shape, and what random weights
 /// should look like there.
 ///
@@ -32,7 +34,7 @@ pub enum Init {
 }
 
 /// Names of the four tensors of a batch norm, and its epsilon.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NormTensors<Name = String> {
     /// Scale, `[channels]`.
     pub weight: Name,
@@ -48,7 +50,7 @@ pub struct NormTensors<Name = String> {
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Transform {
     /// Nothing: a direct convolution.
     None,
@@ -74,7 +76,7 @@ pub enum Transform {
 /// Every part of the packed form starts at a multiple of 16 elements.
 ///
 /// [`Call::Conv`]: crate::kernels::Call::Conv
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConvRecipe<Name = String> {
     /// Name of the weight tensor.
     pub weight: Name,

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod emit;
 mod eval;
+mod pack;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -149,7 +150,7 @@ fn usage() {
     let workshop = Workshop::new();
     assert!(workshop.resnet("--help").succeeds().contains("Usage: resnet"));
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
-    for command in ["check", "run", "eval", "bench", "emit"] {
+    for command in ["check", "run", "eval", "bench", "pack", "emit"] {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));
     }
     workshop.resnet("").must_be_misuse("Usage");
@@ -167,5 +168,7 @@ fn usage() {
         .must_be_misuse("--input");
     workshop.resnet("bench colours.yaml --threads 0").must_be_misuse("--threads");
     workshop.resnet("bench colours.yaml --seconds nan").must_be_misuse("not a length of time");
+    workshop.resnet("pack colours.yaml --random-weights 1").must_be_misuse("--output");
+    workshop.resnet("pack colours.yaml -o colours.packed").must_be_misuse("--weights");
     workshop.resnet("emit colours.yaml --as c").must_be_misuse("--as");
 }

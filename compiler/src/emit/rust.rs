@@ -242,6 +242,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
     let tensors = graph.tensors.iter().map(plan::tensor);
     let recipes = lowered.recipes.iter().map(plan::recipe);
     let weights_len = number(lowered.weights_len);
+    let table = Literal::u64_unsuffixed(graph.fingerprint());
     let variants = lowered.programs.iter().map(|program| {
         let module = code::module_name(program);
         let [batch, arena_len, scratch_len] =
@@ -281,6 +282,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
                 depth: #name::DEPTH,
                 params: #name::PARAMS as u64,
                 macs: #name::MACS,
+                table: #table,
                 tensors: &[#(#tensors),*],
                 recipes: &[#(#recipes),*],
                 weights_len: #weights_len,

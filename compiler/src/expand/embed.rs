@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
-use resnet_runtime::load::load;
+use resnet_runtime::load::{all_threads, load};
 use resnet_runtime::weights::Weights;
 
 use super::call::Item;
@@ -28,8 +28,9 @@ pub(super) fn embed(
     // Errors should say what the user wrote, not where the crate happens to lie.
     let named = |message: String| message.replace(&*file.to_string_lossy(), name);
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let packed = load(&graph.tensors, &lowered.recipes, lowered.weights_len, &weights)
-        .map_err(|error| named(error.to_string()))?;
+    let packing = graph.packing(&lowered.recipes, lowered.weights_len);
+    let packed =
+        load(&packing, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.
     let bytes: &[u8] = bytemuck::cast_slice(packed.as_slice());
     // The name follows from the content: builds at the same time write the same file or another.

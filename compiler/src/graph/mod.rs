@@ -12,7 +12,9 @@ mod window;
 
 use std::fmt;
 
-use resnet_runtime::tensors::{NormTensors, TensorSpec};
+use resnet_runtime::load::Packing;
+use resnet_runtime::packed::fingerprint;
+use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec};
 
 pub use cost::Cost;
 pub use window::output_size;
@@ -206,5 +208,28 @@ impl Graph {
     /// Shape of the answer.
     pub fn output_shape(&self) -> Shape {
         self.node(self.output).shape
+    }
+
+    /// A number that stands for what the network computes: operators, their order and shapes,
+    /// whatever the rows of the table and the network are called. Names of weights are not part of
+    /// it either.
+    pub fn fingerprint(&self) -> u64 {
+        let mut text = String::new();
+        for node in &self.nodes {
+            text += &format!("{} {:?} {}", node.op, node.inputs, node.shape);
+            match &node.op {
+                Op::BatchNorm(norm) => text += &format!(" {:016x}", norm.epsilon.to_bits()),
+                Op::ZeroPad { before, .. } => text += &format!(" {before}"),
+                _ => {}
+            }
+            text.push('\n');
+        }
+        fingerprint(&format!("{text}{}", self.output))
+    }
+
+    /// What the network asks of weights that are packed as `recipes` say, `len` elements in all.
+    pub fn packing<'a>(&'a self, recipes: &'a [ConvRecipe], len: usize) -> Packing<'a> {
+        let table = self.fingerprint();
+        Packing { network: &self.name, table, tensors: &self.tensors, recipes, len }
     }
 }

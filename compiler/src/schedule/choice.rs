@@ -54,9 +54,7 @@ impl Method {
 
     /// The tiles that cover a picture's output.
     pub(super) fn tiles(self, output: Shape) -> Option<Extent> {
-        let cover = |side| {
-            Extent::new(output.height.div_ceil(side), output.width.div_ceil(side))
-        };
+        let cover = |side| Extent::new(output.height.div_ceil(side), output.width.div_ceil(side));
         self.side().map(cover)
     }
 }

@@ -109,12 +109,8 @@ impl Buffers {
     fn points(&mut self) {
         let (side, tiles) = (self.side, self.tiles);
         let x_row = (side * tiles + 2) * BLOCK;
-        let call = Call::WinogradInput(WinogradInputParams {
-            side,
-            tiles,
-            x_row,
-            y_point: self.v_point,
-        });
+        let call =
+            Call::WinogradInput(WinogradInputParams { side, tiles, x_row, y_point: self.v_point });
         for block in 0..self.blocks {
             for row in 0..tiles {
                 let x = self.x[(block * (side * tiles + 2) + side * row) * x_row..].as_mut_ptr();

@@ -6,6 +6,7 @@ use std::fmt;
 use safetensors::tensor::Dtype;
 
 use super::{Weights, is_float};
+use crate::packed::PackedError;
 use crate::tensors::TensorSpec;
 
 /// Why weights could not be used.
@@ -36,6 +37,23 @@ pub enum WeightsError {
         origin: String,
         /// What the reader says.
         reason: String,
+    },
+    /// The file holds packed weights, but is of another version or damaged.
+    #[error("`{origin}` holds packed weights and cannot be used: {reason}")]
+    Packed {
+        /// Path, or a phrase.
+        origin: String,
+        /// What is wrong.
+        reason: Box<PackedError>,
+    },
+    /// Tensors were asked of packed weights.
+    #[error(
+        "`{origin}` holds packed weights, which have no tensors any more: give the safetensors \
+         file that they were packed from"
+    )]
+    NoTensors {
+        /// Path, or a phrase.
+        origin: String,
     },
     /// The weights are not those of the network.
     #[error("{0}")]

@@ -1,8 +1,10 @@
-//! Weights: named tensors from a safetensors file, from memory, or drawn from a seed.
+//! Weights: named tensors from a safetensors file, from memory, or drawn from a seed; or packed
+//! weights, which have no tensors any more.
 //!
 //! Names and shapes are PyTorch's: a convolution's weight is `[out, in / groups, rows, columns]`, a
 //! linear layer's `[out, in]`. [`Weights::check`] compares everything at once with what a network
-//! needs; [`Weights::tensor`] hands out one tensor as `f32`, without a copy where the file allows.
+//! needs; [`Weights::read`] hands out elements of a tensor as `f32`. A file is read piece by piece
+//! as they are asked for, so that it never is in memory as a whole.
 
 mod error;
 mod foreign;
@@ -11,8 +13,10 @@ mod random;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
@@ -22,9 +26,10 @@ use safetensors::tensor::Dtype;
 
 pub use error::{Found, Mismatch, WeightsError};
 
+use crate::packed::{self, PackedFile};
 use crate::tensors::{Init, TensorSpec};
 
-/// Named tensors that a network is loaded from.
+/// Named tensors that a network is loaded from, or packed weights.
 #[derive(Debug)]
 pub struct Weights {
     origin: String,
@@ -36,20 +41,21 @@ pub struct Weights {
 pub struct Tensor<'a> {
     /// The shape, as PyTorch has it.
     pub shape: &'a [usize],
-    /// The values, all finite; borrowed if the file has them as aligned little-endian `f32`.
-    pub values: Cow<'a, [f32]>,
+    /// The values, all finite.
+    pub values: Vec<f32>,
 }
 
 #[derive(Debug)]
 enum Store {
     File { bytes: Bytes, index: BTreeMap<String, Entry> },
     Random { seed: u64, index: BTreeMap<String, (Vec<usize>, Init)> },
+    Packed(Arc<PackedFile>),
 }
 
 #[derive(Debug)]
 enum Bytes {
     Memory(Cow<'static, [u8]>),
-    Mapped(Mmap),
+    File(File),
 }
 
 #[derive(Debug)]
@@ -62,10 +68,12 @@ struct Entry {
 }
 
 impl Weights {
-    /// Maps a safetensors file into memory.
+    /// Opens a safetensors file or a file of packed weights, told apart by how they begin, and reads
+    /// its header.
     ///
-    /// The file must not be changed or truncated while it is mapped: write a new file and rename
-    /// it over the old one, as all careful writers do.
+    /// Tensors are read when a network is loaded. Packed weights stay mapped as long as a network
+    /// uses them: until then the file must not be changed or truncated. Write a new file and rename
+    /// it over the old one, as `resnet pack` and all careful writers do.
     ///
     /// # Errors
     ///
@@ -81,29 +89,55 @@ impl Weights {
         }
         if !metadata.is_file() {
             // A pipe or a device cannot be mapped, but it can be read.
-            let bytes = std::fs::read(path).map_err(|e| unreadable(describe_io(&e)))?;
-            return Self::parse(origin, Bytes::Memory(bytes.into()));
+            let mut bytes = Vec::new();
+            (&file).read_to_end(&mut bytes).map_err(|e| unreadable(describe_io(&e)))?;
+            return Self::in_memory(origin, bytes.into());
         }
         if metadata.len() == 0 {
             return Err(unreadable("the file is empty".into()));
         }
-        // SAFETY: the map is private to this value, read-only, and never longer than the file was
-        // when it was mapped. What the type system cannot promise is that no other process writes
-        // to the file or truncates it meanwhile; this function's documentation asks for that, as
-        // every user of a memory map must. Any bytes at all are handled: tensors are copied or
-        // read as plain numbers, and nothing that was checked once is trusted to bound an access
-        // to anything but the map itself.
+        // SAFETY: the map is private to this function, read-only, and never longer than the file
+        // was when it was mapped. What the type system cannot promise is that no other process
+        // writes to the file or truncates it meanwhile; this function's documentation asks for
+        // that, as every user of a memory map must. Any bytes at all are handled.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| unreadable(describe_io(&e)))?;
-        Self::parse(origin, Bytes::Mapped(map))
+        if PackedFile::recognises(&map) {
+            return Self::of_packed(origin, packed::Bytes::Mapped(map));
+        }
+        let index = index(&origin, &map)?;
+        Ok(Self { origin, store: Store::File { bytes: Bytes::File(file), index } })
     }
 
-    /// Takes a safetensors file that is in memory already, such as `include_bytes!` or a download.
+    /// Takes a file that is in memory already, such as `include_bytes!` or a download.
     ///
     /// # Errors
     ///
     /// Bytes of another format, or damaged.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, WeightsError> {
-        Self::parse("weights in memory".into(), Bytes::Memory(bytes.into()))
+        Self::in_memory("weights in memory".to_owned(), bytes.into())
+    }
+
+    fn in_memory(origin: String, bytes: Cow<'static, [u8]>) -> Result<Self, WeightsError> {
+        if PackedFile::recognises(&bytes) {
+            return Self::of_packed(origin, packed::Bytes::Memory(bytes));
+        }
+        let index = index(&origin, &bytes)?;
+        Ok(Self { origin, store: Store::File { bytes: Bytes::Memory(bytes), index } })
+    }
+
+    fn of_packed(origin: String, bytes: packed::Bytes) -> Result<Self, WeightsError> {
+        match PackedFile::parse(bytes) {
+            Ok(file) => Ok(Self { origin, store: Store::Packed(Arc::new(file)) }),
+            Err(reason) => Err(WeightsError::Packed { origin, reason: reason.into() }),
+        }
+    }
+
+    /// The file of packed weights, if these are packed already: they have no tensors.
+    pub fn packed(&self) -> Option<&Arc<PackedFile>> {
+        match &self.store {
+            Store::Packed(file) => Some(file),
+            Store::File { .. } | Store::Random { .. } => None,
+        }
     }
 
     /// Random weights for the tensors of a network, the same for a seed on every platform.
@@ -117,26 +151,6 @@ impl Weights {
             origin: format!("random weights of seed {seed}"),
             store: Store::Random { seed, index },
         }
-    }
-
-    fn parse(origin: String, bytes: Bytes) -> Result<Self, WeightsError> {
-        if let Some((found, advice)) = foreign::recognise(&bytes, &origin) {
-            return Err(WeightsError::Foreign { origin, found, advice });
-        }
-        let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| WeightsError::Corrupt { origin: origin.clone(), reason: e.to_string() })?;
-        // The header follows its own length, a u64; the offsets count from the header's end.
-        let start = size_of::<u64>() + header;
-        let tensors: HashMap<_, _> = metadata.tensors();
-        let index = tensors
-            .into_iter()
-            .map(|(name, info)| {
-                let (from, to) = info.data_offsets;
-                let range = start + from..start + to;
-                (name, Entry { dtype: info.dtype, shape: info.shape.clone(), range })
-            })
-            .collect();
-        Ok(Self { origin, store: Store::File { bytes, index } })
     }
 
     /// Where the weights come from, for messages: a path, or a phrase.
@@ -154,6 +168,7 @@ impl Weights {
         let (file, random) = match &self.store {
             Store::File { index, .. } => (Some(index), None),
             Store::Random { index, .. } => (None, Some(index)),
+            Store::Packed(_) => (None, None),
         };
         let file = file.into_iter().flatten().map(|(name, entry)| Found {
             name,
@@ -175,8 +190,12 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Mismatch`] if anything differs.
+    /// [`WeightsError::Mismatch`] if anything differs; [`WeightsError::NoTensors`] if these weights
+    /// are packed.
     pub fn check(&self, tensors: &[TensorSpec]) -> Result<(), WeightsError> {
+        if self.packed().is_some() {
+            return Err(WeightsError::NoTensors { origin: self.origin.clone() });
+        }
         match Mismatch::between(self, tensors) {
             Some(mismatch) => Err(WeightsError::Mismatch(Box::new(mismatch))),
             None => Ok(()),
@@ -188,57 +207,154 @@ impl Weights {
     /// # Errors
     ///
     /// A name that is not there, an element type that is no floating-point number of 16 to 64
-    /// bits, or a value that is not finite.
+    /// bits, a value that is not finite, or a file that cannot be read any more.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, WeightsError> {
-        let missing = || WeightsError::Missing { origin: self.origin.clone(), tensor: name.into() };
-        match &self.store {
-            Store::Random { seed, index } => {
-                let (shape, init) = index.get(name).ok_or_else(missing)?;
-                let values = random::draw(*seed, name, *init, shape.iter().product());
-                self.finite(name, Tensor { shape, values: values.into() })
-            }
-            Store::File { bytes, index } => {
-                let entry = index.get(name).ok_or_else(missing)?;
-                let values = floats(&bytes[entry.range.clone()], entry.dtype).ok_or_else(|| {
-                    WeightsError::Dtype {
-                        origin: self.origin.clone(),
-                        tensor: name.into(),
-                        dtype: format!("{:?}", entry.dtype),
-                    }
-                })?;
-                self.finite(name, Tensor { shape: &entry.shape, values })
-            }
-        }
+        let shape = self.shape(name)?;
+        let mut values = Vec::new();
+        self.read(name, 0..shape.iter().product(), &mut values)?;
+        Ok(Tensor { shape, values })
     }
 
-    fn finite<'a>(&self, name: &str, tensor: Tensor<'a>) -> Result<Tensor<'a>, WeightsError> {
-        // Whole runs first, without a branch per value, so that the check costs one pass at the
-        // speed of memory.
-        let bad = |run: &[f32]| run.iter().fold(false, |bad, value| bad | !value.is_finite());
-        if !tensor.values.chunks(4096).any(bad) {
-            return Ok(tensor);
+    /// The shape of a tensor, as PyTorch has it.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not there.
+    pub fn shape(&self, name: &str) -> Result<&[usize], WeightsError> {
+        let shape = match &self.store {
+            Store::File { index, .. } => index.get(name).map(|entry| &entry.shape),
+            Store::Random { index, .. } => index.get(name).map(|(shape, _)| shape),
+            Store::Packed(_) => {
+                return Err(WeightsError::NoTensors { origin: self.origin.clone() });
+            }
+        };
+        shape.map(Vec::as_slice).ok_or_else(|| WeightsError::Missing {
+            origin: self.origin.clone(),
+            tensor: name.into(),
+        })
+    }
+
+    /// Elements `range` of a tensor, in row-major order, as `f32`: they replace what `out` has.
+    ///
+    /// # Errors
+    ///
+    /// See [`tensor`](Weights::tensor).
+    ///
+    /// # Panics
+    ///
+    /// If the range goes over the tensor's end.
+    pub fn read(
+        &self,
+        name: &str,
+        range: Range<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), WeightsError> {
+        let shape = self.shape(name)?;
+        assert!(range.start <= range.end && range.end <= shape.iter().product(), "{range:?}");
+        match &self.store {
+            // It has no shapes.
+            Store::Packed(_) => {}
+            Store::Random { seed, index } => {
+                out.clear();
+                random::draw(*seed, name, index[name].1, range.clone(), out);
+            }
+            Store::File { bytes, index } => {
+                let Entry { dtype, range: at, .. } = &index[name];
+                let size = dtype.bitsize() / 8;
+                let at = at.start + range.start * size..at.start + range.end * size;
+                let converted = bytes.floats(at, *dtype, out);
+                let converted = converted.map_err(|error| WeightsError::Open {
+                    path: self.origin.clone(),
+                    reason: describe_io(&error),
+                })?;
+                if !converted {
+                    return Err(WeightsError::Dtype {
+                        origin: self.origin.clone(),
+                        tensor: name.into(),
+                        dtype: format!("{dtype:?}"),
+                    });
+                }
+            }
         }
-        let values = tensor.values.iter().enumerate();
-        let (index, value) =
-            values.into_iter().find(|(_, v)| !v.is_finite()).unwrap_or((0, &f32::NAN));
+        // Whole runs first, without a branch per value, so that the check costs one pass at the
+        // speed of the cache.
+        let bad = |run: &[f32]| run.iter().fold(false, |bad, value| bad | !value.is_finite());
+        if !out.chunks(4096).any(bad) {
+            return Ok(());
+        }
+        let mut values = out.iter().enumerate();
+        let (index, value) = values.find(|(_, v)| !v.is_finite()).unwrap_or((0, &f32::NAN));
         Err(WeightsError::NonFinite {
             origin: self.origin.clone(),
             tensor: name.into(),
-            index: position(index, tensor.shape),
+            index: position(range.start + index, shape),
             value: *value,
         })
     }
 }
 
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
+/// Where each tensor stands in a safetensors file that consists of `bytes`.
+fn index(origin: &str, bytes: &[u8]) -> Result<BTreeMap<String, Entry>, WeightsError> {
+    if let Some((found, advice)) = foreign::recognise(bytes, origin) {
+        return Err(WeightsError::Foreign { origin: origin.into(), found, advice });
+    }
+    let (header, metadata) = SafeTensors::read_metadata(bytes)
+        .map_err(|e| WeightsError::Corrupt { origin: origin.into(), reason: e.to_string() })?;
+    // The header follows its own length, a u64; the offsets count from the header's end.
+    let start = size_of::<u64>() + header;
+    let tensors: HashMap<_, _> = metadata.tensors();
+    let entries = tensors.into_iter().map(|(name, info)| {
+        let (from, to) = info.data_offsets;
+        let range = start + from..start + to;
+        (name, Entry { dtype: info.dtype, shape: info.shape.clone(), range })
+    });
+    Ok(entries.collect())
+}
 
-    fn deref(&self) -> &[u8] {
+impl Bytes {
+    /// Replaces `out` by the numbers at `range`, which are little-endian of type `dtype`. False if
+    /// the type is not supported.
+    fn floats(
+        &self,
+        range: Range<usize>,
+        dtype: Dtype,
+        out: &mut Vec<f32>,
+    ) -> std::io::Result<bool> {
         match self {
-            Self::Memory(bytes) => bytes,
-            Self::Mapped(map) => map,
+            Self::Memory(bytes) => Ok(floats(&bytes[range], dtype, out)),
+            Self::File(file) if dtype == Dtype::F32 && cfg!(target_endian = "little") => {
+                // Without clearing it first: only what it grows by is filled in vain.
+                out.resize(range.len() / size_of::<f32>(), 0.0);
+                read_at(file, bytemuck::cast_slice_mut(out), range.start as u64)?;
+                Ok(true)
+            }
+            Self::File(file) => {
+                let mut bytes = vec![0; range.len()];
+                read_at(file, &mut bytes, range.start as u64)?;
+                Ok(floats(&bytes, dtype, out))
+            }
         }
     }
+}
+
+/// Fills `bytes` from a place of a file, whatever other threads read of it.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// Fills `bytes` from a place of a file, whatever other threads read of it.
+#[cfg(windows)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = offset + done as u64;
+        match std::os::windows::fs::FileExt::seek_read(file, &mut bytes[done..], at)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => done += read,
+        }
+    }
+    Ok(())
 }
 
 /// The element types that [`floats`] converts.
@@ -246,32 +362,29 @@ fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
 }
 
-/// Little-endian numbers as `f32`; `None` for an element type that is not supported.
-fn floats(bytes: &[u8], dtype: Dtype) -> Option<Cow<'_, [f32]>> {
-    let halves = || -> Vec<u16> { map_chunks(bytes, u16::from_le_bytes) };
-    let len = bytes.len() / 2;
-    Some(match dtype {
-        Dtype::F32 => match bytemuck::try_cast_slice(bytes) {
-            Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-            _ => map_chunks(bytes, f32::from_le_bytes).into(),
-        },
+/// Replaces `out` by little-endian numbers. False for an element type that is not supported.
+fn floats(bytes: &[u8], dtype: Dtype, out: &mut Vec<f32>) -> bool {
+    fn extend<const N: usize>(out: &mut Vec<f32>, bytes: &[u8], convert: impl Fn([u8; N]) -> f32) {
+        out.extend(bytes.as_chunks().0.iter().map(|chunk| convert(*chunk)));
+    }
+    let halves = || -> Vec<u16> {
+        bytes.as_chunks().0.iter().map(|chunk| u16::from_le_bytes(*chunk)).collect()
+    };
+    out.clear();
+    match dtype {
+        Dtype::F32 => extend(out, bytes, f32::from_le_bytes),
+        Dtype::F64 => extend(out, bytes, |b| f64::from_le_bytes(b) as f32),
         Dtype::F16 => {
-            let mut values = vec![0.0; len];
-            halves().reinterpret_cast::<f16>().convert_to_f32_slice(&mut values);
-            values.into()
+            out.resize(bytes.len() / 2, 0.0);
+            halves().reinterpret_cast::<f16>().convert_to_f32_slice(out);
         }
         Dtype::BF16 => {
-            let mut values = vec![0.0; len];
-            halves().reinterpret_cast::<bf16>().convert_to_f32_slice(&mut values);
-            values.into()
+            out.resize(bytes.len() / 2, 0.0);
+            halves().reinterpret_cast::<bf16>().convert_to_f32_slice(out);
         }
-        Dtype::F64 => map_chunks(bytes, |b| f64::from_le_bytes(b) as f32).into(),
-        _ => return None,
-    })
-}
-
-fn map_chunks<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks().0.iter().map(|chunk| convert(*chunk)).collect()
+        _ => return false,
+    }
+    true
 }
 
 /// The coordinates of a flat index.

@@ -31,24 +31,53 @@ fn reads_every_float_type() {
     ]))
     .unwrap();
     for name in ["single", "half", "brain", "double"] {
-        assert_eq!(weights.tensor(name).unwrap().values, &values[..], "{name}");
+        assert_eq!(weights.tensor(name).unwrap().values, values, "{name}");
     }
     assert_eq!(weights.tensor("double").unwrap().shape, [3, 1]);
     assert_eq!(weights.names().collect::<Vec<_>>(), ["brain", "double", "half", "single"]);
 }
 
 #[test]
-fn borrows_what_is_aligned_and_copies_what_is_not() {
-    let bytes = file(&[("x", Dtype::F32, &[2], &f32_bytes(&[1.0, 2.0]))]);
-    for shift in 0..4 {
-        let room: &'static mut [u32] = vec![0; bytes.len() / 4 + 2].leak();
-        let room: &'static mut [u8] = bytemuck::cast_slice_mut(room);
-        room[shift..][..bytes.len()].copy_from_slice(&bytes);
-        let weights = Weights::from_bytes(&room[shift..][..bytes.len()]).unwrap();
-        let values = weights.tensor("x").unwrap().values;
-        assert_eq!(values, &[1.0, 2.0][..]);
-        assert_eq!(matches!(values, Cow::Borrowed(_)), shift == 0, "shifted by {shift}");
+fn parts_of_a_tensor_are_what_the_whole_has_there() {
+    let values: Vec<f32> = (0..60).map(|i| i as f32 / 8.0).collect();
+    let halves: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+    let bytes = file(&[
+        ("single", Dtype::F32, &[3, 20], &f32_bytes(&values)),
+        ("half", Dtype::F16, &[3, 20], &halves),
+    ]);
+    let path = std::env::temp_dir().join(format!("resnet-parts-{}", std::process::id()));
+    std::fs::write(&path, &bytes).unwrap();
+    // The bytes in memory need not be aligned.
+    let shifted = [&[0][..], &bytes].concat().leak();
+    let normal = spec("normal", &[3, 20]);
+    let uniform = TensorSpec { init: Init::Uniform(-1.0, 2.0), ..spec("uniform", &[3, 20]) };
+    for (weights, names) in [
+        (Weights::open(&path).unwrap(), ["single", "half"]),
+        (Weights::from_bytes(&shifted[1..]).unwrap(), ["single", "half"]),
+        (Weights::random(&[normal, uniform], 3), ["normal", "uniform"]),
+    ] {
+        for name in names {
+            let whole = weights.tensor(name).unwrap().values;
+            let mut part = vec![7.0; 3];
+            for range in [0..60, 0..1, 17..40, 59..60, 30..30] {
+                weights.read(name, range.clone(), &mut part).unwrap();
+                assert_eq!(part, whole[range]);
+            }
+        }
     }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_that_shrank_is_an_error() {
+    let bytes = file(&[("x", Dtype::F32, &[2], &f32_bytes(&[1.0, 2.0]))]);
+    let path = std::env::temp_dir().join(format!("resnet-shrunk-{}", std::process::id()));
+    std::fs::write(&path, &bytes).unwrap();
+    let weights = Weights::open(&path).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 - 4).unwrap();
+    let message = weights.tensor("x").unwrap_err().to_string();
+    assert!(message.contains("cannot read the weights"), "{message}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

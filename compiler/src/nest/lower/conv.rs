@@ -87,12 +87,8 @@ impl Lowering {
             operands.push("r");
             places.push(r.place);
         }
-        let function = Function {
-            doc: layer.doc() + part,
-            operands,
-            parallel: real_loops(parallel),
-            body,
-        };
+        let function =
+            Function { doc: layer.doc() + part, operands, parallel: real_loops(parallel), body };
         self.step(layer.name, function, places);
     }
 }

@@ -36,7 +36,8 @@ impl Lowering {
         let full = layer.full_panels();
         if full > 0 {
             let panel = Loop { var: Var::Panel, extent: full };
-            let products = parts.panel(layer.recipe.panel_blocks, 0, &[bands, &[panel][..]].concat());
+            let products =
+                parts.panel(layer.recipe.panel_blocks, 0, &[bands, &[panel][..]].concat());
             match real_loops(&[panel])[..] {
                 [panel] => body.push(Statement::For(panel, products)),
                 _ => body.extend(products),
@@ -69,13 +70,7 @@ impl Lowering {
         self.step_of(parts, parts.layer.doc() + last, &parallel, body);
     }
 
-    fn step_of(
-        &mut self,
-        parts: &Parts<'_>,
-        doc: String,
-        parallel: &[Loop],
-        body: Vec<Statement>,
-    ) {
+    fn step_of(&mut self, parts: &Parts<'_>, doc: String, parallel: &[Loop], body: Vec<Statement>) {
         let (operands, places) = parts.operands();
         let function = Function { doc, operands, parallel: real_loops(parallel), body };
         self.step(parts.layer.name, function, places);

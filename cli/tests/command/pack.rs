@@ -1,0 +1,82 @@
+use crate::{Workshop, read_npy};
+
+#[test]
+fn packed_weights_answer_as_those_they_were_packed_from() {
+    let workshop = Workshop::new();
+    workshop.picture("red.png", [250, 3, 3]);
+    let said = workshop
+        .resnet("pack colours.yaml --weights colours.safetensors -o colours.packed")
+        .succeeds();
+    assert!(said.contains("colours.packed") && said.contains("for colours"), "{said}");
+    for backend in ["jit", "interpret"] {
+        let run = |weights: &str, answers: &str| {
+            workshop
+                .resnet(&format!(
+                    "run colours.yaml --weights {weights} --backend {backend} \
+                     --output {answers} red.png"
+                ))
+                .succeeds()
+        };
+        let expected = run("colours.safetensors", "expected.npy");
+        assert_eq!(run("colours.packed", "found.npy"), expected);
+        assert_eq!(read_npy(&workshop.path("found.npy")), read_npy(&workshop.path("expected.npy")));
+    }
+    // Packing what is packed changes nothing, and the name means nothing.
+    workshop.resnet("pack colours.yaml --weights colours.packed -o again.pt").succeeds();
+    let bytes = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    assert_eq!(bytes("again.pt"), bytes("colours.packed"));
+    workshop.resnet("run colours.yaml --weights again.pt red.png").succeeds();
+}
+
+#[test]
+fn packed_weights_are_taken_by_bench_and_eval() {
+    let workshop = Workshop::new();
+    workshop.picture("set/red/1.png", [250, 3, 3]);
+    workshop.picture("set/green/1.png", [3, 250, 3]);
+    workshop.picture("set/blue/1.png", [3, 3, 250]);
+    workshop.resnet("pack colours.yaml --weights colours.safetensors -o packed").succeeds();
+    let report = workshop.resnet("eval colours.yaml --weights packed --images set").succeeds();
+    assert!(report.contains("100.00"), "{report}");
+    workshop.resnet("bench colours.yaml --weights packed --threads 1").succeeds();
+    workshop
+        .resnet("bench colours.yaml --weights packed --verify")
+        .fails("`packed` holds packed weights, which have no tensors any more");
+}
+
+#[test]
+fn a_file_for_something_else_is_refused() {
+    let workshop = Workshop::new();
+    workshop.picture("red.png", [250, 3, 3]);
+    workshop.write(
+        "net.yaml",
+        "name: net\ninput: 3x32x32\ntable:\n  - {layer: conv1, op: conv, kernel: 3, channels: 16}\n  \
+         - {layer: conv2, op: conv, kernel: 3, channels: 64}\n  \
+         - {layer: conv3, op: conv, kernel: 3, channels: 64}\n",
+    );
+    workshop.resnet("pack net.yaml --random-weights 1 -o packed").succeeds();
+    workshop
+        .resnet("run colours.yaml --weights packed red.png")
+        .fails("`packed` cannot be used: it was packed for another table, called `net`");
+    workshop.resnet("pack net.yaml --random-weights 1 --exact -o exact").succeeds();
+    workshop.resnet("bench net.yaml --exact --weights exact").succeeds();
+    let message = workshop.resnet("bench net.yaml --weights exact").fails("`exact` cannot be used");
+    assert!(message.err.contains("it was packed with the options `--exact`"), "{}", message.err);
+    assert!(message.err.contains(".weight`: transform is"), "{}", message.err);
+}
+
+#[test]
+fn what_fails_leaves_the_old_file() {
+    let workshop = Workshop::new();
+    workshop.write("old", "precious");
+    let files = workshop.files();
+    workshop.resnet("pack colours.yaml --weights absent -o old").fails("there is no such file");
+    workshop.write("broken", "not weights at all");
+    workshop.resnet("pack colours.yaml --weights broken -o old").fails("no valid safetensors");
+    workshop
+        .resnet("pack colours.yaml --weights colours.safetensors -o colours.safetensors")
+        .fails("would be written over the input");
+    workshop.resnet("pack colours.yaml --random-weights 1 -o no/such").fails("cannot write");
+    assert_eq!(std::fs::read(workshop.path("old")).unwrap(), b"precious");
+    std::fs::remove_file(workshop.path("broken")).unwrap();
+    assert_eq!(workshop.files(), files);
+}
