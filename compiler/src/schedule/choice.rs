@@ -19,6 +19,12 @@ pub struct Choice {
     pub order: Order,
 }
 
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.order)
+    }
+}
+
 /// What computes a convolution's sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {

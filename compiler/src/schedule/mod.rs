@@ -131,12 +131,17 @@ pub enum Order {
     PicturesOuter,
 }
 
+impl Order {
+    /// All orders.
+    pub const ALL: [Self; 3] = [Self::RowsOuter, Self::PanelsOuter, Self::PicturesOuter];
+}
+
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RowsOuter => "rows outer",
-            Self::PanelsOuter => "panels outer",
-            Self::PicturesOuter => "pictures outer",
+            Self::RowsOuter => "rows",
+            Self::PanelsOuter => "panels",
+            Self::PicturesOuter => "pictures",
         })
     }
 }

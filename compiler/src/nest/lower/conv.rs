@@ -130,7 +130,7 @@ impl Layer<'_> {
             (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
             (Algorithm::Direct { .. }, false) => "; direct".to_owned(),
         };
-        format!("{doc}, {}", self.plan.order)
+        format!("{doc}, {} outer", self.plan.order)
     }
 
     /// Panels with all their blocks.

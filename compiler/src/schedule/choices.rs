@@ -1,0 +1,206 @@
+//! Choices that were measured, saved as text.
+//!
+//! ```text
+//! resnet schedule 1
+//! network resnet18
+//! table 2f5c8a7be1d90346
+//! batch 1
+//! # avx512, 1 thread: 6.91 ms, by the cost model 7.04 ms
+//!
+//! conv1 direct rows
+//! conv2_x.0.conv1 winograd4 rows
+//! ```
+//!
+//! The first line has the version. `table` is the [fingerprint](crate::graph::Graph::fingerprint)
+//! of the table that was measured, so that a schedule is never taken for another one. Then each
+//! convolution has a line: its name, its [`Method`] and its [`Order`]. `#` begins a comment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Choice, Method, Order};
+
+/// The version that this program writes and reads.
+const VERSION: &str = "1";
+
+/// Choices for the convolutions of one network and one batch size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choices {
+    /// The network's name.
+    pub network: String,
+    /// The fingerprint of its table.
+    pub table: u64,
+    /// Pictures at a time.
+    pub batch: usize,
+    /// What is known about the measurement; lines for people.
+    pub comment: String,
+    /// A choice for each convolution, by its name.
+    pub layers: BTreeMap<String, Choice>,
+}
+
+/// Why a text is no saved schedule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct ParseError {
+    /// The line, from 1 on.
+    pub line: usize,
+    /// What was found and what was expected.
+    pub reason: String,
+}
+
+/// Why a saved schedule cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ChoicesError {
+    /// It is for another table.
+    #[error(
+        "the schedule is for the table {found:016x} (`{network}`), and this one (`{name}`) is \
+         {expected:016x}: the tables differ; run `resnet tune` for this one"
+    )]
+    Table {
+        /// The network that was tuned.
+        network: String,
+        /// Its fingerprint.
+        found: u64,
+        /// The network at hand.
+        name: String,
+        /// Its fingerprint.
+        expected: u64,
+    },
+    /// It is for another batch size.
+    #[error(
+        "the schedule is for {found} pictures at a time, and {expected} are asked for; run \
+         `resnet tune --batch {expected}`"
+    )]
+    Batch {
+        /// The batch that was tuned.
+        found: usize,
+        /// The batch at hand.
+        expected: usize,
+    },
+    /// It rests on Winograd, which is ruled out.
+    #[error("the schedule has `{layer}` as {choice}, which exact results rule out")]
+    Exact {
+        /// The layer's name.
+        layer: String,
+        /// Its choice.
+        choice: Choice,
+    },
+    /// A convolution has no line, or one that does not suit it.
+    #[error("the schedule has {found} for the convolution `{layer}`; run `resnet tune` again")]
+    Layer {
+        /// The layer's name.
+        layer: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+impl FromStr for Choices {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut lines = (1..)
+            .zip(text.lines())
+            .map(|(line, text)| (line, text.split('#').next().unwrap_or_default().trim()))
+            .filter(|(_, text)| !text.is_empty());
+        let mut next = |key: &str, what: &str| {
+            let error = |line, found: &str| ParseError {
+                line,
+                reason: format!("found `{found}`, expected `{key} {what}`"),
+            };
+            let (line, text) = lines.next().ok_or_else(|| error(1, "the end"))?;
+            let value = text.strip_prefix(key).filter(|value| value.starts_with(' '));
+            let value = value.map(str::trim).ok_or_else(|| error(line, text))?;
+            Ok((line, value.to_owned(), error(line, text)))
+        };
+        let (line, version, _) = next("resnet schedule", VERSION)?;
+        if version != VERSION {
+            let reason = format!(
+                "the schedule has version {version}, and this program reads version {VERSION}; \
+                 run `resnet tune` again"
+            );
+            return Err(ParseError { line, reason });
+        }
+        let (_, network, _) = next("network", "NAME")?;
+        let (_, table, error) = next("table", "FINGERPRINT (16 hexadecimal digits)")?;
+        let table = u64::from_str_radix(&table, 16).map_err(|_| error)?;
+        let (_, batch, error) = next("batch", "NUMBER, at least 1")?;
+        let batch = batch.parse().ok().filter(|&batch| batch > 0).ok_or(error)?;
+        let mut layers = BTreeMap::new();
+        for (line, text) in lines {
+            let error = |reason| ParseError { line, reason };
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let [name, method, order] = words[..] else {
+                let form = "NAME METHOD ORDER, as in `conv1 direct rows`";
+                return Err(error(format!("found `{text}`, expected {form}")));
+            };
+            let method = word(&Method::ALL, method).map_err(error)?;
+            let order = word(&Order::ALL, order).map_err(error)?;
+            if layers.insert(name.to_owned(), Choice { method, order }).is_some() {
+                return Err(error(format!("`{name}` has a line above already")));
+            }
+        }
+        Ok(Self { network, table, batch, comment: String::new(), layers })
+    }
+}
+
+/// The value that `word` is the name of.
+fn word<T: Copy + fmt::Display>(values: &[T], word: &str) -> Result<T, String> {
+    let known = values.iter().copied().find(|value| value.to_string() == word);
+    known.ok_or_else(|| {
+        let names: Vec<String> = values.iter().map(T::to_string).collect();
+        format!("found `{word}`, expected one of {}", names.join(", "))
+    })
+}
+
+impl fmt::Display for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "resnet schedule {VERSION}")?;
+        writeln!(f, "network {}", self.network)?;
+        writeln!(f, "table {:016x}", self.table)?;
+        writeln!(f, "batch {}", self.batch)?;
+        for line in self.comment.lines() {
+            writeln!(f, "# {line}")?;
+        }
+        writeln!(f)?;
+        for (name, choice) in &self.layers {
+            writeln!(f, "{name} {choice}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "resnet schedule 1\nnetwork a b\ntable 00000000000000ff\nbatch 2\n# measured\n\
+                        \nconv1 direct rows\nconv2_x.0.conv1 winograd4 panels\n";
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let choices: Choices = TEXT.parse().unwrap();
+        assert_eq!((choices.table, choices.batch, choices.layers.len()), (255, 2, 2));
+        let choices = Choices { comment: "measured".to_owned(), ..choices };
+        assert_eq!(choices.to_string(), TEXT);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (from, to, message) in [
+            ("resnet schedule 1", "resnet schedule 2", "line 1: the schedule has version 2"),
+            ("resnet schedule 1", "conv1: 1", "line 1: found `conv1: 1`, expected `resnet"),
+            ("table 00000000000000ff", "table x", "line 3: found `table x`"),
+            ("batch 2", "batch 0", "line 4: found `batch 0`"),
+            ("direct rows", "direct", "line 7: found `conv1 direct`, expected NAME METHOD ORDER"),
+            ("direct rows", "fft rows", "line 7: found `fft`, expected one of direct, winograd2"),
+            ("direct rows", "direct rose", "line 7: found `rose`, expected one of rows, panels"),
+            ("conv2_x.0.conv1", "conv1", "line 8: `conv1` has a line above already"),
+            (TEXT, "", "line 1: found `the end`"),
+        ] {
+            let error = TEXT.replace(from, to).parse::<Choices>().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}
