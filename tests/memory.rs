@@ -16,8 +16,8 @@ table:
 
 /// Bytes that the plan for a budget needs.
 fn needs(graph: &Graph, memory: Option<usize>, batch: usize) -> Result<usize, CompileError> {
-    let wishes = Wishes { batch, exact: false, memory };
-    plan(graph, wishes, batch).map(|(fused, schedule, _)| schedule.run_bytes(&fused))
+    let wishes = Wishes { batch, memory, ..Wishes::default() };
+    plan(graph, &wishes, batch).map(|(fused, schedule, _)| schedule.run_bytes(&fused))
 }
 
 #[test]

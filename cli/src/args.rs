@@ -13,6 +13,7 @@ Examples:
   resnet run resnet50 --weights resnet50.safetensors cat.jpg
   resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
   resnet bench my-resnet.yaml --batch 8
+  resnet tune resnet50 -o resnet50.schedule
   resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Measure the time of compiling, loading and running.
     Bench(Bench),
+    /// Measure the algorithms of every convolution on this machine, and save the fastest.
+    Tune(Tune),
     /// Fold and pack weights into a file that the other commands take as weights, and only map.
     Pack(Pack),
     /// Print the network in another form.
@@ -127,6 +130,24 @@ pub(crate) struct Bench {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Tune {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// The file to write: a text that `--schedule` takes. An old one is replaced.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Measure with this many pictures at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) batch: NonZeroUsize,
+    /// Threads to use [default: as many as this process may run on].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The instruction set of the kernels.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) isa: IsaName,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Pack {
     #[command(flatten)]
     pub(crate) model: Model,
@@ -148,6 +169,9 @@ pub(crate) struct Pack {
     /// more, leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
+    /// Take the algorithms that `resnet tune` saved.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["exact", "memory"])]
+    pub(crate) schedule: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +199,9 @@ pub(crate) struct Emit {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Take the algorithms that `resnet tune` saved.
+    #[arg(long, value_name = "FILE", conflicts_with = "exact")]
+    pub(crate) schedule: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +258,9 @@ pub(crate) struct Engine {
     /// more, leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
+    /// Take the algorithms that `resnet tune` saved.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["exact", "memory"])]
+    pub(crate) schedule: Option<PathBuf>,
 }
 
 /// Seconds, such as `0.5`.

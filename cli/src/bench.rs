@@ -53,7 +53,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let path = options.weights.weights.as_deref();
     let weights = model::weights(path, options.weights.random_weights, compiled.graph())?;
     if options.profile {
-        return print_profile(options, &compiled, &weights, out);
+        return print_profile(&compiled, &weights, out);
     }
     let start = Instant::now();
     let network = compiled.load_on(&weights, options.engine.threads())?;
@@ -112,14 +112,9 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
 /// Runs of which a profile takes the shortest times.
 const PROFILE_RUNS: usize = 30;
 
-fn print_profile(
-    options: &Bench,
-    compiled: &Compiled,
-    weights: &Weights,
-    out: &mut dyn Write,
-) -> Result<Outcome> {
-    let exact = options.engine.exact;
-    let steps = profile(compiled.graph(), compiled.isa(), exact, weights, PROFILE_RUNS)?;
+fn print_profile(compiled: &Compiled, weights: &Weights, out: &mut dyn Write) -> Result<Outcome> {
+    let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
+    let steps = profile(graph, isa, wishes, weights, None, PROFILE_RUNS)?;
     let total: Duration = steps.iter().map(|step| step.time).sum();
     let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0).max(5);
     writeln!(out, "{:<width$}        ms  share  GFLOP/s  what", "layer")?;

@@ -16,7 +16,7 @@ use resnet_compiler::emit::onnx::{self, OnnxError};
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
-use crate::model::{Model, isa, weights};
+use crate::model::{Model, choices, isa, weights};
 use crate::output::Output;
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
@@ -84,9 +84,13 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
 }
 
 fn text(options: &Emit, model: &Model) -> Result<String> {
-    let wishes = Wishes { batch: 1, exact: options.exact, memory: None };
+    let wishes = Wishes {
+        exact: options.exact,
+        choices: choices(options.schedule.as_deref())?,
+        ..Wishes::default()
+    };
     if options.form == Form::Rust {
-        return Ok(resnet_compiler::emit::rust::print(&model.spec, wishes)?);
+        return Ok(resnet_compiler::emit::rust::print(&model.spec, &wishes)?);
     }
     let graph = Graph::build(&model.spec)?;
     let listing = match options.form {
@@ -95,7 +99,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => Listing::None,
     };
-    let (_, _, program) = plan(&graph, wishes, 1)?;
+    let (_, _, program) = plan(&graph, &wishes, 1)?;
     if listing == Listing::None {
         return Ok(program.to_string());
     }

@@ -25,6 +25,7 @@ mod output;
 mod pack;
 mod pictures;
 mod run;
+mod tune;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run, &mut out),
         Command::Eval(eval) => eval::eval(&eval, &mut out),
         Command::Bench(bench) => bench::bench(&bench, &mut out),
+        Command::Tune(tune) => tune::tune(&tune, &mut out),
         Command::Pack(pack) => pack::pack(&pack, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
     };

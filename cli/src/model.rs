@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use resnet::compiler::graph::Graph;
 use resnet::compiler::network::{Backend, Compiled, Options, compile};
+use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, zoo};
 use resnet::runtime::kernels::Isa;
@@ -93,9 +95,19 @@ impl Model {
             batch,
             exact: engine.exact,
             memory: engine.memory,
+            choices: choices(engine.schedule.as_deref())?,
         };
         Ok(compile(&self.spec, &options)?)
     }
+}
+
+/// Reads a saved schedule.
+pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
+    let Some(path) = path else { return Ok(None) };
+    let shown = path.display();
+    let text = read_text(path).with_context(|| format!("cannot read the schedule `{shown}`"))?;
+    let choices = text.parse().with_context(|| format!("`{shown}` is not a schedule"))?;
+    Ok(Some(Arc::new(choices)))
 }
 
 /// Opens weights, or draws them for a network.

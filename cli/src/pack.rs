@@ -8,7 +8,7 @@ use resnet::runtime::load::all_threads;
 
 use crate::Outcome;
 use crate::args::Pack;
-use crate::model::{Model, weights};
+use crate::model::{Model, choices, weights};
 use crate::output::Output;
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
@@ -21,6 +21,7 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
             batch: options.batch.get(),
             exact: options.exact,
             memory: options.memory,
+            choices: choices(options.schedule.as_deref())?,
             ..Options::default()
         },
     )?;
@@ -46,6 +47,9 @@ fn words(options: &Pack) -> String {
     }
     if options.exact {
         words.push("--exact".to_owned());
+    }
+    if let Some(schedule) = &options.schedule {
+        words.push(format!("--schedule {}", schedule.display()));
     }
     if let Some(memory) = options.memory {
         words.push(format!("--memory {memory}"));

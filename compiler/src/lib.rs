@@ -23,4 +23,5 @@ pub mod reference;
 pub mod report;
 pub mod schedule;
 pub mod spec;
+pub mod tune;
 pub mod zoo;

@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::interpret::Interpreter;
 use crate::nest::{Program, VerifyError, lower};
 use crate::reference::Reference;
-use crate::schedule::{Schedule, Wishes, schedule};
+use crate::schedule::{Choices, ChoicesError, Schedule, Wishes, schedule};
 use crate::spec::Spec;
 
 /// What runs a program.
@@ -100,11 +100,20 @@ pub struct Options {
     /// activations, pictures and answers. Where the fastest algorithms need more, leaner ones are
     /// taken, first where they cost the least time for what they save.
     pub memory: Option<usize>,
+    /// Choices that `resnet tune` saved, in the place of the cost model's.
+    pub choices: Option<Arc<Choices>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backend: Backend::BEST, isa: None, batch: 1, exact: false, memory: None }
+        Self {
+            backend: Backend::BEST,
+            isa: None,
+            batch: 1,
+            exact: false,
+            memory: None,
+            choices: None,
+        }
     }
 }
 
@@ -128,6 +137,9 @@ pub enum CompileError {
         /// Pictures at a time.
         batch: usize,
     },
+    /// A saved schedule does not suit the table or the other options.
+    #[error(transparent)]
+    Choices(#[from] ChoicesError),
     /// The network does not fit into the memory that it may need.
     #[error(
         "the network needs at least {least} bytes for weights, activations, pictures and answers, \
@@ -158,6 +170,7 @@ pub struct Compiled {
     info: Info,
     isa: Isa,
     backend: Backend,
+    wishes: Wishes,
     schedule: Arc<Schedule>,
     variants: Vec<Variant>,
 }
@@ -170,7 +183,7 @@ pub struct Compiled {
 /// A network or batch whose memory cannot be addressed; a bug in this compiler.
 pub fn plan(
     graph: &Graph,
-    wishes: Wishes,
+    wishes: &Wishes,
     batch: usize,
 ) -> Result<(Fused, Schedule, Program), CompileError> {
     if batch == 0 || wishes.batch == 0 {
@@ -181,7 +194,10 @@ pub fn plan(
         return Err(CompileError::TooLarge { batch });
     }
     let fused = fuse(graph)?;
-    let schedule = schedule(&fused, wishes, batch);
+    if let Some(choices) = &wishes.choices {
+        choices.check(graph, wishes.batch)?;
+    }
+    let schedule = schedule(&fused, wishes, batch)?;
     let least = schedule.run_bytes(&fused);
     if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
         return Err(CompileError::Memory { memory, least });
@@ -213,15 +229,15 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
 pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
     let graph = Graph::build(spec)?;
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let Options { batch, exact, memory, .. } = *options;
-    let wishes = Wishes { batch, exact, memory };
-    let (_, schedule, program) = plan(&graph, wishes, 1)?;
+    let Options { batch, exact, memory, ref choices, .. } = *options;
+    let wishes = Wishes { batch, exact, memory, choices: choices.clone() };
+    let (_, schedule, program) = plan(&graph, &wishes, 1)?;
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
         if batch != 1 {
-            variants.push(variant(plan(&graph, wishes, batch)?.2, options.backend, isa)?);
+            variants.push(variant(plan(&graph, &wishes, batch)?.2, options.backend, isa)?);
         }
         variants.push(variant(program, options.backend, isa)?);
     }
@@ -230,6 +246,7 @@ pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError>
         info,
         isa,
         backend: options.backend,
+        wishes,
         schedule: Arc::new(schedule),
         variants,
     })
@@ -255,6 +272,11 @@ impl Compiled {
     /// Name, shapes and counts.
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// What was wished when it was compiled.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
     }
 
     /// The instruction set whose kernels it calls.

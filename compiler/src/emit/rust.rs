@@ -51,7 +51,7 @@ impl Lowered {
     /// # Errors
     ///
     /// See [`network::plan`]; a program that fails verification, which is a bug in this compiler.
-    pub fn new(graph: &Graph, wishes: Wishes) -> Result<Self, CompileError> {
+    pub fn new(graph: &Graph, wishes: &Wishes) -> Result<Self, CompileError> {
         let (_, schedule, single) = network::plan(graph, wishes, 1)?;
         let mut programs = vec![single];
         if wishes.batch != 1 {

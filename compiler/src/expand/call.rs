@@ -15,6 +15,8 @@ pub(super) struct Item {
     /// The file whose weights the type carries.
     pub(super) weights: Option<Text>,
     pub(super) wishes: Wishes,
+    /// The file with a saved schedule.
+    pub(super) schedule: Option<Text>,
     pub(super) budgets: Vec<Budget>,
 }
 
@@ -69,7 +71,8 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         name: Ident::new("_unnamed", Span::call_site()),
         table: Table::Inline { input: TokenStream::new(), body: TokenStream::new() },
         weights: None,
-        wishes: Wishes { batch: 1, exact: false, memory: None },
+        wishes: Wishes::default(),
+        schedule: None,
         budgets: Vec::new(),
     };
     while tokens.sees('#') {
@@ -172,18 +175,23 @@ fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
 }
 
 fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
-    let known = "`batch`, `exact`, and the budgets `params`, `macs` and `arena_bytes`";
+    let known = "`batch`, `exact`, `schedule`, and the budgets `params`, `macs` and `arena_bytes`";
     let Some(TokenTree::Ident(field)) = tokens.peek().cloned() else {
         return Err(tokens.expected(known));
     };
     let name = field.to_string();
-    if !matches!(name.as_str(), "batch" | "exact" | "params" | "macs" | "arena_bytes") {
+    if !matches!(name.as_str(), "batch" | "exact" | "schedule" | "params" | "macs" | "arena_bytes")
+    {
         let message = format!("unknown option `{name}`; there are {known}");
         return Err(Error::new((field.span(), field.span()), message));
     }
     tokens.next();
     if !tokens.eat('=') {
         return Err(tokens.expected("`=` and a value"));
+    }
+    if name == "schedule" {
+        item.schedule = Some(tokens.string("the path of a schedule that `resnet tune` saved")?);
+        return tokens.comma();
     }
     if name == "exact" {
         item.wishes.exact = match tokens.peek().map(ToString::to_string).as_deref() {

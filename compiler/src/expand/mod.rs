@@ -10,6 +10,7 @@ mod embed;
 mod errors;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proc_macro2::{Span, TokenStream};
 
@@ -17,6 +18,7 @@ use crate::emit::rust::{self, Lowered, Parts};
 use crate::graph::Graph;
 use crate::network::CompileError;
 use crate::report::grouped;
+use crate::schedule::{Choices, Wishes};
 use crate::spec::inline::Inline;
 use crate::spec::{Labels, Spec};
 
@@ -56,8 +58,13 @@ fn compile(
 ) -> Result<TokenStream, Errors> {
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
-    let lowered = Lowered::new(&graph, item.wishes).map_err(|error| match error {
+    let wishes = wishes(item, root, &mut tracked)?;
+    let lowered = Lowered::new(&graph, &wishes).map_err(|error| match error {
         CompileError::Table(error) => place.errors(&error),
+        CompileError::Choices(error) => {
+            let span = item.schedule.as_ref().map_or(item.name.span(), |path| path.span);
+            Errors::one(span, error.to_string())
+        }
         other => Errors::one(item.name.span(), other.to_string()),
     })?;
     let single = lowered.programs.last().map_or(0, |program| program.arena_len);
@@ -87,6 +94,22 @@ fn compile(
         embedded: embedded.as_deref(),
         tracked: &tracked,
     }))
+}
+
+/// The options, with the saved schedule if one is named.
+fn wishes(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Wishes, Errors> {
+    let mut wishes = item.wishes.clone();
+    if let Some(path) = &item.schedule {
+        let file = root.join(&path.value);
+        let saved = std::fs::read_to_string(&file)
+            .map_err(|error| Errors::one(path.span, unreadable("schedule", path, &error)))?;
+        tracked.push(text(&file, path.span)?);
+        let choices: Choices = saved
+            .parse()
+            .map_err(|error| Errors::one(path.span, format!("`{}`, {error}", path.value)))?;
+        wishes.choices = Some(Arc::new(choices));
+    }
+    Ok(wishes)
 }
 
 /// A table with the way back from its places to the user's tokens.

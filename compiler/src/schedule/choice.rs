@@ -115,6 +115,19 @@ impl Site<'_> {
             .expect("the definition is always allowed")
     }
 
+    /// All choices that are allowed and differ; first that of [`Site::choose`].
+    pub(super) fn candidates(&self, costs: &Costs, exact: bool) -> Vec<Choice> {
+        let chosen = self.choose(costs, exact);
+        let methods = Method::ALL.into_iter().filter(|&m| !exact || m == Method::Direct);
+        let all = methods.flat_map(|method| Order::ALL.map(|order| Choice { method, order }));
+        let others = all.filter(|&choice| {
+            // Of a single picture, pictures outer is panels outer.
+            let differs = costs.batch > 1 || choice.order != Order::PicturesOuter;
+            choice != chosen && differs && self.allows(choice)
+        });
+        std::iter::once(chosen).chain(others).collect()
+    }
+
     /// The algorithm of fewer bytes of weights that costs the least for them, and its price: more
     /// cycles for each byte less.
     pub(super) fn leaner(&self, costs: &Costs, than: Choice) -> Option<(f64, Choice)> {

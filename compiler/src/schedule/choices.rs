@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use super::choice::Site;
 use super::{Choice, Method, Order};
+use crate::graph::Graph;
 
 /// The version that this program writes and reads.
 const VERSION: &str = "1";
@@ -94,6 +96,43 @@ pub enum ChoicesError {
         /// What was found.
         found: String,
     },
+}
+
+impl Choices {
+    /// Whether they are for this table and batch size.
+    ///
+    /// # Errors
+    ///
+    /// If they are not.
+    pub fn check(&self, graph: &Graph, batch: usize) -> Result<(), ChoicesError> {
+        let (found, expected) = (self.table, graph.fingerprint());
+        if found != expected {
+            let (network, name) = (self.network.clone(), graph.name.clone());
+            return Err(ChoicesError::Table { network, found, name, expected });
+        }
+        if self.batch != batch {
+            return Err(ChoicesError::Batch { found: self.batch, expected: batch });
+        }
+        Ok(())
+    }
+
+    /// The choice for the convolution `name`.
+    pub(super) fn choose(
+        &self,
+        name: &str,
+        site: &Site<'_>,
+        exact: bool,
+    ) -> Result<Choice, ChoicesError> {
+        let layer = name.to_owned();
+        match self.layers.get(name) {
+            Some(&choice) if exact && choice.method != Method::Direct => {
+                Err(ChoicesError::Exact { layer, choice })
+            }
+            Some(&choice) if site.allows(choice) => Ok(choice),
+            Some(choice) => Err(ChoicesError::Layer { layer, found: format!("`{choice}`") }),
+            None => Err(ChoicesError::Layer { layer, found: "no line".to_owned() }),
+        }
+    }
 }
 
 impl FromStr for Choices {

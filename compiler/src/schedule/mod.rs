@@ -6,9 +6,11 @@
 
 mod arena;
 mod choice;
+mod choices;
 mod conv;
 
 use std::fmt;
+use std::sync::Arc;
 
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::ConvRecipe;
@@ -18,6 +20,7 @@ use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Shape};
 
 pub use self::choice::{Choice, Method};
+pub use self::choices::{Choices, ChoicesError, ParseError};
 
 /// How an activation lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -293,7 +296,7 @@ impl Schedule {
 }
 
 /// What the caller decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wishes {
     /// Pictures that are computed together when there are as many, at least 1. The algorithms are
     /// chosen for it: for several pictures, weights are read once.
@@ -303,16 +306,36 @@ pub struct Wishes {
     /// Bytes that the network may need while it runs, see [`Schedule::run_bytes`]: where the fastest
     /// algorithms need more, leaner ones are taken.
     pub memory: Option<usize>,
+    /// Choices that were measured, in the place of the cost model's.
+    pub choices: Option<Arc<Choices>>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { batch: 1, exact: false, memory: None, choices: None }
+    }
 }
 
 /// Plans `fused` for `batch` pictures a run. All plans for the same wishes choose the same
 /// algorithms, so that they share the packed weights and give a picture the same bits.
 ///
-/// If no choice keeps to the memory that is wished, this is the plan that needs the least.
-pub fn schedule(fused: &Fused, wishes: Wishes, batch: usize) -> Schedule {
+/// If no choice keeps to the memory that is wished, this is the plan that needs the least. Measured
+/// choices are taken as they are.
+///
+/// # Errors
+///
+/// Measured choices that do not suit the convolutions.
+pub fn schedule(fused: &Fused, wishes: &Wishes, batch: usize) -> Result<Schedule, ChoicesError> {
     let layouts = choose_layouts(fused);
     let sites = sites(fused, &layouts);
     let costs = Costs::new(wishes.batch, sites.iter().flatten());
+    if let Some(measured) = &wishes.choices {
+        let choice = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
+            site.map(|site| measured.choose(&node.name, &site, wishes.exact)).transpose()
+        };
+        let choices: Result<Vec<_>, _> = fused.nodes.iter().zip(&sites).map(choice).collect();
+        return Ok(lay_out(fused, &layouts, &choices?, batch));
+    }
     let mut choices: Vec<Option<Choice>> =
         sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect();
     if let Some(memory) = wishes.memory {
@@ -323,7 +346,19 @@ pub fn schedule(fused: &Fused, wishes: Wishes, batch: usize) -> Schedule {
             }
         }
     }
-    lay_out(fused, &layouts, &choices, batch)
+    Ok(lay_out(fused, &layouts, &choices, batch))
+}
+
+/// All choices that each convolution has, by its name; first the one that the cost model takes.
+pub fn candidates(fused: &Fused, wishes: &Wishes) -> Vec<(String, Vec<Choice>)> {
+    let layouts = choose_layouts(fused);
+    let sites = sites(fused, &layouts);
+    let costs = Costs::new(wishes.batch, sites.iter().flatten());
+    let of_site = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
+        let choices = site.as_ref()?.candidates(&costs, wishes.exact);
+        Some((node.name.clone(), choices))
+    };
+    fused.nodes.iter().zip(&sites).filter_map(of_site).collect()
 }
 
 /// Takes the step to a leaner algorithm that costs the least time for the bytes of weights it saves.
@@ -397,7 +432,6 @@ fn lay_out(
     Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
 }
 
-/// A choice for each convolution.
 /// The convolutions among the nodes.
 fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
     fused

@@ -15,7 +15,7 @@ use crate::spec::{Labels, Spec};
 /// # Errors
 ///
 /// A table that contradicts itself, or anything else that [`CompileError`] lists.
-pub fn print(spec: &Spec, wishes: Wishes) -> Result<String, CompileError> {
+pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
     let graph = Graph::build(spec)?;
     let lowered = Lowered::new(&graph, wishes)?;
     let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
@@ -87,7 +87,7 @@ table:
 
     fn printed(batch: usize) -> String {
         let spec = Spec::from_yaml(TABLE).unwrap();
-        print(&spec, Wishes { batch, exact: false, memory: None }).unwrap()
+        print(&spec, &Wishes { batch, ..Wishes::default() }).unwrap()
     }
 
     #[test]
@@ -124,8 +124,7 @@ table:
         let spec = Spec::from_yaml(TABLE).unwrap();
         let graph = Graph::build(&spec).unwrap();
         for batch in [1, 4] {
-            let lowered =
-                Lowered::new(&graph, Wishes { batch, exact: false, memory: None }).unwrap();
+            let lowered = Lowered::new(&graph, &Wishes { batch, ..Wishes::default() }).unwrap();
             let emitted = emit(&Parts {
                 krate: &quote!(::resnet),
                 attributes: &TokenStream::new(),

@@ -1,0 +1,67 @@
+//! `resnet tune`: the fastest algorithms on this machine, saved as a text.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use resnet::compiler::graph::Graph;
+use resnet::compiler::tune::{Tuned, tune as measure};
+use resnet::runtime::kernels::Isa;
+use resnet::runtime::load::all_threads;
+use resnet::runtime::threads::Pool;
+use resnet::runtime::weights::Weights;
+
+use crate::Outcome;
+use crate::args::Tune;
+use crate::model::{Model, isa};
+use crate::output::Output;
+
+pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
+    let start = Instant::now();
+    let model = Model::open(&options.model.model)?;
+    let graph = Graph::build(&model.spec)?;
+    let mut file = Output::create(&options.output, &model.path)?;
+    let threads = options.threads.unwrap_or_else(all_threads);
+    let pool = match threads.get() {
+        1 => None,
+        _ => Some(Pool::new(threads).context("cannot start threads")?),
+    };
+    let isa = isa(options.isa).unwrap_or_else(Isa::detect);
+    // Times do not depend on what the weights are.
+    let weights = Weights::random(&graph.tensors, 0);
+    let bar = bar();
+    let batch = options.batch.get();
+    let tuned = measure(&graph, isa, batch, &weights, pool.as_ref(), |done, rounds| {
+        bar.set_length(rounds as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let Tuned { mut choices, model: by_model, tuned } = tuned?;
+    let ms = |time: std::time::Duration| 1e3 * time.as_secs_f64();
+    let summary = format!(
+        "{isa}, {threads} thread{}: {:.2} ms, with the cost model's choices {:.2} ms",
+        if threads.get() == 1 { "" } else { "s" },
+        ms(tuned),
+        ms(by_model)
+    );
+    choices.comment.clone_from(&summary);
+    write!(file, "{choices}")
+        .with_context(|| format!("cannot write `{}`", options.output.display()))?;
+    file.finish()?;
+    let (shown, seconds) = (options.output.display(), start.elapsed().as_secs_f64());
+    writeln!(out, "{summary}\n{shown}: saved after {seconds:.1} s")
+        .and_then(|()| out.flush())
+        .context("cannot say what was saved")?;
+    Ok(Outcome::Done)
+}
+
+/// A progress bar on stderr, if that is a terminal.
+fn bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rounds, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(1).with_style(style)
+}
