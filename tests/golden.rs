@@ -97,7 +97,8 @@ fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
             for batch in [1, 2, 3] {
                 let mut first: Option<Vec<u32>> = None;
                 for backend in [Backend::Interpret, Backend::Jit] {
-                    let options = Options { backend, isa: Some(isa), batch, exact };
+                    let options =
+                        Options { backend, isa: Some(isa), batch, exact, ..Options::default() };
                     let network = load(&golden, &options);
                     for pool in [None, Some(&pools[0]), Some(&pools[1])] {
                         let threads = pool.map_or(1, Pool::threads);

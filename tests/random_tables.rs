@@ -137,7 +137,7 @@ proptest! {
         let load = |backend, isa| {
             let batch = 1 + (seed % 2) as usize;
             let exact = seed & 4 != 0;
-            let options = Options { backend, isa: Some(isa), batch, exact };
+            let options = Options { backend, isa: Some(isa), batch, exact, ..Options::default() };
             let compiled = resnet::compile(&spec, &options).map_err(|e| format!("{e}\n{table}"));
             compiled.unwrap().load(&weights).unwrap()
         };

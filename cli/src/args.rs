@@ -55,6 +55,10 @@ pub(crate) struct Check {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
+    /// more, leaner ones are taken.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +144,10 @@ pub(crate) struct Pack {
     /// Pack for convolutions that are computed as they are defined (no Winograd).
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
+    /// more, leaner ones are taken.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +227,10 @@ pub(crate) struct Engine {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
+    /// more, leaner ones are taken.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory: Option<usize>,
 }
 
 /// Seconds, such as `0.5`.
@@ -232,6 +244,19 @@ impl Engine {
     pub(crate) fn threads(&self) -> NonZeroUsize {
         self.threads.unwrap_or_else(all_threads)
     }
+}
+
+/// A number of bytes, with `K`, `M` or `G` for powers of 1024 behind it.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1_usize),
+    };
+    let number: usize =
+        digits.parse().map_err(|_| "expected a number of bytes, such as 65536, 64M or 1G")?;
+    number.checked_mul(unit).ok_or_else(|| "more bytes than there are addresses".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -285,6 +310,18 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, expected) in
+            [("0", 0), ("65536", 65536), ("64K", 65536), ("64m", 64 << 20), ("1G", 1 << 30)]
+        {
+            assert_eq!(bytes(text), Ok(expected));
+        }
+        for text in ["", "M", "-1", "1.5G", "1T", "99999999999999999G", "64 M"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

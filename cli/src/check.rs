@@ -17,7 +17,7 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let graph = Graph::build(&model.spec)?;
     model.labels(graph.output_shape().elements())?;
     // The budget is for one picture at a time, whatever batch is looked at.
-    let wishes = |batch| Wishes { batch, exact: options.exact };
+    let wishes = |batch| Wishes { batch, exact: options.exact, memory: options.memory };
     let (_, single, _) = plan(&graph, wishes(1), 1)?;
     model.spec.check_arena_bytes(single.arena_bytes() as u64)?;
     let arena_bytes = match options.batch.get() {

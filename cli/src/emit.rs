@@ -84,7 +84,7 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
 }
 
 fn text(options: &Emit, model: &Model) -> Result<String> {
-    let wishes = Wishes { batch: 1, exact: options.exact };
+    let wishes = Wishes { batch: 1, exact: options.exact, memory: None };
     if options.form == Form::Rust {
         return Ok(resnet_compiler::emit::rust::print(&model.spec, wishes)?);
     }

@@ -92,6 +92,7 @@ impl Model {
             isa: isa(engine.isa),
             batch,
             exact: engine.exact,
+            memory: engine.memory,
         };
         Ok(compile(&self.spec, &options)?)
     }

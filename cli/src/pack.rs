@@ -20,6 +20,7 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
             backend: Backend::Reference,
             batch: options.batch.get(),
             exact: options.exact,
+            memory: options.memory,
             ..Options::default()
         },
     )?;
@@ -45,6 +46,9 @@ fn words(options: &Pack) -> String {
     }
     if options.exact {
         words.push("--exact".to_owned());
+    }
+    if let Some(memory) = options.memory {
+        words.push(format!("--memory {memory}"));
     }
     words.join(" ")
 }

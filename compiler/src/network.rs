@@ -96,11 +96,15 @@ pub struct Options {
     /// Rules out algorithms that compute a convolution's sums in another way than they are defined
     /// (Winograd's): slower, and a little closer to the reference.
     pub exact: bool,
+    /// Bytes that the network and a session on one thread may need while they run: packed weights,
+    /// activations, pictures and answers. Where the fastest algorithms need more, leaner ones are
+    /// taken, first where they cost the least time for what they save.
+    pub memory: Option<usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backend: Backend::BEST, isa: None, batch: 1, exact: false }
+        Self { backend: Backend::BEST, isa: None, batch: 1, exact: false, memory: None }
     }
 }
 
@@ -123,6 +127,17 @@ pub enum CompileError {
     TooLarge {
         /// Pictures at a time.
         batch: usize,
+    },
+    /// The network does not fit into the memory that it may need.
+    #[error(
+        "the network needs at least {least} bytes for weights, activations, pictures and answers, \
+         and may have {memory}: give it `--memory {least}` or more, or fewer pictures at a time"
+    )]
+    Memory {
+        /// Bytes that it may need.
+        memory: usize,
+        /// Bytes that the leanest plan needs.
+        least: usize,
     },
     /// A bug in `fuse`.
     #[error(transparent)]
@@ -167,6 +182,10 @@ pub fn plan(
     }
     let fused = fuse(graph)?;
     let schedule = schedule(&fused, wishes, batch);
+    let least = schedule.run_bytes(&fused);
+    if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
+        return Err(CompileError::Memory { memory, least });
+    }
     let program = lower(&graph.name, &fused, &schedule);
     Ok((fused, schedule, program))
 }
@@ -194,8 +213,8 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
 pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
     let graph = Graph::build(spec)?;
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let Options { batch, exact, .. } = *options;
-    let wishes = Wishes { batch, exact };
+    let Options { batch, exact, memory, .. } = *options;
+    let wishes = Wishes { batch, exact, memory };
     let (_, schedule, program) = plan(&graph, wishes, 1)?;
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());

@@ -55,7 +55,7 @@ pub fn profile(
     weights: &Weights,
     runs: usize,
 ) -> Result<Vec<StepTime>, ProfileError> {
-    let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact }, 1)?;
+    let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact, memory: None }, 1)?;
     let packing = graph.packing(&schedule.recipes, schedule.weights_len);
     let packed = load(&packing, weights, all_threads())?;
     let table = isa.table().map_err(CompileError::from)?;

@@ -69,7 +69,7 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         name: Ident::new("_unnamed", Span::call_site()),
         table: Table::Inline { input: TokenStream::new(), body: TokenStream::new() },
         weights: None,
-        wishes: Wishes { batch: 1, exact: false },
+        wishes: Wishes { batch: 1, exact: false, memory: None },
         budgets: Vec::new(),
     };
     while tokens.sees('#') {

@@ -135,7 +135,7 @@ mod tests {
         for (network, blocks) in [("resnet18", 3), ("resnet50", 16)] {
             let spec = Spec::from_yaml_named(zoo(network).unwrap(), network).unwrap();
             let fused = fuse(&Graph::build(&spec).unwrap()).unwrap();
-            let schedule = schedule(&fused, Wishes { batch: 1, exact: false }, 1);
+            let schedule = schedule(&fused, Wishes { batch: 1, exact: false, memory: None }, 1);
             let mut overwritten = 0;
             for (id, node) in fused.iter() {
                 let FusedOp::Conv(Conv { residual: Some(residual), .. }) = &node.op else {

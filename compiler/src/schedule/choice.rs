@@ -109,6 +109,21 @@ impl Site<'_> {
             .expect("the definition is always allowed")
     }
 
+    /// The algorithm of fewer bytes of weights that costs the least for them, and its price: more
+    /// cycles for each byte less.
+    pub(super) fn leaner(&self, costs: &Costs, than: Choice) -> Option<(f64, Choice)> {
+        let (bytes, cycles) = (self.weight_bytes(than.method), self.cycles(costs, than.method));
+        Method::ALL
+            .into_iter()
+            .map(|method| Choice { method, order: self.order(method, costs.batch) })
+            .filter(|&choice| self.allows(choice) && self.weight_bytes(choice.method) < bytes)
+            .map(|choice| {
+                let saved = bytes - self.weight_bytes(choice.method);
+                ((self.cycles(costs, choice.method) - cycles) / saved, choice)
+            })
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
     /// Small weights stay in cache while the rows pass, so that each row is read once; large ones
     /// are read once, panel by panel, while the rows stay. A batch whose pictures do not stay is
     /// computed picture by picture if reading its weights anew costs less than reading its pictures

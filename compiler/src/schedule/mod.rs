@@ -272,6 +272,15 @@ impl Schedule {
         &self.buffers[id.index()]
     }
 
+    /// Bytes that a network and one session on one thread need while they run: packed weights,
+    /// arena, one scratch, pictures and answers.
+    pub fn run_bytes(&self, fused: &Fused) -> usize {
+        let input = fused.nodes[0].shape.elements();
+        let output = fused.node(fused.output).shape.elements();
+        let pictures = self.batch * (input + output) * size_of::<f32>();
+        self.weights_len * size_of::<f32>() + self.arena_bytes() + pictures
+    }
+
     /// Bytes that a session on one thread needs: the arena and one scratch.
     pub fn arena_bytes(&self) -> usize {
         (self.arena_len + self.scratch_len) * size_of::<f32>()
@@ -286,19 +295,62 @@ pub struct Wishes {
     pub batch: usize,
     /// Only algorithms that compute the sums as they are defined: no Winograd.
     pub exact: bool,
+    /// Bytes that the network may need while it runs, see [`Schedule::run_bytes`]: where the fastest
+    /// algorithms need more, leaner ones are taken.
+    pub memory: Option<usize>,
 }
 
 /// Plans `fused` for `batch` pictures a run. All plans for the same wishes choose the same
 /// algorithms, so that they share the packed weights and give a picture the same bits.
+///
+/// If no choice keeps to the memory that is wished, this is the plan that needs the least.
 pub fn schedule(fused: &Fused, wishes: Wishes, batch: usize) -> Schedule {
     let layouts = choose_layouts(fused);
-    let choices = choose(fused, &layouts, wishes);
+    let sites = sites(fused, &layouts);
+    let costs = Costs::new(wishes.batch, sites.iter().flatten());
+    let mut choices: Vec<Option<Choice>> =
+        sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect();
+    if let Some(memory) = wishes.memory {
+        // Whatever `batch` is: all plans for the same wishes choose the same.
+        while lay_out(fused, &layouts, &choices, wishes.batch).run_bytes(fused) > memory {
+            if !slim(&sites, &costs, &mut choices) {
+                break;
+            }
+        }
+    }
+    lay_out(fused, &layouts, &choices, batch)
+}
+
+/// Takes the step to a leaner algorithm that costs the least time for the bytes of weights it saves.
+/// False if there is none left.
+fn slim(sites: &[Option<Site<'_>>], costs: &Costs, choices: &mut [Option<Choice>]) -> bool {
+    let steps = sites.iter().zip(choices).filter_map(|(site, choice)| {
+        let (site, choice) = (site.as_ref()?, choice.as_mut()?);
+        let (price, leaner) = site.leaner(costs, *choice)?;
+        Some((price, leaner, choice))
+    });
+    match steps.min_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((_, leaner, choice)) => {
+            *choice = leaner;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Plans for the algorithms chosen.
+fn lay_out(
+    fused: &Fused,
+    layouts: &[Layout],
+    choices: &[Option<Choice>],
+    batch: usize,
+) -> Schedule {
     let mut buffers: Vec<Buffer> = fused
         .iter()
         .map(|(id, node)| {
             let layout = layouts[id.index()];
             let shape = node.shape;
-            let (ring, margin) = borders(fused, &choices, id);
+            let (ring, margin) = borders(fused, choices, id);
             Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
         })
         .collect();
@@ -341,8 +393,9 @@ pub fn schedule(fused: &Fused, wishes: Wishes, batch: usize) -> Schedule {
 }
 
 /// A choice for each convolution.
-fn choose(fused: &Fused, layouts: &[Layout], wishes: Wishes) -> Vec<Option<Choice>> {
-    let sites: Vec<Option<Site<'_>>> = fused
+/// The convolutions among the nodes.
+fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
+    fused
         .nodes
         .iter()
         .map(|node| match (&node.op, node.input) {
@@ -354,9 +407,7 @@ fn choose(fused: &Fused, layouts: &[Layout], wishes: Wishes) -> Vec<Option<Choic
             }),
             _ => None,
         })
-        .collect();
-    let costs = Costs::new(wishes.batch, sites.iter().flatten());
-    sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect()
+        .collect()
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels

@@ -87,7 +87,7 @@ table:
 
     fn printed(batch: usize) -> String {
         let spec = Spec::from_yaml(TABLE).unwrap();
-        print(&spec, Wishes { batch, exact: false }).unwrap()
+        print(&spec, Wishes { batch, exact: false, memory: None }).unwrap()
     }
 
     #[test]
@@ -124,7 +124,8 @@ table:
         let spec = Spec::from_yaml(TABLE).unwrap();
         let graph = Graph::build(&spec).unwrap();
         for batch in [1, 4] {
-            let lowered = Lowered::new(&graph, Wishes { batch, exact: false }).unwrap();
+            let lowered =
+                Lowered::new(&graph, Wishes { batch, exact: false, memory: None }).unwrap();
             let emitted = emit(&Parts {
                 krate: &quote!(::resnet),
                 attributes: &TokenStream::new(),
