@@ -86,3 +86,16 @@ fn labels_may_stand_in_a_file_beside_the_table() {
     workshop.write("nested/names.txt", "one\r\ntwo\r\nthree\r\n");
     workshop.resnet("check nested/table.yaml").succeeds();
 }
+
+#[test]
+fn a_budget_that_is_too_small_says_what_is_needed() {
+    let workshop = Workshop::new();
+    workshop.resnet("check colours.yaml --memory 1M").succeeds();
+    let done = workshop.resnet("check colours.yaml --memory 16").fails("needs at least ");
+    let least = done.err.split("at least ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    workshop.resnet(&format!("check colours.yaml --memory {least}")).succeeds();
+    for command in ["bench colours.yaml", "pack colours.yaml --random-weights 1 -o f"] {
+        workshop.resnet(&format!("{command} --memory 16")).fails(&format!("--memory {least}"));
+    }
+    workshop.resnet("check colours.yaml --memory 1T").must_be_misuse("such as 65536, 64M or 1G");
+}
