@@ -8,7 +8,7 @@ use std::fmt;
 
 use resnet_runtime::tensors::NormTensors;
 
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
 
 /// A node of a [`Fused`] graph; prints as `%3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +81,12 @@ pub enum FusedOp {
     /// Max pool.
     MaxPool(Window),
     /// Average pool.
-    AveragePool(Window),
+    AveragePool {
+        /// Kernel, stride, padding.
+        window: Window,
+        /// Whether padding counts as zeros.
+        count_padding: bool,
+    },
     /// Mean over all pixels.
     GlobalAveragePool,
     /// Softmax over the channels of a 1x1 activation.
@@ -203,11 +208,8 @@ impl Fuser<'_> {
             }
             Op::Linear { weight, bias } => {
                 let input = self.graph.node(node.inputs[0]).shape;
-                let window = Window {
-                    kernel: Extent::new(input.height, input.width),
-                    stride: Extent::square(1),
-                    padding: Extent::square(0),
-                };
+                let kernel = Extent::new(input.height, input.width);
+                let window = Window::new(kernel, Extent::square(1), Padding::NONE);
                 self.open(node, window, 1, weight, Some(bias.clone()))
             }
             Op::BatchNorm(norm) => self.absorb(node, "a batch norm needs a convolution", |conv| {
@@ -223,7 +225,9 @@ impl Fuser<'_> {
                 Ok(Value::Shortcut { source, stride: *stride, before: *before })
             }
             Op::MaxPool(window) => self.plain(node, FusedOp::MaxPool(*window)),
-            Op::AveragePool(window) => self.plain(node, FusedOp::AveragePool(*window)),
+            &Op::AveragePool { window, count_padding } => {
+                self.plain(node, FusedOp::AveragePool { window, count_padding })
+            }
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),
         }

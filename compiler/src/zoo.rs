@@ -14,6 +14,9 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("resnet50"),
     table!("resnet101"),
     table!("resnet152"),
+    table!("resnet26d"),
+    table!("resnet50d"),
+    table!("resnet50_os8"),
     table!("resnet50-paper"),
     table!("resnet101-paper"),
     table!("resnet152-paper"),
@@ -41,9 +44,8 @@ mod tests {
     use crate::graph::Graph;
     use crate::spec::Spec;
 
-    /// Depth, parameters and multiply-adds. Parameters of the five ImageNet networks are
-    /// torchvision's; the multiply-adds agree with its published 1.814, 3.664, 4.089, 7.801 and
-    /// 11.514 x 10^9. The others follow from the table of section 4.2 and the projections of
+    /// Depth, parameters and multiply-adds. Those of torchvision's and timm's networks are in
+    /// `tests/golden/zoo.json`, counted by PyTorch. The others follow from the table of section 4.2 and the projections of
     /// section 4.1 of the paper, counted apart from this code.
     const COUNTS: &[(&str, usize, u64, u64)] = &[
         ("resnet18", 18, 11_689_512, 1_814_073_344),
@@ -51,6 +53,9 @@ mod tests {
         ("resnet50", 50, 25_557_032, 4_089_184_256),
         ("resnet101", 101, 44_549_160, 7_801_405_440),
         ("resnet152", 152, 60_192_808, 11_513_626_624),
+        ("resnet26d", 28, 16_014_408, 2_581_897_216),
+        ("resnet50d", 52, 25_576_264, 4_328_824_832),
+        ("resnet50_os8", 50, 25_557_032, 19_079_364_608),
         ("resnet50-paper", 50, 25_557_032, 3_857_973_248),
         ("resnet101-paper", 101, 44_549_160, 7_570_194_432),
         ("resnet152-paper", 152, 60_192_808, 11_282_415_616),

@@ -51,7 +51,7 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
         | Op::Add
         | Op::ZeroPad { .. }
         | Op::MaxPool(_)
-        | Op::AveragePool(_)
+        | Op::AveragePool { .. }
         | Op::GlobalAveragePool
         | Op::Softmax => Cost::default(),
     }

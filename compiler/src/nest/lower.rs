@@ -74,8 +74,10 @@ impl Lowering {
             (FusedOp::MaxPool(window), _, Some(input)) => {
                 self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);
             }
-            (FusedOp::AveragePool(window), _, Some(input)) => {
-                self.pool(&node.name, "average_pool", Call::AveragePool, window, input, output);
+            (FusedOp::AveragePool { window, count_padding }, _, Some(input)) => {
+                let count_padding = usize::from(*count_padding);
+                let make = |pool| Call::AveragePool(PoolParams { count_padding, ..pool });
+                self.pool(&node.name, "average_pool", make, window, input, output);
             }
             (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
             (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
@@ -190,7 +192,7 @@ impl Lowering {
         &mut self,
         name: &str,
         kind: &str,
-        make: fn(PoolParams) -> Call,
+        make: impl FnOnce(PoolParams) -> Call,
         window: &Window,
         x: &Buffer,
         y: &Buffer,
@@ -206,8 +208,9 @@ impl Lowering {
             kernel_columns: window.kernel.columns,
             stride_rows: window.stride.rows,
             stride_columns: window.stride.columns,
-            padding_rows: window.padding.rows,
-            padding_columns: window.padding.columns,
+            padding_rows: window.padding.before.rows,
+            padding_columns: window.padding.before.columns,
+            count_padding: 0,
         });
         let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
         self.per_block(name, doc, call, x, y);

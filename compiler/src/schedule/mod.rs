@@ -445,13 +445,12 @@ fn borders(fused: &Fused, choices: &[Option<Choice>], id: FusedId) -> (Extent, E
         })
     };
     let none = Extent::square(0);
-    let ring = readers().fold(none, |ring, (padding, _)| {
-        Extent::new(ring.rows.max(padding.rows), ring.columns.max(padding.columns))
-    });
+    let ring = readers().fold(none, |ring, (padding, _)| ring.max(padding.most()));
     let shape = fused.node(id).shape;
     let margin = readers().fold(none, |margin, (padding, tiles)| match tiles {
         None => margin,
         Some((side, tiles)) => {
+            let padding = padding.before;
             // Tiles read 2 pixels more than they give, from the padding on.
             let missing = |tiles: usize, padding: usize, size: usize, ring: usize| {
                 (side * tiles + 2).saturating_sub(padding + size + ring)

@@ -30,7 +30,7 @@ pub use expect::{Expect, Expected};
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Padding, Shape};
 
 /// A layer table.
 #[derive(Clone, Debug)]
@@ -101,8 +101,13 @@ pub enum RowOp {
     Conv(ConvRow),
     /// A max pool.
     MaxPool(WindowCells),
-    /// An average pool that counts its padding.
-    AveragePool(WindowCells),
+    /// An average pool.
+    AveragePool {
+        /// Kernel, stride, padding.
+        window: WindowCells,
+        /// Whether padding counts as zeros; if not, the mean is over the pixels inside.
+        count_padding: bool,
+    },
     /// Residual blocks.
     Block(BlockRow),
     /// The mean over all pixels.
@@ -123,8 +128,19 @@ pub struct WindowCells {
     pub kernel: Spanned<Extent>,
     /// Stride; 1 if left out.
     pub stride: Spanned<Extent>,
-    /// Padding on each side; half the kernel, rounded down, if left out.
-    pub padding: Spanned<Extent>,
+    /// Distance between the pixels of a window; 1 if left out, and for pools.
+    pub dilation: Spanned<Extent>,
+    /// Padding; half the dilated kernel on each side, rounded down, if left out.
+    pub padding: Spanned<PaddingCell>,
+}
+
+/// What a `padding` cell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaddingCell {
+    /// Pixels on each side.
+    Sides(Padding),
+    /// As much as TensorFlow's `SAME` pads for the size at hand.
+    Same,
 }
 
 /// A `conv` row.
@@ -157,8 +173,20 @@ pub struct BlockRow {
     pub channels: Spanned<usize>,
     /// Stride of the first block.
     pub stride: Spanned<Extent>,
+    /// Dilation of the 3x3 convolutions; 1 if left out.
+    pub dilation: Spanned<Extent>,
+    /// Dilation of the first block's first 3x3 convolution. Left out, it is the smaller one of this
+    /// row's and of the block row before: a stage whose stride became dilation begins with the
+    /// dilation of the stage before it, as torchvision's `replace_stride_with_dilation` has it.
+    pub first_dilation: Option<Spanned<Extent>>,
+    /// Whether the 3x3 convolutions are padded as TensorFlow's `SAME` pads.
+    pub same_padding: bool,
+    /// Whether convolutions have a bias beside their batch norm.
+    pub bias: bool,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
+    /// Whether batch norm follows the convolution of a projection.
+    pub projection_norm: bool,
 }
 
 /// The residual block.
@@ -191,6 +219,9 @@ pub enum StrideOn {
 pub enum Shortcut {
     /// The identity; where the shape changes a 1x1 convolution (option B).
     Projection,
+    /// The identity; where the shape changes the mean of `stride x stride` pixels and a 1x1
+    /// convolution of stride 1 (ResNet-D).
+    PoolProjection,
     /// The identity; where the shape changes every stride-th pixel and zero channels (option A).
     ZeroPad,
     /// A 1x1 convolution in every block (option C).

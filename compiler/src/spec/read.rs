@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Padding, Shape};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
-    WindowCells,
+    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, PaddingCell, Row, RowOp, Shortcut,
+    Spec, StrideOn, WindowCells,
 };
 
 type Errors = Vec<Diagnostic>;
@@ -27,6 +27,7 @@ const OPS: &[(&str, &[&str])] = &[
         &[
             "kernel",
             "stride",
+            "dilation",
             "padding",
             "channels",
             "groups",
@@ -38,11 +39,39 @@ const OPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("max_pool", &["kernel", "stride", "padding"]),
-    ("average_pool", &["kernel", "stride", "padding"]),
-    ("basic", &["repeat", "channels", "stride", "shortcut", "weights"]),
+    ("average_pool", &["kernel", "stride", "padding", "count_padding"]),
+    (
+        "basic",
+        &[
+            "repeat",
+            "channels",
+            "stride",
+            "dilation",
+            "first_dilation",
+            "padding",
+            "bias",
+            "shortcut",
+            "projection_norm",
+            "weights",
+        ],
+    ),
     (
         "bottleneck",
-        &["repeat", "channels", "stride", "shortcut", "width", "groups", "stride_on", "weights"],
+        &[
+            "repeat",
+            "channels",
+            "stride",
+            "dilation",
+            "first_dilation",
+            "padding",
+            "bias",
+            "shortcut",
+            "projection_norm",
+            "width",
+            "groups",
+            "stride_on",
+            "weights",
+        ],
     ),
     ("global_average_pool", &[]),
     ("linear", &["channels", "weights"]),
@@ -208,7 +237,11 @@ fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> 
     Some(match op {
         "conv" => RowOp::Conv(read_conv(fields, errors)?),
         "max_pool" => RowOp::MaxPool(read_window(fields, errors)?),
-        "average_pool" => RowOp::AveragePool(read_window(fields, errors)?),
+        "average_pool" => {
+            let window = read_window(fields, errors);
+            let count_padding = fields.or("count_padding", true, cell::boolean, errors);
+            RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
+        }
         "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
         "bottleneck" => {
             let kind = read_bottleneck(fields, errors);
@@ -231,11 +264,46 @@ fn read_channels(
 fn read_window(fields: &Fields<'_>, errors: &mut Errors) -> Option<WindowCells> {
     let kernel = fields.required("kernel", "3", |text| cell::extent(text, 1), errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
-    let padding = fields.optional("padding", |text| cell::extent(text, 0), errors);
-    let kernel = kernel?;
-    let half = Extent::new(kernel.value.rows / 2, kernel.value.columns / 2);
+    let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let padding = read_padding(fields, errors);
+    let (kernel, dilation) = (kernel?, dilation?);
+    let half = |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).div_ceil(2);
+    let half = Extent::new(
+        half(kernel.value.rows, dilation.value.rows),
+        half(kernel.value.columns, dilation.value.columns),
+    );
+    let half = PaddingCell::Sides(Padding::even(half));
     let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
-    Some(WindowCells { kernel, stride: stride?, padding })
+    Some(WindowCells { kernel, stride: stride?, dilation, padding })
+}
+
+/// `1`, `1x2`, `same`, or `{top: 0, bottom: 1, left: 0, right: 1}`.
+fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<PaddingCell>>> {
+    let Some(node) = fields.get("padding") else { return Some(None) };
+    if let Node::Scalar(_) = &node.value {
+        let parse = |text: &str| match text {
+            "same" => Ok(PaddingCell::Same),
+            _ => cell::extent(text, 0).map(Padding::even).map(PaddingCell::Sides).map_err(
+                |refused| match text.starts_with(char::is_alphabetic) {
+                    true => Refused {
+                        help: Some("write a number of pixels, such as 1 or 1x2, or `same`".into()),
+                        ..refused
+                    },
+                    false => refused,
+                },
+            ),
+        };
+        return scalar("padding", node, parse, errors).map(Some);
+    }
+    let mut sides = Fields::open(node, "`padding`", errors)?;
+    sides.check_known(&["top", "bottom", "left", "right"], |_| None, errors);
+    let mut side = |name| sides.or(name, 0, |text| cell::number(text, 0), errors);
+    let [top, bottom, left, right] = [side("top"), side("bottom"), side("left"), side("right")];
+    let padding = Padding {
+        before: Extent::new(top?.value, left?.value),
+        after: Extent::new(bottom?.value, right?.value),
+    };
+    Some(Some(Spanned::new(PaddingCell::Sides(padding), node.span)))
 }
 
 fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
@@ -292,8 +360,18 @@ fn read_block(
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
     let channels = read_channels(fields, "64", errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let first_dilation = fields.optional("first_dilation", |text| cell::extent(text, 1), errors);
+    // Blocks are always padded; the cell only says how.
+    let same_padding =
+        fields.or("padding", false, |text| cell::choice(text, &[("same", true)]), errors);
+    let bias = fields.or("bias", false, cell::boolean, errors);
+    let norms = [("batch", true), ("none", false)];
+    let projection_norm =
+        fields.or("projection_norm", true, |text| cell::choice(text, &norms), errors);
     let shortcuts = [
         ("projection", Shortcut::Projection),
+        ("pool_projection", Shortcut::PoolProjection),
         ("zero_pad", Shortcut::ZeroPad),
         ("project_all", Shortcut::ProjectAll),
         ("none", Shortcut::None),
@@ -305,7 +383,12 @@ fn read_block(
         repeat: repeat?,
         channels: channels?,
         stride: stride?,
+        dilation: dilation?,
+        first_dilation: first_dilation?,
+        same_padding: same_padding?.value,
+        bias: bias?.value,
         shortcut: shortcut?,
+        projection_norm: projection_norm?.value,
     })
 }
 

@@ -110,8 +110,9 @@ pub struct WinogradOutputParams {
 
 /// A max or average pool over one channel block's whole plane.
 ///
-/// Windows reach over the edge by `padding`; a max pool ignores what lies outside, an average pool
-/// counts it as zeros and always divides by `kernel_rows * kernel_columns`, as PyTorch does.
+/// The first window starts `padding` before the first pixel; the last one may reach over the far
+/// edges. A max pool ignores what lies outside. An average pool divides by `kernel_rows *
+/// kernel_columns` or by the pixels inside, of which every window has one at least.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolParams {
@@ -135,10 +136,12 @@ pub struct PoolParams {
     pub stride_rows: usize,
     /// Horizontal stride.
     pub stride_columns: usize,
-    /// Rows of padding above (and below).
+    /// Rows of padding above.
     pub padding_rows: usize,
-    /// Columns of padding left (and right).
+    /// Columns of padding on the left.
     pub padding_columns: usize,
+    /// 1: an average pool counts what lies outside as zeros. 0: it does not.
+    pub count_padding: usize,
 }
 
 /// The mean of one channel block's plane: 16 results. Pixels are summed row by row.

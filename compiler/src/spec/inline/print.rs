@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::graph::Extent;
+use crate::graph::{Extent, Padding};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
-    WindowCells,
+    BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Shortcut, Spec,
+    StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -105,7 +105,11 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
     match op {
         RowOp::Conv(conv) => ("conv", self::conv(conv), 1),
         RowOp::MaxPool(window) => ("max_pool", pool(window), 1),
-        RowOp::AveragePool(window) => ("average_pool", pool(window), 1),
+        RowOp::AveragePool { window, count_padding } => {
+            let mut arguments = pool(window);
+            arguments.push(format!("count_padding = {count_padding}"));
+            ("average_pool", arguments, 1)
+        }
         RowOp::Block(block) => {
             let op = match block.kind {
                 BlockKind::Basic => "basic",
@@ -125,7 +129,23 @@ fn extent(extent: Extent) -> String {
 
 fn strides(window: &WindowCells) -> [String; 2] {
     let WindowCells { stride, padding, .. } = window;
-    [format!("stride = {}", extent(stride.value)), format!("padding = {}", extent(padding.value))]
+    [
+        format!("stride = {}", extent(stride.value)),
+        format!("padding = {}", self::padding(padding.value)),
+    ]
+}
+
+fn padding(padding: PaddingCell) -> String {
+    match padding {
+        PaddingCell::Same => "same".to_owned(),
+        PaddingCell::Sides(Padding { before, after }) if before == after => extent(before),
+        PaddingCell::Sides(Padding { before, after }) => braced(&[
+            format!("top = {}", before.rows),
+            format!("bottom = {}", after.rows),
+            format!("left = {}", before.columns),
+            format!("right = {}", after.columns),
+        ]),
+    }
 }
 
 fn pool(window: &WindowCells) -> Vec<String> {
@@ -137,6 +157,7 @@ fn pool(window: &WindowCells) -> Vec<String> {
 fn conv(conv: &ConvRow) -> Vec<String> {
     let mut arguments = vec![extent(conv.window.kernel.value), conv.channels.value.to_string()];
     arguments.extend(strides(&conv.window));
+    arguments.push(format!("dilation = {}", extent(conv.window.dilation.value)));
     arguments.push(format!("groups = {}", conv.groups.value));
     arguments.push(format!("norm = {}", if conv.norm { "batch" } else { "none" }));
     arguments.push(format!("bias = {}", conv.bias));
@@ -150,6 +171,7 @@ fn conv(conv: &ConvRow) -> Vec<String> {
 fn block(block: &BlockRow) -> Vec<String> {
     let shortcut = match block.shortcut.value {
         Shortcut::Projection => "projection",
+        Shortcut::PoolProjection => "pool_projection",
         Shortcut::ZeroPad => "zero_pad",
         Shortcut::ProjectAll => "project_all",
         Shortcut::None => "none",
@@ -157,8 +179,16 @@ fn block(block: &BlockRow) -> Vec<String> {
     let mut arguments = vec![
         block.channels.value.to_string(),
         format!("stride = {}", extent(block.stride.value)),
+        format!("dilation = {}", extent(block.dilation.value)),
+        format!("bias = {}", block.bias),
         format!("shortcut = {shortcut}"),
+        format!("projection_norm = {}", if block.projection_norm { "batch" } else { "none" }),
     ];
+    if block.same_padding {
+        arguments.push("padding = same".to_owned());
+    }
+    let first_dilation = block.first_dilation;
+    arguments.extend(first_dilation.map(|d| format!("first_dilation = {}", extent(d.value))));
     if let BlockKind::Bottleneck { width, groups, stride_on } = &block.kind {
         arguments.extend(width.map(|width| format!("width = {}", width.value)));
         arguments.push(format!("groups = {}", groups.value));
