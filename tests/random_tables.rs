@@ -87,7 +87,9 @@ fn row() -> impl Strategy<Value = String> {
             let op = ["max_pool", "average_pool", "average_pool, count_padding: false"][kind];
             format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
         });
-    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool]
+    let norm = prop_oneof![Just("op: norm"), Just("op: norm, activation: none")];
+    let norm = norm.prop_map(str::to_owned);
+    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool, 1 => norm]
 }
 
 /// Rows after which the network may end.
@@ -111,8 +113,11 @@ fn head() -> impl Strategy<Value = Vec<String>> {
 
 fn table() -> impl Strategy<Value = String> {
     let input = (prop_oneof![Just(1usize), Just(3), Just(4), 1usize..40], 1usize..20, 1usize..20);
-    (input, prop::collection::vec(row(), 0..9), head()).prop_map(|((c, h, w), rows, head)| {
-        let mut text = format!("name: random\ninput: {c}x{h}x{w}\ntable:\n");
+    let rows = prop::collection::vec(row(), 0..9);
+    (input, rows, head(), 0..4usize).prop_map(|((c, h, w), rows, head, pre)| {
+        let mut text = format!("name: random\ninput: {c}x{h}x{w}\n");
+        text += if pre == 0 { "pre_activation: true\n" } else { "" };
+        text += "table:\n";
         for (i, row) in rows.iter().chain(&head).enumerate() {
             text += &format!("  - {{layer: row{i}, {row}}}\n");
         }

@@ -1,5 +1,6 @@
 //! The network as inference computes it: every batch norm, activation, addition and zero-padding
-//! shortcut becomes a part of the convolution before it.
+//! shortcut becomes a part of the convolution before it. A batch norm without a convolution of its
+//! own, as of a residual stream that others read too, becomes an operator with the ReLU after it.
 //!
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
 //! whole input, so that there is one operator to schedule.
@@ -86,6 +87,13 @@ pub enum FusedOp {
         window: Window,
         /// Whether padding counts as zeros.
         count_padding: bool,
+    },
+    /// A batch norm that no convolution can take in: a scale and a shift a channel.
+    Affine {
+        /// To be folded into scale and shift when weights are loaded.
+        norm: NormTensors,
+        /// Whether `max(0, x)` comes last.
+        relu: bool,
     },
     /// Mean over all pixels.
     GlobalAveragePool,
@@ -180,12 +188,13 @@ fn count_readers(graph: &Graph) -> Vec<usize> {
 
 /// What is known of a graph node's value so far.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "one value a node, gone when fusing ends")]
 enum Value {
     /// Not computed yet, or given away to the node that absorbed it.
     Missing,
     /// A convolution that may still absorb what follows.
     Open { name: String, conv: Conv, input: FusedId, shape: Shape },
+    /// A batch norm of its own that may still absorb a ReLU.
+    OpenNorm { name: String, norm: NormTensors, input: FusedId, shape: Shape },
     /// A zero-padding shortcut, waiting for its addition.
     Shortcut { source: FusedId, stride: Extent, before: usize },
     /// Written to memory by a fused node.
@@ -212,13 +221,18 @@ impl Fuser<'_> {
                 let window = Window::new(kernel, Extent::square(1), Padding::NONE);
                 self.open(node, window, 1, weight, Some(bias.clone()))
             }
-            Op::BatchNorm(norm) => self.absorb(node, "a batch norm needs a convolution", |conv| {
-                (conv.norm.is_none() && conv.residual.is_none() && !conv.relu)
-                    .then(|| conv.norm = Some(norm.clone()))
-            }),
-            Op::Relu => self.absorb(node, "an activation needs a convolution", |conv| {
-                (!conv.relu).then(|| conv.relu = true)
-            }),
+            Op::BatchNorm(norm) if self.can_take_norm(node.inputs[0]) => {
+                self.absorb(node, "a batch norm needs a convolution", |conv| {
+                    conv.norm = Some(norm.clone());
+                    Some(())
+                })
+            }
+            Op::BatchNorm(norm) => {
+                let (name, norm) = (node.name.clone(), norm.clone());
+                let input = self.written(node.inputs[0])?;
+                Ok(Value::OpenNorm { name, norm, input, shape: node.shape })
+            }
+            Op::Relu => self.absorb_relu(node),
             Op::Add => self.absorb_addition(node),
             Op::ZeroPad { stride, before } => {
                 let source = self.written(node.inputs[0])?;
@@ -268,6 +282,30 @@ impl Fuser<'_> {
         }
     }
 
+    /// Whether the value of `id` is an unfinished convolution that only a batch norm reads.
+    fn can_take_norm(&self, id: NodeId) -> bool {
+        let Value::Open { conv, .. } = &self.values[id.index()] else { return false };
+        self.readers[id.index()] == 1
+            && conv.norm.is_none()
+            && conv.residual.is_none()
+            && !conv.relu
+    }
+
+    fn absorb_relu(&mut self, node: &Node) -> Result<Value, FuseError> {
+        let input = node.inputs[0].index();
+        if let (1, Value::OpenNorm { .. }) = (self.readers[input], &self.values[input])
+            && let Value::OpenNorm { name, norm, input, shape } =
+                std::mem::replace(&mut self.values[input], Value::Missing)
+        {
+            let op = FusedOp::Affine { norm, relu: true };
+            self.nodes.push(FusedNode { name, op, input: Some(input), shape });
+            return Ok(Value::Written(FusedId(self.nodes.len() as u32 - 1)));
+        }
+        self.absorb(node, "an activation needs a convolution or a batch norm", |conv| {
+            (!conv.relu).then(|| conv.relu = true)
+        })
+    }
+
     fn absorb_addition(&mut self, node: &Node) -> Result<Value, FuseError> {
         let shortcut = node.inputs[1];
         let residual = match self.values[shortcut.index()] {
@@ -294,6 +332,11 @@ impl Fuser<'_> {
             Value::Open { name, conv, input, shape } => {
                 let node = FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
                 self.nodes.push(node);
+                FusedId(self.nodes.len() as u32 - 1)
+            }
+            Value::OpenNorm { name, norm, input, shape } => {
+                let op = FusedOp::Affine { norm, relu: false };
+                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
                 FusedId(self.nodes.len() as u32 - 1)
             }
             Value::Missing | Value::Shortcut { .. } => {

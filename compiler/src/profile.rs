@@ -56,7 +56,7 @@ pub fn profile(
     runs: usize,
 ) -> Result<Vec<StepTime>, ProfileError> {
     let (_, schedule, program) = plan(graph, Wishes { batch: 1, exact, memory: None }, 1)?;
-    let packing = graph.packing(&schedule.recipes, schedule.weights_len);
+    let packing = graph.packing(&schedule.recipes, &schedule.vectors, schedule.weights_len);
     let packed = load(&packing, weights, all_threads())?;
     let table = isa.table().map_err(CompileError::from)?;
     let input = vec![0.5_f32; program.input_len];

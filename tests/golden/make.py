@@ -31,11 +31,14 @@ import textwrap
 import zlib
 
 import numpy as np
-import timm.models.resnet
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save as safetensors_bytes
+from timm.layers import BatchNormAct2d, create_conv2d
+from timm.models import resnet as timm_resnet
+from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -59,13 +62,16 @@ class Golden:
     """A network to make: its table, its batch, how its weights are stored."""
 
     def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
-                 timm=None, batches_tracked=False):
+                 timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False):
         self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
         self.epsilon, self.store = epsilon, store
         # Arguments of `Shrunk`, where torchvision can express the table.
         self.torchvision = torchvision
         # A function that makes timm's module, where timm can express the table.
         self.timm = timm
+        self.pre_activation = pre_activation
+        # Whether linear weights are stored as those of 1x1 convolutions.
+        self.linear_as_conv = linear_as_conv
         # Real state dicts also hold batch norm's counter of batches, an integer nobody needs.
         self.batches_tracked = batches_tracked or torchvision is not None or timm is not None
 
@@ -271,8 +277,8 @@ GOLDENS = [
     Golden(
         "pool-projection", "3x37x29", batch=2,
         covers="shortcut D (average pool, then projection) at odd sizes down to 2x1, a deep stem with timm's names",
-        timm=lambda: timm.models.resnet.ResNet(
-            timm.models.resnet.Bottleneck, (1, 2, 1, 2), num_classes=9, stem_width=6, stem_type="deep",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 2), num_classes=9, stem_width=6, stem_type="deep",
             avg_down=True, channels=(4, 6, 9, 10)),
         table=[
             row("stem1", "conv", kernel=3, stride=2, channels=6, weights="conv1.0", norm_weights="conv1.1"),
@@ -314,8 +320,8 @@ GOLDENS = [
     Golden(
         "dilation-basic", "3x33x25", batch=1,
         covers="dilated basic blocks as timm has them, output stride 16",
-        timm=lambda: timm.models.resnet.ResNet(
-            timm.models.resnet.BasicBlock, (1, 1, 2, 2), num_classes=5, output_stride=16, stem_width=4,
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.BasicBlock, (1, 1, 2, 2), num_classes=5, output_stride=16, stem_width=4,
             stem_type="deep", channels=(12, 20, 24, 20)),
         table=[
             row("stem1", "conv", kernel=3, stride=2, channels=4, weights="conv1.0", norm_weights="conv1.1"),
@@ -371,6 +377,61 @@ GOLDENS = [
             row("conv4_x", "bottleneck", channels=28, stride=2, padding="same", projection_norm="none"),
             row("mean", "average_pool", kernel=2, stride=2, padding="same", count_padding=False),
             row("fc", "linear", channels=10),
+        ]),
+    Golden(
+        "pre-activation", "3x37x33", batch=2, pre_activation=True, linear_as_conv=True,
+        covers="pre-activation bottlenecks with timm's names, the classifier stored as a 1x1 convolution",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 2, 1, 2], channels=(32, 64, 64, 96), num_classes=7, stem_chs=8, conv_layer=create_conv2d,
+            norm_layer=BatchNormAct2d),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=8, norm="none", bias=False, activation="none",
+                weights="stem.conv"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=32, weights="stages.0.blocks"),
+            row("conv3_x", "bottleneck", repeat=2, channels=64, stride=2, weights="stages.1.blocks"),
+            row("conv4_x", "bottleneck", channels=64, stride=2, weights="stages.2.blocks"),
+            row("conv5_x", "bottleneck", repeat=2, channels=96, stride=2, weights="stages.3.blocks"),
+            row("norm", "norm"),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=7, weights="head.fc"),
+        ]),
+    Golden(
+        "pre-activation-basic", "3x35x26", batch=1, pre_activation=True, linear_as_conv=True,
+        covers="pre-activation basic blocks with timm's names, a deep stem, shortcut D",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 2, 1, 1], channels=(16, 24, 24, 40), num_classes=5, stem_chs=16, stem_type="deep", avg_down=True,
+            basic=True, bottle_ratio=1.0, conv_layer=create_conv2d, norm_layer=BatchNormAct2d),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=8, weights="stem.conv1", norm_weights="stem.norm1"),
+            row("stem2", "conv", kernel=3, channels=8, weights="stem.conv2", norm_weights="stem.norm2"),
+            row("stem3", "conv", kernel=3, channels=16, norm="none", bias=False, activation="none",
+                weights="stem.conv3"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", channels=16, weights="stages.0.blocks", shortcut="pool_projection"),
+            row("conv3_x", "basic", repeat=2, channels=24, stride=2, weights="stages.1.blocks",
+                shortcut="pool_projection"),
+            row("conv4_x", "basic", channels=24, stride=2, weights="stages.2.blocks", shortcut="pool_projection"),
+            row("conv5_x", "basic", channels=40, stride=2, weights="stages.3.blocks", shortcut="pool_projection"),
+            row("norm", "norm"),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=5, weights="head.fc"),
+        ]),
+    Golden(
+        "pre-activation-variants", "20x14x11", batch=2, pre_activation=True, epsilon=1e-3,
+        covers="pre-activation with all other shortcuts, from the picture itself, dilated, in groups, with biases and "
+               "with normed projections; norm rows without ReLU and one after another; ends with an addition",
+        table=[
+            row("first", "norm", activation="none"),
+            row("keep", "basic", channels=20),
+            row("zeros", "bottleneck", channels=32, stride=2, shortcut="zero_pad", groups=2),
+            row("second", "norm"),
+            row("third", "norm", activation="none"),
+            row("all", "basic", repeat=2, channels=32, shortcut="project_all", projection_norm="batch"),
+            row("conv", "conv", kernel=1, channels=24, norm="none", activation="none"),
+            row("folded", "norm"),
+            row("plain", "bottleneck", repeat=2, channels=28, shortcut="none"),
+            row("last", "basic", repeat=2, channels=28, dilation=2, bias=True),
         ]),
 ]
 
@@ -431,8 +492,8 @@ class Tensors:
 class Interpreter:
     """Runs a table in f64, a PyTorch function an operator."""
 
-    def __init__(self, table, tensors, epsilon=1e-5):
-        self.table, self.tensors, self.epsilon = table, tensors, epsilon
+    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False):
+        self.table, self.tensors, self.epsilon, self.pre_activation = table, tensors, epsilon, pre_activation
         self.depth = 0
         self.outputs = []
 
@@ -469,9 +530,10 @@ class Interpreter:
         return F.relu(x) if row.get("activation", "relu") == "relu" else x
 
     def projection(self, x, row, name, channels, stride, index=0):
-        x = self.conv(x, f"{name}.downsample.{index}", channels, (1, 1), stride, bias=row.get("bias", False))
-        normed = row.get("projection_norm", "batch") == "batch"
-        return self.norm(x, f"{name}.downsample.{index + 1}") if normed else x
+        conv, norm = ("conv", "norm") if self.pre_activation else (index, index + 1)
+        x = self.conv(x, f"{name}.downsample.{conv}", channels, (1, 1), stride, bias=row.get("bias", False))
+        normed = row.get("projection_norm", "none" if self.pre_activation else "batch") == "batch"
+        return self.norm(x, f"{name}.downsample.{norm}") if normed else x
 
     def shortcut(self, x, y, row, name, stride):
         """Adds the shortcut of a block from `x` to its main path `y`."""
@@ -501,13 +563,20 @@ class Interpreter:
             convs = [(width, 1, stride if on_1x1 else once, once, 1),
                      (width, 3, once if on_1x1 else stride, first_dilation, row.get("groups", 1)),
                      (channels, 1, once, once, 1)]
-        y = x
+        y = shortcut = x
         for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
+            if self.pre_activation:
+                y = F.relu(self.norm(y, f"{name}.norm{i}"))
+                changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
+                shortcut = y if i == 1 and changes else shortcut
             y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
                           row.get("bias", False), conv_dilation)
-            y = self.norm(y, f"{name}.bn{i}")
-            y = F.relu(y) if i < len(convs) else y
+            if not self.pre_activation:
+                y = self.norm(y, f"{name}.bn{i}")
+                y = F.relu(y) if i < len(convs) else y
         self.depth += len(convs)
+        if self.pre_activation:
+            return self.shortcut(shortcut, y, row, name, stride)
         return F.relu(self.shortcut(x, y, row, name, stride))
 
     def stage(self, x, row, number):
@@ -531,7 +600,7 @@ class Interpreter:
 
     def run(self, x):
         """The network's output, N x outputs; also collects each row's output shape."""
-        convs = stages = 0
+        convs = stages = norms = 0
         self.dilation = (1, 1)
         self.depth, self.outputs = 0, []
         for row in self.table:
@@ -542,6 +611,10 @@ class Interpreter:
             elif op in ("basic", "bottleneck"):
                 stages += 1
                 x = self.stage(x, row, stages)
+            elif op == "norm":
+                norms += 1
+                x = self.norm(x, row.get("weights", "norm" if norms == 1 else f"norm{norms}"))
+                x = F.relu(x) if row.get("activation", "relu") == "relu" else x
             elif op in ("max_pool", "average_pool"):
                 x = self.pool(x, row)
             elif op == "global_average_pool":
@@ -669,6 +742,8 @@ def yaml(golden, outputs, expect):
     lines += [f"name: {golden.name}", f"input: {golden.input}"]
     if golden.epsilon is not None:
         lines.append(f"norm_epsilon: {golden.epsilon}")
+    if golden.pre_activation:
+        lines.append("pre_activation: true")
     lines.append("table:")
     for row, output in zip(golden.table, outputs):
         # A linear row's output is a vector; its length is the row's `channels` already.
@@ -691,12 +766,14 @@ def make(golden):
     shape = [int(n) for n in golden.input.split("x")]
     x = np.random.RandomState(seed ^ 1).standard_normal((golden.batch, *shape)).astype(np.float32)
     tensors = Tensors(seed, golden.store)
-    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5)
+    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5, golden.pre_activation)
     exact = torch.from_numpy(x).double()
     y = interpreter.run(exact)
     expect = dict(depth=interpreter.depth, params=count_params(tensors.stored),
                   macs=count_macs(lambda: interpreter.run(exact[:1])))
     stored = with_counters(tensors.stored) if golden.batches_tracked else tensors.stored
+    if golden.linear_as_conv:
+        stored = {name: t[:, :, None, None] if t.dim() == 2 else t for name, t in stored.items()}
     if golden.torchvision:
         check_module(golden.name, Shrunk(**golden.torchvision), stored, exact, y)
     if golden.timm:
@@ -722,7 +799,7 @@ def zoo():
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
         "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")}
     makers["resnet50_os8"] = of_torchvision("resnet50", replace_stride_with_dilation=[False, True, True])
-    for name in ("resnet26d", "resnet50d"):
+    for name in ("resnet26d", "resnet50d", "resnetv2_50"):
         makers[name] = lambda name=name: timm.create_model(name)
     networks = {}
     for name, make in makers.items():

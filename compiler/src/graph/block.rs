@@ -2,6 +2,11 @@
 //!
 //! Basic: `3x3/s bn relu 3x3 bn (+ shortcut) relu`. Bottleneck: `1x1 bn relu 3x3/s bn relu 1x1 bn
 //! (+ shortcut) relu`, or with the stride on the first 1x1 as in the 2015 paper.
+//!
+//! With pre-activation ("Identity Mappings in Deep Residual Networks", He et al., 2016) each batch
+//! norm and ReLU stands before its convolution, nothing follows the addition, and a projection
+//! reads what the first of them makes. Their tensors have timm's names: `norm1` for `bn1`,
+//! `downsample.conv` for `downsample.0`.
 
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::{Builder, Conv, Places};
@@ -63,8 +68,18 @@ impl Builder<'_> {
         let Block { name, prefix, .. } = block;
         let parts = self.parts(block)?;
         let last = parts.len();
+        let pre_activation = self.spec.pre_activation;
         let mut node = input;
+        let mut shortcut_input = input;
         for (number, part) in (1..).zip(parts) {
+            if pre_activation {
+                let norm = format!("{prefix}.norm{number}");
+                node = self.batch_norm(format!("{name}.norm{number}"), node, &norm, false)?;
+                node = self.relu(format!("{name}.relu{number}"), node)?;
+                if number == 1 && self.changes_shape(block, input) {
+                    shortcut_input = node;
+                }
+            }
             let window = self.window(block, &part, node);
             let conv = Conv {
                 name: format!("{name}.conv{number}"),
@@ -76,20 +91,34 @@ impl Builder<'_> {
                 counts: true,
                 places: block.places,
             };
-            node = self.conv(conv, node)?;
             let ends_residual = number == last && block.row.shortcut.value != Shortcut::None;
+            if pre_activation {
+                let scale = if ends_residual { 0.2 } else { 1.0 };
+                node = self.scaled_conv(conv, node, scale)?;
+                continue;
+            }
+            node = self.conv(conv, node)?;
             let norm = format!("{prefix}.bn{number}");
             node = self.batch_norm(format!("{name}.bn{number}"), node, &norm, ends_residual)?;
             if number < last {
                 node = self.relu(format!("{name}.relu{number}"), node)?;
             }
         }
-        if let Some(shortcut) = self.shortcut(block, input, node)? {
+        if let Some(shortcut) = self.shortcut(block, shortcut_input, node)? {
             let shape = self.shape(node);
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
             node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape)?;
         }
-        self.relu(format!("{name}.relu"), node)
+        if pre_activation { Some(node) } else { self.relu(format!("{name}.relu"), node) }
+    }
+
+    /// As in torchvision, a shortcut changes the shape where the block has a stride or other
+    /// channels than its input.
+    fn changes_shape(&self, block: &Block<'_>, input: NodeId) -> bool {
+        let channels = self.shape(input).channels;
+        block.stride != Extent::square(1)
+            || channels != block.row.channels.value
+            || block.row.shortcut.value == Shortcut::ProjectAll
     }
 
     /// The convolutions of a block's main path.
@@ -157,22 +186,16 @@ impl Builder<'_> {
     }
 
     /// What is added to the main path: `Some(None)` in a plain network.
-    ///
-    /// As in torchvision, a shortcut changes the shape where the block has a stride or other
-    /// channels than its input.
     fn shortcut(
         &mut self,
         block: &Block<'_>,
         input: NodeId,
         main: NodeId,
     ) -> Option<Option<NodeId>> {
-        let (from, to) = (self.shape(input), self.shape(main));
-        let changes = block.stride != Extent::square(1) || from.channels != to.channels;
+        let to = self.shape(main);
         let node = match block.row.shortcut.value {
             Shortcut::None => return Some(None),
-            Shortcut::Projection | Shortcut::PoolProjection | Shortcut::ZeroPad if !changes => {
-                input
-            }
+            _ if !self.changes_shape(block, input) => input,
             Shortcut::Projection | Shortcut::ProjectAll => {
                 self.projection(block, block.stride, input, to.channels, 0)?
             }
@@ -196,21 +219,26 @@ impl Builder<'_> {
         index: usize,
     ) -> Option<NodeId> {
         let Block { name, prefix, .. } = block;
+        let (weights, norm) = if self.spec.pre_activation {
+            ("conv".to_owned(), "norm".to_owned())
+        } else {
+            (index.to_string(), (index + 1).to_string())
+        };
         let conv = Conv {
             name: format!("{name}.downsample"),
             window: Window::new(Extent::square(1), stride, Padding::NONE),
             groups: 1,
             channels,
-            weights: &format!("{prefix}.downsample.{index}"),
+            weights: &format!("{prefix}.downsample.{weights}"),
             bias: block.row.bias,
             counts: false,
             places: block.places,
         };
         let node = self.conv(conv, input)?;
-        if !block.row.projection_norm {
+        if !block.row.projection_norm.unwrap_or(!self.spec.pre_activation) {
             return Some(node);
         }
-        let norm = format!("{prefix}.downsample.{}", index + 1);
+        let norm = format!("{prefix}.downsample.{norm}");
         self.batch_norm(format!("{name}.downsample.bn"), node, &norm, false)
     }
 

@@ -87,6 +87,7 @@ pub(super) struct Builder<'a> {
     conv_rows: usize,
     stages: usize,
     linear_rows: usize,
+    norm_rows: usize,
     /// Dilation of the last row of blocks.
     pub(super) dilation: Extent,
 }
@@ -130,6 +131,7 @@ impl<'a> Builder<'a> {
             conv_rows: 0,
             stages: 0,
             linear_rows: 0,
+            norm_rows: 0,
             dilation: Extent::square(1),
         }
     }
@@ -177,6 +179,10 @@ impl<'a> Builder<'a> {
                 self.stages += 1;
                 format!("layer{}", self.stages)
             }
+            RowOp::Norm { .. } => {
+                self.norm_rows += 1;
+                if self.norm_rows == 1 { "norm".into() } else { format!("norm{}", self.norm_rows) }
+            }
             RowOp::Linear { .. } => {
                 self.linear_rows += 1;
                 if self.linear_rows == 1 { "fc".into() } else { format!("fc{}", self.linear_rows) }
@@ -214,6 +220,11 @@ impl<'a> Builder<'a> {
                 self.pool(row, window, |window| Op::AveragePool { window, count_padding }, input)
             }
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
+            RowOp::Norm { relu } => {
+                let relu_name = format!("{name}.relu");
+                let node = self.batch_norm(name, input, prefix, false)?;
+                if *relu { self.relu(relu_name, node) } else { Some(node) }
+            }
             RowOp::GlobalAveragePool => {
                 let shape = Shape::new(self.shape(input).channels, 1, 1);
                 self.push(name, Op::GlobalAveragePool, vec![input], shape)
@@ -270,6 +281,17 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn conv(&mut self, conv: Conv<'_>, input: NodeId) -> Option<NodeId> {
+        self.scaled_conv(conv, input, 1.0)
+    }
+
+    /// `scale`: of random weights, where no norm follows that could keep what is added in a long
+    /// chain of blocks small.
+    pub(super) fn scaled_conv(
+        &mut self,
+        conv: Conv<'_>,
+        input: NodeId,
+        scale: f64,
+    ) -> Option<NodeId> {
         let Conv { name, window, groups, channels, weights, bias, counts, places } = conv;
         let shape = self.shape(input);
         for (count, what) in [(shape.channels, "input"), (channels, "output")] {
@@ -301,7 +323,7 @@ impl<'a> Builder<'a> {
         let kernel = window.kernel;
         let dimensions = vec![channels, shape.channels / groups, kernel.rows, kernel.columns];
         // He et al., "Delving Deep into Rectifiers" (2015), keeps the variance through ReLU.
-        let init = Init::Normal((2.0 / fan_in as f64).sqrt() as f32);
+        let init = Init::Normal((scale * (2.0 / fan_in as f64).sqrt()) as f32);
         self.tensor(&weight, dimensions, init)?;
         let bias = bias.then(|| format!("{weights}.bias"));
         if let Some(bias) = &bias {

@@ -14,7 +14,7 @@ use std::fmt;
 
 use resnet_runtime::load::Packing;
 use resnet_runtime::packed::fingerprint;
-use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec};
+use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe};
 
 pub use cost::Cost;
 pub use window::{Axis, output_size};
@@ -291,8 +291,13 @@ impl Graph {
     }
 
     /// What the network asks of weights that are packed as `recipes` say, `len` elements in all.
-    pub fn packing<'a>(&'a self, recipes: &'a [ConvRecipe], len: usize) -> Packing<'a> {
+    pub fn packing<'a>(
+        &'a self,
+        recipes: &'a [ConvRecipe],
+        vectors: &'a [VectorRecipe],
+        len: usize,
+    ) -> Packing<'a> {
         let table = self.fingerprint();
-        Packing { network: &self.name, table, tensors: &self.tensors, recipes, len }
+        Packing { network: &self.name, table, tensors: &self.tensors, recipes, vectors, len }
     }
 }

@@ -11,6 +11,7 @@ use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Window};
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
+mod channel;
 mod conv;
 mod winograd;
 
@@ -70,6 +71,9 @@ impl Lowering {
                     residual,
                     output,
                 });
+            }
+            (FusedOp::Affine { relu, .. }, Plan::Affine { weights }, Some(input)) => {
+                self.affine(&node.name, *relu, weights, input, output);
             }
             (FusedOp::MaxPool(window), _, Some(input)) => {
                 self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);

@@ -167,6 +167,11 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let y = last(p.out_rows, p.y_row) + p.out_columns * BLOCK;
             vec![Some(x), Some(y)]
         }
+        Call::Affine(p) => {
+            let x = last(p.rows, p.x_row) + p.columns * BLOCK;
+            let y = last(p.rows, p.y_row) + p.columns * BLOCK;
+            vec![Some(x), Some(BLOCK), Some(BLOCK), Some(y)]
+        }
         Call::Mean(p) => vec![Some(last(p.rows, p.x_row) + p.columns * BLOCK), Some(BLOCK)],
         Call::ZeroPad(p) => {
             let in_blocks = p.in_channels.div_ceil(BLOCK);

@@ -11,7 +11,7 @@ mod conv;
 use std::fmt;
 
 use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
@@ -243,6 +243,11 @@ pub enum Plan {
     Copy,
     /// A convolution.
     Conv(ConvPlan),
+    /// A norm of its own, whose scales and shifts begin here in the packed weights.
+    Affine {
+        /// First scale, in elements.
+        weights: usize,
+    },
     /// Pools and softmax have one way each.
     Simple,
 }
@@ -262,6 +267,8 @@ pub struct Schedule {
     pub scratch_len: usize,
     /// How each convolution's weights are packed; the same for every batch size.
     pub recipes: Vec<ConvRecipe>,
+    /// How what stands beside activations is packed, a few numbers a channel.
+    pub vectors: Vec<VectorRecipe>,
     /// Elements of the packed weights.
     pub weights_len: usize,
 }
@@ -356,6 +363,7 @@ fn lay_out(
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
     let mut recipes = Vec::new();
+    let mut vectors = Vec::new();
     let (mut weights_len, mut scratch_len) = (0, 0);
     for (id, node) in fused.iter() {
         plans.push(match (&node.op, choices[id.index()]) {
@@ -385,11 +393,20 @@ fn lay_out(
                 recipes.push(recipe);
                 Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm })
             }
+            (FusedOp::Affine { norm, .. }, _) => {
+                let source = VectorSource::Norm(norm.clone());
+                let channels = node.shape.channels;
+                let vector = VectorRecipe { source, channels, offset: weights_len };
+                weights_len += vector.len();
+                let weights = vector.offset;
+                vectors.push(vector);
+                Plan::Affine { weights }
+            }
             _ => Plan::Simple,
         });
     }
     let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
-    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
+    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len }
 }
 
 /// A choice for each convolution.

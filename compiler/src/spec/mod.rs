@@ -45,6 +45,8 @@ pub struct Spec {
     pub table: Vec<Row>,
     /// Batch norm's epsilon.
     pub norm_epsilon: f64,
+    /// Whether in blocks batch norm and ReLU come before each convolution instead of after it.
+    pub pre_activation: bool,
     /// What the author expects the network to count.
     pub expect: Expect,
     /// How a picture becomes the network's input. What is left out is filled in: the crop is the
@@ -89,8 +91,8 @@ pub struct Row {
     /// What the author says it makes.
     pub output: Option<Spanned<Claim>>,
     /// The state-dict prefix. Left out, rows have torchvision's names, counted by kind of row: `conv1`
-    /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `fc`, `fc2` ...
-    /// for linear layers.
+    /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `norm`, `norm2`
+    /// ... for norms, `fc`, `fc2` ... for linear layers.
     pub weights: Option<Spanned<String>>,
 }
 
@@ -110,6 +112,11 @@ pub enum RowOp {
     },
     /// Residual blocks.
     Block(BlockRow),
+    /// A batch norm of its own, as after the last block of a pre-activation network.
+    Norm {
+        /// Whether ReLU follows.
+        relu: bool,
+    },
     /// The mean over all pixels.
     GlobalAveragePool,
     /// A fully connected layer with a bias.
@@ -185,8 +192,9 @@ pub struct BlockRow {
     pub bias: bool,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
-    /// Whether batch norm follows the convolution of a projection.
-    pub projection_norm: bool,
+    /// Whether batch norm follows the convolution of a projection; left out, it does unless the
+    /// network is one of pre-activation.
+    pub projection_norm: Option<bool>,
 }
 
 /// The residual block.

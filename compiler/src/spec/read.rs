@@ -16,7 +16,8 @@ use crate::spec::{
 
 type Errors = Vec<Diagnostic>;
 
-const TOP: &[&str] = &["name", "input", "table", "norm_epsilon", "expect", "preprocess", "labels"];
+const TOP: &[&str] =
+    &["name", "input", "table", "norm_epsilon", "pre_activation", "expect", "preprocess", "labels"];
 
 const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
 
@@ -73,6 +74,7 @@ const OPS: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
+    ("norm", &["activation", "weights"]),
     ("global_average_pool", &[]),
     ("linear", &["channels", "weights"]),
     ("softmax", &[]),
@@ -125,6 +127,7 @@ fn read_top(
         .require("table", "[{layer: conv1, op: conv, kernel: 7, channels: 64}]", errors)
         .and_then(|node| read_table(node, errors));
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
+    let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| read_expect(node, errors));
     let preprocess = read_preprocess(top.get("preprocess"), input.as_ref(), errors);
@@ -138,6 +141,7 @@ fn read_top(
         input: input?,
         table: table?,
         norm_epsilon: norm_epsilon?.value,
+        pre_activation: pre_activation?.value,
         expect: expect?,
         preprocess: preprocess?,
         labels: labels?,
@@ -247,6 +251,7 @@ fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> 
             let kind = read_bottleneck(fields, errors);
             RowOp::Block(read_block(fields, kind, errors)?)
         }
+        "norm" => RowOp::Norm { relu: read_activation(fields, errors)? },
         "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
         "softmax" => RowOp::Softmax,
         _ => RowOp::GlobalAveragePool,
@@ -314,8 +319,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
     let norm = fields.or("norm", true, |text| cell::choice(text, &norms), errors);
     let without_norm = norm.as_ref().is_some_and(|norm| !norm.value);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
-    let activations = [("relu", true), ("none", false)];
-    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    let relu = read_activation(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
@@ -338,9 +342,15 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
         groups: groups?,
         norm: norm?.value,
         bias: bias?.value,
-        relu: relu?.value,
+        relu: relu?,
         norm_weights: norm_weights?,
     })
+}
+
+fn read_activation(fields: &Fields<'_>, errors: &mut Errors) -> Option<bool> {
+    let activations = [("relu", true), ("none", false)];
+    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    relu.map(|relu| relu.value)
 }
 
 fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
@@ -368,7 +378,7 @@ fn read_block(
     let bias = fields.or("bias", false, cell::boolean, errors);
     let norms = [("batch", true), ("none", false)];
     let projection_norm =
-        fields.or("projection_norm", true, |text| cell::choice(text, &norms), errors);
+        fields.optional("projection_norm", |text| cell::choice(text, &norms), errors);
     let shortcuts = [
         ("projection", Shortcut::Projection),
         ("pool_projection", Shortcut::PoolProjection),
@@ -388,7 +398,7 @@ fn read_block(
         same_padding: same_padding?.value,
         bias: bias?.value,
         shortcut: shortcut?,
-        projection_norm: projection_norm?.value,
+        projection_norm: projection_norm?.map(|norm| norm.value),
     })
 }
 

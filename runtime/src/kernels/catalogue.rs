@@ -156,6 +156,23 @@ pub struct MeanParams {
     pub x_row: usize,
 }
 
+/// A scale and a shift a channel over one channel block's plane, `y = w * x + b`, with one fused
+/// multiply-add an element: a batch norm that no convolution could take in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AffineParams {
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
 /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
 /// input channel `c - before`, or zero where there is none.
 #[repr(C)]
@@ -343,6 +360,8 @@ catalogue! {
     MaxPool = max_pool(PoolParams: x, y);
     /// Average pool of one channel block.
     AveragePool = average_pool(PoolParams: x, y);
+    /// Scale and shift of one channel block.
+    Affine = affine(AffineParams: x, w, b, y);
     /// Global mean of one channel block.
     Mean = mean(MeanParams: x, y);
     /// A row of a zero-padding shortcut.

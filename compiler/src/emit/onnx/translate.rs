@@ -7,7 +7,7 @@ use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
     TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
 
 /// The network without its initialisers.
 pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
@@ -90,6 +90,8 @@ impl Translator<'_> {
             Op::Input => {}
             Op::Conv { window, groups, weight, bias } => {
                 let mut attributes = sliding(window);
+                let dilation = window.dilation;
+                attributes.push(ints("dilations", &[dilation.rows, dilation.columns]));
                 attributes.push(int("group", *groups as i64));
                 let inputs = and(&[weight]);
                 let inputs = inputs.into_iter().chain(bias.clone()).collect();
@@ -104,9 +106,9 @@ impl Translator<'_> {
             Op::Add => self.push("Add", inputs, own, vec![]),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
             Op::MaxPool(window) => self.push("MaxPool", inputs, own, sliding(window)),
-            Op::AveragePool(window) => {
+            Op::AveragePool { window, count_padding } => {
                 let mut attributes = sliding(window);
-                attributes.push(int("count_include_pad", 1));
+                attributes.push(int("count_include_pad", i64::from(*count_padding)));
                 self.push("AveragePool", inputs, own, attributes);
             }
             Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
@@ -201,13 +203,12 @@ impl Translator<'_> {
 
 /// The attributes of a convolution's or a pool's window.
 fn sliding(window: &Window) -> Vec<AttributeProto> {
-    let Window { kernel, stride, padding } = window;
-    let (rows, columns) = (padding.rows, padding.columns);
+    let Window { kernel, stride, padding: Padding { before, after }, .. } = window;
     vec![
         ints("kernel_shape", &[kernel.rows, kernel.columns]),
         ints("strides", &[stride.rows, stride.columns]),
         // Before the first row and column, then after the last ones.
-        ints("pads", &[rows, columns, rows, columns]),
+        ints("pads", &[before.rows, before.columns, after.rows, after.columns]),
     ]
 }
 

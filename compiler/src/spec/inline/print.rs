@@ -19,6 +19,7 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     };
     setting("name", quoted(&spec.name.value));
     setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
+    setting("pre_activation", spec.pre_activation.to_string());
     for row in &spec.table {
         let _ = writeln!(text, "    {};", self::row(row));
     }
@@ -117,6 +118,7 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             };
             (op, self::block(block), block.repeat.value)
         }
+        RowOp::Norm { relu } => ("norm", vec![activation(*relu)], 1),
         RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
         RowOp::Linear { channels } => ("linear", vec![channels.value.to_string()], 1),
         RowOp::Softmax => ("softmax", Vec::new(), 1),
@@ -161,11 +163,15 @@ fn conv(conv: &ConvRow) -> Vec<String> {
     arguments.push(format!("groups = {}", conv.groups.value));
     arguments.push(format!("norm = {}", if conv.norm { "batch" } else { "none" }));
     arguments.push(format!("bias = {}", conv.bias));
-    arguments.push(format!("activation = {}", if conv.relu { "relu" } else { "none" }));
+    arguments.push(activation(conv.relu));
     if let Some(prefix) = &conv.norm_weights {
         arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
     }
     arguments
+}
+
+fn activation(relu: bool) -> String {
+    format!("activation = {}", if relu { "relu" } else { "none" })
 }
 
 fn block(block: &BlockRow) -> Vec<String> {
@@ -182,8 +188,10 @@ fn block(block: &BlockRow) -> Vec<String> {
         format!("dilation = {}", extent(block.dilation.value)),
         format!("bias = {}", block.bias),
         format!("shortcut = {shortcut}"),
-        format!("projection_norm = {}", if block.projection_norm { "batch" } else { "none" }),
     ];
+    if let Some(norm) = block.projection_norm {
+        arguments.push(format!("projection_norm = {}", if norm { "batch" } else { "none" }));
+    }
     if block.same_padding {
         arguments.push("padding = same".to_owned());
     }
