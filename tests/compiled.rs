@@ -20,6 +20,8 @@ macro_rules! networks {
 
 networks! { GOLDENS:
     Aligned = "tests/golden/aligned.yaml",
+    AttentionPreActivation = "tests/golden/attention-pre-activation.yaml",
+    AttentionVariants = "tests/golden/attention-variants.yaml",
     Basic = "tests/golden/basic.yaml",
     BottleneckGroups = "tests/golden/bottleneck-groups.yaml",
     BottleneckStride = "tests/golden/bottleneck-stride-1x1.yaml",
@@ -45,6 +47,8 @@ networks! { GOLDENS:
     PoolProjection = "tests/golden/pool-projection.yaml",
     PoolProjectionVariants = "tests/golden/pool-projection-variants.yaml",
     ProjectAll = "tests/golden/project-all.yaml",
+    Eca = "tests/golden/eca.yaml",
+    SqueezeExcitation = "tests/golden/squeeze-excitation.yaml",
     ZeroPadVariants = "tests/golden/zero-pad-variants.yaml",
     ZeroPad = "tests/golden/zero-pad.yaml",
 }

@@ -56,10 +56,15 @@ fn row() -> impl Strategy<Value = String> {
         1 => Just(", shortcut: none"),
         1 => Just(", shortcut: pool_projection"),
     ];
+    let attention = prop_oneof![
+        5 => Just(String::new()),
+        1 => (1usize..40).prop_map(|n| format!(", squeeze_excitation: {{reduction: {n}}}")),
+        1 => (0usize..9).prop_map(|n| format!(", eca: {}", 2 * n + 1)),
+    ];
     // What both kinds of blocks take.
-    let more = (shortcut, dilation, any::<[bool; 3]>(), 0usize..4).prop_map(
-        |(shortcut, dilation, [same, bias, bare], first)| {
-            let mut text = format!("{shortcut}{dilation}");
+    let more = (shortcut, dilation, attention, any::<[bool; 3]>(), 0usize..4).prop_map(
+        |(shortcut, dilation, attention, [same, bias, bare], first)| {
+            let mut text = format!("{shortcut}{dilation}{attention}");
             text += if same { ", padding: same" } else { "" };
             text += if bias { ", bias: true" } else { "" };
             text += if bare { ", projection_norm: none" } else { "" };

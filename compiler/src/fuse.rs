@@ -95,6 +95,22 @@ pub enum FusedOp {
         /// Whether `max(0, x)` comes last.
         relu: bool,
     },
+    /// Each channel multiplied by the sigmoid of its gate.
+    Gate {
+        /// The gates, 1x1.
+        gate: FusedId,
+        /// What is added to the result.
+        residual: Option<Residual>,
+        /// Whether `max(0, x)` comes last.
+        relu: bool,
+    },
+    /// A convolution along the channels of a 1x1 activation.
+    ChannelConv {
+        /// Channels of the kernel.
+        kernel: usize,
+        /// Name of the weight tensor.
+        weight: String,
+    },
     /// Mean over all pixels.
     GlobalAveragePool,
     /// Softmax over the channels of a 1x1 activation.
@@ -117,11 +133,12 @@ pub struct FusedNode {
 impl FusedNode {
     /// Every activation that this node reads.
     pub fn reads(&self) -> impl Iterator<Item = FusedId> + '_ {
-        let residual = match &self.op {
-            FusedOp::Conv(conv) => conv.residual.map(|r| r.source()),
-            _ => None,
+        let (residual, gate) = match &self.op {
+            FusedOp::Conv(conv) => (conv.residual, None),
+            FusedOp::Gate { gate, residual, .. } => (*residual, Some(*gate)),
+            _ => (None, None),
         };
-        self.input.into_iter().chain(residual)
+        self.input.into_iter().chain(residual.map(|r| r.source())).chain(gate)
     }
 }
 
@@ -193,6 +210,15 @@ enum Value {
     Missing,
     /// A convolution that may still absorb what follows.
     Open { name: String, conv: Conv, input: FusedId, shape: Shape },
+    /// A gate that may still absorb an addition and a ReLU.
+    OpenGate {
+        name: String,
+        gate: FusedId,
+        residual: Option<Residual>,
+        relu: bool,
+        input: FusedId,
+        shape: Shape,
+    },
     /// A batch norm of its own that may still absorb a ReLU.
     OpenNorm { name: String, norm: NormTensors, input: FusedId, shape: Shape },
     /// A zero-padding shortcut, waiting for its addition.
@@ -234,6 +260,16 @@ impl Fuser<'_> {
             }
             Op::Relu => self.absorb_relu(node),
             Op::Add => self.absorb_addition(node),
+            Op::Gate => {
+                let input = self.written(node.inputs[0])?;
+                let gate = self.written(node.inputs[1])?;
+                let (name, shape) = (node.name.clone(), node.shape);
+                Ok(Value::OpenGate { name, gate, residual: None, relu: false, input, shape })
+            }
+            Op::ChannelConv { kernel, weight } => {
+                let op = FusedOp::ChannelConv { kernel: *kernel, weight: weight.clone() };
+                self.plain(node, op)
+            }
             Op::ZeroPad { stride, before } => {
                 let source = self.written(node.inputs[0])?;
                 Ok(Value::Shortcut { source, stride: *stride, before: *before })
@@ -301,9 +337,28 @@ impl Fuser<'_> {
             self.nodes.push(FusedNode { name, op, input: Some(input), shape });
             return Ok(Value::Written(FusedId(self.nodes.len() as u32 - 1)));
         }
+        if let Some((_, relu)) = self.open_gate(node) {
+            *relu = true;
+            return Ok(self.take(node.inputs[0]));
+        }
         self.absorb(node, "an activation needs a convolution or a batch norm", |conv| {
             (!conv.relu).then(|| conv.relu = true)
         })
+    }
+
+    /// The unfinished gate that only `node` reads: its residual and its ReLU.
+    fn open_gate(&mut self, node: &Node) -> Option<(&mut Option<Residual>, &mut bool)> {
+        let input = node.inputs[0].index();
+        match &mut self.values[input] {
+            Value::OpenGate { residual, relu, .. } if self.readers[input] == 1 => {
+                Some((residual, relu))
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, id: NodeId) -> Value {
+        std::mem::replace(&mut self.values[id.index()], Value::Missing)
     }
 
     fn absorb_addition(&mut self, node: &Node) -> Result<Value, FuseError> {
@@ -314,6 +369,10 @@ impl Fuser<'_> {
             }
             _ => Residual::Same(self.written(shortcut)?),
         };
+        if let Some((slot, false)) = self.open_gate(node).map(|(slot, relu)| (slot, *relu)) {
+            *slot = Some(residual);
+            return Ok(self.take(node.inputs[0]));
+        }
         self.absorb(node, "an addition needs a convolution on its main path", |conv| {
             (conv.residual.is_none() && !conv.relu).then(|| conv.residual = Some(residual))
         })
@@ -332,6 +391,11 @@ impl Fuser<'_> {
             Value::Open { name, conv, input, shape } => {
                 let node = FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
                 self.nodes.push(node);
+                FusedId(self.nodes.len() as u32 - 1)
+            }
+            Value::OpenGate { name, gate, residual, relu, input, shape } => {
+                let op = FusedOp::Gate { gate, residual, relu };
+                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
                 FusedId(self.nodes.len() as u32 - 1)
             }
             Value::OpenNorm { name, norm, input, shape } => {

@@ -131,6 +131,25 @@ impl Evaluator {
             Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
             Op::Relu => x.iter().map(|&v| if v < 0.0 { 0.0 } else { v }).collect(),
             Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+            Op::Gate => {
+                let planes = x.chunks(from.pixels()).zip(inputs[1]);
+                let gated = |(plane, gate): (&[f64], &f64)| {
+                    let weight = 1.0 / (1.0 + (-gate).exp());
+                    plane.iter().map(|v| v * weight).collect::<Values>()
+                };
+                planes.flat_map(gated).collect()
+            }
+            Op::ChannelConv { kernel, weight } => {
+                let weights = &self.tensors[weight];
+                let sum = |channel: usize| {
+                    let taps = weights.iter().enumerate().filter_map(|(k, &w)| {
+                        let v = x.get((channel + k).checked_sub(kernel / 2)?)?;
+                        Some(f64::from(w) * v)
+                    });
+                    taps.sum()
+                };
+                (0..x.len()).map(sum).collect()
+            }
             Op::ZeroPad { stride, before } => zero_pad(x, from, node.shape, *stride, *before),
             Op::MaxPool(window) => pool(x, from, node.shape, window, f64::NEG_INFINITY, f64::max),
             Op::AveragePool { window, count_padding } => {

@@ -17,6 +17,8 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("resnet26d"),
     table!("resnet50d"),
     table!("resnet50_os8"),
+    table!("seresnet50"),
+    table!("ecaresnet50d"),
     table!("resnetv2_50"),
     table!("resnext50_32x4d"),
     table!("resnext101_32x8d"),
@@ -39,6 +41,7 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("preact-resnet164"),
     table!("preact-resnet1001"),
     table!("wrn-28-10"),
+    table!("resnet8"),
     ("cifar10-resnet20", include_str!("../../models/cifar10/resnet20.yaml")),
 ];
 
@@ -65,6 +68,8 @@ mod tests {
         ("resnet26d", 28, 16_014_408, 2_581_897_216),
         ("resnet50d", 52, 25_576_264, 4_328_824_832),
         ("resnet50_os8", 50, 25_557_032, 19_079_364_608),
+        ("seresnet50", 50, 28_088_024, 4_091_699_200),
+        ("ecaresnet50d", 52, 25_576_350, 4_328_912_640),
         ("resnetv2_50", 50, 25_549_352, 4_089_184_256),
         ("resnext50_32x4d", 50, 25_028_904, 4_230_479_872),
         ("resnext101_32x8d", 101, 88_791_336, 16_414_015_488),
@@ -87,6 +92,7 @@ mod tests {
         ("preact-resnet164", 164, 1_703_258, 247_646_720),
         ("preact-resnet1001", 1001, 10_327_706, 1_490_995_712),
         ("wrn-28-10", 26, 36_479_194, 5_243_328_768),
+        ("resnet8", 8, 78_186, 12_501_632),
         ("cifar10-resnet20", 20, 269_722, 40_551_040),
     ];
 

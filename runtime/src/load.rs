@@ -164,6 +164,12 @@ fn packer<'a>(recipe: &'a ConvRecipe, weights: &Weights) -> Result<Packer<'a>, L
 
 fn load_vector(recipe: &VectorRecipe, weights: &Weights, out: &mut [f32]) -> Result<(), LoadError> {
     match &recipe.source {
+        VectorSource::Tensor(name) => {
+            let tensor = weights.tensor(name)?;
+            // `weights.check` has seen to the length; the rest is padding, zero already.
+            out[..recipe.channels].copy_from_slice(&tensor.values);
+            Ok(())
+        }
         VectorSource::Norm(names) => with_norm(names, weights, |norm| {
             pack_norm(recipe, norm, out).map_err(|reason| LoadError::Pack {
                 origin: weights.origin().to_owned(),

@@ -127,6 +127,8 @@ pub enum VectorSource<Name = String> {
     /// A batch norm without a convolution: a run of scales `weight / sqrt(variance + epsilon)`, then
     /// a run of shifts `bias - mean * scale`.
     Norm(NormTensors<Name>),
+    /// A tensor of `channels` elements as it is.
+    Tensor(Name),
 }
 
 impl<Name> VectorRecipe<Name> {
@@ -139,6 +141,7 @@ impl<Name> VectorRecipe<Name> {
     pub fn len(&self) -> usize {
         match self.source {
             VectorSource::Norm(_) => 2 * self.run_len(),
+            VectorSource::Tensor(_) => self.run_len(),
         }
     }
 
@@ -153,6 +156,7 @@ impl VectorRecipe<&str> {
     pub fn to_owned(&self) -> VectorRecipe {
         let source = match &self.source {
             VectorSource::Norm(norm) => VectorSource::Norm(norm.to_owned()),
+            VectorSource::Tensor(name) => VectorSource::Tensor((*name).to_owned()),
         };
         VectorRecipe { source, channels: self.channels, offset: self.offset }
     }

@@ -433,6 +433,62 @@ GOLDENS = [
             row("plain", "bottleneck", repeat=2, channels=28, shortcut="none"),
             row("last", "basic", repeat=2, channels=28, dilation=2, bias=True),
         ]),
+    Golden(
+        "squeeze-excitation", "3x35x39", batch=2,
+        covers="squeeze-and-excitation in bottlenecks as timm has it",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 1), num_classes=8, stem_width=5, stem_type="deep",
+            channels=(5, 8, 9, 12), block_args=dict(attn_layer="se")),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=20, squeeze_excitation=dict(reduction=16)),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, squeeze_excitation=dict(reduction=16)),
+            row("conv4_x", "bottleneck", channels=36, stride=2, squeeze_excitation=dict(reduction=16)),
+            row("conv5_x", "bottleneck", channels=48, stride=2, squeeze_excitation=dict(reduction=16)),
+            *head(8),
+        ]),
+    Golden(
+        "eca", "3x35x39", batch=2,
+        covers="efficient channel attention in basic blocks as timm has it, kernels from the number of channels",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.BasicBlock, (2, 1, 1, 1), num_classes=8, stem_width=5, stem_type="deep", avg_down=True,
+            channels=(10, 20, 24, 36), block_args=dict(attn_layer="eca")),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", repeat=2, channels=10, eca="adaptive"),
+            row("conv3_x", "basic", channels=20, stride=2, shortcut="pool_projection", eca="adaptive"),
+            row("conv4_x", "basic", channels=24, stride=2, shortcut="pool_projection", eca="adaptive"),
+            row("conv5_x", "basic", channels=36, stride=2, shortcut="pool_projection", eca="adaptive"),
+            *head(8),
+        ]),
+    Golden(
+        "attention-variants", "20x17x14", batch=2,
+        covers="squeeze-and-excitation and efficient channel attention beside every shortcut, with kernels up to more "
+               "than the channels there are, other reductions; ends with a gated block",
+        table=[
+            row("same", "basic", repeat=2, channels=20, squeeze_excitation=dict(channels=3)),
+            row("zeros", "basic", channels=37, stride=2, shortcut="zero_pad", squeeze_excitation=dict(reduction=4)),
+            row("zeros2", "bottleneck", channels=40, stride="1x2", shortcut="zero_pad", eca=3),
+            row("all", "bottleneck", repeat=2, channels=24, shortcut="project_all", eca=1),
+            row("plain", "basic", channels=22, shortcut="none", eca=49),
+            row("last", "bottleneck", channels=28, stride=2, squeeze_excitation=dict(reduction=1)),
+        ]),
+    Golden(
+        "attention-pre-activation", "3x9x13", batch=1, pre_activation=True,
+        covers="attention in pre-activation blocks, which end with the addition or with the gate itself",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18, norm="none", bias=False, activation="none"),
+            row("squeezed", "basic", repeat=2, channels=18, squeeze_excitation=dict(reduction=2)),
+            row("plain", "bottleneck", channels=36, stride=2, shortcut="none", eca=5),
+            row("norm", "norm"),
+            *head(5),
+        ]),
 ]
 
 
@@ -552,6 +608,24 @@ class Interpreter:
             x = F.pad(x[:, :, :: stride[0], :: stride[1]], (0, 0, 0, 0, new // 2, new - new // 2))
         return y + x
 
+    def attention(self, x, row, name):
+        """The main path of a block with its channels weighed by their means."""
+        channels, gate = x.shape[1], x.mean((2, 3), keepdim=True)
+        if "squeeze_excitation" in row:
+            squeeze = row["squeeze_excitation"]
+            middle = squeeze.get("channels", max(int(channels / squeeze.get("reduction", 16) + 4) // 8 * 8, 8))
+            gate = F.relu(self.conv(gate, f"{name}.fc1", middle, (1, 1), bias=True))
+            gate = self.conv(gate, f"{name}.fc2", channels, (1, 1), bias=True)
+        elif "eca" in row:
+            kernel = row["eca"]
+            if kernel == "adaptive":
+                kernel = max(int((np.log2(channels) + 1) / 2) | 1, 3)
+            weight = self.tensors.get(f"{name}.conv.weight", (1, 1, kernel), self.tensors.normal(kernel ** -0.5))
+            gate = F.conv1d(gate.flatten(2).transpose(1, 2), weight, padding=kernel // 2).transpose(1, 2)[..., None]
+        else:
+            return x
+        return x * torch.sigmoid(gate)
+
     def block(self, x, row, name, stride, first_dilation):
         channels, once = row["channels"], (1, 1)
         dilation = extent(row.get("dilation", 1))
@@ -575,6 +649,7 @@ class Interpreter:
                 y = self.norm(y, f"{name}.bn{i}")
                 y = F.relu(y) if i < len(convs) else y
         self.depth += len(convs)
+        y = self.attention(y, row, f"{name}.se")
         if self.pre_activation:
             return self.shortcut(shortcut, y, row, name, stride)
         return F.relu(self.shortcut(x, y, row, name, stride))
@@ -799,7 +874,7 @@ def zoo():
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
         "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")}
     makers["resnet50_os8"] = of_torchvision("resnet50", replace_stride_with_dilation=[False, True, True])
-    for name in ("resnet26d", "resnet50d", "resnetv2_50"):
+    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d"):
         makers[name] = lambda name=name: timm.create_model(name)
     networks = {}
     for name, make in makers.items():

@@ -8,10 +8,12 @@
 //! reads what the first of them makes. Their tensors have timm's names: `norm1` for `bn1`,
 //! `downsample.conv` for `downsample.0`.
 
+use resnet_runtime::tensors::Init;
+
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::{Builder, Conv, Places};
 use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
-use crate::spec::{BlockKind, BlockRow, Row, Shortcut, StrideOn};
+use crate::spec::{Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
 
 /// One block of a row.
 struct Block<'a> {
@@ -104,6 +106,9 @@ impl Builder<'_> {
                 node = self.relu(format!("{name}.relu{number}"), node)?;
             }
         }
+        if let Some(attention) = block.row.attention {
+            node = self.attention(block, attention, node)?;
+        }
         if let Some(shortcut) = self.shortcut(block, shortcut_input, node)? {
             let shape = self.shape(node);
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
@@ -174,6 +179,54 @@ impl Builder<'_> {
                 ]
             }
         })
+    }
+
+    /// The main path with its channels weighed, named as timm names it.
+    fn attention(
+        &mut self,
+        block: &Block<'_>,
+        attention: Attention,
+        input: NodeId,
+    ) -> Option<NodeId> {
+        let (name, prefix) = (format!("{}.se", block.name), format!("{}.se", block.prefix));
+        let shape = self.shape(input);
+        let channels = shape.channels;
+        let means = Shape::new(channels, 1, 1);
+        let mut node =
+            self.push(format!("{name}.mean"), Op::GlobalAveragePool, vec![input], means)?;
+        match attention {
+            Attention::SqueezeExcitation(squeeze) => {
+                let middle = match squeeze {
+                    Squeeze::Reduction(by) => nearest_eight(channels, by),
+                    Squeeze::Channels(channels) => channels,
+                };
+                for (number, to) in [(1, middle), (2, channels)] {
+                    let conv = Conv {
+                        name: format!("{name}.fc{number}"),
+                        window: Window::new(Extent::square(1), Extent::square(1), Padding::NONE),
+                        groups: 1,
+                        channels: to,
+                        weights: &format!("{prefix}.fc{number}"),
+                        bias: true,
+                        counts: false,
+                        places: block.places,
+                    };
+                    node = self.conv(conv, node)?;
+                    if number == 1 {
+                        node = self.relu(format!("{name}.relu"), node)?;
+                    }
+                }
+            }
+            Attention::Efficient(kernel) => {
+                let kernel = kernel.unwrap_or_else(|| adaptive_kernel(channels));
+                let weight = format!("{prefix}.conv.weight");
+                let deviation = (1.0 / kernel as f64).sqrt() as f32;
+                self.tensor(&weight, vec![1, 1, kernel], Init::Normal(deviation))?;
+                let op = Op::ChannelConv { kernel, weight };
+                node = self.push(format!("{name}.conv"), op, vec![node], means)?;
+            }
+        }
+        self.push(format!("{name}.gate"), Op::Gate, vec![input, node], shape)
     }
 
     /// The window of one convolution, padded by as much as it reaches to either side.
@@ -277,6 +330,18 @@ impl Builder<'_> {
         let shape = Shape { channels: to.channels, ..kept };
         self.push(format!("{name}.zero_pad"), op, vec![input], shape)
     }
+}
+
+/// `channels / by`, to the nearest multiple of 8, at least 8: timm's `make_divisible`.
+fn nearest_eight(channels: usize, by: usize) -> usize {
+    ((channels + 4 * by) / (8 * by) * 8).max(8)
+}
+
+/// The kernel that ECA-Net derives from the channels: the odd number next to `(log2(channels) + 1) /
+/// 2`, at least 3.
+fn adaptive_kernel(channels: usize) -> usize {
+    let kernel = ((channels as f64).log2() + 1.0) as usize / 2;
+    (kernel | 1).max(3)
 }
 
 /// The shape of every `stride`-th pixel.

@@ -495,7 +495,7 @@ impl<'a> Builder<'a> {
         self.push(name, Op::Relu, vec![input], self.shape(input))
     }
 
-    fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {
+    pub(super) fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {
         if let Some(owner) = self.owners.insert(name.into(), self.row) {
             let cell = |row: &Row| row.weights.as_ref().map_or(row.layer.span, |cell| cell.span);
             let place = cell(&self.spec.table[self.row]);

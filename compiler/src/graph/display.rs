@@ -35,6 +35,8 @@ impl Op {
             Op::BatchNorm(_) => "batch_norm",
             Op::Relu => "relu",
             Op::Add => "add",
+            Op::Gate => "gate",
+            Op::ChannelConv { .. } => "channel_conv",
             Op::ZeroPad { .. } => "zero_pad",
             Op::MaxPool(_) => "max_pool",
             Op::AveragePool { .. } => "average_pool",
@@ -53,6 +55,7 @@ impl fmt::Display for Op {
             Op::Conv { window, groups: 1, .. } => write!(f, " {window}"),
             Op::Conv { window, groups, .. } => write!(f, " {window} groups {groups}"),
             Op::MaxPool(window) | Op::AveragePool { window, .. } => write!(f, " {window}"),
+            Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
             _ => Ok(()),
         }

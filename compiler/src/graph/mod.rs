@@ -191,6 +191,17 @@ pub enum Op {
     Relu,
     /// Sum of two inputs of one shape: main path first, shortcut second.
     Add,
+    /// The first input with each channel multiplied by the sigmoid of the second one's, which is
+    /// 1x1.
+    Gate,
+    /// A convolution along the channels of a 1x1 activation, with zeros past the first and the last:
+    /// weights `[1, 1, kernel]`.
+    ChannelConv {
+        /// Channels of the kernel, an odd number.
+        kernel: usize,
+        /// Name of the weight tensor.
+        weight: String,
+    },
     /// Shortcut option A: every `stride`-th pixel, `before` zero channels, the input's channels,
     /// zero channels up to the output's.
     ZeroPad {

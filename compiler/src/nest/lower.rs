@@ -72,8 +72,17 @@ impl Lowering {
                     output,
                 });
             }
-            (FusedOp::Affine { relu, .. }, Plan::Affine { weights }, Some(input)) => {
+            (FusedOp::Affine { relu, .. }, Plan::Vector { weights }, Some(input)) => {
                 self.affine(&node.name, *relu, weights, input, output);
+            }
+            (FusedOp::ChannelConv { kernel, .. }, Plan::Vector { weights }, Some(input)) => {
+                self.channel_conv(&node.name, *kernel, weights, input, output);
+            }
+            (FusedOp::Gate { gate, residual, relu }, _, Some(input)) => {
+                let buffer = residual.map(|r| schedule.buffer(r.source()));
+                let gates = schedule.buffer(*gate);
+                let residual = residual.as_ref().zip(buffer);
+                self.gate(&node.name, *relu, residual, gates, input, output);
             }
             (FusedOp::MaxPool(window), _, Some(input)) => {
                 self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);

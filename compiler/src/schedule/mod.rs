@@ -243,9 +243,9 @@ pub enum Plan {
     Copy,
     /// A convolution.
     Conv(ConvPlan),
-    /// A norm of its own, whose scales and shifts begin here in the packed weights.
-    Affine {
-        /// First scale, in elements.
+    /// A norm or a convolution along the channels; one way each, with a vector of numbers.
+    Vector {
+        /// Where the numbers begin in the packed weights, in elements.
         weights: usize,
     },
     /// Pools and softmax have one way each.
@@ -395,12 +395,11 @@ fn lay_out(
             }
             (FusedOp::Affine { norm, .. }, _) => {
                 let source = VectorSource::Norm(norm.clone());
-                let channels = node.shape.channels;
-                let vector = VectorRecipe { source, channels, offset: weights_len };
-                weights_len += vector.len();
-                let weights = vector.offset;
-                vectors.push(vector);
-                Plan::Affine { weights }
+                plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len)
+            }
+            FusedOp::ChannelConv { kernel, weight } => {
+                let source = VectorSource::Tensor(weight.clone());
+                plan_vector(source, *kernel, &mut vectors, &mut weights_len)
             }
             _ => Plan::Simple,
         });
@@ -425,6 +424,19 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
             _ => None,
         })
         .collect()
+}
+
+fn plan_vector(
+    source: VectorSource,
+    channels: usize,
+    vectors: &mut Vec<VectorRecipe>,
+    weights_len: &mut usize,
+) -> Plan {
+    let vector = VectorRecipe { source, channels, offset: *weights_len };
+    *weights_len += vector.len();
+    let weights = vector.offset;
+    vectors.push(vector);
+    Plan::Vector { weights }
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels

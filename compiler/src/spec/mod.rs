@@ -192,6 +192,8 @@ pub struct BlockRow {
     pub bias: bool,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
+    /// What weighs the channels of the main path before the shortcut is added.
+    pub attention: Option<Attention>,
     /// Whether batch norm follows the convolution of a projection; left out, it does unless the
     /// network is one of pre-activation.
     pub projection_norm: Option<bool>,
@@ -211,6 +213,26 @@ pub enum BlockKind {
         /// Which convolution has the stride.
         stride_on: StrideOn,
     },
+}
+
+/// What weighs the channels of a block's main path, by their means over all pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// Two 1x1 convolutions, the first of which has a fraction of the channels ("Squeeze-and-Excitation
+    /// Networks", Hu et al., 2018).
+    SqueezeExcitation(Squeeze),
+    /// A convolution along the channels ("ECA-Net", Wang et al., 2020) with a kernel of so many of
+    /// them; if none is named, of as many as the paper derives from their number.
+    Efficient(Option<usize>),
+}
+
+/// The channels in the middle of a squeeze-and-excitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squeeze {
+    /// The block's channels divided by this, to the nearest multiple of 8, as timm has it.
+    Reduction(usize),
+    /// So many.
+    Channels(usize),
 }
 
 /// Which convolution of a bottleneck has the stride.

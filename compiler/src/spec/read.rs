@@ -10,8 +10,8 @@ use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, PaddingCell, Row, RowOp, Shortcut,
-    Spec, StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, PaddingCell, Row, RowOp,
+    Shortcut, Spec, Squeeze, StrideOn, WindowCells,
 };
 
 type Errors = Vec<Diagnostic>;
@@ -53,6 +53,8 @@ const OPS: &[(&str, &[&str])] = &[
             "bias",
             "shortcut",
             "projection_norm",
+            "squeeze_excitation",
+            "eca",
             "weights",
         ],
     ),
@@ -68,6 +70,8 @@ const OPS: &[(&str, &[&str])] = &[
             "bias",
             "shortcut",
             "projection_norm",
+            "squeeze_excitation",
+            "eca",
             "width",
             "groups",
             "stride_on",
@@ -379,6 +383,7 @@ fn read_block(
     let norms = [("batch", true), ("none", false)];
     let projection_norm =
         fields.optional("projection_norm", |text| cell::choice(text, &norms), errors);
+    let attention = read_attention(fields, errors);
     let shortcuts = [
         ("projection", Shortcut::Projection),
         ("pool_projection", Shortcut::PoolProjection),
@@ -398,8 +403,53 @@ fn read_block(
         same_padding: same_padding?.value,
         bias: bias?.value,
         shortcut: shortcut?,
+        attention: attention?,
         projection_norm: projection_norm?.map(|norm| norm.value),
     })
+}
+
+/// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`; `eca: 3`, or `adaptive`.
+fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Attention>> {
+    let odd = |text: &str| match text {
+        "adaptive" => Ok(None),
+        _ => match cell::number(text, 1)? {
+            even if even.is_multiple_of(2) => Err(Refused {
+                reason: format!("is {even}, which is even"),
+                help: Some("write an odd number of channels, or `adaptive`".into()),
+            }),
+            kernel => Ok(Some(kernel)),
+        },
+    };
+    let eca = fields.optional("eca", odd, errors)?;
+    let Some(node) = fields.get("squeeze_excitation") else {
+        return Some(eca.map(|kernel| Attention::Efficient(kernel.value)));
+    };
+    if let Some(eca) = eca {
+        errors.push(
+            Diagnostic::new(eca.span, "`eca` beside `squeeze_excitation`")
+                .related(node.span, "a block has one of them")
+                .help("remove one of them"),
+        );
+        return None;
+    }
+    let mut squeeze = Fields::open(node, "`squeeze_excitation`", errors)?;
+    squeeze.check_known(&["reduction", "channels"], |_| None, errors);
+    let number = |text: &str| cell::number(text, 1);
+    let reduction = squeeze.optional("reduction", number, errors)?;
+    let channels = squeeze.optional("channels", number, errors)?;
+    let squeeze = match (reduction, channels) {
+        (Some(reduction), None) => Squeeze::Reduction(reduction.value),
+        (None, Some(channels)) => Squeeze::Channels(channels.value),
+        (None, None) => Squeeze::Reduction(16),
+        (Some(_), Some(channels)) => {
+            errors.push(
+                Diagnostic::new(channels.span, "`channels` beside `reduction`")
+                    .help("the one follows from the other; remove one of them"),
+            );
+            return None;
+        }
+    };
+    Some(Some(Attention::SqueezeExcitation(squeeze)))
 }
 
 fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {

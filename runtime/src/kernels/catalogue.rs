@@ -173,6 +173,38 @@ pub struct AffineParams {
     pub relu: usize,
 }
 
+/// A gate a channel over one channel block's plane: `y = epilogue(x * sigmoid(g))`, where the gates
+/// `g` are 16 numbers and the epilogue adds a residual and applies the activation.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GateParams {
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Distance between residual rows.
+    pub r_row: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// 1: add the residual before the activation. 0: the residual operand is not read.
+    pub residual: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
+/// A convolution along `channels` values that lie side by side, with zeros past both ends:
+/// `y[c] = sum over k of w[k] * x[c + k - kernel / 2]`, in the order of `k`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelConvParams {
+    /// Values; the output is filled with zeros up to a multiple of 16.
+    pub channels: usize,
+    /// Taps, an odd number.
+    pub kernel: usize,
+}
+
 /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
 /// input channel `c - before`, or zero where there is none.
 #[repr(C)]
@@ -362,6 +394,10 @@ catalogue! {
     AveragePool = average_pool(PoolParams: x, y);
     /// Scale and shift of one channel block.
     Affine = affine(AffineParams: x, w, b, y);
+    /// Gates of one channel block. `r` may be `y` itself.
+    Gate = gate(GateParams: x, g, r, y);
+    /// A convolution along the channels of one pixel.
+    ChannelConv = channel_conv(ChannelConvParams: x, w, y);
     /// Global mean of one channel block.
     Mean = mean(MeanParams: x, y);
     /// A row of a zero-padding shortcut.

@@ -53,6 +53,8 @@ macro_rules! kernel_table {
                 pool::max_pool(PoolParams: x, y);
                 pool::average_pool(PoolParams: x, y);
                 channel::affine(AffineParams: x, w, b, y);
+                channel::gate(GateParams: x, g, r, y);
+                channel::channel_conv(ChannelConvParams: x, w, y);
                 pool::mean(MeanParams: x, y);
                 copy::zero_pad(ZeroPadParams: x, y);
                 copy::ring(RingParams: y);

@@ -104,6 +104,12 @@ impl Translator<'_> {
             }
             Op::Relu => self.push("Relu", inputs, own, vec![]),
             Op::Add => self.push("Add", inputs, own, vec![]),
+            Op::Gate => {
+                let weights = self.fresh(&format!("{}.sigmoid", node.name));
+                self.push("Sigmoid", vec![inputs[1].clone()], weights.clone(), vec![]);
+                self.push("Mul", vec![inputs[0].clone(), weights], own, vec![]);
+            }
+            Op::ChannelConv { kernel, weight } => self.channel_conv(node, *kernel, weight, own),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
             Op::MaxPool(window) => self.push("MaxPool", inputs, own, sliding(window)),
             Op::AveragePool { window, count_padding } => {
@@ -115,6 +121,21 @@ impl Translator<'_> {
             Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
             Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
         }
+    }
+
+    /// A one-dimensional convolution over the channels, which a reshape makes pixels.
+    fn channel_conv(&mut self, node: &Node, kernel: usize, weight: &str, own: String) {
+        let input = self.value(node, 0).name.clone();
+        let [row, sums] = ["row", "sums"].map(|what| self.fresh(&format!("{}.{what}", node.name)));
+        let channels = node.shape.channels;
+        // A zero keeps the batch.
+        let shape = self.constant(node, "shape", &[0, 1, channels]);
+        self.push("Reshape", vec![input, shape], row.clone(), vec![]);
+        let pads = ints("pads", &[kernel / 2, kernel / 2]);
+        let attributes = vec![ints("kernel_shape", &[kernel]), pads];
+        self.push("Conv", vec![row, weight.to_owned()], sums.clone(), attributes);
+        let shape = self.constant(node, "pixel", &[0, channels, 1, 1]);
+        self.push("Reshape", vec![sums, shape], own, vec![]);
     }
 
     fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {

@@ -69,6 +69,7 @@ pub(super) fn vector(recipe: &VectorRecipe) -> TokenStream {
             let norm = self::norm(norm);
             quote!(rt::VectorSource::Norm(#norm))
         }
+        VectorSource::Tensor(name) => quote!(rt::VectorSource::Tensor(#name)),
     };
     quote!(rt::VectorRecipe { source: #source, channels: #channels, offset: #offset })
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::graph::{Extent, Padding};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Shortcut, Spec,
-    StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Shortcut,
+    Spec, Squeeze, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -191,6 +191,17 @@ fn block(block: &BlockRow) -> Vec<String> {
     ];
     if let Some(norm) = block.projection_norm {
         arguments.push(format!("projection_norm = {}", if norm { "batch" } else { "none" }));
+    }
+    match block.attention {
+        Some(Attention::SqueezeExcitation(Squeeze::Reduction(reduction))) => {
+            arguments.push(format!("squeeze_excitation = {{ reduction = {reduction} }}"));
+        }
+        Some(Attention::SqueezeExcitation(Squeeze::Channels(channels))) => {
+            arguments.push(format!("squeeze_excitation = {{ channels = {channels} }}"));
+        }
+        Some(Attention::Efficient(Some(kernel))) => arguments.push(format!("eca = {kernel}")),
+        Some(Attention::Efficient(None)) => arguments.push("eca = adaptive".to_owned()),
+        None => {}
     }
     if block.same_padding {
         arguments.push("padding = same".to_owned());
