@@ -397,7 +397,7 @@ fn lay_out(
                 let source = VectorSource::Norm(norm.clone());
                 plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len)
             }
-            FusedOp::ChannelConv { kernel, weight } => {
+            (FusedOp::ChannelConv { kernel, weight }, _) => {
                 let source = VectorSource::Tensor(weight.clone());
                 plan_vector(source, *kernel, &mut vectors, &mut weights_len)
             }
