@@ -264,11 +264,7 @@ impl Norm<'_> {
 /// # Errors
 ///
 /// If a slice has another length than the recipe asks for, or a variance is not positive.
-pub fn pack_norm(
-    recipe: &VectorRecipe,
-    norm: Norm<'_>,
-    out: &mut [f32],
-) -> Result<(), PackError> {
+pub fn pack_norm(recipe: &VectorRecipe, norm: Norm<'_>, out: &mut [f32]) -> Result<(), PackError> {
     norm.expect_len(recipe.channels)?;
     expect_len("packed form", out.len(), recipe.len())?;
     let (scales, shifts) = out.split_at_mut(recipe.run_len());
