@@ -29,41 +29,72 @@ fn row() -> impl Strategy<Value = String> {
         1 => (1usize..4, 1usize..4).prop_map(|(r, c)| format!("{r}x{c}")),
     ];
     let channels = prop_oneof![Just(8usize), Just(16), Just(32), 1usize..40];
-    let padding = prop_oneof![4 => Just(String::new()), 1 => (0usize..4).prop_map(|p| format!(", padding: {p}"))];
-    let conv = (kernel.clone(), stride.clone(), padding.clone(), channels.clone(), any::<[bool; 3]>(), 1usize..4)
-        .prop_map(|(kernel, stride, padding, channels, [norm, relu, grouped], groups)| {
+    let padding = prop_oneof![
+        6 => Just(String::new()),
+        2 => (0usize..4).prop_map(|p| format!(", padding: {p}")),
+        1 => Just(", padding: same".to_owned()),
+        1 => prop::array::uniform4(0usize..4).prop_map(|[top, bottom, left, right]| format!(
+            ", padding: {{top: {top}, bottom: {bottom}, left: {left}, right: {right}}}"
+        )),
+    ];
+    let dilation = prop_oneof![
+        5 => Just(String::new()),
+        1 => (1usize..5).prop_map(|d| format!(", dilation: {d}")),
+        1 => (1usize..4, 1usize..4).prop_map(|(r, c)| format!(", dilation: {r}x{c}")),
+    ];
+    let conv = (kernel.clone(), stride.clone(), padding.clone(), dilation.clone(), channels.clone(), any::<[bool; 3]>(), 1usize..4)
+        .prop_map(|(kernel, stride, padding, dilation, channels, [norm, relu, grouped], groups)| {
             let norm = if norm { "" } else { ", norm: none" };
             let relu = if relu { "" } else { ", activation: none" };
             let groups = if grouped { format!(", groups: {groups}") } else { String::new() };
-            format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{norm}{relu}{groups}")
+            format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{dilation}{norm}{relu}{groups}")
         });
     let shortcut = prop_oneof![
         4 => Just(""),
         1 => Just(", shortcut: zero_pad"),
         1 => Just(", shortcut: project_all"),
         1 => Just(", shortcut: none"),
+        1 => Just(", shortcut: pool_projection"),
     ];
-    let basic = (1usize..9, stride.clone(), channels.clone(), shortcut.clone()).prop_map(
-        |(repeat, stride, channels, shortcut)| {
-            format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{shortcut}")
+    let attention = prop_oneof![
+        5 => Just(String::new()),
+        1 => (1usize..40).prop_map(|n| format!(", squeeze_excitation: {{reduction: {n}}}")),
+        1 => (0usize..9).prop_map(|n| format!(", eca: {}", 2 * n + 1)),
+    ];
+    // What both kinds of blocks take.
+    let more = (shortcut, dilation, attention, any::<[bool; 3]>(), 0usize..4).prop_map(
+        |(shortcut, dilation, attention, [same, bias, bare], first)| {
+            let mut text = format!("{shortcut}{dilation}{attention}");
+            text += if same { ", padding: same" } else { "" };
+            text += if bias { ", bias: true" } else { "" };
+            text += if bare { ", projection_norm: none" } else { "" };
+            text + &if first > 0 { format!(", first_dilation: {first}") } else { String::new() }
+        },
+    );
+    let basic = (1usize..9, stride.clone(), channels.clone(), more.clone()).prop_map(
+        |(repeat, stride, channels, more)| {
+            format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{more}")
         },
     );
     let bottleneck =
-        (1usize..6, stride.clone(), channels, 1usize..24, 1usize..5, any::<bool>(), shortcut)
-            .prop_map(|(repeat, stride, channels, width, groups, on_first, shortcut)| {
+        (1usize..6, stride.clone(), channels, 1usize..24, 1usize..5, any::<bool>(), more).prop_map(
+            |(repeat, stride, channels, width, groups, on_first, more)| {
                 let stride_on = if on_first { ", stride_on: 1x1" } else { "" };
                 let width = width * groups;
                 format!(
                     "op: bottleneck, repeat: {repeat}, stride: {stride}, channels: {channels}, \
-                 width: {width}, groups: {groups}{stride_on}{shortcut}"
+                 width: {width}, groups: {groups}{stride_on}{more}"
                 )
-            });
+            },
+        );
     let pool =
-        (any::<bool>(), 1usize..4, stride, padding).prop_map(|(max, kernel, stride, padding)| {
-            let op = if max { "max_pool" } else { "average_pool" };
+        (0..3usize, 1usize..4, stride, padding).prop_map(|(kind, kernel, stride, padding)| {
+            let op = ["max_pool", "average_pool", "average_pool, count_padding: false"][kind];
             format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
         });
-    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool]
+    let norm = prop_oneof![Just("op: norm"), Just("op: norm, activation: none")];
+    let norm = norm.prop_map(str::to_owned);
+    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool, 1 => norm]
 }
 
 /// Rows after which the network may end.
@@ -87,8 +118,11 @@ fn head() -> impl Strategy<Value = Vec<String>> {
 
 fn table() -> impl Strategy<Value = String> {
     let input = (prop_oneof![Just(1usize), Just(3), Just(4), 1usize..40], 1usize..20, 1usize..20);
-    (input, prop::collection::vec(row(), 0..9), head()).prop_map(|((c, h, w), rows, head)| {
-        let mut text = format!("name: random\ninput: {c}x{h}x{w}\ntable:\n");
+    let rows = prop::collection::vec(row(), 0..9);
+    (input, rows, head(), 0..4usize).prop_map(|((c, h, w), rows, head, pre)| {
+        let mut text = format!("name: random\ninput: {c}x{h}x{w}\n");
+        text += if pre == 0 { "pre_activation: true\n" } else { "" };
+        text += "table:\n";
         for (i, row) in rows.iter().chain(&head).enumerate() {
             text += &format!("  - {{layer: row{i}, {row}}}\n");
         }

@@ -1,5 +1,6 @@
 //! The network as inference computes it: every batch norm, activation, addition and zero-padding
-//! shortcut becomes a part of the convolution before it.
+//! shortcut becomes a part of the convolution before it. A batch norm without a convolution of its
+//! own, as of a residual stream that others read too, becomes an operator with the ReLU after it.
 //!
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
 //! whole input, so that there is one operator to schedule.
@@ -8,7 +9,7 @@ use std::fmt;
 
 use resnet_runtime::tensors::NormTensors;
 
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
 
 /// A node of a [`Fused`] graph; prints as `%3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +82,35 @@ pub enum FusedOp {
     /// Max pool.
     MaxPool(Window),
     /// Average pool.
-    AveragePool(Window),
+    AveragePool {
+        /// Kernel, stride, padding.
+        window: Window,
+        /// Whether padding counts as zeros.
+        count_padding: bool,
+    },
+    /// A batch norm that no convolution can take in: a scale and a shift a channel.
+    Affine {
+        /// To be folded into scale and shift when weights are loaded.
+        norm: NormTensors,
+        /// Whether `max(0, x)` comes last.
+        relu: bool,
+    },
+    /// Each channel multiplied by the sigmoid of its gate.
+    Gate {
+        /// The gates, 1x1.
+        gate: FusedId,
+        /// What is added to the result.
+        residual: Option<Residual>,
+        /// Whether `max(0, x)` comes last.
+        relu: bool,
+    },
+    /// A convolution along the channels of a 1x1 activation.
+    ChannelConv {
+        /// Channels of the kernel.
+        kernel: usize,
+        /// Name of the weight tensor.
+        weight: String,
+    },
     /// Mean over all pixels.
     GlobalAveragePool,
     /// Softmax over the channels of a 1x1 activation.
@@ -104,11 +133,12 @@ pub struct FusedNode {
 impl FusedNode {
     /// Every activation that this node reads.
     pub fn reads(&self) -> impl Iterator<Item = FusedId> + '_ {
-        let residual = match &self.op {
-            FusedOp::Conv(conv) => conv.residual.map(|r| r.source()),
-            _ => None,
+        let (residual, gate) = match &self.op {
+            FusedOp::Conv(conv) => (conv.residual, None),
+            FusedOp::Gate { gate, residual, .. } => (*residual, Some(*gate)),
+            _ => (None, None),
         };
-        self.input.into_iter().chain(residual)
+        self.input.into_iter().chain(residual.map(|r| r.source())).chain(gate)
     }
 }
 
@@ -175,12 +205,22 @@ fn count_readers(graph: &Graph) -> Vec<usize> {
 
 /// What is known of a graph node's value so far.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "one value a node, gone when fusing ends")]
 enum Value {
     /// Not computed yet, or given away to the node that absorbed it.
     Missing,
     /// A convolution that may still absorb what follows.
     Open { name: String, conv: Conv, input: FusedId, shape: Shape },
+    /// A gate that may still absorb an addition and a ReLU.
+    OpenGate {
+        name: String,
+        gate: FusedId,
+        residual: Option<Residual>,
+        relu: bool,
+        input: FusedId,
+        shape: Shape,
+    },
+    /// A batch norm of its own that may still absorb a ReLU.
+    OpenNorm { name: String, norm: NormTensors, input: FusedId, shape: Shape },
     /// A zero-padding shortcut, waiting for its addition.
     Shortcut { source: FusedId, stride: Extent, before: usize },
     /// Written to memory by a fused node.
@@ -203,27 +243,41 @@ impl Fuser<'_> {
             }
             Op::Linear { weight, bias } => {
                 let input = self.graph.node(node.inputs[0]).shape;
-                let window = Window {
-                    kernel: Extent::new(input.height, input.width),
-                    stride: Extent::square(1),
-                    padding: Extent::square(0),
-                };
+                let kernel = Extent::new(input.height, input.width);
+                let window = Window::new(kernel, Extent::square(1), Padding::NONE);
                 self.open(node, window, 1, weight, Some(bias.clone()))
             }
-            Op::BatchNorm(norm) => self.absorb(node, "a batch norm needs a convolution", |conv| {
-                (conv.norm.is_none() && conv.residual.is_none() && !conv.relu)
-                    .then(|| conv.norm = Some(norm.clone()))
-            }),
-            Op::Relu => self.absorb(node, "an activation needs a convolution", |conv| {
-                (!conv.relu).then(|| conv.relu = true)
-            }),
+            Op::BatchNorm(norm) if self.can_take_norm(node.inputs[0]) => {
+                self.absorb(node, "a batch norm needs a convolution", |conv| {
+                    conv.norm = Some(norm.clone());
+                    Some(())
+                })
+            }
+            Op::BatchNorm(norm) => {
+                let (name, norm) = (node.name.clone(), norm.clone());
+                let input = self.written(node.inputs[0])?;
+                Ok(Value::OpenNorm { name, norm, input, shape: node.shape })
+            }
+            Op::Relu => self.absorb_relu(node),
             Op::Add => self.absorb_addition(node),
+            Op::Gate => {
+                let input = self.written(node.inputs[0])?;
+                let gate = self.written(node.inputs[1])?;
+                let (name, shape) = (node.name.clone(), node.shape);
+                Ok(Value::OpenGate { name, gate, residual: None, relu: false, input, shape })
+            }
+            Op::ChannelConv { kernel, weight } => {
+                let op = FusedOp::ChannelConv { kernel: *kernel, weight: weight.clone() };
+                self.plain(node, op)
+            }
             Op::ZeroPad { stride, before } => {
                 let source = self.written(node.inputs[0])?;
                 Ok(Value::Shortcut { source, stride: *stride, before: *before })
             }
             Op::MaxPool(window) => self.plain(node, FusedOp::MaxPool(*window)),
-            Op::AveragePool(window) => self.plain(node, FusedOp::AveragePool(*window)),
+            &Op::AveragePool { window, count_padding } => {
+                self.plain(node, FusedOp::AveragePool { window, count_padding })
+            }
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),
         }
@@ -264,6 +318,49 @@ impl Fuser<'_> {
         }
     }
 
+    /// Whether the value of `id` is an unfinished convolution that only a batch norm reads.
+    fn can_take_norm(&self, id: NodeId) -> bool {
+        let Value::Open { conv, .. } = &self.values[id.index()] else { return false };
+        self.readers[id.index()] == 1
+            && conv.norm.is_none()
+            && conv.residual.is_none()
+            && !conv.relu
+    }
+
+    fn absorb_relu(&mut self, node: &Node) -> Result<Value, FuseError> {
+        let input = node.inputs[0].index();
+        if let (1, Value::OpenNorm { .. }) = (self.readers[input], &self.values[input])
+            && let Value::OpenNorm { name, norm, input, shape } =
+                std::mem::replace(&mut self.values[input], Value::Missing)
+        {
+            let op = FusedOp::Affine { norm, relu: true };
+            self.nodes.push(FusedNode { name, op, input: Some(input), shape });
+            return Ok(Value::Written(FusedId(self.nodes.len() as u32 - 1)));
+        }
+        if let Some((_, relu)) = self.open_gate(node) {
+            *relu = true;
+            return Ok(self.take(node.inputs[0]));
+        }
+        self.absorb(node, "an activation needs a convolution or a batch norm", |conv| {
+            (!conv.relu).then(|| conv.relu = true)
+        })
+    }
+
+    /// The unfinished gate that only `node` reads: its residual and its ReLU.
+    fn open_gate(&mut self, node: &Node) -> Option<(&mut Option<Residual>, &mut bool)> {
+        let input = node.inputs[0].index();
+        match &mut self.values[input] {
+            Value::OpenGate { residual, relu, .. } if self.readers[input] == 1 => {
+                Some((residual, relu))
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, id: NodeId) -> Value {
+        std::mem::replace(&mut self.values[id.index()], Value::Missing)
+    }
+
     fn absorb_addition(&mut self, node: &Node) -> Result<Value, FuseError> {
         let shortcut = node.inputs[1];
         let residual = match self.values[shortcut.index()] {
@@ -272,6 +369,10 @@ impl Fuser<'_> {
             }
             _ => Residual::Same(self.written(shortcut)?),
         };
+        if let Some((slot, false)) = self.open_gate(node).map(|(slot, relu)| (slot, *relu)) {
+            *slot = Some(residual);
+            return Ok(self.take(node.inputs[0]));
+        }
         self.absorb(node, "an addition needs a convolution on its main path", |conv| {
             (conv.residual.is_none() && !conv.relu).then(|| conv.residual = Some(residual))
         })
@@ -290,6 +391,16 @@ impl Fuser<'_> {
             Value::Open { name, conv, input, shape } => {
                 let node = FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
                 self.nodes.push(node);
+                FusedId(self.nodes.len() as u32 - 1)
+            }
+            Value::OpenGate { name, gate, residual, relu, input, shape } => {
+                let op = FusedOp::Gate { gate, residual, relu };
+                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
+                FusedId(self.nodes.len() as u32 - 1)
+            }
+            Value::OpenNorm { name, norm, input, shape } => {
+                let op = FusedOp::Affine { norm, relu: false };
+                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
                 FusedId(self.nodes.len() as u32 - 1)
             }
             Value::Missing | Value::Shortcut { .. } => {

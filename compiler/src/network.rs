@@ -339,7 +339,8 @@ impl Compiled {
 
     /// What it asks of weights.
     fn packing(&self) -> Packing<'_> {
-        self.graph.packing(&self.schedule.recipes, self.schedule.weights_len)
+        let Schedule { recipes, vectors, weights_len, .. } = &*self.schedule;
+        self.graph.packing(recipes, vectors, *weights_len)
     }
 }
 

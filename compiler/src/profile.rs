@@ -65,7 +65,7 @@ pub fn profile(
     if wishes.batch != 1 {
         programs.insert(0, plan(graph, wishes, wishes.batch)?.2);
     }
-    let packing = graph.packing(&schedule.recipes, schedule.weights_len);
+    let packing = graph.packing(&schedule.recipes, &schedule.vectors, schedule.weights_len);
     let packed = load(&packing, weights, all_threads())?;
     let times = time_steps(graph, programs, isa, packed, pool, runs)?;
     let macs_of = |name: &str| {

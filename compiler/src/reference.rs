@@ -10,7 +10,7 @@ use resnet_runtime::tensors::NormTensors;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{Weights, WeightsError};
 
-use crate::graph::{Extent, Graph, Node, Op, Shape, Window};
+use crate::graph::{Axis, Extent, Graph, Node, Op, Shape, Window};
 
 /// A network that is evaluated by definition.
 #[derive(Clone)]
@@ -131,12 +131,39 @@ impl Evaluator {
             Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
             Op::Relu => x.iter().map(|&v| if v < 0.0 { 0.0 } else { v }).collect(),
             Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+            Op::Gate => {
+                let planes = x.chunks(from.pixels()).zip(inputs[1]);
+                let gated = |(plane, gate): (&[f64], &f64)| {
+                    let weight = 1.0 / (1.0 + (-gate).exp());
+                    plane.iter().map(|v| v * weight).collect::<Values>()
+                };
+                planes.flat_map(gated).collect()
+            }
+            Op::ChannelConv { kernel, weight } => {
+                let weights = &self.tensors[weight];
+                let sum = |channel: usize| {
+                    let taps = weights.iter().enumerate().filter_map(|(k, &w)| {
+                        let v = x.get((channel + k).checked_sub(kernel / 2)?)?;
+                        Some(f64::from(w) * v)
+                    });
+                    taps.sum()
+                };
+                (0..x.len()).map(sum).collect()
+            }
             Op::ZeroPad { stride, before } => zero_pad(x, from, node.shape, *stride, *before),
             Op::MaxPool(window) => pool(x, from, node.shape, window, f64::NEG_INFINITY, f64::max),
-            Op::AveragePool(window) => {
-                let area = (window.kernel.rows * window.kernel.columns) as f64;
-                let sums = pool(x, from, node.shape, window, 0.0, |a, b| a + b);
-                sums.into_iter().map(|sum| sum / area).collect()
+            Op::AveragePool { window, count_padding } => {
+                let add = |a, b| a + b;
+                let mut y = pool(x, from, node.shape, window, 0.0, add);
+                if *count_padding {
+                    let area = (window.kernel.rows * window.kernel.columns) as f64;
+                    y.iter_mut().for_each(|sum| *sum /= area);
+                } else {
+                    let ones = vec![1.0; from.elements()];
+                    let pixels = pool(&ones, from, node.shape, window, 0.0, add);
+                    y.iter_mut().zip(pixels).for_each(|(sum, pixels)| *sum /= pixels);
+                }
+                y
             }
             Op::GlobalAveragePool => x
                 .chunks(from.pixels())
@@ -170,18 +197,19 @@ impl Evaluator {
     }
 }
 
-/// The outputs along one dimension whose window element `k` lies inside the input:
-/// `0 <= o * stride + k - padding < len`.
+/// The pairs of output and input positions along one direction for element `k` of the window:
+/// where `input = output * stride + k * dilation - before` lies inside.
 fn inside(
     k: usize,
-    stride: usize,
-    padding: usize,
-    len: usize,
+    axis: Axis,
+    inputs: usize,
     outputs: usize,
-) -> std::ops::Range<usize> {
-    let first = padding.saturating_sub(k).div_ceil(stride);
-    let last = (len + padding).saturating_sub(k).div_ceil(stride).min(outputs);
-    first.min(last)..last
+) -> impl Iterator<Item = (usize, usize)> {
+    let Axis { stride, dilation, before, .. } = axis;
+    let at = k * dilation;
+    let first = before.saturating_sub(at).div_ceil(stride);
+    let last = (inputs + before).saturating_sub(at).div_ceil(stride).min(outputs);
+    (first.min(last)..last).map(move |output| (output, output * stride + at - before))
 }
 
 fn convolve(
@@ -193,7 +221,7 @@ fn convolve(
     weights: &[f32],
     bias: Option<&[f32]>,
 ) -> Values {
-    let Window { kernel, stride, padding } = *window;
+    let kernel = window.kernel;
     let (group_in, group_out) = (from.channels / groups, to.channels / groups);
     let mut y = vec![0.0; to.elements()];
     let mut taps = weights.iter();
@@ -204,13 +232,9 @@ fn convolve(
             for kr in 0..kernel.rows {
                 for kc in 0..kernel.columns {
                     let weight = f64::from(*taps.next().expect("weights were checked"));
-                    let rows = inside(kr, stride.rows, padding.rows, from.height, to.height);
-                    for row in rows {
-                        let from_row = row * stride.rows + kr - padding.rows;
-                        for column in
-                            inside(kc, stride.columns, padding.columns, from.width, to.width)
-                        {
-                            let from_column = column * stride.columns + kc - padding.columns;
+                    for (row, from_row) in inside(kr, window.rows(), from.height, to.height) {
+                        let columns = inside(kc, window.columns(), from.width, to.width);
+                        for (column, from_column) in columns {
                             plane[row * to.width + column] +=
                                 weight * input[from_row * from.width + from_column];
                         }
@@ -244,16 +268,14 @@ fn pool(
     start: f64,
     combine: fn(f64, f64) -> f64,
 ) -> Values {
-    let Window { kernel, stride, padding } = *window;
+    let kernel = window.kernel;
     let mut y = vec![start; to.elements()];
     for (plane, input) in y.chunks_mut(to.pixels()).zip(x.chunks(from.pixels())) {
         for kr in 0..kernel.rows {
             for kc in 0..kernel.columns {
-                for row in inside(kr, stride.rows, padding.rows, from.height, to.height) {
-                    let from_row = row * stride.rows + kr - padding.rows;
-                    for column in inside(kc, stride.columns, padding.columns, from.width, to.width)
-                    {
-                        let from_column = column * stride.columns + kc - padding.columns;
+                for (row, from_row) in inside(kr, window.rows(), from.height, to.height) {
+                    let columns = inside(kc, window.columns(), from.width, to.width);
+                    for (column, from_column) in columns {
                         let value = &mut plane[row * to.width + column];
                         *value = combine(*value, input[from_row * from.width + from_column]);
                     }

@@ -32,7 +32,7 @@ pub struct Report {
 }
 
 /// A line of a [`Report`]. A convolution's batch norm is counted with it; what only follows it
-/// (ReLU, the addition) has no line.
+/// (ReLU, a gate, the addition) has no line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
     /// Such as `conv2_x.0.conv1`.
@@ -84,8 +84,8 @@ fn layers(graph: &Graph) -> Vec<Layer> {
         let (params, macs) = (cost.params as u64, cost.macs as u64);
         let input = node.inputs.first().copied();
         match &node.op {
-            Op::Input | Op::Relu | Op::Add => {}
-            Op::BatchNorm(_) => {
+            Op::Input | Op::Relu | Op::Add | Op::Gate => {}
+            Op::BatchNorm(_) if input.is_some_and(|id| is_conv(graph, id)) => {
                 if let Some(&line) = input.and_then(|input| lines.get(&input)) {
                     layers[line].params += params;
                 }
@@ -105,6 +105,10 @@ fn layers(graph: &Graph) -> Vec<Layer> {
         }
     }
     layers
+}
+
+fn is_conv(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).op, Op::Conv { .. })
 }
 
 /// The table and the totals, for a person; ends with a newline.

@@ -14,6 +14,17 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("resnet50"),
     table!("resnet101"),
     table!("resnet152"),
+    table!("resnet26d"),
+    table!("resnet50d"),
+    table!("resnet50_os8"),
+    table!("seresnet50"),
+    table!("ecaresnet50d"),
+    table!("resnetv2_50"),
+    table!("resnext50_32x4d"),
+    table!("resnext101_32x8d"),
+    table!("resnext101_64x4d"),
+    table!("wide_resnet50_2"),
+    table!("wide_resnet101_2"),
     table!("resnet50-paper"),
     table!("resnet101-paper"),
     table!("resnet152-paper"),
@@ -27,6 +38,10 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("cifar-resnet56"),
     table!("cifar-resnet110"),
     table!("cifar-resnet1202"),
+    table!("preact-resnet164"),
+    table!("preact-resnet1001"),
+    table!("wrn-28-10"),
+    table!("resnet8"),
     ("cifar10-resnet20", include_str!("../../models/cifar10/resnet20.yaml")),
 ];
 
@@ -41,9 +56,8 @@ mod tests {
     use crate::graph::Graph;
     use crate::spec::Spec;
 
-    /// Depth, parameters and multiply-adds. Parameters of the five ImageNet networks are
-    /// torchvision's; the multiply-adds agree with its published 1.814, 3.664, 4.089, 7.801 and
-    /// 11.514 x 10^9. The others follow from the table of section 4.2 and the projections of
+    /// Depth, parameters and multiply-adds. Those of torchvision's and timm's networks are in
+    /// `tests/golden/zoo.json`, counted by PyTorch. The others follow from the table of section 4.2 and the projections of
     /// section 4.1 of the paper, counted apart from this code.
     const COUNTS: &[(&str, usize, u64, u64)] = &[
         ("resnet18", 18, 11_689_512, 1_814_073_344),
@@ -51,6 +65,17 @@ mod tests {
         ("resnet50", 50, 25_557_032, 4_089_184_256),
         ("resnet101", 101, 44_549_160, 7_801_405_440),
         ("resnet152", 152, 60_192_808, 11_513_626_624),
+        ("resnet26d", 28, 16_014_408, 2_581_897_216),
+        ("resnet50d", 52, 25_576_264, 4_328_824_832),
+        ("resnet50_os8", 50, 25_557_032, 19_079_364_608),
+        ("seresnet50", 50, 28_088_024, 4_091_699_200),
+        ("ecaresnet50d", 52, 25_576_350, 4_328_912_640),
+        ("resnetv2_50", 50, 25_549_352, 4_089_184_256),
+        ("resnext50_32x4d", 50, 25_028_904, 4_230_479_872),
+        ("resnext101_32x8d", 101, 88_791_336, 16_414_015_488),
+        ("resnext101_64x4d", 101, 83_455_272, 15_460_270_080),
+        ("wide_resnet50_2", 50, 68_883_240, 11_398_021_120),
+        ("wide_resnet101_2", 101, 126_886_696, 22_753_050_624),
         ("resnet50-paper", 50, 25_557_032, 3_857_973_248),
         ("resnet101-paper", 101, 44_549_160, 7_570_194_432),
         ("resnet152-paper", 152, 60_192_808, 11_282_415_616),
@@ -64,6 +89,10 @@ mod tests {
         ("cifar-resnet56", 56, 853_018, 125_485_696),
         ("cifar-resnet110", 110, 1_727_962, 252_887_680),
         ("cifar-resnet1202", 1202, 19_421_274, 2_829_238_912),
+        ("preact-resnet164", 164, 1_703_258, 247_646_720),
+        ("preact-resnet1001", 1001, 10_327_706, 1_490_995_712),
+        ("wrn-28-10", 26, 36_479_194, 5_243_328_768),
+        ("resnet8", 8, 78_186, 12_501_632),
         ("cifar10-resnet20", 20, 269_722, 40_551_040),
     ];
 

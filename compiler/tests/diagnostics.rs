@@ -173,6 +173,12 @@ table:
         rows(&["layer: a, op: conv, kernel: 1, channels: 8, bias: true, weights: x, norm_weights: x"]);
     too_many_operators: rows(&["layer: a, op: basic, repeat: 2147483648, channels: 64"]);
     too_many_elements: rows(&["layer: a, op: conv, kernel: 1, channels: 2147483648"]);
+    too_much_dilation: rows(&["layer: a, op: conv, kernel: 3, channels: 8, dilation: 2147483648"]);
+    padding_of_unknown_kind: rows(&["layer: a, op: conv, kernel: 3, channels: 8, padding: sane"]);
+    padding_of_unknown_sides: rows(&["layer: a, op: conv, kernel: 3, channels: 8, padding: {top: 1, botom: 2}"]);
+    dilated_kernel_larger_than_input: rows(&[
+        "layer: a, op: conv, kernel: 3, channels: 8, dilation: 40, padding: {left: 8, top: 30}",
+    ]);
     too_many_elements_by_padding:
         rows(&["layer: a, op: conv, kernel: 1, channels: 8, padding: 2147483648"]);
     too_many_weights: rows(&[

@@ -83,6 +83,9 @@ const TOKENS: &[&str] = &[
     "stride: ",
     "kernel: ",
     "padding: ",
+    "padding: same",
+    "padding: {top: ",
+    "dilation: ",
     "channels: ",
     "width: ",
     "groups: ",
@@ -158,25 +161,26 @@ proptest! {
     #[test]
     fn arbitrary_numbers_never_panic(
         input in prop::array::uniform3(number()),
-        conv in prop::array::uniform6(number()),
+        conv in prop::array::uniform7(number()),
         pool in prop::array::uniform4(number()),
-        block in prop::array::uniform5(number()),
+        block in prop::array::uniform7(number()),
         linear in number(),
         zero_pad in any::<bool>(),
     ) {
         let [c, h, w] = input;
-        let [kernel, kernel_columns, stride, padding, channels, groups] = conv;
+        let [kernel, kernel_columns, stride, dilation, padding, channels, groups] = conv;
         let [pool_kernel, pool_rows, pool_columns, pool_padding] = pool;
-        let [repeat, width, out, block_stride, block_groups] = block;
+        let [repeat, width, out, block_stride, block_groups, spread, first_spread] = block;
         let shortcut = if zero_pad { "zero_pad" } else { "projection" };
         run(&format!(
             "name: n\ninput: {c}x{h}x{w}\ntable:\n\
              - {{layer: a, op: conv, kernel: {kernel}x{kernel_columns}, stride: {stride}, \
-                padding: {padding}, channels: {channels}, groups: {groups}}}\n\
+                dilation: {dilation}, padding: {padding}, channels: {channels}, groups: {groups}}}\n\
              - {{layer: b, op: average_pool, kernel: {pool_kernel}, padding: {pool_padding}, \
                 stride: {pool_rows}x{pool_columns}}}\n\
              - {{layer: c, op: bottleneck, repeat: {repeat}, width: {width}, channels: {out}, \
-                stride: {block_stride}, groups: {block_groups}, shortcut: {shortcut}}}\n\
+                stride: {block_stride}, groups: {block_groups}, dilation: {spread}, \
+                first_dilation: {first_spread}, shortcut: {shortcut}}}\n\
              - {{layer: d, op: linear, channels: {linear}}}\n"
         ));
     }

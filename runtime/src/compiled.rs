@@ -22,7 +22,9 @@ pub use crate::kernels::{Table as Kernels, *};
 pub use crate::load::{LoadError, LoadOptions};
 pub use crate::picture::Preprocess;
 pub use crate::session::{Info, Loaded, Network, Packed, RunError, Session as DynSession};
-pub use crate::tensors::{ConvRecipe, Init, NormTensors, TensorSpec, Transform};
+pub use crate::tensors::{
+    ConvRecipe, Init, NormTensors, TensorSpec, Transform, VectorRecipe, VectorSource,
+};
 pub use crate::threads::Pool;
 pub use crate::weights::Weights;
 
@@ -143,6 +145,8 @@ pub struct Emitted {
     pub tensors: &'static [TensorSpec<&'static str, &'static [usize]>],
     /// How each convolution's weights are packed.
     pub recipes: &'static [ConvRecipe<&'static str>],
+    /// How what stands beside activations is packed, a few numbers a channel.
+    pub vectors: &'static [VectorRecipe<&'static str>],
     /// Elements of the packed weights.
     pub weights_len: usize,
     /// The code, for falling numbers of pictures at a time; the last one is for 1.
@@ -190,11 +194,14 @@ impl Model {
     /// Weights that do not fit, an instruction set that the CPU lacks, or no memory.
     pub fn load(&self, weights: &Weights, options: &LoadOptions) -> Result<Loaded, LoadError> {
         let recipes: Vec<ConvRecipe> = self.0.recipes.iter().map(ConvRecipe::to_owned).collect();
+        let vectors: Vec<VectorRecipe> =
+            self.0.vectors.iter().map(VectorRecipe::to_owned).collect();
         let packing = Packing {
             network: self.0.name,
             table: self.0.table,
             tensors: &self.tensors(),
             recipes: &recipes,
+            vectors: &vectors,
             len: self.0.weights_len,
         };
         let packed = load(&packing, weights, options.threads.unwrap_or_else(all_threads))?;

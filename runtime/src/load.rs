@@ -6,10 +6,10 @@ use std::thread;
 
 use crate::kernels::{Isa, UnavailableIsa};
 use crate::memory::Buffer;
-use crate::pack::{Norm, PackError, Packer};
+use crate::pack::{Norm, PackError, Packer, pack_norm};
 use crate::packed::{PackedError, PackedFile};
 use crate::session::Packed;
-use crate::tensors::{ConvRecipe, TensorSpec};
+use crate::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe, VectorSource};
 use crate::weights::{Weights, WeightsError};
 
 /// How to load a network that `resnet!` compiled.
@@ -69,6 +69,8 @@ pub struct Packing<'a> {
     pub tensors: &'a [TensorSpec],
     /// How each convolution's weights are packed.
     pub recipes: &'a [ConvRecipe],
+    /// How what stands beside activations is packed.
+    pub vectors: &'a [VectorRecipe],
     /// Elements of the packed weights.
     pub len: usize,
 }
@@ -96,11 +98,15 @@ pub fn load(
     if let Some(file) = weights.packed() {
         return load_packed(packing, file, weights.origin(), threads);
     }
-    let Packing { tensors, recipes, len, .. } = *packing;
+    let Packing { tensors, recipes, vectors, len, .. } = *packing;
     weights.check(tensors)?;
     let packers: Vec<Packer<'_>> =
         recipes.iter().map(|recipe| packer(recipe, weights)).collect::<Result<_, _>>()?;
     let mut packed = buffer(len)?;
+    for recipe in vectors {
+        let out = &mut packed.as_mut_slice()[recipe.offset..][..recipe.len()];
+        load_vector(recipe, weights, out)?;
+    }
     let jobs = jobs(recipes, &packers, packed.as_mut_slice());
     // A thread is worth its start if it saves more than that: packing is about as fast as memory.
     let threads = threads.get().min(len * size_of::<f32>() / BYTES_PER_THREAD + 1);
@@ -143,25 +149,54 @@ const BYTES_PER_THREAD: usize = 1 << 20;
 fn packer<'a>(recipe: &'a ConvRecipe, weights: &Weights) -> Result<Packer<'a>, LoadError> {
     let bias = recipe.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
     let bias = bias.as_ref().map(|bias| &bias.values[..]);
-    let new = |norm| {
+    let new = |norm: Option<Norm<'_>>| {
         Packer::new(recipe, bias, norm).map_err(|reason| LoadError::Pack {
             origin: weights.origin().to_owned(),
             tensor: recipe.weight.clone(),
             reason,
         })
     };
-    let Some(norm) = &recipe.norm else { return new(None) };
-    let scale = weights.tensor(&norm.weight)?;
-    let shift = weights.tensor(&norm.bias)?;
-    let mean = weights.tensor(&norm.mean)?;
-    let variance = weights.tensor(&norm.variance)?;
-    new(Some(Norm {
+    match &recipe.norm {
+        Some(names) => with_norm(names, weights, |norm| new(Some(norm))),
+        None => new(None),
+    }
+}
+
+fn load_vector(recipe: &VectorRecipe, weights: &Weights, out: &mut [f32]) -> Result<(), LoadError> {
+    match &recipe.source {
+        VectorSource::Tensor(name) => {
+            let tensor = weights.tensor(name)?;
+            // `weights.check` has seen to the length; the rest is padding, zero already.
+            out[..recipe.channels].copy_from_slice(&tensor.values);
+            Ok(())
+        }
+        VectorSource::Norm(names) => with_norm(names, weights, |norm| {
+            pack_norm(recipe, norm, out).map_err(|reason| LoadError::Pack {
+                origin: weights.origin().to_owned(),
+                tensor: names.weight.clone(),
+                reason,
+            })
+        }),
+    }
+}
+
+/// Reads a batch norm's tensors for `pack`.
+fn with_norm<T>(
+    names: &NormTensors,
+    weights: &Weights,
+    pack: impl FnOnce(Norm<'_>) -> Result<T, LoadError>,
+) -> Result<T, LoadError> {
+    let scale = weights.tensor(&names.weight)?;
+    let shift = weights.tensor(&names.bias)?;
+    let mean = weights.tensor(&names.mean)?;
+    let variance = weights.tensor(&names.variance)?;
+    pack(Norm {
         weight: &scale.values,
         bias: &shift.values,
         mean: &mean.values,
         variance: &variance.values,
-        epsilon: norm.epsilon,
-    }))
+        epsilon: names.epsilon,
+    })
 }
 
 /// A panel to pack.

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use self::winograd::Evaluate;
 use crate::kernels::BLOCK;
-use crate::tensors::{ConvRecipe, Transform};
+use crate::tensors::{ConvRecipe, Transform, VectorRecipe};
 
 /// The values of a batch norm, one an output channel.
 #[derive(Clone, Copy, Debug)]
@@ -117,10 +117,7 @@ impl<'a> Packer<'a> {
             expect_len("bias", bias.len(), channels)?;
         }
         if let Some(norm) = norm {
-            expect_len("norm's weight", norm.weight.len(), channels)?;
-            expect_len("norm's bias", norm.bias.len(), channels)?;
-            expect_len("norm's running mean", norm.mean.len(), channels)?;
-            expect_len("norm's running variance", norm.variance.len(), channels)?;
+            norm.expect_len(channels)?;
         }
         Ok(Self { recipe, scales: channel_scales(recipe, bias, norm)? })
     }
@@ -242,6 +239,46 @@ impl<'a> Packer<'a> {
     }
 }
 
+impl Norm<'_> {
+    fn expect_len(&self, channels: usize) -> Result<(), PackError> {
+        expect_len("norm's weight", self.weight.len(), channels)?;
+        expect_len("norm's bias", self.bias.len(), channels)?;
+        expect_len("norm's running mean", self.mean.len(), channels)?;
+        expect_len("norm's running variance", self.variance.len(), channels)
+    }
+
+    /// What a channel is multiplied by.
+    fn scale(&self, channel: usize) -> Result<f64, PackError> {
+        let (variance, epsilon) = (self.variance[channel], self.epsilon);
+        let root = (f64::from(variance) + epsilon).sqrt();
+        // False for NaN too.
+        if !(root > 0.0 && root.is_finite()) {
+            return Err(PackError::Variance { channel, variance, epsilon });
+        }
+        Ok(f64::from(self.weight[channel]) / root)
+    }
+}
+
+/// Packs a batch norm that stands alone; see [`VectorSource::Norm`](crate::tensors::VectorSource).
+///
+/// # Errors
+///
+/// If a slice has another length than the recipe asks for, or a variance is not positive.
+pub fn pack_norm(recipe: &VectorRecipe, norm: Norm<'_>, out: &mut [f32]) -> Result<(), PackError> {
+    norm.expect_len(recipe.channels)?;
+    expect_len("packed form", out.len(), recipe.len())?;
+    let (scales, shifts) = out.split_at_mut(recipe.run_len());
+    scales.fill(0.0);
+    shifts.fill(0.0);
+    for channel in 0..recipe.channels {
+        let scale = norm.scale(channel)?;
+        let mean = f64::from(norm.mean[channel]);
+        scales[channel] = flush(scale);
+        shifts[channel] = flush(f64::from(norm.bias[channel]) - mean * scale);
+    }
+    Ok(())
+}
+
 /// What folding does to an output channel.
 struct ChannelScale {
     weight: f64,
@@ -256,13 +293,7 @@ fn channel_scales(
     let scale = |channel: usize| {
         let bias = bias.map_or(0.0, |bias| f64::from(bias[channel]));
         let Some(norm) = norm else { return Ok(ChannelScale { weight: 1.0, bias }) };
-        let (variance, epsilon) = (norm.variance[channel], norm.epsilon);
-        let root = (f64::from(variance) + epsilon).sqrt();
-        // False for NaN too.
-        if !(root > 0.0 && root.is_finite()) {
-            return Err(PackError::Variance { channel, variance, epsilon });
-        }
-        let weight = f64::from(norm.weight[channel]) / root;
+        let weight = norm.scale(channel)?;
         let mean = f64::from(norm.mean[channel]);
         Ok(ChannelScale { weight, bias: (bias - mean) * weight + f64::from(norm.bias[channel]) })
     };

@@ -109,6 +109,59 @@ pub struct ConvRecipe<Name = String> {
     pub offset: usize,
 }
 
+/// Numbers a channel that a kernel reads beside an activation, each run padded with zeros to a
+/// multiple of 16.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorRecipe<Name = String> {
+    /// What they are made of.
+    pub source: VectorSource<Name>,
+    /// Numbers in a run.
+    pub channels: usize,
+    /// Where they start in the network's weight memory, in `f32` elements; a multiple of 16.
+    pub offset: usize,
+}
+
+/// What a [`VectorRecipe`] packs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VectorSource<Name = String> {
+    /// A batch norm without a convolution: a run of scales `weight / sqrt(variance + epsilon)`, then
+    /// a run of shifts `bias - mean * scale`.
+    Norm(NormTensors<Name>),
+    /// A tensor of `channels` elements as it is.
+    Tensor(Name),
+}
+
+impl<Name> VectorRecipe<Name> {
+    /// Elements of one run.
+    pub fn run_len(&self) -> usize {
+        self.channels.next_multiple_of(crate::kernels::BLOCK)
+    }
+
+    /// Elements of the packed form.
+    pub fn len(&self) -> usize {
+        match self.source {
+            VectorSource::Norm(_) => 2 * self.run_len(),
+            VectorSource::Tensor(_) => self.run_len(),
+        }
+    }
+
+    /// A recipe never packs nothing.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl VectorRecipe<&str> {
+    /// The same with names of its own.
+    pub fn to_owned(&self) -> VectorRecipe {
+        let source = match &self.source {
+            VectorSource::Norm(norm) => VectorSource::Norm(norm.to_owned()),
+            VectorSource::Tensor(name) => VectorSource::Tensor((*name).to_owned()),
+        };
+        VectorRecipe { source, channels: self.channels, offset: self.offset }
+    }
+}
+
 impl NormTensors<&str> {
     /// The same with names of its own.
     pub fn to_owned(&self) -> NormTensors {

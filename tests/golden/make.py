@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the golden networks: layer tables, weights, inputs, and the outputs that PyTorch computes.
 
-    pip install torch==2.15.0 torchvision==0.29.2 numpy==2.4.6 safetensors==0.8.0
+    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 numpy==2.4.6 safetensors==0.8.0
     python make.py                  # rewrites every file beside this script
     python make.py --only pools     # one network
     python make.py --verify         # writes nothing; fails where a file differs
@@ -13,10 +13,10 @@ Each network NAME below becomes four files:
     NAME.input.npy    f32, N x C x H x W
     NAME.output.npy   f32, N x outputs: computed in f64 from exactly the stored weights and inputs
 
-and `zoo.json` holds what torchvision says about the networks of the zoo.
+and `zoo.json` holds what torchvision and timm say about the networks of the zoo.
 
-Two things keep this script honest. Tables that torchvision can express are also run through
-torchvision's own `ResNet.forward` with the same state dict, loaded strictly, and must agree; so
+Two things keep this script honest. Tables that torchvision or timm can express are also run
+through their own modules with the same state dict, loaded strictly, and must agree; so
 must torchvision's networks at their full width, and the block of `models/cifar10/train.py` for
 `zero_pad`. And what the tables `expect` (parameters, multiply-adds) and claim as `output` is
 counted by PyTorch from the tensors that were used.
@@ -31,10 +31,14 @@ import textwrap
 import zlib
 
 import numpy as np
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save as safetensors_bytes
+from timm.layers import BatchNormAct2d, create_conv2d
+from timm.models import resnet as timm_resnet
+from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -58,13 +62,18 @@ class Golden:
     """A network to make: its table, its batch, how its weights are stored."""
 
     def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
-                 batches_tracked=False):
+                 timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False):
         self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
         self.epsilon, self.store = epsilon, store
-        # Arguments of `torchvision_twin`, where torchvision can express the table.
+        # Arguments of `Shrunk`, where torchvision can express the table.
         self.torchvision = torchvision
+        # A function that makes timm's module, where timm can express the table.
+        self.timm = timm
+        self.pre_activation = pre_activation
+        # Whether linear weights are stored as those of 1x1 convolutions.
+        self.linear_as_conv = linear_as_conv
         # Real state dicts also hold batch norm's counter of batches, an integer nobody needs.
-        self.batches_tracked = batches_tracked or torchvision is not None
+        self.batches_tracked = batches_tracked or torchvision is not None or timm is not None
 
 
 GOLDENS = [
@@ -265,6 +274,221 @@ GOLDENS = [
             row("conv4_x", "bottleneck", channels=40),
             row("fc", "linear", channels=4),
         ]),
+    Golden(
+        "pool-projection", "3x37x29", batch=2,
+        covers="shortcut D (average pool, then projection) at odd sizes down to 2x1, a deep stem with timm's names",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 2), num_classes=9, stem_width=6, stem_type="deep",
+            avg_down=True, channels=(4, 6, 9, 10)),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=6, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=6, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=12, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=16, shortcut="pool_projection"),
+            row("conv3_x", "bottleneck", repeat=2, channels=24, stride=2, shortcut="pool_projection"),
+            row("conv4_x", "bottleneck", channels=36, stride=2, shortcut="pool_projection"),
+            row("conv5_x", "bottleneck", repeat=2, channels=40, stride=2, shortcut="pool_projection"),
+            *head(9),
+        ]),
+    Golden(
+        "pool-projection-variants", "3x11x10", batch=1,
+        covers="shortcut D in basic blocks, with strides 3 and 1x2, from one column",
+        table=[
+            row("conv1", "conv", kernel=3, channels=10),
+            row("three", "basic", repeat=2, channels=10, stride=3, shortcut="pool_projection"),
+            row("wide", "basic", channels=20, stride="1x2", shortcut="pool_projection"),
+            row("tall", "bottleneck", channels=20, stride=2, shortcut="pool_projection"),
+            row("one", "basic", channels=18, stride=2, shortcut="pool_projection"),
+            row("mean", "global_average_pool"),
+        ]),
+    Golden(
+        "dilation", "3x49x41", batch=2,
+        covers="dilated stages that begin with the dilation of the stage before them, as torchvision's "
+               "replace_stride_with_dilation has it; output stride 8",
+        torchvision=dict(block=Bottleneck, stem=10, planes=(4, 8, 8, 10), layers=(1, 1, 2, 3), classes=7,
+                         dilate=(False, False, True, True)),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=10),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=16),
+            row("conv3_x", "bottleneck", channels=32, stride=2),
+            row("conv4_x", "bottleneck", repeat=2, channels=32, dilation=2),
+            row("conv5_x", "bottleneck", repeat=3, channels=40, dilation=4),
+            *head(7),
+        ]),
+    Golden(
+        "dilation-basic", "3x33x25", batch=1,
+        covers="dilated basic blocks as timm has them, output stride 16",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.BasicBlock, (1, 1, 2, 2), num_classes=5, output_stride=16, stem_width=4,
+            stem_type="deep", channels=(12, 20, 24, 20)),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=4, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=4, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=8, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", channels=12),
+            row("conv3_x", "basic", channels=20, stride=2),
+            row("conv4_x", "basic", repeat=2, channels=24, stride=2),
+            row("conv5_x", "basic", repeat=2, channels=20, dilation=2),
+            *head(5),
+        ]),
+    Golden(
+        "dilation-rows", "3x31x28", batch=1,
+        covers="dilation of conv rows: planar and blocked, with strides, groups, even and oblong kernels; "
+               "first_dilation; a 3x3 kernel that reaches past a small activation",
+        table=[
+            row("stem", "conv", kernel=3, dilation=2, channels=12),
+            row("strided", "conv", kernel=3, dilation="3x2", stride=2, channels=20),
+            row("even", "conv", kernel="2x4", dilation=3, channels=24, norm="none"),
+            row("grouped", "conv", kernel="1x5", dilation="1x2", padding=0, channels=24, groups=6),
+            row("blocks", "bottleneck", repeat=2, channels=28, stride=2, dilation=3, first_dilation="1x2", groups=7),
+            row("last", "conv", kernel=3, dilation=9, channels=10, norm="none", activation="none"),
+        ]),
+    Golden(
+        "padding", "3x30x23", batch=2,
+        covers="padding that differs from side to side: conv rows planar, blocked, strided and dilated; max pools of "
+               "negative values; average pools that count their padding and that do not",
+        table=[
+            row("stem", "conv", kernel=5, stride=2, channels=14, padding=dict(top=1, bottom=2, left=0, right=3),
+                activation="none"),
+            row("winograd", "conv", kernel=3, channels=22, padding=dict(top=0, bottom=2, left=1, right=4),
+                activation="none"),
+            row("pool1", "max_pool", kernel=3, stride=2, padding=dict(bottom=1, right=1)),
+            row("shifted", "conv", kernel=3, channels=18, padding=dict(top=2, right=2), activation="none"),
+            row("uncounted", "average_pool", kernel=3, stride=2, padding=dict(top=1, left=1, right=1),
+                count_padding=False),
+            row("spread", "conv", kernel=3, dilation=2, channels=16, padding=dict(top=0, bottom=4, left=3, right=1)),
+            row("counted", "average_pool", kernel=2, padding=dict(bottom=1, left=1)),
+            row("mean", "average_pool", kernel=3, count_padding=False),
+            row("fc", "linear", channels=6),
+        ]),
+    Golden(
+        "padding-same", "3x32x27", batch=2, epsilon=1e-3,
+        covers="padding as TensorFlow's SAME in conv rows, pools and blocks, even and odd sizes; blocks whose "
+               "convolutions have biases and whose projections have no norm",
+        table=[
+            row("stem", "conv", kernel=7, stride=2, channels=12, padding="same", bias=True),
+            row("pool1", "max_pool", kernel=3, stride=2, padding="same"),
+            row("conv2_x", "basic", channels=12, padding="same", bias=True),
+            row("conv3_x", "basic", repeat=2, channels=24, stride=2, padding="same", bias=True, projection_norm="none"),
+            row("wide", "conv", kernel="4x3", dilation="1x2", stride="1x1", channels=20, padding="same"),
+            row("conv4_x", "bottleneck", channels=28, stride=2, padding="same", projection_norm="none"),
+            row("mean", "average_pool", kernel=2, stride=2, padding="same", count_padding=False),
+            row("fc", "linear", channels=10),
+        ]),
+    Golden(
+        "pre-activation", "3x37x33", batch=2, pre_activation=True, linear_as_conv=True,
+        covers="pre-activation bottlenecks with timm's names, the classifier stored as a 1x1 convolution",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 2, 1, 2], channels=(32, 64, 64, 96), num_classes=7, stem_chs=8, conv_layer=create_conv2d,
+            norm_layer=BatchNormAct2d),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=8, norm="none", bias=False, activation="none",
+                weights="stem.conv"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=32, weights="stages.0.blocks"),
+            row("conv3_x", "bottleneck", repeat=2, channels=64, stride=2, weights="stages.1.blocks"),
+            row("conv4_x", "bottleneck", channels=64, stride=2, weights="stages.2.blocks"),
+            row("conv5_x", "bottleneck", repeat=2, channels=96, stride=2, weights="stages.3.blocks"),
+            row("norm", "norm"),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=7, weights="head.fc"),
+        ]),
+    Golden(
+        "pre-activation-basic", "3x35x26", batch=1, pre_activation=True, linear_as_conv=True,
+        covers="pre-activation basic blocks with timm's names, a deep stem, shortcut D",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 2, 1, 1], channels=(16, 24, 24, 40), num_classes=5, stem_chs=16, stem_type="deep", avg_down=True,
+            basic=True, bottle_ratio=1.0, conv_layer=create_conv2d, norm_layer=BatchNormAct2d),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=8, weights="stem.conv1", norm_weights="stem.norm1"),
+            row("stem2", "conv", kernel=3, channels=8, weights="stem.conv2", norm_weights="stem.norm2"),
+            row("stem3", "conv", kernel=3, channels=16, norm="none", bias=False, activation="none",
+                weights="stem.conv3"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", channels=16, weights="stages.0.blocks", shortcut="pool_projection"),
+            row("conv3_x", "basic", repeat=2, channels=24, stride=2, weights="stages.1.blocks",
+                shortcut="pool_projection"),
+            row("conv4_x", "basic", channels=24, stride=2, weights="stages.2.blocks", shortcut="pool_projection"),
+            row("conv5_x", "basic", channels=40, stride=2, weights="stages.3.blocks", shortcut="pool_projection"),
+            row("norm", "norm"),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=5, weights="head.fc"),
+        ]),
+    Golden(
+        "pre-activation-variants", "20x14x11", batch=2, pre_activation=True, epsilon=1e-3,
+        covers="pre-activation with all other shortcuts, from the picture itself, dilated, in groups, with biases and "
+               "with normed projections; norm rows without ReLU and one after another; ends with an addition",
+        table=[
+            row("first", "norm", activation="none"),
+            row("keep", "basic", channels=20),
+            row("zeros", "bottleneck", channels=32, stride=2, shortcut="zero_pad", groups=2),
+            row("second", "norm"),
+            row("third", "norm", activation="none"),
+            row("all", "basic", repeat=2, channels=32, shortcut="project_all", projection_norm="batch"),
+            row("conv", "conv", kernel=1, channels=24, norm="none", activation="none"),
+            row("folded", "norm"),
+            row("plain", "bottleneck", repeat=2, channels=28, shortcut="none"),
+            row("last", "basic", repeat=2, channels=28, dilation=2, bias=True),
+        ]),
+    Golden(
+        "squeeze-excitation", "3x35x39", batch=2,
+        covers="squeeze-and-excitation in bottlenecks as timm has it",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 1), num_classes=8, stem_width=5, stem_type="deep",
+            channels=(5, 8, 9, 12), block_args=dict(attn_layer="se")),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=20, squeeze_excitation=dict(reduction=16)),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, squeeze_excitation=dict(reduction=16)),
+            row("conv4_x", "bottleneck", channels=36, stride=2, squeeze_excitation=dict(reduction=16)),
+            row("conv5_x", "bottleneck", channels=48, stride=2, squeeze_excitation=dict(reduction=16)),
+            *head(8),
+        ]),
+    Golden(
+        "eca", "3x35x39", batch=2,
+        covers="efficient channel attention in basic blocks as timm has it, kernels from the number of channels",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.BasicBlock, (2, 1, 1, 1), num_classes=8, stem_width=5, stem_type="deep", avg_down=True,
+            channels=(10, 20, 24, 36), block_args=dict(attn_layer="eca")),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", repeat=2, channels=10, eca="adaptive"),
+            row("conv3_x", "basic", channels=20, stride=2, shortcut="pool_projection", eca="adaptive"),
+            row("conv4_x", "basic", channels=24, stride=2, shortcut="pool_projection", eca="adaptive"),
+            row("conv5_x", "basic", channels=36, stride=2, shortcut="pool_projection", eca="adaptive"),
+            *head(8),
+        ]),
+    Golden(
+        "attention-variants", "20x17x14", batch=2,
+        covers="squeeze-and-excitation and efficient channel attention beside every shortcut, with kernels up to more "
+               "than the channels there are, other reductions; ends with a gated block",
+        table=[
+            row("same", "basic", repeat=2, channels=20, squeeze_excitation=dict(channels=3)),
+            row("zeros", "basic", channels=37, stride=2, shortcut="zero_pad", squeeze_excitation=dict(reduction=4)),
+            row("zeros2", "bottleneck", channels=40, stride="1x2", shortcut="zero_pad", eca=3),
+            row("all", "bottleneck", repeat=2, channels=24, shortcut="project_all", eca=1),
+            row("plain", "basic", channels=22, shortcut="none", eca=49),
+            row("last", "bottleneck", channels=28, stride=2, squeeze_excitation=dict(reduction=1)),
+        ]),
+    Golden(
+        "attention-pre-activation", "3x9x13", batch=1, pre_activation=True,
+        covers="attention in pre-activation blocks, which end with the addition or with the gate itself",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18, norm="none", bias=False, activation="none"),
+            row("squeezed", "basic", repeat=2, channels=18, squeeze_excitation=dict(reduction=2)),
+            row("plain", "bottleneck", channels=36, stride=2, shortcut="none", eca=5),
+            row("norm", "norm"),
+            *head(5),
+        ]),
 ]
 
 
@@ -278,10 +502,24 @@ def extent(value):
     return int(rows), int(columns or rows)
 
 
-def window(row):
-    kernel = extent(row["kernel"])
-    padding = extent(row["padding"]) if "padding" in row else (kernel[0] // 2, kernel[1] // 2)
-    return kernel, extent(row.get("stride", 1)), padding
+def same(size, kernel, stride, dilation):
+    """What TensorFlow's SAME pads before and after: `ceil(size / stride)` windows, the odd pixel after."""
+    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def padded(x, padding, kernel, stride, dilation=(1, 1), value=0.0):
+    """`x` with the padding that a table's cell asks for: none is left for the operator itself."""
+    if padding == "same":
+        top, bottom = same(x.shape[2], kernel[0], stride[0], dilation[0])
+        left, right = same(x.shape[3], kernel[1], stride[1], dilation[1])
+    elif isinstance(padding, dict):
+        top, bottom, left, right = (padding.get(side, 0) for side in ("top", "bottom", "left", "right"))
+    else:
+        half = tuple((d * (k - 1) + 1) // 2 for k, d in zip(kernel, dilation))
+        rows, columns = half if padding is None else extent(padding)
+        top, bottom, left, right = rows, rows, columns, columns
+    return F.pad(x, (left, right, top, bottom), value=value)
 
 
 class Tensors:
@@ -310,19 +548,18 @@ class Tensors:
 class Interpreter:
     """Runs a table in f64, a PyTorch function an operator."""
 
-    def __init__(self, table, tensors, epsilon=1e-5):
-        self.table, self.tensors, self.epsilon = table, tensors, epsilon
+    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False):
+        self.table, self.tensors, self.epsilon, self.pre_activation = table, tensors, epsilon, pre_activation
         self.depth = 0
         self.outputs = []
 
-    def conv(self, x, name, channels, kernel, stride=(1, 1), padding=None, groups=1, bias=False):
-        if padding is None:
-            padding = (kernel[0] // 2, kernel[1] // 2)
+    def conv(self, x, name, channels, kernel, stride=(1, 1), padding=None, groups=1, bias=False, dilation=(1, 1)):
         shape = (channels, x.shape[1] // groups, *kernel)
         fan_in = shape[1] * kernel[0] * kernel[1]
         weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((2 / fan_in) ** 0.5))
         bias = self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)) if bias else None
-        return F.conv2d(x, weight, bias, stride, padding, groups=groups)
+        x = padded(x, padding, kernel, stride, dilation)
+        return F.conv2d(x, weight, bias, stride, dilation=dilation, groups=groups)
 
     def norm(self, x, name):
         get, shape = self.tensors.get, (x.shape[1],)
@@ -340,55 +577,106 @@ class Interpreter:
 
     def conv_row(self, x, row, number):
         name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
-        kernel, stride, padding = window(row)
+        kernel, stride, dilation = (extent(row.get(key, 1)) for key in ("kernel", "stride", "dilation"))
         normed = row.get("norm", "batch") == "batch"
-        x = self.conv(x, name, row["channels"], kernel, stride, padding, row.get("groups", 1),
-                      row.get("bias", not normed))
+        x = self.conv(x, name, row["channels"], kernel, stride, row.get("padding"), row.get("groups", 1),
+                      row.get("bias", not normed), dilation)
         x = self.norm(x, norm) if normed else x
         self.depth += 1
         return F.relu(x) if row.get("activation", "relu") == "relu" else x
 
-    def shortcut(self, x, y, kind, name, stride):
+    def projection(self, x, row, name, channels, stride, index=0):
+        conv, norm = ("conv", "norm") if self.pre_activation else (index, index + 1)
+        x = self.conv(x, f"{name}.downsample.{conv}", channels, (1, 1), stride, bias=row.get("bias", False))
+        normed = row.get("projection_norm", "none" if self.pre_activation else "batch") == "batch"
+        return self.norm(x, f"{name}.downsample.{norm}") if normed else x
+
+    def shortcut(self, x, y, row, name, stride):
         """Adds the shortcut of a block from `x` to its main path `y`."""
+        kind = row.get("shortcut", "projection")
         if kind == "none":
             return y
-        changes = x.shape[1:] != y.shape[1:]
+        changes = x.shape[1] != y.shape[1] or stride != (1, 1)
         if kind == "project_all" or (kind == "projection" and changes):
-            return y + self.norm(self.conv(x, f"{name}.downsample.0", y.shape[1], (1, 1), stride),
-                                 f"{name}.downsample.1")
+            return y + self.projection(x, row, name, y.shape[1], stride)
+        if kind == "pool_projection" and changes:
+            x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+            return y + self.projection(x, row, name, y.shape[1], (1, 1), index=1)
         if changes:
             assert kind == "zero_pad"
             new = y.shape[1] - x.shape[1]
             x = F.pad(x[:, :, :: stride[0], :: stride[1]], (0, 0, 0, 0, new // 2, new - new // 2))
         return y + x
 
-    def block(self, x, row, name, stride):
-        channels = row["channels"]
-        if row["op"] == "basic":
-            convs = [(channels, 3, stride, 1), (channels, 3, (1, 1), 1)]
+    def attention(self, x, row, name):
+        """The main path of a block with its channels weighed by their means."""
+        channels, gate = x.shape[1], x.mean((2, 3), keepdim=True)
+        if "squeeze_excitation" in row:
+            squeeze = row["squeeze_excitation"]
+            middle = squeeze.get("channels", max(int(channels / squeeze.get("reduction", 16) + 4) // 8 * 8, 8))
+            gate = F.relu(self.conv(gate, f"{name}.fc1", middle, (1, 1), bias=True))
+            gate = self.conv(gate, f"{name}.fc2", channels, (1, 1), bias=True)
+        elif "eca" in row:
+            kernel = row["eca"]
+            if kernel == "adaptive":
+                kernel = max(int((np.log2(channels) + 1) / 2) | 1, 3)
+            weight = self.tensors.get(f"{name}.conv.weight", (1, 1, kernel), self.tensors.normal(kernel ** -0.5))
+            gate = F.conv1d(gate.flatten(2).transpose(1, 2), weight, padding=kernel // 2).transpose(1, 2)[..., None]
         else:
-            width, once = row.get("width", channels // 4), (1, 1)
+            return x
+        return x * torch.sigmoid(gate)
+
+    def block(self, x, row, name, stride, first_dilation):
+        channels, once = row["channels"], (1, 1)
+        dilation = extent(row.get("dilation", 1))
+        if row["op"] == "basic":
+            convs = [(channels, 3, stride, first_dilation, 1), (channels, 3, once, dilation, 1)]
+        else:
+            width = row.get("width", channels // 4)
             on_1x1 = row.get("stride_on", "3x3") == "1x1"
-            convs = [(width, 1, stride if on_1x1 else once, 1),
-                     (width, 3, once if on_1x1 else stride, row.get("groups", 1)),
-                     (channels, 1, once, 1)]
-        y = x
-        for i, (out, kernel, conv_stride, groups) in enumerate(convs, start=1):
-            y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, groups=groups)
-            y = self.norm(y, f"{name}.bn{i}")
-            y = F.relu(y) if i < len(convs) else y
+            convs = [(width, 1, stride if on_1x1 else once, once, 1),
+                     (width, 3, once if on_1x1 else stride, first_dilation, row.get("groups", 1)),
+                     (channels, 1, once, once, 1)]
+        y = shortcut = x
+        for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
+            if self.pre_activation:
+                y = F.relu(self.norm(y, f"{name}.norm{i}"))
+                changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
+                shortcut = y if i == 1 and changes else shortcut
+            y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
+                          row.get("bias", False), conv_dilation)
+            if not self.pre_activation:
+                y = self.norm(y, f"{name}.bn{i}")
+                y = F.relu(y) if i < len(convs) else y
         self.depth += len(convs)
-        return F.relu(self.shortcut(x, y, row.get("shortcut", "projection"), name, stride))
+        y = self.attention(y, row, f"{name}.se")
+        if self.pre_activation:
+            return self.shortcut(shortcut, y, row, name, stride)
+        return F.relu(self.shortcut(x, y, row, name, stride))
 
     def stage(self, x, row, number):
         name = row.get("weights", f"layer{number}")
+        dilation = extent(row.get("dilation", 1))
+        first = extent(row["first_dilation"]) if "first_dilation" in row else tuple(map(min, self.dilation, dilation))
+        self.dilation = dilation
         for i in range(row.get("repeat", 1)):
-            x = self.block(x, row, f"{name}.{i}", extent(row.get("stride", 1)) if i == 0 else (1, 1))
+            stride = extent(row.get("stride", 1)) if i == 0 else (1, 1)
+            x = self.block(x, row, f"{name}.{i}", stride, first if i == 0 else dilation)
         return x
+
+    def pool(self, x, row):
+        kernel, stride, padding = extent(row["kernel"]), extent(row.get("stride", 1)), row.get("padding")
+        if row["op"] == "max_pool":
+            return F.max_pool2d(padded(x, padding, kernel, stride, value=float("-inf")), kernel, stride)
+        y = F.avg_pool2d(padded(x, padding, kernel, stride), kernel, stride)
+        if row.get("count_padding", True):
+            return y
+        return y / F.avg_pool2d(padded(torch.ones_like(x), padding, kernel, stride), kernel, stride)
 
     def run(self, x):
         """The network's output, N x outputs; also collects each row's output shape."""
-        convs = stages = 0
+        convs = stages = norms = 0
+        self.dilation = (1, 1)
         self.depth, self.outputs = 0, []
         for row in self.table:
             op = row["op"]
@@ -398,10 +686,12 @@ class Interpreter:
             elif op in ("basic", "bottleneck"):
                 stages += 1
                 x = self.stage(x, row, stages)
-            elif op == "max_pool":
-                x = F.max_pool2d(x, *window(row))
-            elif op == "average_pool":
-                x = F.avg_pool2d(x, *window(row), count_include_pad=True)
+            elif op == "norm":
+                norms += 1
+                x = self.norm(x, row.get("weights", "norm" if norms == 1 else f"norm{norms}"))
+                x = F.relu(x) if row.get("activation", "relu") == "relu" else x
+            elif op in ("max_pool", "average_pool"):
+                x = self.pool(x, row)
             elif op == "global_average_pool":
                 x = F.adaptive_avg_pool2d(x, 1)
             elif op == "linear":
@@ -433,7 +723,8 @@ def count_macs(run):
 class Shrunk(torchvision.models.ResNet):
     """torchvision's `forward` and `_make_layer` with narrower stages than its constructor allows."""
 
-    def __init__(self, block, stem, planes, layers, classes, groups=1, width_per_group=64):
+    def __init__(self, block, stem, planes, layers, classes, groups=1, width_per_group=64,
+                 dilate=(False, False, False, False)):
         nn.Module.__init__(self)
         self._norm_layer, self.inplanes, self.dilation = nn.BatchNorm2d, stem, 1
         self.groups, self.base_width = groups, width_per_group
@@ -442,7 +733,8 @@ class Shrunk(torchvision.models.ResNet):
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         for i, (width, repeat) in enumerate(zip(planes, layers), start=1):
-            setattr(self, f"layer{i}", self._make_layer(block, width, repeat, stride=1 if i == 1 else 2))
+            stage = self._make_layer(block, width, repeat, stride=1 if i == 1 else 2, dilate=dilate[i - 1])
+            setattr(self, f"layer{i}", stage)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(planes[-1] * block.expansion, classes)
 
@@ -513,6 +805,8 @@ def check_zero_pad():
 
 def flow(keys):
     def scalar(value):
+        if isinstance(value, dict):
+            return flow(value)
         return str(value).lower() if isinstance(value, bool) else str(value)
     return "{" + ", ".join(f"{key}: {scalar(value)}" for key, value in keys.items()) + "}"
 
@@ -523,6 +817,8 @@ def yaml(golden, outputs, expect):
     lines += [f"name: {golden.name}", f"input: {golden.input}"]
     if golden.epsilon is not None:
         lines.append(f"norm_epsilon: {golden.epsilon}")
+    if golden.pre_activation:
+        lines.append("pre_activation: true")
     lines.append("table:")
     for row, output in zip(golden.table, outputs):
         # A linear row's output is a vector; its length is the row's `channels` already.
@@ -545,14 +841,18 @@ def make(golden):
     shape = [int(n) for n in golden.input.split("x")]
     x = np.random.RandomState(seed ^ 1).standard_normal((golden.batch, *shape)).astype(np.float32)
     tensors = Tensors(seed, golden.store)
-    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5)
+    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5, golden.pre_activation)
     exact = torch.from_numpy(x).double()
     y = interpreter.run(exact)
     expect = dict(depth=interpreter.depth, params=count_params(tensors.stored),
                   macs=count_macs(lambda: interpreter.run(exact[:1])))
     stored = with_counters(tensors.stored) if golden.batches_tracked else tensors.stored
+    if golden.linear_as_conv:
+        stored = {name: t[:, :, None, None] if t.dim() == 2 else t for name, t in stored.items()}
     if golden.torchvision:
         check_module(golden.name, Shrunk(**golden.torchvision), stored, exact, y)
+    if golden.timm:
+        check_module(golden.name, golden.timm(), stored, exact, y)
     assert y.isfinite().all() and y.std() > 0.01, f"{golden.name}: an output that shows nothing, deviation {y.std()}"
     return {
         f"{golden.name}.yaml": yaml(golden, interpreter.outputs, expect).encode(),
@@ -563,15 +863,23 @@ def make(golden):
 
 
 def zoo():
-    """What torchvision says of the zoo: `params` is `sum(p.numel() for p in net.parameters())`.
+    """What torchvision and timm say of the zoo: `params` is `sum(p.numel() for p in net.parameters())`.
 
     The networks stand on PyTorch's `meta` device, which has shapes and no data.
     """
+    def of_torchvision(name, **keys):
+        return lambda: torchvision.models.get_model(name, weights=None, **keys)
+
+    makers = {name: of_torchvision(name) for name in (
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+        "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")}
+    makers["resnet50_os8"] = of_torchvision("resnet50", replace_stride_with_dilation=[False, True, True])
+    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d"):
+        makers[name] = lambda name=name: timm.create_model(name)
     networks = {}
-    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                 "resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"):
+    for name, make in makers.items():
         with torch.device("meta"):
-            net = torchvision.models.get_model(name, weights=None).eval()
+            net = make().eval()
             macs = count_macs(lambda: net(torch.empty(1, 3, 224, 224)))
         networks[name] = {
             "params": sum(p.numel() for p in net.parameters()),
@@ -579,7 +887,8 @@ def zoo():
             "tensors": {key: list(t.shape) for key, t in net.state_dict().items()
                         if not key.endswith("num_batches_tracked")},
         }
-    text = "{\n" + f'"torchvision": "{torchvision.__version__.partition("+")[0]}",\n"networks": {{\n'
+    text = "{\n" + f'"torchvision": "{torchvision.__version__.partition("+")[0]}",\n'
+    text += f'"timm": "{timm.__version__}",\n"networks": {{\n'
     text += ",\n".join(f"{json.dumps(name)}: {json.dumps(facts, separators=(',', ':'))}"
                        for name, facts in networks.items())
     return {"zoo.json": (text + "\n}\n}\n").encode()}

@@ -22,13 +22,13 @@ mod print;
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::tensors::{ConvRecipe, VectorRecipe};
 
 use crate::graph::Graph;
 use crate::nest::Program;
 use crate::network::{self, CompileError};
 use crate::report::grouped;
-use crate::schedule::Wishes;
+use crate::schedule::{Schedule, Wishes};
 use crate::spec::Spec;
 
 #[cfg(feature = "print")]
@@ -40,6 +40,8 @@ pub struct Lowered {
     pub programs: Vec<Program>,
     /// How each convolution's weights are packed.
     pub recipes: Vec<ConvRecipe>,
+    /// How what stands beside activations is packed.
+    pub vectors: Vec<VectorRecipe>,
     /// Elements of the packed weights.
     pub weights_len: usize,
 }
@@ -60,7 +62,8 @@ impl Lowered {
         for program in &programs {
             program.verify()?;
         }
-        Ok(Self { programs, recipes: schedule.recipes, weights_len: schedule.weights_len })
+        let Schedule { recipes, vectors, weights_len, .. } = schedule;
+        Ok(Self { programs, recipes, vectors, weights_len })
     }
 
     /// Bytes that a session on one thread needs: the arena and one scratch, for the largest batch.
@@ -241,6 +244,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
     let Parts { name, graph, lowered, .. } = parts;
     let tensors = graph.tensors.iter().map(plan::tensor);
     let recipes = lowered.recipes.iter().map(plan::recipe);
+    let vectors = lowered.vectors.iter().map(plan::vector);
     let weights_len = number(lowered.weights_len);
     let table = Literal::u64_unsuffixed(graph.fingerprint());
     let variants = lowered.programs.iter().map(|program| {
@@ -285,6 +289,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
                 table: #table,
                 tensors: &[#(#tensors),*],
                 recipes: &[#(#recipes),*],
+                vectors: &[#(#vectors),*],
                 weights_len: #weights_len,
                 variants: &[#(#variants),*],
             })

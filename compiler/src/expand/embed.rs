@@ -28,7 +28,7 @@ pub(super) fn embed(
     // Errors should say what the user wrote, not where the crate happens to lie.
     let named = |message: String| message.replace(&*file.to_string_lossy(), name);
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let packing = graph.packing(&lowered.recipes, lowered.weights_len);
+    let packing = graph.packing(&lowered.recipes, &lowered.vectors, lowered.weights_len);
     let packed =
         load(&packing, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.

@@ -2,17 +2,38 @@
 //!
 //! Basic: `3x3/s bn relu 3x3 bn (+ shortcut) relu`. Bottleneck: `1x1 bn relu 3x3/s bn relu 1x1 bn
 //! (+ shortcut) relu`, or with the stride on the first 1x1 as in the 2015 paper.
+//!
+//! With pre-activation ("Identity Mappings in Deep Residual Networks", He et al., 2016) each batch
+//! norm and ReLU stands before its convolution, nothing follows the addition, and a projection
+//! reads what the first of them makes. Their tensors have timm's names: `norm1` for `bn1`,
+//! `downsample.conv` for `downsample.0`.
+
+use resnet_runtime::tensors::Init;
 
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::{Builder, Conv, Places};
-use crate::graph::{Extent, NodeId, Op, Shape, Window};
-use crate::spec::{BlockKind, BlockRow, Row, Shortcut, StrideOn};
+use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
+use crate::spec::{Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
+
+/// One block of a row.
+struct Block<'a> {
+    row: &'a BlockRow,
+    /// Such as `conv2_x.0`.
+    name: String,
+    /// Of its tensors, such as `layer1.0`.
+    prefix: String,
+    places: Places,
+    stride: Extent,
+    /// Of its first 3x3 convolution; the second one has the row's.
+    first_dilation: Extent,
+}
 
 /// One convolution of a block's main path.
 struct Part {
     kernel: usize,
     channels: usize,
     stride: Extent,
+    dilation: Extent,
     groups: usize,
 }
 
@@ -25,63 +46,97 @@ impl Builder<'_> {
         input: NodeId,
         prefix: &str,
     ) -> Option<NodeId> {
+        let dilation = block.dilation.value;
+        let before = std::mem::replace(&mut self.dilation, dilation);
+        let first_dilation = block
+            .first_dilation
+            .map_or_else(|| before.min(dilation), |first_dilation| first_dilation.value);
         let mut node = input;
         for index in 0..block.repeat.value {
-            let stride = if index == 0 { block.stride.value } else { Extent::square(1) };
+            let (stride, first_dilation) = match index {
+                0 => (block.stride.value, first_dilation),
+                _ => (Extent::square(1), dilation),
+            };
             let name = format!("{}.{index}", row.layer.value);
-            node = self.block(row, block, &name, stride, node, &format!("{prefix}.{index}"))?;
+            let prefix = format!("{prefix}.{index}");
+            let places = places(row, block);
+            node = self
+                .block(&Block { row: block, name, prefix, places, stride, first_dilation }, node)?;
         }
         Some(node)
     }
 
-    fn block(
-        &mut self,
-        row: &Row,
-        block: &BlockRow,
-        name: &str,
-        stride: Extent,
-        input: NodeId,
-        prefix: &str,
-    ) -> Option<NodeId> {
-        let places = places(row, block);
-        let parts = self.parts(block, stride)?;
+    fn block(&mut self, block: &Block<'_>, input: NodeId) -> Option<NodeId> {
+        let Block { name, prefix, .. } = block;
+        let parts = self.parts(block)?;
         let last = parts.len();
+        let pre_activation = self.spec.pre_activation;
         let mut node = input;
+        let mut shortcut_input = input;
         for (number, part) in (1..).zip(parts) {
-            let weights = format!("{prefix}.conv{number}");
+            if pre_activation {
+                let norm = format!("{prefix}.norm{number}");
+                node = self.batch_norm(format!("{name}.norm{number}"), node, &norm, false)?;
+                node = self.relu(format!("{name}.relu{number}"), node)?;
+                if number == 1 && self.changes_shape(block, input) {
+                    shortcut_input = node;
+                }
+            }
+            let window = self.window(block, &part, node);
             let conv = Conv {
                 name: format!("{name}.conv{number}"),
-                window: square_window(part.kernel, part.stride),
+                window,
                 groups: part.groups,
                 channels: part.channels,
-                weights: &weights,
-                bias: false,
+                weights: &format!("{prefix}.conv{number}"),
+                bias: block.row.bias,
                 counts: true,
-                places,
+                places: block.places,
             };
+            let ends_residual = number == last && block.row.shortcut.value != Shortcut::None;
+            if pre_activation {
+                let scale = if ends_residual { 0.2 } else { 1.0 };
+                node = self.scaled_conv(conv, node, scale)?;
+                continue;
+            }
             node = self.conv(conv, node)?;
-            let ends_residual = number == last && block.shortcut.value != Shortcut::None;
             let norm = format!("{prefix}.bn{number}");
             node = self.batch_norm(format!("{name}.bn{number}"), node, &norm, ends_residual)?;
             if number < last {
                 node = self.relu(format!("{name}.relu{number}"), node)?;
             }
         }
-        if let Some(shortcut) = self.shortcut(block, name, stride, input, node, prefix, places)? {
+        if let Some(attention) = block.row.attention {
+            node = self.attention(block, attention, node)?;
+        }
+        if let Some(shortcut) = self.shortcut(block, shortcut_input, node)? {
             let shape = self.shape(node);
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
             node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape)?;
         }
-        self.relu(format!("{name}.relu"), node)
+        if pre_activation { Some(node) } else { self.relu(format!("{name}.relu"), node) }
+    }
+
+    /// As in torchvision, a shortcut changes the shape where the block has a stride or other
+    /// channels than its input.
+    fn changes_shape(&self, block: &Block<'_>, input: NodeId) -> bool {
+        let channels = self.shape(input).channels;
+        block.stride != Extent::square(1)
+            || channels != block.row.channels.value
+            || block.row.shortcut.value == Shortcut::ProjectAll
     }
 
     /// The convolutions of a block's main path.
-    fn parts(&mut self, block: &BlockRow, stride: Extent) -> Option<Vec<Part>> {
+    fn parts(&mut self, block: &Block<'_>) -> Option<Vec<Part>> {
         let one = Extent::square(1);
-        let channels = block.channels.value;
-        let part = |kernel, channels, stride, groups| Part { kernel, channels, stride, groups };
-        Some(match block.kind {
-            BlockKind::Basic => vec![part(3, channels, stride, 1), part(3, channels, one, 1)],
+        let channels = block.row.channels.value;
+        let (first, stride) = (block.first_dilation, block.stride);
+        Some(match block.row.kind {
+            BlockKind::Basic => {
+                let part =
+                    |stride, dilation| Part { kernel: 3, channels, stride, dilation, groups: 1 };
+                vec![part(stride, first), part(one, block.row.dilation.value)]
+            }
             BlockKind::Bottleneck { width, groups, stride_on } => {
                 let width = match width {
                     Some(width) => width.value,
@@ -89,7 +144,7 @@ impl Builder<'_> {
                     None => {
                         self.errors.push(
                             Diagnostic::new(
-                                block.channels.span,
+                                block.places.channels,
                                 format!("a quarter of {channels} channels is not a whole number"),
                             )
                             .note(
@@ -100,74 +155,170 @@ impl Builder<'_> {
                         return None;
                     }
                 };
-                let (first, middle) = match stride_on {
+                let (reduce, middle) = match stride_on {
                     StrideOn::First => (stride, one),
                     StrideOn::Middle => (one, stride),
                 };
+                let point = |channels, stride| Part {
+                    kernel: 1,
+                    channels,
+                    stride,
+                    dilation: one,
+                    groups: 1,
+                };
                 vec![
-                    part(1, width, first, 1),
-                    part(3, width, middle, groups.value),
-                    part(1, channels, one, 1),
+                    point(width, reduce),
+                    Part {
+                        kernel: 3,
+                        channels: width,
+                        stride: middle,
+                        dilation: first,
+                        groups: groups.value,
+                    },
+                    point(channels, one),
                 ]
             }
         })
     }
 
+    /// The main path with its channels weighed, named as timm names it.
+    fn attention(
+        &mut self,
+        block: &Block<'_>,
+        attention: Attention,
+        input: NodeId,
+    ) -> Option<NodeId> {
+        let (name, prefix) = (format!("{}.se", block.name), format!("{}.se", block.prefix));
+        let shape = self.shape(input);
+        let channels = shape.channels;
+        let means = Shape::new(channels, 1, 1);
+        let mut node =
+            self.push(format!("{name}.mean"), Op::GlobalAveragePool, vec![input], means)?;
+        match attention {
+            Attention::SqueezeExcitation(squeeze) => {
+                let middle = match squeeze {
+                    Squeeze::Reduction(by) => nearest_eight(channels, by),
+                    Squeeze::Channels(channels) => channels,
+                };
+                for (number, to) in [(1, middle), (2, channels)] {
+                    let conv = Conv {
+                        name: format!("{name}.fc{number}"),
+                        window: Window::new(Extent::square(1), Extent::square(1), Padding::NONE),
+                        groups: 1,
+                        channels: to,
+                        weights: &format!("{prefix}.fc{number}"),
+                        bias: true,
+                        counts: false,
+                        places: block.places,
+                    };
+                    node = self.conv(conv, node)?;
+                    if number == 1 {
+                        node = self.relu(format!("{name}.relu"), node)?;
+                    }
+                }
+            }
+            Attention::Efficient(kernel) => {
+                let kernel = kernel.unwrap_or_else(|| adaptive_kernel(channels));
+                let weight = format!("{prefix}.conv.weight");
+                let deviation = (1.0 / kernel as f64).sqrt() as f32;
+                self.tensor(&weight, vec![1, 1, kernel], Init::Normal(deviation))?;
+                let op = Op::ChannelConv { kernel, weight };
+                node = self.push(format!("{name}.conv"), op, vec![node], means)?;
+            }
+        }
+        self.push(format!("{name}.gate"), Op::Gate, vec![input, node], shape)
+    }
+
+    /// The window of one convolution, padded by as much as it reaches to either side.
+    fn window(&self, block: &Block<'_>, part: &Part, input: NodeId) -> Window {
+        let &Part { kernel, stride, dilation, .. } = part;
+        let reach = |dilation: usize| (kernel / 2).saturating_mul(dilation);
+        let padding = Padding::even(Extent::new(reach(dilation.rows), reach(dilation.columns)));
+        let window = Window { kernel: Extent::square(kernel), stride, dilation, padding };
+        if block.row.same_padding { window.padded_to_same(self.shape(input)) } else { window }
+    }
+
     /// What is added to the main path: `Some(None)` in a plain network.
-    ///
-    /// As in torchvision, a shortcut changes the shape where the block has a stride or other
-    /// channels than its input.
-    #[expect(clippy::too_many_arguments, reason = "all of them describe the block at hand")]
     fn shortcut(
         &mut self,
-        block: &BlockRow,
-        name: &str,
-        stride: Extent,
+        block: &Block<'_>,
         input: NodeId,
         main: NodeId,
-        prefix: &str,
-        places: Places,
     ) -> Option<Option<NodeId>> {
-        let (from, to) = (self.shape(input), self.shape(main));
-        let changes = stride != Extent::square(1) || from.channels != to.channels;
-        let node = match block.shortcut.value {
+        let to = self.shape(main);
+        let node = match block.row.shortcut.value {
             Shortcut::None => return Some(None),
-            Shortcut::Projection if !changes => input,
-            Shortcut::ZeroPad if !changes => input,
+            _ if !self.changes_shape(block, input) => input,
             Shortcut::Projection | Shortcut::ProjectAll => {
-                let weights = format!("{prefix}.downsample.0");
-                let conv = Conv {
-                    name: format!("{name}.downsample"),
-                    window: square_window(1, stride),
-                    groups: 1,
-                    channels: to.channels,
-                    weights: &weights,
-                    bias: false,
-                    counts: false,
-                    places,
-                };
-                let node = self.conv(conv, input)?;
-                let norm = format!("{prefix}.downsample.1");
-                self.batch_norm(format!("{name}.downsample.bn"), node, &norm, false)?
+                self.projection(block, block.stride, input, to.channels, 0)?
             }
-            Shortcut::ZeroPad => self.zero_pad(block.shortcut.span, name, stride, input, to)?,
+            Shortcut::PoolProjection => {
+                let pooled = self.shortcut_pool(block, input)?;
+                self.projection(block, Extent::square(1), pooled, to.channels, 1)?
+            }
+            Shortcut::ZeroPad => self.zero_pad(block, input, to)?,
         };
         Some(Some(node))
     }
 
-    fn zero_pad(
+    /// A 1x1 convolution with batch norm; `index` is the convolution's among the modules of
+    /// `downsample`, and the norm's is the next one.
+    fn projection(
         &mut self,
-        place: Span,
-        name: &str,
+        block: &Block<'_>,
         stride: Extent,
         input: NodeId,
-        to: Shape,
+        channels: usize,
+        index: usize,
     ) -> Option<NodeId> {
+        let Block { name, prefix, .. } = block;
+        let (weights, norm) = if self.spec.pre_activation {
+            ("conv".to_owned(), "norm".to_owned())
+        } else {
+            (index.to_string(), (index + 1).to_string())
+        };
+        let conv = Conv {
+            name: format!("{name}.downsample"),
+            window: Window::new(Extent::square(1), stride, Padding::NONE),
+            groups: 1,
+            channels,
+            weights: &format!("{prefix}.downsample.{weights}"),
+            bias: block.row.bias,
+            counts: false,
+            places: block.places,
+        };
+        let node = self.conv(conv, input)?;
+        if !block.row.projection_norm.unwrap_or(!self.spec.pre_activation) {
+            return Some(node);
+        }
+        let norm = format!("{prefix}.downsample.{norm}");
+        self.batch_norm(format!("{name}.downsample.bn"), node, &norm, false)
+    }
+
+    /// The mean of `stride x stride` pixels, of fewer at an edge that the stride does not divide, as
+    /// timm's ResNet-D has it (`ceil_mode` on, padding not counted).
+    fn shortcut_pool(&mut self, block: &Block<'_>, input: NodeId) -> Option<NodeId> {
+        let stride = block.stride;
+        if stride == Extent::square(1) {
+            return Some(input);
+        }
         let from = self.shape(input);
-        let (height, width) =
-            (from.height.div_ceil(stride.rows), from.width.div_ceil(stride.columns));
-        let Some(new) = to.channels.checked_sub(from.channels) else {
-            let kept = Shape::new(from.channels, height, width);
+        let to = strided(from, stride);
+        let after = Extent::new(
+            to.height * stride.rows - from.height,
+            to.width * stride.columns - from.width,
+        );
+        let padding = Padding { before: Extent::square(0), after };
+        let window = Window::new(stride, stride, padding);
+        let op = Op::AveragePool { window, count_padding: false };
+        self.push(format!("{}.downsample.pool", block.name), op, vec![input], to)
+    }
+
+    fn zero_pad(&mut self, block: &Block<'_>, input: NodeId, to: Shape) -> Option<NodeId> {
+        let (name, stride) = (&block.name, block.stride);
+        let kept = strided(self.shape(input), stride);
+        let Some(new) = to.channels.checked_sub(kept.channels) else {
+            let place = block.row.shortcut.span;
             self.errors.push(
                 Diagnostic::new(place, format!("{name}: main path {to}, shortcut {kept}"))
                     .note("`shortcut: zero_pad` adds channels of zeros; it cannot remove any")
@@ -176,20 +327,35 @@ impl Builder<'_> {
             return None;
         };
         let op = Op::ZeroPad { stride, before: new / 2 };
-        let shape = Shape::new(to.channels, height, width);
+        let shape = Shape { channels: to.channels, ..kept };
         self.push(format!("{name}.zero_pad"), op, vec![input], shape)
     }
 }
 
-fn square_window(kernel: usize, stride: Extent) -> Window {
-    Window { kernel: Extent::square(kernel), stride, padding: Extent::square(kernel / 2) }
+/// `channels / by`, to the nearest multiple of 8, at least 8: timm's `make_divisible`.
+fn nearest_eight(channels: usize, by: usize) -> usize {
+    ((channels + 4 * by) / (8 * by) * 8).max(8)
+}
+
+/// The kernel that ECA-Net derives from the channels: the odd number next to `(log2(channels) + 1) /
+/// 2`, at least 3.
+fn adaptive_kernel(channels: usize) -> usize {
+    let kernel = ((channels as f64).log2() + 1.0) as usize / 2;
+    (kernel | 1).max(3)
+}
+
+/// The shape of every `stride`-th pixel.
+fn strided(from: Shape, stride: Extent) -> Shape {
+    let height = from.height.div_ceil(stride.rows);
+    Shape::new(from.channels, height, from.width.div_ceil(stride.columns))
 }
 
 /// A block has no kernel cell; its operation stands for it.
 fn places(row: &Row, block: &BlockRow) -> Places {
+    let span: Span = row.op.span;
     let groups = match block.kind {
         BlockKind::Bottleneck { groups, .. } => groups.span,
-        BlockKind::Basic => row.op.span,
+        BlockKind::Basic => span,
     };
-    Places { kernel: row.op.span, channels: block.channels.span, groups }
+    Places { kernel: span, channels: block.channels.span, groups }
 }

@@ -8,15 +8,20 @@ use std::collections::HashMap;
 use resnet_runtime::tensors::{Init, NormTensors, TensorSpec};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
-use crate::graph::{Cost, Graph, Node, NodeId, Op, Shape, Window, cost, window};
+use crate::graph::{
+    Axis, Cost, Extent, Graph, Node, NodeId, Op, Padding, Shape, Window, cost, window,
+};
 use crate::report::grouped;
-use crate::spec::{ConvRow, Labels, Row, RowOp, Spec, WindowCells, expect};
+use crate::spec::{ConvRow, Labels, PaddingCell, Row, RowOp, Spec, WindowCells, expect};
 
 /// Most operators of a network.
 const MOST_NODES: usize = 100_000;
 
 /// Most elements of an activation or a weight tensor.
 pub(super) const MOST_ELEMENTS: u128 = 1 << 31;
+
+/// Most elements of an activation with its padding, so that addresses stay far from overflowing.
+const MOST_PADDED: u128 = 1 << 34;
 
 impl Graph {
     /// Infers every shape of a table and checks all that can be checked without a schedule.
@@ -45,6 +50,22 @@ impl Graph {
     }
 }
 
+impl WindowCells {
+    /// The window that slides over `input`.
+    pub(super) fn window(&self, input: Shape) -> Window {
+        let open = Window {
+            kernel: self.kernel.value,
+            stride: self.stride.value,
+            dilation: self.dilation.value,
+            padding: Padding::NONE,
+        };
+        match self.padding.value {
+            PaddingCell::Sides(padding) => Window { padding, ..open },
+            PaddingCell::Same => open.padded_to_same(input),
+        }
+    }
+}
+
 /// The graph so far. Methods that add to it answer `None` after they have pushed an error.
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a Spec,
@@ -66,6 +87,9 @@ pub(super) struct Builder<'a> {
     conv_rows: usize,
     stages: usize,
     linear_rows: usize,
+    norm_rows: usize,
+    /// Dilation of the last row of blocks.
+    pub(super) dilation: Extent,
 }
 
 /// A convolution to be added.
@@ -107,6 +131,8 @@ impl<'a> Builder<'a> {
             conv_rows: 0,
             stages: 0,
             linear_rows: 0,
+            norm_rows: 0,
+            dilation: Extent::square(1),
         }
     }
 
@@ -153,6 +179,10 @@ impl<'a> Builder<'a> {
                 self.stages += 1;
                 format!("layer{}", self.stages)
             }
+            RowOp::Norm { .. } => {
+                self.norm_rows += 1;
+                if self.norm_rows == 1 { "norm".into() } else { format!("norm{}", self.norm_rows) }
+            }
             RowOp::Linear { .. } => {
                 self.linear_rows += 1;
                 if self.linear_rows == 1 { "fc".into() } else { format!("fc{}", self.linear_rows) }
@@ -185,8 +215,16 @@ impl<'a> Builder<'a> {
         match &row.op.value {
             RowOp::Conv(conv) => self.conv_row(row, conv, input, prefix),
             RowOp::MaxPool(cells) => self.pool(row, cells, Op::MaxPool, input),
-            RowOp::AveragePool(cells) => self.pool(row, cells, Op::AveragePool, input),
+            RowOp::AveragePool { window, count_padding } => {
+                let count_padding = *count_padding;
+                self.pool(row, window, |window| Op::AveragePool { window, count_padding }, input)
+            }
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
+            RowOp::Norm { relu } => {
+                let relu_name = format!("{name}.relu");
+                let node = self.batch_norm(name, input, prefix, false)?;
+                if *relu { self.relu(relu_name, node) } else { Some(node) }
+            }
             RowOp::GlobalAveragePool => {
                 let shape = Shape::new(self.shape(input).channels, 1, 1);
                 self.push(name, Op::GlobalAveragePool, vec![input], shape)
@@ -218,11 +256,7 @@ impl<'a> Builder<'a> {
         let cells = &conv.window;
         let convolution = Conv {
             name: name.clone(),
-            window: Window {
-                kernel: cells.kernel.value,
-                stride: cells.stride.value,
-                padding: cells.padding.value,
-            },
+            window: cells.window(self.shape(input)),
             groups: conv.groups.value,
             channels: conv.channels.value,
             weights: prefix,
@@ -247,6 +281,17 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn conv(&mut self, conv: Conv<'_>, input: NodeId) -> Option<NodeId> {
+        self.scaled_conv(conv, input, 1.0)
+    }
+
+    /// `scale`: of random weights, where no norm follows that could keep what is added in a long
+    /// chain of blocks small.
+    pub(super) fn scaled_conv(
+        &mut self,
+        conv: Conv<'_>,
+        input: NodeId,
+        scale: f64,
+    ) -> Option<NodeId> {
         let Conv { name, window, groups, channels, weights, bias, counts, places } = conv;
         let shape = self.shape(input);
         for (count, what) in [(shape.channels, "input"), (channels, "output")] {
@@ -278,7 +323,7 @@ impl<'a> Builder<'a> {
         let kernel = window.kernel;
         let dimensions = vec![channels, shape.channels / groups, kernel.rows, kernel.columns];
         // He et al., "Delving Deep into Rectifiers" (2015), keeps the variance through ReLU.
-        let init = Init::Normal((2.0 / fan_in as f64).sqrt() as f32);
+        let init = Init::Normal((scale * (2.0 / fan_in as f64).sqrt()) as f32);
         self.tensor(&weight, dimensions, init)?;
         let bias = bias.then(|| format!("{weights}.bias"));
         if let Some(bias) = &bias {
@@ -299,18 +344,26 @@ impl<'a> Builder<'a> {
         places: Places,
     ) -> Option<Shape> {
         let Some((height, width)) = window::output(input, window) else {
-            let (kernel, padding) = (window.kernel, window.padding);
-            let padded = |size, padding| format!("{size} + 2*{padding} = {}", size + 2 * padding);
+            let kernel = window.kernel;
+            let padded = |size: usize, axis: Axis| match window::padded(size, axis) {
+                text if axis.before + axis.after == 0 => text,
+                text => format!("{text} = {}", size + axis.before + axis.after),
+            };
+            let dilated = if window.dilation == Extent::square(1) {
+                String::new()
+            } else {
+                format!(" of dilation {}", window.dilation)
+            };
             self.errors.push(
                 Diagnostic::new(
                     places.kernel,
                     format!("{name}: the kernel is larger than its input"),
                 )
-                .label(format!("{}x{}", kernel.rows, kernel.columns))
+                .label(format!("{}x{}{dilated}", kernel.rows, kernel.columns))
                 .note(format!(
                     "the input is {input}, padded: height {}, width {}",
-                    padded(input.height, padding.rows),
-                    padded(input.width, padding.columns)
+                    padded(input.height, window.rows()),
+                    padded(input.width, window.columns())
                 ))
                 .help("use a smaller kernel, or fewer strides before this row"),
             );
@@ -323,6 +376,20 @@ impl<'a> Builder<'a> {
                 &format!("the output of {name}"),
                 output,
             ));
+            return None;
+        }
+        let padded = Shape::new(
+            input.channels,
+            input.height + window.padding.before.rows + window.padding.after.rows,
+            input.width + window.padding.before.columns + window.padding.after.columns,
+        );
+        if elements(padded) > MOST_PADDED {
+            let message = format!("the padded input of {name} has more than 2^34 elements");
+            self.errors.push(
+                Diagnostic::new(places.kernel, message)
+                    .note(format!("it is {padded}"))
+                    .help("use less padding, or less dilation"),
+            );
             return None;
         }
         Some(output)
@@ -340,16 +407,14 @@ impl<'a> Builder<'a> {
         &mut self,
         row: &Row,
         cells: &WindowCells,
-        op: fn(Window) -> Op,
+        op: impl FnOnce(Window) -> Op,
         input: NodeId,
     ) -> Option<NodeId> {
-        let window = Window {
-            kernel: cells.kernel.value,
-            stride: cells.stride.value,
-            padding: cells.padding.value,
-        };
+        let shape = self.shape(input);
+        let window = cells.window(shape);
         let half = (window.kernel.rows / 2, window.kernel.columns / 2);
-        if window.padding.rows > half.0 || window.padding.columns > half.1 {
+        let most = window.padding.most();
+        if most.rows > half.0 || most.columns > half.1 {
             self.errors.push(
                 Diagnostic::new(
                     cells.padding.span,
@@ -360,7 +425,6 @@ impl<'a> Builder<'a> {
             );
             return None;
         }
-        let shape = self.shape(input);
         let kernel = cells.kernel.span;
         let places = Places { kernel, channels: kernel, groups: kernel };
         let name = row.layer.value.clone();
@@ -431,7 +495,7 @@ impl<'a> Builder<'a> {
         self.push(name, Op::Relu, vec![input], self.shape(input))
     }
 
-    fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {
+    pub(super) fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {
         if let Some(owner) = self.owners.insert(name.into(), self.row) {
             let cell = |row: &Row| row.weights.as_ref().map_or(row.layer.span, |cell| cell.span);
             let place = cell(&self.spec.table[self.row]);

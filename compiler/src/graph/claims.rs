@@ -1,9 +1,9 @@
 //! What the author says a row reads and makes, against what it does.
 
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::build::{Builder, MOST_ELEMENTS, elements};
-use crate::graph::{Extent, NodeId, Shape, Window, window};
-use crate::spec::{Claim, ConvRow, Row, RowOp};
+use crate::graph::{Extent, NodeId, Padding, Shape, Window, window};
+use crate::spec::{Claim, ConvRow, Row, RowOp, WindowCells};
 
 /// How many lines of arithmetic an error shows.
 const MOST_ARITHMETIC: usize = 3;
@@ -101,15 +101,22 @@ fn channels_of(row: &Row) -> Option<usize> {
 
 /// The stride with which a row would make what it claims.
 fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
-    let (kernel, padding) = match &row.op.value {
-        RowOp::Conv(ConvRow { window, .. })
-        | RowOp::MaxPool(window)
-        | RowOp::AveragePool(window) => (window.kernel.value, window.padding.value),
-        RowOp::Block(_) => (Extent::square(3), Extent::square(1)),
-        _ => return None,
+    let window = |stride| {
+        let stride = Spanned::new(Extent::square(stride), row.span);
+        Some(match &row.op.value {
+            RowOp::Conv(ConvRow { window, .. })
+            | RowOp::MaxPool(window)
+            | RowOp::AveragePool { window, .. } => WindowCells { stride, ..*window }.window(input),
+            // All paddings and dilations of a block divide the size by its stride, rounding up.
+            RowOp::Block(_) => {
+                let padding = Padding::even(Extent::square(1));
+                Window::new(Extent::square(3), stride.value, padding)
+            }
+            _ => return None,
+        })
     };
     (1..=16).find(|&stride| {
-        let window = Window { kernel, stride: Extent::square(stride), padding };
-        window::output(input, &window) == Some((claim.height, claim.width))
+        let output = window(stride).and_then(|window| window::output(input, &window));
+        output == Some((claim.height, claim.width))
     })
 }

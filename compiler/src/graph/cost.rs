@@ -45,13 +45,15 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
             let weights = out * wide(input.channels) * wide(input.height) * wide(input.width);
             Cost { params: weights + out, macs: weights }
         }
+        Op::ChannelConv { kernel, .. } => Cost { params: wide(*kernel), macs: wide(*kernel) * out },
         Op::BatchNorm(_) => Cost { params: 2 * out, macs: 0 },
         Op::Input
         | Op::Relu
         | Op::Add
+        | Op::Gate
         | Op::ZeroPad { .. }
         | Op::MaxPool(_)
-        | Op::AveragePool(_)
+        | Op::AveragePool { .. }
         | Op::GlobalAveragePool
         | Op::Softmax => Cost::default(),
     }

@@ -2,18 +2,24 @@
 
 use std::fmt;
 
-use crate::graph::{Graph, Op, Window};
+use crate::graph::{Extent, Graph, Op, Padding, Window};
 use crate::report::grouped;
 
 /// `3x3`, `7x7/2`, `3x3/2 pad 0`: stride and padding only where they are not the usual ones.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Window { kernel, stride, padding } = self;
+        let Window { kernel, stride, dilation, padding } = self;
         write!(f, "{}x{}", kernel.rows, kernel.columns)?;
         if (stride.rows, stride.columns) != (1, 1) {
             write!(f, "/{stride}")?;
         }
-        if (padding.rows, padding.columns) != (kernel.rows / 2, kernel.columns / 2) {
+        if (dilation.rows, dilation.columns) != (1, 1) {
+            write!(f, " dilation {dilation}")?;
+        }
+        let half = |kernel: usize, dilation: usize| ((kernel - 1) * dilation).div_ceil(2);
+        let half =
+            Extent::new(half(kernel.rows, dilation.rows), half(kernel.columns, dilation.columns));
+        if *padding != Padding::even(half) {
             write!(f, " pad {padding}")?;
         }
         Ok(())
@@ -29,9 +35,11 @@ impl Op {
             Op::BatchNorm(_) => "batch_norm",
             Op::Relu => "relu",
             Op::Add => "add",
+            Op::Gate => "gate",
+            Op::ChannelConv { .. } => "channel_conv",
             Op::ZeroPad { .. } => "zero_pad",
             Op::MaxPool(_) => "max_pool",
-            Op::AveragePool(_) => "average_pool",
+            Op::AveragePool { .. } => "average_pool",
             Op::GlobalAveragePool => "global_average_pool",
             Op::Linear { .. } => "linear",
             Op::Softmax => "softmax",
@@ -46,7 +54,8 @@ impl fmt::Display for Op {
         match self {
             Op::Conv { window, groups: 1, .. } => write!(f, " {window}"),
             Op::Conv { window, groups, .. } => write!(f, " {window} groups {groups}"),
-            Op::MaxPool(window) | Op::AveragePool(window) => write!(f, " {window}"),
+            Op::MaxPool(window) | Op::AveragePool { window, .. } => write!(f, " {window}"),
+            Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
             _ => Ok(()),
         }

@@ -14,10 +14,10 @@ use std::fmt;
 
 use resnet_runtime::load::Packing;
 use resnet_runtime::packed::fingerprint;
-use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec};
+use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe};
 
 pub use cost::Cost;
-pub use window::output_size;
+pub use window::{Axis, output_size};
 
 /// Channels, height and width of an activation of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +53,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Rows and columns of a kernel, a stride or a padding.
+/// Rows and columns of a kernel, a stride or a dilation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
     /// Vertical.
@@ -72,6 +72,16 @@ impl Extent {
     pub fn square(n: usize) -> Self {
         Self::new(n, n)
     }
+
+    /// The smaller one each way.
+    pub fn min(self, other: Self) -> Self {
+        Self::new(self.rows.min(other.rows), self.columns.min(other.columns))
+    }
+
+    /// The larger one each way.
+    pub fn max(self, other: Self) -> Self {
+        Self::new(self.rows.max(other.rows), self.columns.max(other.columns))
+    }
 }
 
 impl fmt::Display for Extent {
@@ -84,15 +94,62 @@ impl fmt::Display for Extent {
     }
 }
 
-/// A sliding window: kernel, stride and padding.
+/// How far a window may reach over each edge of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Padding {
+    /// Above and left.
+    pub before: Extent,
+    /// Below and right.
+    pub after: Extent,
+}
+
+impl Padding {
+    /// None at all.
+    pub const NONE: Self =
+        Self { before: Extent { rows: 0, columns: 0 }, after: Extent { rows: 0, columns: 0 } };
+
+    /// The same on opposite sides.
+    pub fn even(padding: Extent) -> Self {
+        Self { before: padding, after: padding }
+    }
+
+    /// The larger one of opposite sides.
+    pub fn most(&self) -> Extent {
+        self.before.max(self.after)
+    }
+}
+
+/// `1` or `1x2` if opposite sides are the same, else `0x0 before, 1x1 after`.
+impl fmt::Display for Padding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, after } = self;
+        if before == after {
+            write!(f, "{before}")
+        } else {
+            let sides = |e: &Extent| format!("{}x{}", e.rows, e.columns);
+            write!(f, "{} before, {} after", sides(before), sides(after))
+        }
+    }
+}
+
+/// A sliding window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Kernel.
     pub kernel: Extent,
-    /// Stride.
+    /// Distance between windows.
     pub stride: Extent,
-    /// Padding on each side.
-    pub padding: Extent,
+    /// Distance between the pixels of a window; 1 for pools.
+    pub dilation: Extent,
+    /// How far windows reach over the edges.
+    pub padding: Padding,
+}
+
+impl Window {
+    /// A window of neighbouring pixels.
+    pub fn new(kernel: Extent, stride: Extent, padding: Padding) -> Self {
+        Self { kernel, stride, dilation: Extent::square(1), padding }
+    }
 }
 
 /// A node of a [`Graph`]; prints as `%3`.
@@ -134,6 +191,17 @@ pub enum Op {
     Relu,
     /// Sum of two inputs of one shape: main path first, shortcut second.
     Add,
+    /// The first input with each channel multiplied by the sigmoid of the second one's, which is
+    /// 1x1.
+    Gate,
+    /// A convolution along the channels of a 1x1 activation, with zeros past the first and the last:
+    /// weights `[1, 1, kernel]`.
+    ChannelConv {
+        /// Channels of the kernel, an odd number.
+        kernel: usize,
+        /// Name of the weight tensor.
+        weight: String,
+    },
     /// Shortcut option A: every `stride`-th pixel, `before` zero channels, the input's channels,
     /// zero channels up to the output's.
     ZeroPad {
@@ -144,8 +212,14 @@ pub enum Op {
     },
     /// Max pool; what lies outside the picture is ignored.
     MaxPool(Window),
-    /// Average pool; what lies outside the picture counts as zero.
-    AveragePool(Window),
+    /// Average pool.
+    AveragePool {
+        /// Kernel, stride, padding.
+        window: Window,
+        /// Whether what lies outside the picture counts as zeros. If not, the mean is over the
+        /// pixels inside.
+        count_padding: bool,
+    },
     /// Mean over all pixels.
     GlobalAveragePool,
     /// A matrix `[out, in]` and a bias `[out]`, over the input flattened in channel, row, column
@@ -228,8 +302,13 @@ impl Graph {
     }
 
     /// What the network asks of weights that are packed as `recipes` say, `len` elements in all.
-    pub fn packing<'a>(&'a self, recipes: &'a [ConvRecipe], len: usize) -> Packing<'a> {
+    pub fn packing<'a>(
+        &'a self,
+        recipes: &'a [ConvRecipe],
+        vectors: &'a [VectorRecipe],
+        len: usize,
+    ) -> Packing<'a> {
         let table = self.fingerprint();
-        Packing { network: &self.name, table, tensors: &self.tensors, recipes, len }
+        Packing { network: &self.name, table, tensors: &self.tensors, recipes, vectors, len }
     }
 }

@@ -1,62 +1,142 @@
 //! The arithmetic of sliding windows.
 
-use crate::graph::{Shape, Window};
+use crate::graph::{Extent, Padding, Shape, Window};
 
-/// Positions of a window of `kernel` pixels that moves by `stride` over `size` pixels with
-/// `padding` more on each side: `floor((size + 2 * padding - kernel) / stride) + 1`, as in the
-/// documentation of PyTorch's `Conv2d` and `MaxPool2d` (dilation 1, `ceil_mode` off).
+/// A window along one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// Pixels of the window.
+    pub kernel: usize,
+    /// Distance between windows.
+    pub stride: usize,
+    /// Distance between the pixels of a window.
+    pub dilation: usize,
+    /// Padding above or left.
+    pub before: usize,
+    /// Padding below or right.
+    pub after: usize,
+}
+
+impl Axis {
+    /// From the first to the last pixel of a window, both included.
+    fn reach(&self) -> Option<usize> {
+        self.kernel.checked_sub(1)?.checked_mul(self.dilation)?.checked_add(1)
+    }
+}
+
+impl Window {
+    /// The vertical direction.
+    pub fn rows(&self) -> Axis {
+        Axis {
+            kernel: self.kernel.rows,
+            stride: self.stride.rows,
+            dilation: self.dilation.rows,
+            before: self.padding.before.rows,
+            after: self.padding.after.rows,
+        }
+    }
+
+    /// The horizontal direction.
+    pub fn columns(&self) -> Axis {
+        Axis {
+            kernel: self.kernel.columns,
+            stride: self.stride.columns,
+            dilation: self.dilation.columns,
+            before: self.padding.before.columns,
+            after: self.padding.after.columns,
+        }
+    }
+
+    /// The same window with the padding that TensorFlow calls `SAME`: there are
+    /// `ceil(size / stride)` windows, and of an odd number of pixels of padding the larger half
+    /// comes after.
+    pub fn padded_to_same(self, input: Shape) -> Self {
+        let (top, bottom) = same(input.height, self.rows());
+        let (left, right) = same(input.width, self.columns());
+        let padding = Padding { before: Extent::new(top, left), after: Extent::new(bottom, right) };
+        Self { padding, ..self }
+    }
+}
+
+/// What `SAME` pads along one direction.
+fn same(size: usize, axis: Axis) -> (usize, usize) {
+    let reach = axis.reach().unwrap_or(usize::MAX);
+    let last_start = (size.div_ceil(axis.stride.max(1)) - 1) * axis.stride;
+    let total = last_start.saturating_add(reach).saturating_sub(size);
+    (total / 2, total.div_ceil(2))
+}
+
+/// Positions of a window over `size` pixels: `floor((size + before + after - reach) / stride) + 1`
+/// where `reach` is `dilation * (kernel - 1) + 1`, as in the documentation of PyTorch's `Conv2d`
+/// and `MaxPool2d` (`ceil_mode` off).
 ///
-/// `None` if the kernel is larger than the padded input, if the stride is zero, or if the numbers
-/// overflow.
-pub fn output_size(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    let padded = padding.checked_mul(2)?.checked_add(size)?;
-    padded.checked_sub(kernel)?.checked_div(stride)?.checked_add(1)
+/// `None` if the kernel reaches further than the padded input, if the stride is zero, or if the
+/// numbers overflow.
+pub fn output_size(size: usize, axis: Axis) -> Option<usize> {
+    let padded = size.checked_add(axis.before)?.checked_add(axis.after)?;
+    padded.checked_sub(axis.reach()?)?.checked_div(axis.stride)?.checked_add(1)
 }
 
 /// The height and width that a window makes of a shape.
 pub(super) fn output(input: Shape, window: &Window) -> Option<(usize, usize)> {
-    let Window { kernel, stride, padding } = window;
-    Some((
-        output_size(input.height, kernel.rows, stride.rows, padding.rows)?,
-        output_size(input.width, kernel.columns, stride.columns, padding.columns)?,
-    ))
+    Some((output_size(input.height, window.rows())?, output_size(input.width, window.columns())?))
+}
+
+/// A padded size for a person: `224 + 2*3`.
+pub(super) fn padded(size: usize, axis: Axis) -> String {
+    match (axis.before, axis.after) {
+        (0, 0) => format!("{size}"),
+        (before, after) if before == after => format!("{size} + 2*{before}"),
+        (before, after) => format!("{size} + {before} + {after}"),
+    }
 }
 
 /// The arithmetic of [`output_size`] for a person: `(224 + 2*3 - 7) / 2 + 1 = 112`.
 pub(super) fn arithmetic(input: Shape, window: &Window) -> Option<String> {
-    let line = |size, kernel, stride, padding| {
-        let output = output_size(size, kernel, stride, padding)?;
-        let padded = if padding == 0 { format!("{size}") } else { format!("{size} + 2*{padding}") };
-        Some(format!("({padded} - {kernel}) / {stride} + 1 = {output}"))
+    let line = |size, axis: Axis| {
+        let output = output_size(size, axis)?;
+        let Axis { kernel, stride, dilation, .. } = axis;
+        let reach = match dilation {
+            1 => kernel.to_string(),
+            _ => format!("({dilation}*{} + 1)", kernel - 1),
+        };
+        Some(format!("({} - {reach}) / {stride} + 1 = {output}", padded(size, axis)))
     };
-    let Window { kernel, stride, padding } = window;
-    let rows = line(input.height, kernel.rows, stride.rows, padding.rows)?;
-    let columns = line(input.width, kernel.columns, stride.columns, padding.columns)?;
+    let rows = line(input.height, window.rows())?;
+    let columns = line(input.width, window.columns())?;
     Some(if rows == columns { rows } else { format!("height {rows}, width {columns}") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Extent;
+
+    fn axis(kernel: usize, stride: usize, padding: usize) -> Axis {
+        Axis { kernel, stride, dilation: 1, before: padding, after: padding }
+    }
 
     #[test]
     fn sizes_follow_the_floor_rule() {
-        assert_eq!(output_size(224, 7, 2, 3), Some(112));
-        assert_eq!(output_size(112, 3, 2, 1), Some(56));
-        assert_eq!(output_size(7, 3, 2, 1), Some(4));
-        assert_eq!(output_size(7, 1, 2, 0), Some(4));
-        assert_eq!(output_size(8, 2, 2, 1), Some(5));
-        assert_eq!(output_size(5, 2, 2, 0), Some(2));
-        assert_eq!(output_size(1, 3, 1, 1), Some(1));
+        assert_eq!(output_size(224, axis(7, 2, 3)), Some(112));
+        assert_eq!(output_size(112, axis(3, 2, 1)), Some(56));
+        assert_eq!(output_size(7, axis(3, 2, 1)), Some(4));
+        assert_eq!(output_size(7, axis(1, 2, 0)), Some(4));
+        assert_eq!(output_size(8, axis(2, 2, 1)), Some(5));
+        assert_eq!(output_size(5, axis(2, 2, 0)), Some(2));
+        assert_eq!(output_size(1, axis(3, 1, 1)), Some(1));
+        assert_eq!(output_size(14, Axis { dilation: 4, ..axis(3, 1, 4) }), Some(14));
+        assert_eq!(output_size(9, Axis { dilation: 4, ..axis(3, 1, 0) }), Some(1));
+        assert_eq!(output_size(8, Axis { after: 1, ..axis(3, 2, 0) }), Some(4));
     }
 
     #[test]
     fn impossible_windows_have_no_size() {
-        assert_eq!(output_size(2, 5, 1, 1), None);
-        assert_eq!(output_size(2, 1, 0, 1), None);
-        assert_eq!(output_size(usize::MAX, 1, 1, 1), None);
-        assert_eq!(output_size(1, 1, 1, usize::MAX), None);
+        assert_eq!(output_size(2, axis(5, 1, 1)), None);
+        assert_eq!(output_size(2, axis(1, 0, 1)), None);
+        assert_eq!(output_size(usize::MAX, axis(1, 1, 1)), None);
+        assert_eq!(output_size(1, axis(1, 1, usize::MAX)), None);
+        assert_eq!(output_size(8, Axis { dilation: 4, ..axis(3, 1, 0) }), None);
+        assert_eq!(output_size(8, Axis { dilation: usize::MAX, ..axis(3, 1, 0) }), None);
     }
 
     #[test]
@@ -64,27 +144,56 @@ mod tests {
         for size in 1_usize..200 {
             for stride in 1..9 {
                 let shortcut = size.div_ceil(stride);
-                assert_eq!(output_size(size, 3, stride, 1), Some(shortcut));
-                assert_eq!(output_size(size, 1, stride, 0), Some(shortcut));
+                assert_eq!(output_size(size, axis(3, stride, 1)), Some(shortcut));
+                assert_eq!(output_size(size, axis(1, stride, 0)), Some(shortcut));
+                for dilation in 1..4 {
+                    let dilated = Axis { dilation, ..axis(3, stride, dilation) };
+                    assert_eq!(output_size(size, dilated), Some(shortcut));
+                }
             }
         }
     }
 
     #[test]
+    fn same_padding_makes_the_size_over_the_stride() {
+        for size in 1_usize..40 {
+            for (kernel, stride, dilation) in
+                [(3, 2, 1), (3, 1, 2), (7, 2, 1), (1, 3, 1), (2, 2, 1)]
+            {
+                let open = Axis { dilation, ..axis(kernel, stride, 0) };
+                let (before, after) = same(size, open);
+                let padded = Axis { before, after, ..open };
+                assert_eq!(output_size(size, padded), Some(size.div_ceil(stride)));
+                assert!(after == before || after == before + 1, "{size} {padded:?}");
+            }
+        }
+        // What TensorFlow does where it differs from PyTorch: the window starts at the first pixel.
+        assert_eq!(same(32, axis(3, 2, 0)), (0, 1));
+        assert_eq!(same(33, axis(3, 2, 0)), (1, 1));
+        assert_eq!(same(224, axis(7, 2, 0)), (2, 3));
+    }
+
+    #[test]
     fn arithmetic_is_written_out() {
-        let stem = Window {
-            kernel: Extent::square(7),
-            stride: Extent::square(2),
-            padding: Extent::square(3),
-        };
+        let padding = Padding::even(Extent::square(3));
+        let stem = Window::new(Extent::square(7), Extent::square(2), padding);
         assert_eq!(
             arithmetic(Shape::new(3, 224, 224), &stem).as_deref(),
             Some("(224 + 2*3 - 7) / 2 + 1 = 112")
         );
-        let oblong = Window { padding: Extent::new(3, 0), ..stem };
+        let oblong = Window { padding: Padding::even(Extent::new(3, 0)), ..stem };
         assert_eq!(
             arithmetic(Shape::new(3, 224, 224), &oblong).as_deref(),
             Some("height (224 + 2*3 - 7) / 2 + 1 = 112, width (224 - 7) / 2 + 1 = 109")
+        );
+        let dilated = Window {
+            kernel: Extent::square(3),
+            dilation: Extent::square(2),
+            ..stem.padded_to_same(Shape::new(3, 224, 224))
+        };
+        assert_eq!(
+            arithmetic(Shape::new(3, 224, 224), &dilated).as_deref(),
+            Some("(224 + 2 + 3 - (2*2 + 1)) / 2 + 1 = 113")
         );
     }
 }

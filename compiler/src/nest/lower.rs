@@ -11,6 +11,7 @@ use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Window};
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
+mod channel;
 mod conv;
 mod winograd;
 
@@ -71,11 +72,25 @@ impl Lowering {
                     output,
                 });
             }
+            (FusedOp::Affine { relu, .. }, Plan::Vector { weights }, Some(input)) => {
+                self.affine(&node.name, *relu, weights, input, output);
+            }
+            (FusedOp::ChannelConv { kernel, .. }, Plan::Vector { weights }, Some(input)) => {
+                self.channel_conv(&node.name, *kernel, weights, input, output);
+            }
+            (FusedOp::Gate { gate, residual, relu }, _, Some(input)) => {
+                let buffer = residual.map(|r| schedule.buffer(r.source()));
+                let gates = schedule.buffer(*gate);
+                let residual = residual.as_ref().zip(buffer);
+                self.gate(&node.name, *relu, residual, gates, input, output);
+            }
             (FusedOp::MaxPool(window), _, Some(input)) => {
                 self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);
             }
-            (FusedOp::AveragePool(window), _, Some(input)) => {
-                self.pool(&node.name, "average_pool", Call::AveragePool, window, input, output);
+            (FusedOp::AveragePool { window, count_padding }, _, Some(input)) => {
+                let count_padding = usize::from(*count_padding);
+                let make = |pool| Call::AveragePool(PoolParams { count_padding, ..pool });
+                self.pool(&node.name, "average_pool", make, window, input, output);
             }
             (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
             (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
@@ -190,7 +205,7 @@ impl Lowering {
         &mut self,
         name: &str,
         kind: &str,
-        make: fn(PoolParams) -> Call,
+        make: impl FnOnce(PoolParams) -> Call,
         window: &Window,
         x: &Buffer,
         y: &Buffer,
@@ -206,8 +221,9 @@ impl Lowering {
             kernel_columns: window.kernel.columns,
             stride_rows: window.stride.rows,
             stride_columns: window.stride.columns,
-            padding_rows: window.padding.rows,
-            padding_columns: window.padding.columns,
+            padding_rows: window.padding.before.rows,
+            padding_columns: window.padding.before.columns,
+            count_padding: 0,
         });
         let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
         self.per_block(name, doc, call, x, y);

@@ -167,6 +167,20 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let y = last(p.out_rows, p.y_row) + p.out_columns * BLOCK;
             vec![Some(x), Some(y)]
         }
+        Call::Affine(p) => {
+            let x = last(p.rows, p.x_row) + p.columns * BLOCK;
+            let y = last(p.rows, p.y_row) + p.columns * BLOCK;
+            vec![Some(x), Some(BLOCK), Some(BLOCK), Some(y)]
+        }
+        Call::Gate(p) => {
+            let plane = |row: usize| last(p.rows, row) + p.columns * BLOCK;
+            let r = (p.residual == 1).then_some(plane(p.r_row));
+            vec![Some(plane(p.x_row)), Some(BLOCK), r, Some(plane(p.y_row))]
+        }
+        Call::ChannelConv(p) => {
+            let y = p.channels.next_multiple_of(BLOCK);
+            vec![Some(p.channels), Some(p.kernel), Some(y)]
+        }
         Call::Mean(p) => vec![Some(last(p.rows, p.x_row) + p.columns * BLOCK), Some(BLOCK)],
         Call::ZeroPad(p) => {
             let in_blocks = p.in_channels.div_ceil(BLOCK);

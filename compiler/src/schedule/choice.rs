@@ -93,6 +93,7 @@ impl Site<'_> {
         let zero_pads = matches!(self.conv.residual, Some(Residual::ZeroPad { .. }));
         let winograd = self.conv.window.kernel == Extent::square(3)
             && self.conv.window.stride == Extent::square(1)
+            && self.conv.window.dilation == Extent::square(1)
             && self.conv.groups == 1
             && !self.planar
             && !zero_pads;

@@ -5,7 +5,7 @@ use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 use super::{Band, Buffer, Layout, Order, Points, Region, Winograd};
 use crate::fuse::{Conv, Residual};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Padding, Shape};
 
 /// How the weights of `conv` are packed for an input that lies as `input` says.
 pub(super) fn recipe(
@@ -141,7 +141,7 @@ pub(super) fn joined_rows(
     let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
     let joins = conv.window.kernel == Extent::square(1)
         && conv.window.stride == Extent::square(1)
-        && conv.window.padding == Extent::square(0)
+        && conv.window.padding == Padding::NONE
         && !zero_pads
         && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
     if !joins {

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
@@ -251,6 +251,11 @@ pub enum Plan {
     Copy,
     /// A convolution.
     Conv(ConvPlan),
+    /// A norm or a convolution along the channels; one way each, with a vector of numbers.
+    Vector {
+        /// Where the numbers begin in the packed weights, in elements.
+        weights: usize,
+    },
     /// Pools and softmax have one way each.
     Simple,
 }
@@ -270,6 +275,8 @@ pub struct Schedule {
     pub scratch_len: usize,
     /// How each convolution's weights are packed; the same for every batch size.
     pub recipes: Vec<ConvRecipe>,
+    /// How what stands beside activations is packed, a few numbers a channel.
+    pub vectors: Vec<VectorRecipe>,
     /// Elements of the packed weights.
     pub weights_len: usize,
 }
@@ -396,6 +403,7 @@ fn lay_out(
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
     let mut recipes = Vec::new();
+    let mut vectors = Vec::new();
     let (mut weights_len, mut scratch_len) = (0, 0);
     for (id, node) in fused.iter() {
         plans.push(match (&node.op, choices[id.index()]) {
@@ -425,11 +433,19 @@ fn lay_out(
                 recipes.push(recipe);
                 Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm })
             }
+            (FusedOp::Affine { norm, .. }, _) => {
+                let source = VectorSource::Norm(norm.clone());
+                plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len)
+            }
+            (FusedOp::ChannelConv { kernel, weight }, _) => {
+                let source = VectorSource::Tensor(weight.clone());
+                plan_vector(source, *kernel, &mut vectors, &mut weights_len)
+            }
             _ => Plan::Simple,
         });
     }
     let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
-    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
+    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len }
 }
 
 /// The convolutions among the nodes.
@@ -447,6 +463,19 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
             _ => None,
         })
         .collect()
+}
+
+fn plan_vector(
+    source: VectorSource,
+    channels: usize,
+    vectors: &mut Vec<VectorRecipe>,
+    weights_len: &mut usize,
+) -> Plan {
+    let vector = VectorRecipe { source, channels, offset: *weights_len };
+    *weights_len += vector.len();
+    let weights = vector.offset;
+    vectors.push(vector);
+    Plan::Vector { weights }
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
@@ -484,13 +513,12 @@ fn borders(fused: &Fused, choices: &[Option<Choice>], id: FusedId) -> (Extent, E
         })
     };
     let none = Extent::square(0);
-    let ring = readers().fold(none, |ring, (padding, _)| {
-        Extent::new(ring.rows.max(padding.rows), ring.columns.max(padding.columns))
-    });
+    let ring = readers().fold(none, |ring, (padding, _)| ring.max(padding.most()));
     let shape = fused.node(id).shape;
     let margin = readers().fold(none, |margin, (padding, tiles)| match tiles {
         None => margin,
         Some((side, tiles)) => {
+            let padding = padding.before;
             // Tiles read 2 pixels more than they give, from the padding on.
             let missing = |tiles: usize, padding: usize, size: usize, ring: usize| {
                 (side * tiles + 2).saturating_sub(padding + size + ring)

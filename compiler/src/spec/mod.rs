@@ -30,7 +30,7 @@ pub use expect::{Expect, Expected};
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Padding, Shape};
 
 /// A layer table.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Spec {
     pub table: Vec<Row>,
     /// Batch norm's epsilon.
     pub norm_epsilon: f64,
+    /// Whether in blocks batch norm and ReLU come before each convolution instead of after it.
+    pub pre_activation: bool,
     /// What the author expects the network to count.
     pub expect: Expect,
     /// How a picture becomes the network's input. What is left out is filled in: the crop is the
@@ -89,8 +91,8 @@ pub struct Row {
     /// What the author says it makes.
     pub output: Option<Spanned<Claim>>,
     /// The state-dict prefix. Left out, rows have torchvision's names, counted by kind of row: `conv1`
-    /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `fc`, `fc2` ...
-    /// for linear layers.
+    /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `norm`, `norm2`
+    /// ... for norms, `fc`, `fc2` ... for linear layers.
     pub weights: Option<Spanned<String>>,
 }
 
@@ -101,10 +103,20 @@ pub enum RowOp {
     Conv(ConvRow),
     /// A max pool.
     MaxPool(WindowCells),
-    /// An average pool that counts its padding.
-    AveragePool(WindowCells),
+    /// An average pool.
+    AveragePool {
+        /// Kernel, stride, padding.
+        window: WindowCells,
+        /// Whether padding counts as zeros; if not, the mean is over the pixels inside.
+        count_padding: bool,
+    },
     /// Residual blocks.
     Block(BlockRow),
+    /// A batch norm of its own, as after the last block of a pre-activation network.
+    Norm {
+        /// Whether ReLU follows.
+        relu: bool,
+    },
     /// The mean over all pixels.
     GlobalAveragePool,
     /// A fully connected layer with a bias.
@@ -123,8 +135,19 @@ pub struct WindowCells {
     pub kernel: Spanned<Extent>,
     /// Stride; 1 if left out.
     pub stride: Spanned<Extent>,
-    /// Padding on each side; half the kernel, rounded down, if left out.
-    pub padding: Spanned<Extent>,
+    /// Distance between the pixels of a window; 1 if left out, and for pools.
+    pub dilation: Spanned<Extent>,
+    /// Padding; half the dilated kernel on each side, rounded down, if left out.
+    pub padding: Spanned<PaddingCell>,
+}
+
+/// What a `padding` cell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaddingCell {
+    /// Pixels on each side.
+    Sides(Padding),
+    /// As much as TensorFlow's `SAME` pads for the size at hand.
+    Same,
 }
 
 /// A `conv` row.
@@ -157,8 +180,23 @@ pub struct BlockRow {
     pub channels: Spanned<usize>,
     /// Stride of the first block.
     pub stride: Spanned<Extent>,
+    /// Dilation of the 3x3 convolutions; 1 if left out.
+    pub dilation: Spanned<Extent>,
+    /// Dilation of the first block's first 3x3 convolution. Left out, it is the smaller one of this
+    /// row's and of the block row before: a stage whose stride became dilation begins with the
+    /// dilation of the stage before it, as torchvision's `replace_stride_with_dilation` has it.
+    pub first_dilation: Option<Spanned<Extent>>,
+    /// Whether the 3x3 convolutions are padded as TensorFlow's `SAME` pads.
+    pub same_padding: bool,
+    /// Whether convolutions have a bias beside their batch norm.
+    pub bias: bool,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
+    /// What weighs the channels of the main path before the shortcut is added.
+    pub attention: Option<Attention>,
+    /// Whether batch norm follows the convolution of a projection; left out, it does unless the
+    /// network is one of pre-activation.
+    pub projection_norm: Option<bool>,
 }
 
 /// The residual block.
@@ -177,6 +215,26 @@ pub enum BlockKind {
     },
 }
 
+/// What weighs the channels of a block's main path, by their means over all pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// Two 1x1 convolutions, the first of which has a fraction of the channels ("Squeeze-and-Excitation
+    /// Networks", Hu et al., 2018).
+    SqueezeExcitation(Squeeze),
+    /// A convolution along the channels ("ECA-Net", Wang et al., 2020) with a kernel of so many of
+    /// them; if none is named, of as many as the paper derives from their number.
+    Efficient(Option<usize>),
+}
+
+/// The channels in the middle of a squeeze-and-excitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squeeze {
+    /// The block's channels divided by this, to the nearest multiple of 8, as timm has it.
+    Reduction(usize),
+    /// So many.
+    Channels(usize),
+}
+
 /// Which convolution of a bottleneck has the stride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrideOn {
@@ -191,6 +249,9 @@ pub enum StrideOn {
 pub enum Shortcut {
     /// The identity; where the shape changes a 1x1 convolution (option B).
     Projection,
+    /// The identity; where the shape changes the mean of `stride x stride` pixels and a 1x1
+    /// convolution of stride 1 (ResNet-D).
+    PoolProjection,
     /// The identity; where the shape changes every stride-th pixel and zero channels (option A).
     ZeroPad,
     /// A 1x1 convolution in every block (option C).

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Padding, Shape};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
-    WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expect, Expected, Labels, PaddingCell, Row, RowOp,
+    Shortcut, Spec, Squeeze, StrideOn, WindowCells,
 };
 
 type Errors = Vec<Diagnostic>;
 
-const TOP: &[&str] = &["name", "input", "table", "norm_epsilon", "expect", "preprocess", "labels"];
+const TOP: &[&str] =
+    &["name", "input", "table", "norm_epsilon", "pre_activation", "expect", "preprocess", "labels"];
 
 const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
 
@@ -27,6 +28,7 @@ const OPS: &[(&str, &[&str])] = &[
         &[
             "kernel",
             "stride",
+            "dilation",
             "padding",
             "channels",
             "groups",
@@ -38,12 +40,45 @@ const OPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("max_pool", &["kernel", "stride", "padding"]),
-    ("average_pool", &["kernel", "stride", "padding"]),
-    ("basic", &["repeat", "channels", "stride", "shortcut", "weights"]),
+    ("average_pool", &["kernel", "stride", "padding", "count_padding"]),
+    (
+        "basic",
+        &[
+            "repeat",
+            "channels",
+            "stride",
+            "dilation",
+            "first_dilation",
+            "padding",
+            "bias",
+            "shortcut",
+            "projection_norm",
+            "squeeze_excitation",
+            "eca",
+            "weights",
+        ],
+    ),
     (
         "bottleneck",
-        &["repeat", "channels", "stride", "shortcut", "width", "groups", "stride_on", "weights"],
+        &[
+            "repeat",
+            "channels",
+            "stride",
+            "dilation",
+            "first_dilation",
+            "padding",
+            "bias",
+            "shortcut",
+            "projection_norm",
+            "squeeze_excitation",
+            "eca",
+            "width",
+            "groups",
+            "stride_on",
+            "weights",
+        ],
     ),
+    ("norm", &["activation", "weights"]),
     ("global_average_pool", &[]),
     ("linear", &["channels", "weights"]),
     ("softmax", &[]),
@@ -96,6 +131,7 @@ fn read_top(
         .require("table", "[{layer: conv1, op: conv, kernel: 7, channels: 64}]", errors)
         .and_then(|node| read_table(node, errors));
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
+    let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| read_expect(node, errors));
     let preprocess = read_preprocess(top.get("preprocess"), input.as_ref(), errors);
@@ -109,6 +145,7 @@ fn read_top(
         input: input?,
         table: table?,
         norm_epsilon: norm_epsilon?.value,
+        pre_activation: pre_activation?.value,
         expect: expect?,
         preprocess: preprocess?,
         labels: labels?,
@@ -208,12 +245,17 @@ fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> 
     Some(match op {
         "conv" => RowOp::Conv(read_conv(fields, errors)?),
         "max_pool" => RowOp::MaxPool(read_window(fields, errors)?),
-        "average_pool" => RowOp::AveragePool(read_window(fields, errors)?),
+        "average_pool" => {
+            let window = read_window(fields, errors);
+            let count_padding = fields.or("count_padding", true, cell::boolean, errors);
+            RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
+        }
         "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
         "bottleneck" => {
             let kind = read_bottleneck(fields, errors);
             RowOp::Block(read_block(fields, kind, errors)?)
         }
+        "norm" => RowOp::Norm { relu: read_activation(fields, errors)? },
         "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
         "softmax" => RowOp::Softmax,
         _ => RowOp::GlobalAveragePool,
@@ -231,11 +273,46 @@ fn read_channels(
 fn read_window(fields: &Fields<'_>, errors: &mut Errors) -> Option<WindowCells> {
     let kernel = fields.required("kernel", "3", |text| cell::extent(text, 1), errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
-    let padding = fields.optional("padding", |text| cell::extent(text, 0), errors);
-    let kernel = kernel?;
-    let half = Extent::new(kernel.value.rows / 2, kernel.value.columns / 2);
+    let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let padding = read_padding(fields, errors);
+    let (kernel, dilation) = (kernel?, dilation?);
+    let half = |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).div_ceil(2);
+    let half = Extent::new(
+        half(kernel.value.rows, dilation.value.rows),
+        half(kernel.value.columns, dilation.value.columns),
+    );
+    let half = PaddingCell::Sides(Padding::even(half));
     let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
-    Some(WindowCells { kernel, stride: stride?, padding })
+    Some(WindowCells { kernel, stride: stride?, dilation, padding })
+}
+
+/// `1`, `1x2`, `same`, or `{top: 0, bottom: 1, left: 0, right: 1}`.
+fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<PaddingCell>>> {
+    let Some(node) = fields.get("padding") else { return Some(None) };
+    if let Node::Scalar(_) = &node.value {
+        let parse = |text: &str| match text {
+            "same" => Ok(PaddingCell::Same),
+            _ => cell::extent(text, 0).map(Padding::even).map(PaddingCell::Sides).map_err(
+                |refused| match text.starts_with(char::is_alphabetic) {
+                    true => Refused {
+                        help: Some("write a number of pixels, such as 1 or 1x2, or `same`".into()),
+                        ..refused
+                    },
+                    false => refused,
+                },
+            ),
+        };
+        return scalar("padding", node, parse, errors).map(Some);
+    }
+    let mut sides = Fields::open(node, "`padding`", errors)?;
+    sides.check_known(&["top", "bottom", "left", "right"], |_| None, errors);
+    let mut side = |name| sides.or(name, 0, |text| cell::number(text, 0), errors);
+    let [top, bottom, left, right] = [side("top"), side("bottom"), side("left"), side("right")];
+    let padding = Padding {
+        before: Extent::new(top?.value, left?.value),
+        after: Extent::new(bottom?.value, right?.value),
+    };
+    Some(Some(Spanned::new(PaddingCell::Sides(padding), node.span)))
 }
 
 fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
@@ -246,8 +323,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
     let norm = fields.or("norm", true, |text| cell::choice(text, &norms), errors);
     let without_norm = norm.as_ref().is_some_and(|norm| !norm.value);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
-    let activations = [("relu", true), ("none", false)];
-    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    let relu = read_activation(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
@@ -270,9 +346,15 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
         groups: groups?,
         norm: norm?.value,
         bias: bias?.value,
-        relu: relu?.value,
+        relu: relu?,
         norm_weights: norm_weights?,
     })
+}
+
+fn read_activation(fields: &Fields<'_>, errors: &mut Errors) -> Option<bool> {
+    let activations = [("relu", true), ("none", false)];
+    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    relu.map(|relu| relu.value)
 }
 
 fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
@@ -292,8 +374,19 @@ fn read_block(
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
     let channels = read_channels(fields, "64", errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let first_dilation = fields.optional("first_dilation", |text| cell::extent(text, 1), errors);
+    // Blocks are always padded; the cell only says how.
+    let same_padding =
+        fields.or("padding", false, |text| cell::choice(text, &[("same", true)]), errors);
+    let bias = fields.or("bias", false, cell::boolean, errors);
+    let norms = [("batch", true), ("none", false)];
+    let projection_norm =
+        fields.optional("projection_norm", |text| cell::choice(text, &norms), errors);
+    let attention = read_attention(fields, errors);
     let shortcuts = [
         ("projection", Shortcut::Projection),
+        ("pool_projection", Shortcut::PoolProjection),
         ("zero_pad", Shortcut::ZeroPad),
         ("project_all", Shortcut::ProjectAll),
         ("none", Shortcut::None),
@@ -305,8 +398,58 @@ fn read_block(
         repeat: repeat?,
         channels: channels?,
         stride: stride?,
+        dilation: dilation?,
+        first_dilation: first_dilation?,
+        same_padding: same_padding?.value,
+        bias: bias?.value,
         shortcut: shortcut?,
+        attention: attention?,
+        projection_norm: projection_norm?.map(|norm| norm.value),
     })
+}
+
+/// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`; `eca: 3`, or `adaptive`.
+fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Attention>> {
+    let odd = |text: &str| match text {
+        "adaptive" => Ok(None),
+        _ => match cell::number(text, 1)? {
+            even if even.is_multiple_of(2) => Err(Refused {
+                reason: format!("is {even}, which is even"),
+                help: Some("write an odd number of channels, or `adaptive`".into()),
+            }),
+            kernel => Ok(Some(kernel)),
+        },
+    };
+    let eca = fields.optional("eca", odd, errors)?;
+    let Some(node) = fields.get("squeeze_excitation") else {
+        return Some(eca.map(|kernel| Attention::Efficient(kernel.value)));
+    };
+    if let Some(eca) = eca {
+        errors.push(
+            Diagnostic::new(eca.span, "`eca` beside `squeeze_excitation`")
+                .related(node.span, "a block has one of them")
+                .help("remove one of them"),
+        );
+        return None;
+    }
+    let mut squeeze = Fields::open(node, "`squeeze_excitation`", errors)?;
+    squeeze.check_known(&["reduction", "channels"], |_| None, errors);
+    let number = |text: &str| cell::number(text, 1);
+    let reduction = squeeze.optional("reduction", number, errors)?;
+    let channels = squeeze.optional("channels", number, errors)?;
+    let squeeze = match (reduction, channels) {
+        (Some(reduction), None) => Squeeze::Reduction(reduction.value),
+        (None, Some(channels)) => Squeeze::Channels(channels.value),
+        (None, None) => Squeeze::Reduction(16),
+        (Some(_), Some(channels)) => {
+            errors.push(
+                Diagnostic::new(channels.span, "`channels` beside `reduction`")
+                    .help("the one follows from the other; remove one of them"),
+            );
+            return None;
+        }
+    };
+    Some(Some(Attention::SqueezeExcitation(squeeze)))
 }
 
 fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {

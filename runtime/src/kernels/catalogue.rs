@@ -110,8 +110,9 @@ pub struct WinogradOutputParams {
 
 /// A max or average pool over one channel block's whole plane.
 ///
-/// Windows reach over the edge by `padding`; a max pool ignores what lies outside, an average pool
-/// counts it as zeros and always divides by `kernel_rows * kernel_columns`, as PyTorch does.
+/// The first window starts `padding` before the first pixel; the last one may reach over the far
+/// edges. A max pool ignores what lies outside. An average pool divides by `kernel_rows *
+/// kernel_columns` or by the pixels inside, of which every window has one at least.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolParams {
@@ -135,10 +136,12 @@ pub struct PoolParams {
     pub stride_rows: usize,
     /// Horizontal stride.
     pub stride_columns: usize,
-    /// Rows of padding above (and below).
+    /// Rows of padding above.
     pub padding_rows: usize,
-    /// Columns of padding left (and right).
+    /// Columns of padding on the left.
     pub padding_columns: usize,
+    /// 1: an average pool counts what lies outside as zeros. 0: it does not.
+    pub count_padding: usize,
 }
 
 /// The mean of one channel block's plane: 16 results. Pixels are summed row by row.
@@ -151,6 +154,55 @@ pub struct MeanParams {
     pub columns: usize,
     /// Distance between rows.
     pub x_row: usize,
+}
+
+/// A scale and a shift a channel over one channel block's plane, `y = w * x + b`, with one fused
+/// multiply-add an element: a batch norm that no convolution could take in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AffineParams {
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
+/// A gate a channel over one channel block's plane: `y = epilogue(x * sigmoid(g))`, where the gates
+/// `g` are 16 numbers and the epilogue adds a residual and applies the activation.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GateParams {
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Distance between input rows.
+    pub x_row: usize,
+    /// Distance between residual rows.
+    pub r_row: usize,
+    /// Distance between output rows.
+    pub y_row: usize,
+    /// 1: add the residual before the activation. 0: the residual operand is not read.
+    pub residual: usize,
+    /// 1: the activation is `max(0, v)`. 0: none.
+    pub relu: usize,
+}
+
+/// A convolution along `channels` values that lie side by side, with zeros past both ends:
+/// `y[c] = sum over k of w[k] * x[c + k - kernel / 2]`, in the order of `k`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelConvParams {
+    /// Values; the output is filled with zeros up to a multiple of 16.
+    pub channels: usize,
+    /// Taps, an odd number.
+    pub kernel: usize,
 }
 
 /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
@@ -340,6 +392,12 @@ catalogue! {
     MaxPool = max_pool(PoolParams: x, y);
     /// Average pool of one channel block.
     AveragePool = average_pool(PoolParams: x, y);
+    /// Scale and shift of one channel block.
+    Affine = affine(AffineParams: x, w, b, y);
+    /// Gates of one channel block. `r` may be `y` itself.
+    Gate = gate(GateParams: x, g, r, y);
+    /// A convolution along the channels of one pixel.
+    ChannelConv = channel_conv(ChannelConvParams: x, w, y);
     /// Global mean of one channel block.
     Mean = mean(MeanParams: x, y);
     /// A row of a zero-padding shortcut.

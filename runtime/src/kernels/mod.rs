@@ -22,6 +22,7 @@
 mod table;
 
 mod catalogue;
+mod channel;
 mod conv;
 mod copy;
 mod float_mode;

@@ -52,6 +52,9 @@ macro_rules! kernel_table {
                 winograd::winograd_output(WinogradOutputParams: x, b, r, y);
                 pool::max_pool(PoolParams: x, y);
                 pool::average_pool(PoolParams: x, y);
+                channel::affine(AffineParams: x, w, b, y);
+                channel::gate(GateParams: x, g, r, y);
+                channel::channel_conv(ChannelConvParams: x, w, y);
                 pool::mean(MeanParams: x, y);
                 copy::zero_pad(ZeroPadParams: x, y);
                 copy::ring(RingParams: y);

@@ -56,7 +56,7 @@ impl Network {
 
     fn packing(&self) -> Packing<'_> {
         let Self { tensors, recipes, len, table } = self;
-        Packing { network: "two", table: *table, tensors, recipes, len: *len }
+        Packing { network: "two", table: *table, tensors, recipes, vectors: &[], len: *len }
     }
 
     fn load(&self, weights: &Weights) -> Result<Packed, LoadError> {

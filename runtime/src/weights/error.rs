@@ -141,7 +141,7 @@ impl Mismatch {
         for spec in tensors {
             match found.get(spec.name.as_str()) {
                 None => mismatch.missing.push((spec.name.clone(), spec.shape.clone())),
-                Some(found) if found.shape != spec.shape => {
+                Some(found) if !same_shape(found.shape, &spec.shape) => {
                     let shapes = (spec.name.clone(), spec.shape.clone(), found.shape.to_vec());
                     mismatch.misshapen.push(shapes);
                 }
@@ -168,6 +168,14 @@ impl Mismatch {
     pub fn count(&self) -> usize {
         self.missing.len() + self.surplus.len() + self.misshapen.len() + self.unsupported.len()
     }
+}
+
+/// Whether two shapes differ in no more than ones at their ends: the weights of a linear layer and
+/// of a 1x1 convolution are the same numbers in the same order.
+fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let common = a.len().min(b.len());
+    let (rest_a, rest_b) = (&a[common..], &b[common..]);
+    a[..common] == b[..common] && rest_a.iter().chain(rest_b).all(|&size| size == 1)
 }
 
 /// PyTorch's counter of training steps, which every batch norm carries and inference ignores.

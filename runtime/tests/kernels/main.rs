@@ -1,6 +1,7 @@
 //! Every kernel of the catalogue, on every instruction set that this CPU has, against an obvious
 //! version in `f64`. All calls go through [`Call::invoke`], so the catalogue is what is tested.
 
+mod channel;
 mod conv;
 mod copy;
 mod isa;

@@ -23,6 +23,7 @@ fn params(
         stride_columns: stride.1,
         padding_rows: padding.0,
         padding_columns: padding.1,
+        count_padding: 1,
     }
 }
 
@@ -91,6 +92,12 @@ fn average_pool() {
     check(Call::AveragePool, |p, window| {
         window.iter().sum::<f64>() / (p.kernel_rows * p.kernel_columns) as f64
     });
+}
+
+#[test]
+fn average_pool_of_the_pixels_inside() {
+    let make = |p| Call::AveragePool(PoolParams { count_padding: 0, ..p });
+    check(make, |_, window| window.iter().sum::<f64>() / window.len() as f64);
 }
 
 #[test]

@@ -20,6 +20,11 @@ table:
   - {layer: conv4_x, op: basic, channels: 13, shortcut: zero_pad}
   - {layer: conv5_x, op: basic, channels: 13, stride: 1x2, shortcut: zero_pad}
   - {layer: conv6_x, op: bottleneck, channels: 16, width: 4, groups: 2}
+  - {layer: conv7_x, op: basic, channels: 16, stride: 2, shortcut: pool_projection, dilation: 2, bias: true}
+  - {layer: conv8_x, op: basic, channels: 16, squeeze_excitation: {channels: 3}}
+  - {layer: conv9_x, op: basic, channels: 16, eca: 5}
+  - {layer: scale, op: norm}
+  - {layer: sides, op: conv, kernel: 3, channels: 6, padding: {top: 2, right: 1}}
   - {layer: mean, op: average_pool, kernel: 2, stride: 2}
   - {layer: fc.weight, op: linear, channels: 6}
   - {layer: fc2, op: linear, channels: 5}

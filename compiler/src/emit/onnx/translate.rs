@@ -7,7 +7,7 @@ use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
     TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Shape, Window};
+use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
 
 /// The network without its initialisers.
 pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
@@ -90,6 +90,8 @@ impl Translator<'_> {
             Op::Input => {}
             Op::Conv { window, groups, weight, bias } => {
                 let mut attributes = sliding(window);
+                let dilation = window.dilation;
+                attributes.push(ints("dilations", &[dilation.rows, dilation.columns]));
                 attributes.push(int("group", *groups as i64));
                 let inputs = and(&[weight]);
                 let inputs = inputs.into_iter().chain(bias.clone()).collect();
@@ -102,17 +104,38 @@ impl Translator<'_> {
             }
             Op::Relu => self.push("Relu", inputs, own, vec![]),
             Op::Add => self.push("Add", inputs, own, vec![]),
+            Op::Gate => {
+                let weights = self.fresh(&format!("{}.sigmoid", node.name));
+                self.push("Sigmoid", vec![inputs[1].clone()], weights.clone(), vec![]);
+                self.push("Mul", vec![inputs[0].clone(), weights], own, vec![]);
+            }
+            Op::ChannelConv { kernel, weight } => self.channel_conv(node, *kernel, weight, own),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
             Op::MaxPool(window) => self.push("MaxPool", inputs, own, sliding(window)),
-            Op::AveragePool(window) => {
+            Op::AveragePool { window, count_padding } => {
                 let mut attributes = sliding(window);
-                attributes.push(int("count_include_pad", 1));
+                attributes.push(int("count_include_pad", i64::from(*count_padding)));
                 self.push("AveragePool", inputs, own, attributes);
             }
             Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
             Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
             Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
         }
+    }
+
+    /// A one-dimensional convolution over the channels, which a reshape makes pixels.
+    fn channel_conv(&mut self, node: &Node, kernel: usize, weight: &str, own: String) {
+        let input = self.value(node, 0).name.clone();
+        let [row, sums] = ["row", "sums"].map(|what| self.fresh(&format!("{}.{what}", node.name)));
+        let channels = node.shape.channels;
+        // A zero keeps the batch.
+        let shape = self.constant(node, "shape", &[0, 1, channels]);
+        self.push("Reshape", vec![input, shape], row.clone(), vec![]);
+        let pads = ints("pads", &[kernel / 2, kernel / 2]);
+        let attributes = vec![ints("kernel_shape", &[kernel]), pads];
+        self.push("Conv", vec![row, weight.to_owned()], sums.clone(), attributes);
+        let shape = self.constant(node, "pixel", &[0, channels, 1, 1]);
+        self.push("Reshape", vec![sums, shape], own, vec![]);
     }
 
     fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {
@@ -201,13 +224,12 @@ impl Translator<'_> {
 
 /// The attributes of a convolution's or a pool's window.
 fn sliding(window: &Window) -> Vec<AttributeProto> {
-    let Window { kernel, stride, padding } = window;
-    let (rows, columns) = (padding.rows, padding.columns);
+    let Window { kernel, stride, padding: Padding { before, after }, .. } = window;
     vec![
         ints("kernel_shape", &[kernel.rows, kernel.columns]),
         ints("strides", &[stride.rows, stride.columns]),
         // Before the first row and column, then after the last ones.
-        ints("pads", &[rows, columns, rows, columns]),
+        ints("pads", &[before.rows, before.columns, after.rows, after.columns]),
     ]
 }
 

@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use resnet_runtime::picture::Preprocess;
-use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec};
+use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe, VectorSource};
 
 use super::code::literal;
 use super::number;
@@ -59,6 +59,19 @@ pub(super) fn recipe(recipe: &ConvRecipe) -> TokenStream {
             offset: #offset,
         }
     }
+}
+
+pub(super) fn vector(recipe: &VectorRecipe) -> TokenStream {
+    let VectorRecipe { source, channels, offset } = recipe;
+    let [channels, offset] = [channels, offset].map(|&value| number(value));
+    let source = match source {
+        VectorSource::Norm(norm) => {
+            let norm = self::norm(norm);
+            quote!(rt::VectorSource::Norm(#norm))
+        }
+        VectorSource::Tensor(name) => quote!(rt::VectorSource::Tensor(#name)),
+    };
+    quote!(rt::VectorRecipe { source: #source, channels: #channels, offset: #offset })
 }
 
 fn norm(norm: &NormTensors) -> TokenStream {

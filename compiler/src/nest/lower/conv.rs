@@ -113,6 +113,9 @@ impl Layer<'_> {
     pub(super) fn doc(&self) -> String {
         let window = &self.conv.window;
         let mut doc = format!("conv {}/{}", window.kernel, window.stride);
+        if window.dilation != Extent::square(1) {
+            doc += &format!(", dilation {}", window.dilation);
+        }
         if self.conv.groups > 1 {
             doc += &format!(", {} groups", self.conv.groups);
         }
@@ -168,7 +171,7 @@ impl Layer<'_> {
             _ => None,
         };
         Sides {
-            x: Side::new(self.input, self.conv.window.padding, 0)
+            x: Side::new(self.input, self.conv.window.padding.before, 0)
                 .with(Var::Panel, recipe.in_block_step * self.input.block_len())
                 .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
             w: weights(recipe.offset, recipe.panel_len()),
@@ -194,8 +197,8 @@ impl Layer<'_> {
             x_block: input.block_len(),
             kernel_rows: window.kernel.rows,
             kernel_columns: window.kernel.columns,
-            x_row: input.row_len(),
-            x_column: input.lanes(),
+            x_row: window.dilation.rows * input.row_len(),
+            x_column: window.dilation.columns * input.lanes(),
             out_blocks,
             y_block: output.block_len(),
             r_block,

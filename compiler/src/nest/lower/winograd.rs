@@ -313,7 +313,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     }
     let m = Place { region: Region::Scratch, offset: plan.output_offset };
     Sides {
-        x: pixels(layer.input, layer.conv.window.padding),
+        x: pixels(layer.input, layer.conv.window.padding.before),
         v: v.with(Var::Point, plan.input.distance),
         w: weights(0, recipe.panel_len()),
         zeros: weights(recipe.zeros_offset(), 0),

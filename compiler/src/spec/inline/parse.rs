@@ -140,7 +140,7 @@ fn positional(op: &str) -> Option<&'static [&'static str]> {
         "conv" => &["kernel", "channels"],
         "max_pool" | "average_pool" => &["kernel"],
         "basic" | "bottleneck" | "linear" => &["channels"],
-        "global_average_pool" | "softmax" => &[],
+        "norm" | "global_average_pool" | "softmax" => &[],
         _ => return None,
     })
 }

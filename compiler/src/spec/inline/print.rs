@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::graph::Extent;
+use crate::graph::{Extent, Padding};
 use crate::spec::{
-    BlockKind, BlockRow, ConvRow, Expected, Labels, Row, RowOp, Shortcut, Spec, StrideOn,
-    WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Shortcut,
+    Spec, Squeeze, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -19,6 +19,7 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     };
     setting("name", quoted(&spec.name.value));
     setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
+    setting("pre_activation", spec.pre_activation.to_string());
     for row in &spec.table {
         let _ = writeln!(text, "    {};", self::row(row));
     }
@@ -105,7 +106,11 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
     match op {
         RowOp::Conv(conv) => ("conv", self::conv(conv), 1),
         RowOp::MaxPool(window) => ("max_pool", pool(window), 1),
-        RowOp::AveragePool(window) => ("average_pool", pool(window), 1),
+        RowOp::AveragePool { window, count_padding } => {
+            let mut arguments = pool(window);
+            arguments.push(format!("count_padding = {count_padding}"));
+            ("average_pool", arguments, 1)
+        }
         RowOp::Block(block) => {
             let op = match block.kind {
                 BlockKind::Basic => "basic",
@@ -113,6 +118,7 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             };
             (op, self::block(block), block.repeat.value)
         }
+        RowOp::Norm { relu } => ("norm", vec![activation(*relu)], 1),
         RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
         RowOp::Linear { channels } => ("linear", vec![channels.value.to_string()], 1),
         RowOp::Softmax => ("softmax", Vec::new(), 1),
@@ -125,7 +131,23 @@ fn extent(extent: Extent) -> String {
 
 fn strides(window: &WindowCells) -> [String; 2] {
     let WindowCells { stride, padding, .. } = window;
-    [format!("stride = {}", extent(stride.value)), format!("padding = {}", extent(padding.value))]
+    [
+        format!("stride = {}", extent(stride.value)),
+        format!("padding = {}", self::padding(padding.value)),
+    ]
+}
+
+fn padding(padding: PaddingCell) -> String {
+    match padding {
+        PaddingCell::Same => "same".to_owned(),
+        PaddingCell::Sides(Padding { before, after }) if before == after => extent(before),
+        PaddingCell::Sides(Padding { before, after }) => braced(&[
+            format!("top = {}", before.rows),
+            format!("bottom = {}", after.rows),
+            format!("left = {}", before.columns),
+            format!("right = {}", after.columns),
+        ]),
+    }
 }
 
 fn pool(window: &WindowCells) -> Vec<String> {
@@ -137,19 +159,25 @@ fn pool(window: &WindowCells) -> Vec<String> {
 fn conv(conv: &ConvRow) -> Vec<String> {
     let mut arguments = vec![extent(conv.window.kernel.value), conv.channels.value.to_string()];
     arguments.extend(strides(&conv.window));
+    arguments.push(format!("dilation = {}", extent(conv.window.dilation.value)));
     arguments.push(format!("groups = {}", conv.groups.value));
     arguments.push(format!("norm = {}", if conv.norm { "batch" } else { "none" }));
     arguments.push(format!("bias = {}", conv.bias));
-    arguments.push(format!("activation = {}", if conv.relu { "relu" } else { "none" }));
+    arguments.push(activation(conv.relu));
     if let Some(prefix) = &conv.norm_weights {
         arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
     }
     arguments
 }
 
+fn activation(relu: bool) -> String {
+    format!("activation = {}", if relu { "relu" } else { "none" })
+}
+
 fn block(block: &BlockRow) -> Vec<String> {
     let shortcut = match block.shortcut.value {
         Shortcut::Projection => "projection",
+        Shortcut::PoolProjection => "pool_projection",
         Shortcut::ZeroPad => "zero_pad",
         Shortcut::ProjectAll => "project_all",
         Shortcut::None => "none",
@@ -157,8 +185,29 @@ fn block(block: &BlockRow) -> Vec<String> {
     let mut arguments = vec![
         block.channels.value.to_string(),
         format!("stride = {}", extent(block.stride.value)),
+        format!("dilation = {}", extent(block.dilation.value)),
+        format!("bias = {}", block.bias),
         format!("shortcut = {shortcut}"),
     ];
+    if let Some(norm) = block.projection_norm {
+        arguments.push(format!("projection_norm = {}", if norm { "batch" } else { "none" }));
+    }
+    match block.attention {
+        Some(Attention::SqueezeExcitation(Squeeze::Reduction(reduction))) => {
+            arguments.push(format!("squeeze_excitation = {{ reduction = {reduction} }}"));
+        }
+        Some(Attention::SqueezeExcitation(Squeeze::Channels(channels))) => {
+            arguments.push(format!("squeeze_excitation = {{ channels = {channels} }}"));
+        }
+        Some(Attention::Efficient(Some(kernel))) => arguments.push(format!("eca = {kernel}")),
+        Some(Attention::Efficient(None)) => arguments.push("eca = adaptive".to_owned()),
+        None => {}
+    }
+    if block.same_padding {
+        arguments.push("padding = same".to_owned());
+    }
+    let first_dilation = block.first_dilation;
+    arguments.extend(first_dilation.map(|d| format!("first_dilation = {}", extent(d.value))));
     if let BlockKind::Bottleneck { width, groups, stride_on } = &block.kind {
         arguments.extend(width.map(|width| format!("width = {}", width.value)));
         arguments.push(format!("groups = {}", groups.value));

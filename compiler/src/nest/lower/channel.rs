@@ -1,0 +1,140 @@
+//! Operators that treat each channel apart, with a few numbers of its own.
+
+use resnet_runtime::kernels::{
+    AffineParams, BLOCK, Call, ChannelConvParams, GateParams, ZeroPadParams,
+};
+
+use super::{Lowering, Side, real_loops};
+use crate::fuse::Residual;
+use crate::graph::Extent;
+use crate::nest::{Function, Loop, Place, Statement, Var};
+use crate::schedule::{Buffer, Region};
+
+impl Lowering {
+    /// A norm of its own: `weights` is where its scales begin in the packed weights, and its shifts
+    /// follow.
+    pub(super) fn affine(
+        &mut self,
+        name: &str,
+        relu: bool,
+        weights: usize,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
+        let of_block = |offset| Side {
+            place: Place { region: Region::Weights, offset },
+            terms: vec![(Var::Block, BLOCK)],
+        };
+        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
+        let params = AffineParams {
+            rows: x.shape.height,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            y_row: y.row_len(),
+            relu: usize::from(relu),
+        };
+        let shifts = weights + x.blocks() * BLOCK;
+        let sides = [plane(x), of_block(weights), of_block(shifts), plane(y)];
+        let doc = format!("norm {}{}", x.shape, if relu { ", relu" } else { "" });
+        self.channelwise(name, doc, Call::Affine(params), &["x", "w", "b", "y"], &sides, &loops);
+    }
+
+    /// A convolution along the channels: `weights` is where its taps begin in the packed weights.
+    pub(super) fn channel_conv(
+        &mut self,
+        name: &str,
+        kernel: usize,
+        weights: usize,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let loops = [self.picture()];
+        let pixel = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
+        let taps =
+            Side { place: Place { region: Region::Weights, offset: weights }, terms: Vec::new() };
+        let params = ChannelConvParams { channels: x.shape.channels, kernel };
+        let doc = format!("channel conv {kernel}, {} channels", x.shape.channels);
+        let sides = [pixel(x), taps, pixel(y)];
+        self.channelwise(name, doc, Call::ChannelConv(params), &["x", "w", "y"], &sides, &loops);
+    }
+
+    /// `x` times the sigmoid of `gates`, a residual added; a zero-padded one is written to `y` first.
+    pub(super) fn gate(
+        &mut self,
+        name: &str,
+        relu: bool,
+        residual: Option<(&Residual, &Buffer)>,
+        gates: &Buffer,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
+        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
+        let r = match residual {
+            Some((Residual::Same(_), buffer)) => *buffer,
+            Some((&Residual::ZeroPad { stride, before, .. }, source)) => {
+                self.zero_pad(name, stride, before, source, y);
+                *y
+            }
+            // Any address does.
+            None => *y,
+        };
+        let params = GateParams {
+            rows: x.shape.height,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            r_row: r.row_len(),
+            y_row: y.row_len(),
+            residual: usize::from(residual.is_some()),
+            relu: usize::from(relu),
+        };
+        let mut doc = format!("gate {}", x.shape);
+        doc += if residual.is_some() { ", + residual" } else { "" };
+        doc += if relu { ", relu" } else { "" };
+        let sides = [plane(x), plane(gates), plane(&r), plane(y)];
+        self.channelwise(name, doc, Call::Gate(params), &["x", "g", "r", "y"], &sides, &loops);
+    }
+
+    /// A zero-padding shortcut for a whole activation.
+    fn zero_pad(&mut self, name: &str, stride: Extent, before: usize, x: &Buffer, y: &Buffer) {
+        let loops = [self.picture(), Loop { var: Var::Row, extent: y.shape.height }];
+        let row = |buffer: &Buffer, rows: usize| {
+            Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
+        };
+        let params = ZeroPadParams {
+            pixels: y.shape.width,
+            x_step: stride.columns * BLOCK,
+            x_block: x.block_len(),
+            y_block: y.block_len(),
+            in_channels: x.shape.channels,
+            out_channels: y.shape.channels,
+            before,
+        };
+        let doc = format!("zero-padded shortcut {} -> {}", x.shape, y.shape);
+        let sides = [row(x, stride.rows), row(y, 1)];
+        let name = format!("{name}.zero_pad");
+        self.channelwise(&name, doc, Call::ZeroPad(params), &["x", "y"], &sides, &loops);
+    }
+
+    /// Adds a step that calls one kernel in all `loops`, with operands in the catalogue's order.
+    fn channelwise(
+        &mut self,
+        name: &str,
+        doc: String,
+        call: Call,
+        operands: &[&'static str],
+        sides: &[Side],
+        loops: &[Loop],
+    ) {
+        let addresses =
+            sides.iter().enumerate().map(|(index, side)| side.address(index, loops)).collect();
+        let function = Function {
+            doc,
+            operands: operands.to_vec(),
+            parallel: real_loops(loops),
+            body: vec![Statement::Call(call, addresses)],
+        };
+        self.step(name, function, sides.iter().map(|side| side.place).collect());
+    }
+}

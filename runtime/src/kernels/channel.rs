@@ -1,0 +1,115 @@
+//! Kernels with a few numbers for each channel, one channel block's plane at a time.
+
+use super::simd::Simd;
+use super::{AffineParams, BLOCK, ChannelConvParams, GateParams};
+
+/// [`Call::Affine`](super::Call::Affine).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`AffineParams`] says, `w` and `b` readable for 16
+/// elements.
+#[inline(always)]
+pub(super) unsafe fn affine<S: Simd>(
+    simd: S,
+    params: &AffineParams,
+    x: *mut f32,
+    w: *mut f32,
+    b: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    let (scale, shift) = unsafe { (simd.load(w), simd.load(b)) };
+    for row in 0..params.rows {
+        let x = x.wrapping_add(row * params.x_row);
+        let y = y.wrapping_add(row * params.y_row);
+        for column in 0..params.columns {
+            // SAFETY: the row and column are the call's.
+            unsafe {
+                let mut value = simd.mul_add(simd.load(x.add(column * BLOCK)), scale, shift);
+                if params.relu == 1 {
+                    // With the value as second operand, NaN stays NaN.
+                    value = simd.max(simd.splat(0.0), value);
+                }
+                simd.store(y.add(column * BLOCK), value);
+            }
+        }
+    }
+}
+
+/// [`Call::Gate`](super::Call::Gate).
+///
+/// # Safety
+///
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`GateParams`] says, `g`
+/// readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn gate<S: Simd>(
+    simd: S,
+    params: &GateParams,
+    x: *mut f32,
+    g: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    let mut weights = [0.0; BLOCK];
+    for (lane, weight) in weights.iter_mut().enumerate() {
+        // SAFETY: there is a gate for each lane.
+        *weight = 1.0 / (1.0 + (-unsafe { *g.add(lane) }).exp());
+    }
+    // SAFETY: an array of 16.
+    let weights = unsafe { simd.load(weights.as_ptr()) };
+    let zero = simd.splat(0.0);
+    for row in 0..params.rows {
+        let x = x.wrapping_add(row * params.x_row);
+        let r = r.wrapping_add(row * params.r_row);
+        let y = y.wrapping_add(row * params.y_row);
+        for column in 0..params.columns {
+            // SAFETY: the row and column are the call's.
+            unsafe {
+                let residual = match params.residual {
+                    1 => simd.load(r.add(column * BLOCK)),
+                    _ => zero,
+                };
+                let mut value = simd.mul_add(simd.load(x.add(column * BLOCK)), weights, residual);
+                if params.relu == 1 {
+                    // With the value as second operand, NaN stays NaN.
+                    value = simd.max(zero, value);
+                }
+                simd.store(y.add(column * BLOCK), value);
+            }
+        }
+    }
+}
+
+/// [`Call::ChannelConv`](super::Call::ChannelConv): a few numbers once a layer, so plain `f32`
+/// arithmetic on every instruction set.
+///
+/// # Safety
+///
+/// `x` is readable for `channels` elements, `w` for `kernel`, and `y` writable for `channels`, rounded
+/// up to a multiple of 16; `x` and `y` do not overlap.
+#[inline(always)]
+pub(super) unsafe fn channel_conv<S: Simd>(
+    _simd: S,
+    params: &ChannelConvParams,
+    x: *mut f32,
+    w: *mut f32,
+    y: *mut f32,
+) {
+    let ChannelConvParams { channels, kernel } = *params;
+    for channel in 0..channels.next_multiple_of(BLOCK) {
+        let mut sum = 0.0;
+        if channel < channels {
+            for k in 0..kernel {
+                let from = (channel + k).wrapping_sub(kernel / 2);
+                if from < channels {
+                    // SAFETY: `k` is below `kernel`, `from` below `channels`.
+                    sum += unsafe { *w.add(k) * *x.add(from) };
+                }
+            }
+        }
+        // SAFETY: below the rounded number of channels.
+        unsafe { *y.add(channel) = sum };
+    }
+}
