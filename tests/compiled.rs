@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use resnet::{Backend, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights};
 
@@ -63,6 +64,10 @@ networks! { EXACT:
     #[resnet(exact = true, batch = 3)] BasicExact = "tests/golden/basic.yaml",
 }
 
+networks! { SCHEDULED:
+    #[resnet(schedule = "tests/golden/basic.schedule")] BasicScheduled = "tests/golden/basic.yaml",
+}
+
 networks! { ZOO:
     CifarResNet20 = "models/cifar-resnet20.yaml",
     CifarResNet56 = "models/cifar-resnet56.yaml",
@@ -86,17 +91,13 @@ fn bits(network: &dyn Network, pool: Option<&Pool>, pictures: &[f32]) -> Vec<u32
 
 /// Fails unless the macro's networks and the interpreter's give the same bits, on each instruction
 /// set of this machine, on one thread and on two, whatever number of pictures goes together.
-fn check(networks: &[(&str, Load)], exact: bool) {
+fn check(networks: &[(&str, Load)], options: &Options) {
     let pool = Pool::new(NonZeroUsize::new(2).unwrap()).unwrap();
     for (table, load) in networks {
         let spec = spec(table);
         for isa in Isa::available() {
-            let options = Options {
-                backend: Backend::Interpret,
-                isa: Some(isa),
-                exact,
-                ..Options::default()
-            };
+            let backend = Backend::Interpret;
+            let options = Options { backend, isa: Some(isa), ..options.clone() };
             let compiled = resnet::compile(&spec, &options).unwrap();
             let weights = Weights::random(&compiled.graph().tensors, 7);
             let interpreted = compiled.load(&weights).unwrap();
@@ -116,7 +117,7 @@ fn check(networks: &[(&str, Load)], exact: bool) {
 
 #[test]
 fn goldens_have_the_interpreters_bits() {
-    check(GOLDENS, false);
+    check(GOLDENS, &Options::default());
 }
 
 #[test]
@@ -129,15 +130,22 @@ fn every_golden_is_compiled_here() {
 
 #[test]
 fn options_have_the_interpreters_bits() {
-    check(BATCHES_OF_2, false);
-    check(EXACT, true);
+    check(BATCHES_OF_2, &Options { batch: 2, ..Options::default() });
+    check(EXACT, &Options { exact: true, ..Options::default() });
     assert_eq!((Aligned::BATCH, AlignedTwice::BATCH), (1, 2));
     const { assert!(AlignedTwice::ARENA_BYTES > Aligned::ARENA_BYTES) };
 }
 
 #[test]
+fn a_saved_schedule_has_the_interpreters_bits() {
+    let text = std::fs::read_to_string(root().join("tests/golden/basic.schedule")).unwrap();
+    let choices = Some(Arc::new(text.parse().unwrap()));
+    check(SCHEDULED, &Options { choices, ..Options::default() });
+}
+
+#[test]
 fn networks_of_the_zoo_have_the_interpreters_bits() {
-    check(ZOO, false);
+    check(ZOO, &Options::default());
 }
 
 resnet::resnet! {

@@ -6,6 +6,7 @@ mod emit;
 mod eval;
 mod pack;
 mod run;
+mod tune;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
