@@ -58,8 +58,8 @@ pub(crate) struct Check {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
-    /// more, leaner ones are taken.
+    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
+    /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
 }
@@ -165,8 +165,8 @@ pub(crate) struct Pack {
     /// Pack for convolutions that are computed as they are defined (no Winograd).
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
-    /// more, leaner ones are taken.
+    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
+    /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
     /// Take the algorithms that `resnet tune` saved.
@@ -254,8 +254,8 @@ pub(crate) struct Engine {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Bytes for weights and activations; 64M and 1G are understood. Where the fastest algorithms need
-    /// more, leaner ones are taken.
+    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
+    /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
     /// Take the algorithms that `resnet tune` saved.

@@ -8,7 +8,7 @@ use resnet::runtime::load::all_threads;
 
 use crate::Outcome;
 use crate::args::Pack;
-use crate::model::{Model, choices, weights};
+use crate::model::{Model, budget, choices, for_process, weights};
 use crate::output::Output;
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
@@ -20,11 +20,12 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
             backend: Backend::Reference,
             batch: options.batch.get(),
             exact: options.exact,
-            memory: options.memory,
+            memory: budget(options.memory),
             choices: choices(options.schedule.as_deref())?,
             ..Options::default()
         },
-    )?;
+    )
+    .map_err(for_process)?;
     let path = options.weights.weights.as_deref();
     let weights = weights(path, options.weights.random_weights, compiled.graph())?;
     let inputs = options.weights.weights.iter().chain(&model.path);

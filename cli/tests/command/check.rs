@@ -90,7 +90,7 @@ fn labels_may_stand_in_a_file_beside_the_table() {
 #[test]
 fn a_budget_that_is_too_small_says_what_is_needed() {
     let workshop = Workshop::new();
-    workshop.resnet("check colours.yaml --memory 1M").succeeds();
+    workshop.resnet("check colours.yaml --memory 16M").succeeds();
     let done = workshop.resnet("check colours.yaml --memory 16").fails("needs at least ");
     let least = done.err.split("at least ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     workshop.resnet(&format!("check colours.yaml --memory {least}")).succeeds();
