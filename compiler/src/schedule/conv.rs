@@ -3,7 +3,7 @@
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
-use super::{Band, Buffer, Layout, Order, Points, Region, Winograd};
+use super::{Buffer, Layout};
 use crate::fuse::{Conv, Residual};
 use crate::graph::{Extent, Padding, Shape};
 
@@ -68,62 +68,6 @@ fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
         in_blocks: in_channels / BLOCK,
         in_block_step: in_channels / BLOCK,
     })
-}
-
-/// Bytes that one panel's products of a band of tiles may take, a quarter of a second-level cache.
-const PRODUCT_BYTES: usize = 256 * 1024;
-
-/// The same for the input's points, where a band's are made just before all its panels pass.
-const BAND_BYTES: usize = 160 * 1024;
-
-/// The plan of a Winograd convolution for `batch` pictures; the arena sets the offset of points
-/// that lie there.
-pub(super) fn winograd(
-    side: usize,
-    order: Order,
-    tiles: Extent,
-    recipe: &ConvRecipe,
-    output: &Buffer,
-    batch: usize,
-) -> Winograd {
-    let points = (side + 2) * (side + 2);
-    let bytes = |blocks: usize, tiles: usize| points * tiles * blocks * BLOCK * size_of::<f32>();
-    let fits = |count: usize| {
-        let products = bytes(recipe.panel_blocks, count) <= PRODUCT_BYTES;
-        products && (order != Order::RowsOuter || bytes(recipe.in_blocks, count) <= BAND_BYTES)
-    };
-    let picture = tiles.rows * tiles.columns;
-    let pictures = match order {
-        // Bands are the iterations that threads divide; they should be many.
-        Order::RowsOuter => 1,
-        _ => largest_divisor(batch, |pictures| fits(pictures * picture)),
-    };
-    let band = if pictures > 1 || fits(picture) && order != Order::RowsOuter {
-        Band::Pictures(pictures)
-    } else if output.shape.height.is_multiple_of(side) {
-        Band::Rows(largest_divisor(tiles.rows, |rows| fits(rows * tiles.columns)))
-    } else {
-        // Only whole rows of tiles can be divided: the last, partial one needs a call of its own.
-        Band::Pictures(1)
-    };
-    let in_band = match band {
-        Band::Rows(rows) => rows * tiles.columns,
-        Band::Pictures(pictures) => pictures * picture,
-    };
-    // One block more than needed, so that the points do not all fall into one set of a cache.
-    let distance = |blocks: usize| (blocks * in_band + 1) * BLOCK;
-    let input = Points { count: points, distance: distance(recipe.in_blocks) };
-    let output = Points { count: points, distance: distance(recipe.panel_blocks) };
-    let (input_place, output_offset) = match order {
-        Order::RowsOuter => ((Region::Scratch, 0), input.len()),
-        _ => ((Region::Arena, 0), 0),
-    };
-    Winograd { side, tiles, band, input, input_place, output, output_offset }
-}
-
-/// The largest divisor of `n` that is `good`, or 1.
-fn largest_divisor(n: usize, good: impl Fn(usize) -> bool) -> usize {
-    (2..=n).rev().find(|&d| n.is_multiple_of(d) && good(d)).unwrap_or(1)
 }
 
 /// Pixels that a run should have at least where rows can be joined: eight of the widest register

@@ -8,6 +8,7 @@ mod arena;
 mod choice;
 mod choices;
 mod conv;
+mod winograd;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::graph::{Extent, Shape};
 
 pub use self::choice::{Choice, Method};
 pub use self::choices::{Choices, ChoicesError, ParseError};
+pub use self::winograd::{Band, Points, Winograd};
 
 /// How an activation lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,75 +173,6 @@ pub enum Algorithm {
     },
     /// Winograd's F(2x2, 3x3) or F(4x4, 3x3).
     Winograd(Winograd),
-}
-
-/// The plan of a Winograd convolution.
-///
-/// A band is what is computed together. With [`Order::RowsOuter`] the input's points of one band are
-/// made in a thread's scratch memory, where they stay in cache while all panels pass over them. With
-/// [`Order::PanelsOuter`] the points of the whole input are made first, in the arena, and a panel's
-/// weights pass over all bands. The products of one panel and one band are scratch in both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Winograd {
-    /// Output pixels of a tile's side: 2 or 4.
-    pub side: usize,
-    /// Rows and columns of tiles in a picture.
-    pub tiles: Extent,
-    /// The tiles that are computed together.
-    pub band: Band,
-    /// The input's points of one band, `[point][block][tile][16]`.
-    pub input: Points,
-    /// Where the points of the first band lie; those of the others follow if it is the arena.
-    pub input_place: (Region, usize),
-    /// The products of one band and one panel.
-    pub output: Points,
-    /// Where they lie in the scratch memory.
-    pub output_offset: usize,
-}
-
-impl Winograd {
-    /// Elements of scratch memory.
-    pub fn scratch_len(&self) -> usize {
-        self.output_offset + self.output.len()
-    }
-
-    /// Bands of `batch` pictures.
-    pub fn bands(&self, batch: usize) -> usize {
-        match self.band {
-            Band::Rows(rows) => batch * (self.tiles.rows / rows),
-            Band::Pictures(pictures) => batch / pictures,
-        }
-    }
-}
-
-/// Tiles that a Winograd convolution computes together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Band {
-    /// As many rows of tiles of one picture; it divides the rows.
-    Rows(usize),
-    /// All tiles of as many pictures; it divides the batch.
-    Pictures(usize),
-}
-
-/// The points of a Winograd convolution's tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Points {
-    /// How many a tile has.
-    pub count: usize,
-    /// Distance between points.
-    pub distance: usize,
-}
-
-impl Points {
-    /// Elements of one set of points.
-    pub fn len(&self) -> usize {
-        self.count * self.distance
-    }
-
-    /// There are always points.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
 }
 
 /// The plan of one fused node.
@@ -422,7 +355,7 @@ fn lay_out(
                 let Choice { method, order } = choice;
                 let algorithm = match (method.side(), method.tiles(node.shape)) {
                     (Some(side), Some(tiles)) => {
-                        let plan = conv::winograd(side, order, tiles, &recipe, output, batch);
+                        let plan = winograd::plan(side, order, tiles, &recipe, output, batch);
                         scratch_len = scratch_len.max(plan.scratch_len());
                         Algorithm::Winograd(plan)
                     }
