@@ -15,7 +15,7 @@ use crate::model::Model;
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    model.labels(graph.output_shape().elements())?;
+    model.labels(graph.output_len())?;
     // The budget is for one picture at a time, whatever batch is looked at.
     let wishes =
         |batch| Wishes { batch, exact: options.exact, memory: options.memory, ..Wishes::default() };

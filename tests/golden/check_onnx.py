@@ -42,7 +42,8 @@ def answers_of(model, pictures):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return session.run(["output"], {"input": pictures})[0].reshape(len(pictures), -1)
+    parts = session.run(None, {"input": pictures})
+    return np.concatenate([part.reshape(len(pictures), -1) for part in parts], axis=1)
 
 
 def difference(found, expected):
