@@ -40,7 +40,7 @@ pub use resnet_runtime as runtime;
 
 pub use resnet_runtime::kernels::Isa;
 pub use resnet_runtime::load::{LoadError, LoadOptions};
-pub use resnet_runtime::session::{Info, Network, RunError, Session};
+pub use resnet_runtime::session::{Feature, Info, Network, RunError, Session};
 pub use resnet_runtime::threads::Pool;
 pub use resnet_runtime::weights::{Weights, WeightsError};
 

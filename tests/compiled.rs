@@ -33,6 +33,8 @@ networks! { GOLDENS:
     Dilation = "tests/golden/dilation.yaml",
     DilationBasic = "tests/golden/dilation-basic.yaml",
     DilationRows = "tests/golden/dilation-rows.yaml",
+    Features = "tests/golden/features.yaml",
+    FeaturesVariants = "tests/golden/features-variants.yaml",
     Flatten = "tests/golden/flatten.yaml",
     LinearOnly = "tests/golden/linear-only.yaml",
     Named = "tests/golden/named.yaml",

@@ -119,9 +119,16 @@ fn head() -> impl Strategy<Value = Vec<String>> {
 fn table() -> impl Strategy<Value = String> {
     let input = (prop_oneof![Just(1usize), Just(3), Just(4), 1usize..40], 1usize..20, 1usize..20);
     let rows = prop::collection::vec(row(), 0..9);
-    (input, rows, head(), 0..4usize).prop_map(|((c, h, w), rows, head, pre)| {
+    (input, rows, head(), 0..4usize, 0..64usize).prop_map(|((c, h, w), rows, head, pre, wanted)| {
         let mut text = format!("name: random\ninput: {c}x{h}x{w}\n");
         text += if pre == 0 { "pre_activation: true\n" } else { "" };
+        let features: Vec<String> = (0..rows.len().min(3))
+            .filter(|row| wanted & 0b11 == 0 && wanted & (4 << row) != 0)
+            .map(|row| format!("row{row}"))
+            .collect();
+        if !features.is_empty() {
+            text += &format!("features: [{}]\n", features.join(", "));
+        }
         text += "table:\n";
         for (i, row) in rows.iter().chain(&head).enumerate() {
             text += &format!("  - {{layer: row{i}, {row}}}\n");

@@ -75,7 +75,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "X.npy")]
     pub(crate) input: Option<PathBuf>,
     /// Write the network's answers to an array, `N x classes`, in the order of the pictures; the
-    /// row of a picture that cannot be read is NaN.
+    /// row of a picture that cannot be read is NaN. A table's `features` go to a file each,
+    /// `Y.LAYER.npy`, `N x C x H x W`.
     #[arg(long, value_name = "Y.npy")]
     pub(crate) output: Option<PathBuf>,
     /// How many classes to show of each answer.

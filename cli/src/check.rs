@@ -15,7 +15,7 @@ use crate::model::{Model, budget, for_process};
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    model.labels(graph.output_shape().elements())?;
+    model.labels(graph.output_len())?;
     // The budget is for one picture at a time, whatever batch is looked at.
     let (exact, memory) = (options.exact, budget(options.memory));
     let wishes = |batch| Wishes { batch, exact, memory, ..Wishes::default() };

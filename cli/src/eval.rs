@@ -27,7 +27,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let compiled = model.compile(&options.engine, 1)?;
     let shape = compiled.graph().output_shape();
     ensure!(
-        shape.pixels() == 1,
+        shape.pixels() == 1 && compiled.info().features.is_empty(),
         "`{}` ends in features of {shape}, not in classes: there is no accuracy to measure",
         compiled.info().name
     );

@@ -1,9 +1,10 @@
 //! `resnet run`: answers to pictures, or to an array.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use resnet::Feature;
 use resnet::compiler::graph::Op;
 use resnet::compiler::network::Compiled;
 use serde::Serialize;
@@ -30,15 +31,17 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         answer.shape
     );
     let (source, files) = source(options, &model, &compiled)?;
-    let output = options.output.as_deref();
-    let array = output.map(|path| Output::create(path, &files)).transpose()?;
+    let arrays = match &options.output {
+        Some(path) => arrays(path, &answer, &compiled.info().features, &files)?,
+        None => Vec::new(),
+    };
     let random = options.weights.random_weights;
     let weights = weights(options.weights.weights.as_deref(), random, compiled.graph())?;
     let network = compiled.load_on(&weights, options.engine.threads())?;
 
     let bar = progress(source.len(), true);
     let mut outcome = Outcome::Done;
-    let mut printer = Printer { out, format, answer, array, printed: 0, closed: false };
+    let mut printer = Printer { out, format, answer, arrays, printed: 0, closed: false };
     printer.begin(source.len())?;
     answers(&*network, &*source, options.engine.threads(), |index, values| {
         let input = source.name(index);
@@ -82,16 +85,51 @@ fn source(
     Ok((Box::new(Pictures::new(paths, model.spec.preprocess.clone(), shape)?), files))
 }
 
+/// A file that gets a part of every answer.
+struct Part {
+    file: Output,
+    shape: Vec<usize>,
+    range: std::ops::Range<usize>,
+}
+
+/// One file for the answers, or one for each feature: `Y.npy` becomes `Y.conv2_x.npy` and so on.
+fn arrays(
+    path: &Path,
+    answer: &Answer,
+    features: &[Feature],
+    inputs: &[PathBuf],
+) -> Result<Vec<Part>> {
+    if features.is_empty() {
+        let range = 0..answer.shape.iter().product();
+        let (file, shape) = (Output::create(path, inputs)?, answer.shape.clone());
+        return Ok(vec![Part { file, shape, range }]);
+    }
+    let part = |feature: &Feature| {
+        let name = &feature.name;
+        let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        ensure!(plain, "the layer `{name}` cannot be a part of a file's name: call it otherwise");
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        let path = path.with_file_name(format!("{stem}.{name}.{extension}"));
+        let range = feature.offset..feature.offset + feature.len();
+        Ok(Part { file: Output::create(&path, inputs)?, shape: feature.shape.to_vec(), range })
+    };
+    features.iter().map(part).collect()
+}
+
 /// What an answer means.
 struct Answer {
     /// The network's name.
     name: String,
-    /// `[classes]`, or `[channels, height, width]` of features.
+    /// `[classes]`, or `[channels, height, width]` of features; all of them together if there are
+    /// several.
     shape: Vec<usize>,
     classifies: bool,
     /// The network itself ends in softmax.
     softmax: bool,
     labels: Option<Vec<String>>,
+    /// Names and shapes of the features that the table names.
+    features: Vec<(String, [usize; 3])>,
     /// How many classes are shown.
     top: usize,
 }
@@ -101,16 +139,19 @@ impl Answer {
         let graph = compiled.graph();
         let shape = graph.output_shape();
         let op = &graph.node(graph.output).op;
-        let classifies = shape.pixels() == 1;
+        let features = &compiled.info().features;
+        let classifies = shape.pixels() == 1 && features.is_empty();
         Ok(Self {
             name: graph.name.clone(),
             shape: match classifies {
                 true => vec![shape.channels],
+                false if !features.is_empty() => vec![graph.output_len()],
                 false => vec![shape.channels, shape.height, shape.width],
             },
             classifies,
             softmax: matches!(op, Op::Softmax),
-            labels: model.labels(shape.elements())?,
+            labels: model.labels(graph.output_len())?,
+            features: features.iter().map(|f| (f.name.clone(), f.shape)).collect(),
             top,
         })
     }
@@ -168,7 +209,7 @@ struct Printer<'a> {
     out: &'a mut dyn Write,
     format: Format,
     answer: Answer,
-    array: Option<Output>,
+    arrays: Vec<Part>,
     printed: usize,
     /// Nobody reads `out` any more.
     closed: bool,
@@ -178,14 +219,20 @@ const CANNOT_WRITE: &str = "cannot write the answers";
 
 impl Printer<'_> {
     fn begin(&mut self, inputs: usize) -> Result<()> {
-        if let Some(array) = &mut self.array {
-            let shape = [&[inputs][..], &self.answer.shape].concat();
-            npy::write_header(array, &shape).context(CANNOT_WRITE)?;
+        for part in &mut self.arrays {
+            let shape = [&[inputs][..], &part.shape].concat();
+            npy::write_header(&mut part.file, &shape).context(CANNOT_WRITE)?;
         }
         if self.format == Format::Json {
             let name = serde_json::to_string(&self.answer.name)?;
             let shape = serde_json::to_string(&self.answer.shape)?;
-            let head = format!("{{\"name\": {name}, \"output\": {shape}, \"results\": [");
+            let features = match self.answer.features.is_empty() {
+                true => String::new(),
+                false => {
+                    format!("\"features\": {}, ", serde_json::to_string(&self.answer.features)?)
+                }
+            };
+            let head = format!("{{\"name\": {name}, \"output\": {shape}, {features}\"results\": [");
             let written = self.out.write_all(head.as_bytes());
             self.tolerate(written.map_err(Into::into))?;
         }
@@ -193,10 +240,10 @@ impl Printer<'_> {
     }
 
     fn print(&mut self, input: &str, values: Result<Vec<f32>>) -> Result<()> {
-        if let Some(array) = &mut self.array {
-            let missing = vec![f32::NAN; self.answer.shape.iter().product()];
-            let row = values.as_ref().unwrap_or(&missing);
-            npy::write_values(array, row).context(CANNOT_WRITE)?;
+        for part in &mut self.arrays {
+            let missing = vec![f32::NAN; part.range.len()];
+            let row = values.as_ref().map_or(&missing[..], |values| &values[part.range.clone()]);
+            npy::write_values(&mut part.file, row).context(CANNOT_WRITE)?;
         }
         if !self.closed {
             let shown = match (self.format, values) {
@@ -213,7 +260,7 @@ impl Printer<'_> {
     /// `run ... --output Y.npy | head` has seen enough, but still wants the whole array.
     fn tolerate(&mut self, shown: Result<()>) -> Result<()> {
         match shown.and_then(|()| Ok(self.out.flush()?)) {
-            Err(error) if self.array.is_some() && is_broken_pipe(&error) => {
+            Err(error) if !self.arrays.is_empty() && is_broken_pipe(&error) => {
                 self.closed = true;
                 Ok(())
             }
@@ -259,9 +306,6 @@ impl Printer<'_> {
             let written = self.out.write_all(b"\n]}\n");
             self.tolerate(written.map_err(Into::into))?;
         }
-        match self.array {
-            Some(array) => array.finish(),
-            None => Ok(()),
-        }
+        self.arrays.into_iter().try_for_each(|part| part.file.finish())
     }
 }

@@ -147,8 +147,8 @@ impl FusedNode {
 pub struct Fused {
     /// The nodes; the first is the input.
     pub nodes: Vec<FusedNode>,
-    /// The node whose value is the network's answer.
-    pub output: FusedId,
+    /// The nodes whose values, one after the other, are the network's answer.
+    pub outputs: Vec<FusedId>,
 }
 
 impl Fused {
@@ -191,14 +191,19 @@ pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
         let value = fuser.value_of(node)?;
         fuser.values[index] = value;
     }
-    let output = fuser.written(graph.output)?;
-    Ok(Fused { nodes: fuser.nodes, output })
+    let outputs = graph.outputs().into_iter().map(|output| fuser.written(output));
+    let outputs = outputs.collect::<Result<_, _>>()?;
+    Ok(Fused { outputs, nodes: fuser.nodes })
 }
 
 fn count_readers(graph: &Graph) -> Vec<usize> {
     let mut readers = vec![0; graph.nodes.len()];
     for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
         readers[input.index()] += 1;
+    }
+    // Whoever asks for an answer reads it too.
+    for output in graph.outputs() {
+        readers[output.index()] += 1;
     }
     readers
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
 use resnet_runtime::load::{LoadError, Packing, all_threads, load};
 use resnet_runtime::packed;
-use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
+use resnet_runtime::session::{Code, Feature, Info, Loaded, Network, Variant};
 use resnet_runtime::weights::Weights;
 
 use crate::diagnostics::Diagnostics;
 use crate::fuse::{FuseError, Fused, fuse};
-use crate::graph::Graph;
+use crate::graph::{Graph, Shape};
 use crate::interpret::Interpreter;
 use crate::nest::{Program, VerifyError, lower};
 use crate::reference::Reference;
@@ -212,7 +212,11 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
     Info {
         name: graph.name.clone(),
         input: [input.channels, input.height, input.width],
-        outputs: graph.output_shape().elements(),
+        outputs: graph.output_len(),
+        features: Feature::in_a_row(graph.features.iter().map(|feature| {
+            let Shape { channels, height, width } = graph.node(feature.node).shape;
+            (feature.name.as_str(), [channels, height, width])
+        })),
         depth: graph.depth,
         params: graph.params,
         macs: graph.macs,

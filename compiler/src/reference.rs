@@ -45,7 +45,9 @@ impl Reference {
                 last_reader[input.index()] = index;
             }
         }
-        last_reader[graph.output.index()] = graph.nodes.len();
+        for output in graph.outputs() {
+            last_reader[output.index()] = graph.nodes.len();
+        }
         let graph = graph.clone();
         Ok(Self(std::sync::Arc::new(Evaluator { graph, info, tensors, last_reader })))
     }
@@ -116,7 +118,8 @@ impl Evaluator {
                 }
             }
         }
-        values.swap_remove(self.graph.output.index())
+        let outputs = self.graph.outputs();
+        outputs.iter().flat_map(|id| std::mem::take(&mut values[id.index()])).collect()
     }
 
     fn node(&self, node: &Node, inputs: &[&Values]) -> Values {

@@ -16,6 +16,9 @@ pub struct Report {
     pub input: [usize; 3],
     /// Channels, height and width of the answer.
     pub output: [usize; 3],
+    /// Names and shapes of the features that the answer consists of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<(String, [usize; 3])>,
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Weights, biases and batch norm's scales and shifts.
@@ -59,6 +62,11 @@ impl Report {
             name: graph.name.clone(),
             input: dimensions(graph.input_shape()),
             output: dimensions(graph.output_shape()),
+            features: graph
+                .features
+                .iter()
+                .map(|feature| (feature.name.clone(), dimensions(graph.node(feature.node).shape)))
+                .collect(),
             depth: graph.depth,
             params: graph.params,
             macs: graph.macs,
@@ -159,6 +167,10 @@ impl Report {
             "depth   {} (convolutions and linear layers, projections not counted)",
             self.depth
         )?;
+        if !self.features.is_empty() {
+            let features = self.features.iter().map(|(name, s)| format!("{name} {}", shape(*s)));
+            writeln!(f, "answer  {}", features.collect::<Vec<_>>().join(", "))?;
+        }
         writeln!(f, "params  {}", grouped(self.params))?;
         writeln!(f, "MACs    {} ({})", scaled(self.macs), grouped(self.macs))?;
         writeln!(f, "FLOPs   {} (two for each multiply-add)", scaled(self.flops))?;

@@ -201,6 +201,18 @@ table:
   - {layer: c, op: conv, kernel: 46339, channels: 1}
 ";
     expected_counts: top("expect: {depth: 2, params: 4625, macs: 1.45e7, flops: 2.88e7}");
+    eca_of_an_even_kernel: rows(&["layer: a, op: basic, channels: 64, eca: 4"]);
+    two_kinds_of_attention:
+        rows(&["layer: a, op: basic, channels: 64, eca: 3, squeeze_excitation: {reduction: 16}"]);
+    squeeze_given_twice:
+        rows(&["layer: a, op: basic, channels: 64, squeeze_excitation: {reduction: 16, channels: 4}"]);
+    features_of_unknown_layers: top("features: [conv2]");
+    features_out_of_order: rows(&[
+        "layer: conv1, op: conv, kernel: 3, channels: 8",
+        "layer: conv2, op: conv, kernel: 3, channels: 8",
+    ]) + "features: [conv2, conv1]\n";
+    features_are_a_list: top("features: conv1");
+    features_have_no_labels: top("features: [conv1]\nlabels: [cat]");
     labels_and_classes: rows(&["layer: fc, op: linear, channels: 10"]) + "labels: [cat, dog]\n";
 }
 

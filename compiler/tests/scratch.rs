@@ -90,6 +90,7 @@ fn every_thread_has_a_scratch_of_its_own() {
         name: "rows".to_owned(),
         input: [1, ROWS, COLUMNS],
         outputs: ROWS * COLUMNS,
+        features: Vec::new(),
         depth: 0,
         params: 0,
         macs: 0,

@@ -21,7 +21,7 @@ use crate::threads;
 pub use crate::kernels::{Table as Kernels, *};
 pub use crate::load::{LoadError, LoadOptions};
 pub use crate::picture::Preprocess;
-pub use crate::session::{Info, Loaded, Network, Packed, RunError, Session as DynSession};
+pub use crate::session::{Feature, Info, Loaded, Network, Packed, RunError, Session as DynSession};
 pub use crate::tensors::{
     ConvRecipe, Init, NormTensors, TensorSpec, Transform, VectorRecipe, VectorSource,
 };
@@ -133,6 +133,8 @@ pub struct Emitted {
     pub input: [usize; 3],
     /// Numbers in an answer.
     pub outputs: usize,
+    /// Names and shapes of an answer's features, if the table names any.
+    pub features: &'static [(&'static str, [usize; 3])],
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Parameters.
@@ -242,6 +244,7 @@ impl Model {
             name: self.0.name.to_owned(),
             input: self.0.input,
             outputs: self.0.outputs,
+            features: Feature::in_a_row(self.0.features.iter().copied()),
             depth: self.0.depth,
             params: self.0.params,
             macs: self.0.macs,

@@ -61,6 +61,8 @@ pub struct Info {
     /// Numbers in an answer: the classes, or for a network without a classifier the elements of
     /// its last activation in channel, row, column order.
     pub outputs: usize,
+    /// What an answer consists of, if the table names features.
+    pub features: Vec<Feature>,
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Parameters.
@@ -70,6 +72,49 @@ pub struct Info {
     /// Bytes of a session's memory for activations, for one picture at a time on one thread: the
     /// arena and a scratch, of which each further thread has one more.
     pub arena_bytes: usize,
+}
+
+/// A part of an answer: what a row of the table makes, in channel, row, column order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// The row's name.
+    pub name: String,
+    /// Channels, height and width.
+    pub shape: [usize; 3],
+    /// Where it begins in the answer.
+    pub offset: usize,
+}
+
+impl Feature {
+    /// Its numbers in an answer.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// A feature has at least one number.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// This part of an answer.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is another network's, and shorter.
+    pub fn of<'a>(&self, answer: &'a [f32]) -> &'a [f32] {
+        &answer[self.offset..][..self.len()]
+    }
+
+    /// Features one after the other, of these names and shapes.
+    pub fn in_a_row<'a>(parts: impl IntoIterator<Item = (&'a str, [usize; 3])>) -> Vec<Self> {
+        let mut next = 0;
+        let feature = |(name, shape): (&str, [usize; 3])| {
+            let offset = next;
+            next += shape.iter().product::<usize>();
+            Self { name: name.to_owned(), shape, offset }
+        };
+        parts.into_iter().map(feature).collect()
+    }
 }
 
 impl Info {

@@ -13,6 +13,7 @@ zoo have random weights here. A softmax's answers are compared like any others.
 """
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,8 @@ def answers_of(model, pictures):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return session.run(["output"], {"input": pictures})[0].reshape(len(pictures), -1)
+    parts = session.run(None, {"input": pictures})
+    return np.concatenate([part.reshape(len(pictures), -1) for part in parts], axis=1)
 
 
 def difference(found, expected):
@@ -70,6 +72,16 @@ def check_state_dict(model, weights):
                 assert np.array_equal(found[name], stored), name
 
 
+def read_answers(table, outputs):
+    """What `resnet run --output` wrote: a file, or one for each of the table's features."""
+    text = (table if isinstance(table, pathlib.Path) else ROOT / f"models/{table}.yaml").read_text()
+    features = re.search(r"^features: \[(.*)\]$", text, re.MULTILINE)
+    if not features:
+        return np.load(outputs)
+    parts = [np.load(outputs.with_name(f"{outputs.stem}.{layer}.npy")) for layer in features[1].split(", ")]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
 def check(resnet, name, folder):
     golden = HERE / f"{name}.yaml"
     model = folder / "model.onnx"
@@ -92,7 +104,7 @@ def check(resnet, name, folder):
     if golden.exists():
         check_state_dict(loaded, HERE / f"{name}.safetensors")
     found = answers_of(model, pictures)
-    errors = [difference(found, np.load(outputs).reshape(found.shape))]
+    errors = [difference(found, read_answers(table, outputs).reshape(found.shape))]
     if golden.exists():
         expected = np.load(HERE / f"{name}.output.npy")
         errors.append(difference(found, expected.reshape(found.shape)))

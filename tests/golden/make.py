@@ -41,6 +41,7 @@ from timm.models import resnet as timm_resnet
 from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -62,7 +63,8 @@ class Golden:
     """A network to make: its table, its batch, how its weights are stored."""
 
     def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
-                 timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False):
+                 timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False,
+                 features=()):
         self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
         self.epsilon, self.store = epsilon, store
         # Arguments of `Shrunk`, where torchvision can express the table.
@@ -70,6 +72,8 @@ class Golden:
         # A function that makes timm's module, where timm can express the table.
         self.timm = timm
         self.pre_activation = pre_activation
+        # Rows whose outputs are the answer; the last row's if none is named.
+        self.features = features
         # Whether linear weights are stored as those of 1x1 convolutions.
         self.linear_as_conv = linear_as_conv
         # Real state dicts also hold batch norm's counter of batches, an integer nobody needs.
@@ -489,6 +493,34 @@ GOLDENS = [
             row("norm", "norm"),
             *head(5),
         ]),
+    Golden(
+        "features", "3x33x29", batch=3, features=("conv2_x", "conv3_x", "conv4_x", "conv5_x"),
+        covers="the outputs of four stages, as torchvision's create_feature_extractor gives them; the classifier is "
+               "in the file and not computed",
+        torchvision=dict(block=BasicBlock, stem=12, planes=(12, 20, 24, 36), layers=(2, 1, 1, 1), classes=10),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=12),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "basic", repeat=2, channels=12),
+            row("conv3_x", "basic", channels=20, stride=2),
+            row("conv4_x", "basic", channels=24, stride=2),
+            row("conv5_x", "basic", channels=36, stride=2),
+            *head(10),
+        ]),
+    Golden(
+        "features-variants", "20x12x10", batch=2, pre_activation=True,
+        features=("pool", "sum", "normed", "conv", "gated", "vector"),
+        covers="features that others read in every way: a pool, a pre-activation sum, the norm after it, a bare "
+               "convolution before a norm, a gated block, a classifier's input",
+        table=[
+            row("pool", "max_pool", kernel=3, stride=1),
+            row("sum", "basic", channels=20),
+            row("normed", "norm"),
+            row("conv", "conv", kernel=3, channels=18, norm="none", activation="none"),
+            row("folded", "norm", activation="none"),
+            row("gated", "basic", channels=22, stride=2, eca=3),
+            row("vector", "global_average_pool"),
+        ]),
 ]
 
 
@@ -674,10 +706,10 @@ class Interpreter:
         return y / F.avg_pool2d(padded(torch.ones_like(x), padding, kernel, stride), kernel, stride)
 
     def run(self, x):
-        """The network's output, N x outputs; also collects each row's output shape."""
+        """The network's output, N x outputs; also collects each row's output and its shape."""
         convs = stages = norms = 0
         self.dilation = (1, 1)
-        self.depth, self.outputs = 0, []
+        self.depth, self.outputs, self.values = 0, [], {}
         for row in self.table:
             op = row["op"]
             if op == "conv":
@@ -702,6 +734,7 @@ class Interpreter:
             else:
                 raise ValueError(f"{row['layer']}: unknown op {op}")
             self.outputs.append(tuple(x.shape[1:]))
+            self.values[row["layer"]] = x.flatten(1)
         return x.flatten(1)
 
 
@@ -751,9 +784,15 @@ def agree(what, ours, theirs):
 
 
 @torch.no_grad()
-def check_module(what, module, stored, x, ours):
+def check_module(what, module, stored, x, ours, features=()):
     module.load_state_dict(stored, strict=True)
-    agree(what, ours, module.double().eval()(x).flatten(1))
+    module = module.double().eval()
+    if features:
+        stages = [f"layer{i}" for i in range(1, len(features) + 1)]
+        parts = create_feature_extractor(module, stages)(x)
+        agree(what, ours, torch.cat([parts[stage].flatten(1) for stage in stages], dim=1))
+    else:
+        agree(what, ours, module(x).flatten(1))
 
 
 @torch.no_grad()
@@ -819,6 +858,8 @@ def yaml(golden, outputs, expect):
         lines.append(f"norm_epsilon: {golden.epsilon}")
     if golden.pre_activation:
         lines.append("pre_activation: true")
+    if golden.features:
+        lines.append(f"features: [{', '.join(golden.features)}]")
     lines.append("table:")
     for row, output in zip(golden.table, outputs):
         # A linear row's output is a vector; its length is the row's `channels` already.
@@ -844,13 +885,20 @@ def make(golden):
     interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5, golden.pre_activation)
     exact = torch.from_numpy(x).double()
     y = interpreter.run(exact)
-    expect = dict(depth=interpreter.depth, params=count_params(tensors.stored),
-                  macs=count_macs(lambda: interpreter.run(exact[:1])))
+    counted = interpreter
+    if golden.features:
+        y = torch.cat([interpreter.values[layer] for layer in golden.features], dim=1)
+        # What comes after the last feature is not computed, and not counted.
+        end = [row["layer"] for row in golden.table].index(golden.features[-1]) + 1
+        counted = Interpreter(golden.table[:end], Tensors(seed), golden.epsilon or 1e-5, golden.pre_activation)
+        counted.run(exact)
+    expect = dict(depth=counted.depth, params=count_params(counted.tensors.stored),
+                  macs=count_macs(lambda: counted.run(exact[:1])))
     stored = with_counters(tensors.stored) if golden.batches_tracked else tensors.stored
     if golden.linear_as_conv:
         stored = {name: t[:, :, None, None] if t.dim() == 2 else t for name, t in stored.items()}
     if golden.torchvision:
-        check_module(golden.name, Shrunk(**golden.torchvision), stored, exact, y)
+        check_module(golden.name, Shrunk(**golden.torchvision), stored, exact, y, golden.features)
     if golden.timm:
         check_module(golden.name, golden.timm(), stored, exact, y)
     assert y.isfinite().all() and y.std() > 0.01, f"{golden.name}: an output that shows nothing, deviation {y.std()}"

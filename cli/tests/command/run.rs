@@ -243,3 +243,29 @@ fn a_closed_pipe_is_no_error() {
     // The array is whole all the same.
     assert_eq!(read_npy(&workshop.path("y.npy")).0, "4000, 3");
 }
+
+#[test]
+fn features_are_files_of_their_own() {
+    let workshop = Workshop::new();
+    let table = "
+name: pyramid
+input: 2x4x4
+features: [whole, halves]
+table:
+  - {layer: whole, op: max_pool, kernel: 1}
+  - {layer: halves, op: average_pool, kernel: 2, stride: 2, padding: 0}
+  - {layer: mean, op: global_average_pool}
+";
+    workshop.write("pyramid.yaml", table);
+    let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
+    workshop.write("x.npy", write_npy("1, 2, 4, 4", &values));
+    let run = "run pyramid.yaml --random-weights 1 --input x.npy";
+    workshop.resnet(run).fails("give it `--output Y.npy`");
+    workshop.resnet(&format!("{run} --output y.npy")).succeeds();
+    assert_eq!(read_npy(&workshop.path("y.whole.npy")), ("1, 2, 4, 4".to_owned(), values));
+    let means = [2.5, 4.5, 10.5, 12.5, 18.5, 20.5, 26.5, 28.5].to_vec();
+    assert_eq!(read_npy(&workshop.path("y.halves.npy")), ("1, 2, 2, 2".to_owned(), means));
+    assert!(!workshop.path("y.npy").exists());
+    let json = workshop.resnet(&format!("{run} --format json")).succeeds();
+    assert!(json.contains(r#""output": [40], "features": [["whole",[2,4,4]],["halves",[2,2,2]]]"#));
+}

@@ -24,7 +24,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 use resnet_runtime::tensors::{ConvRecipe, VectorRecipe};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Shape};
 use crate::nest::Program;
 use crate::network::{self, CompileError};
 use crate::report::grouped;
@@ -135,7 +135,7 @@ fn summary(parts: &Parts<'_>) -> String {
         " The network `{name}`: pictures of {} in, {} numbers out; depth {depth}, {} parameters, \
          {} multiply-adds.",
         parts.graph.input_shape(),
-        parts.graph.output_shape().elements(),
+        parts.graph.output_len(),
         grouped(*params),
         grouped(*macs),
     )
@@ -152,7 +152,12 @@ fn facts(parts: &Parts<'_>) -> TokenStream {
     let input = graph.input_shape();
     let picture = number(input.elements());
     let input = [input.channels, input.height, input.width].map(number);
-    let classes = number(graph.output_shape().elements());
+    let classes = number(graph.output_len());
+    let features = graph.features.iter().map(|feature| {
+        let Shape { channels, height, width } = graph.node(feature.node).shape;
+        let (name, shape) = (&feature.name, [channels, height, width].map(number));
+        quote!((#name, [#(#shape),*]))
+    });
     let depth = number(graph.depth);
     let params = Literal::u64_unsuffixed(graph.params);
     let macs = Literal::u64_unsuffixed(graph.macs);
@@ -168,6 +173,9 @@ fn facts(parts: &Parts<'_>) -> TokenStream {
         pub const INPUT_LEN: usize = #picture;
         /// Numbers in an answer.
         pub const CLASSES: usize = #classes;
+        /// Names and shapes (channels, height and width) of the features that an answer consists
+        /// of, one after the other; empty if the table names none.
+        pub const FEATURES: &'static [(&'static str, [usize; 3])] = &[#(#features),*];
         /// Names of the classes; empty if the table has none.
         pub const LABELS: &'static [&'static str] = &[#(#labels),*];
         /// Weighted layers, projections not counted.
@@ -283,6 +291,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
                 name: #name::NAME,
                 input: #name::INPUT,
                 outputs: #name::CLASSES,
+                features: #name::FEATURES,
                 depth: #name::DEPTH,
                 params: #name::PARAMS as u64,
                 macs: #name::MACS,

@@ -154,7 +154,7 @@ impl Place {
             Self::Inline(inline, _) => &inline.spec,
         };
         let graph = spec.as_ref().ok().and_then(|spec| Graph::build(spec).ok());
-        let outputs = graph.map(|graph| graph.output_shape().elements());
+        let outputs = graph.map(|graph| graph.output_len());
         match spec {
             Ok(spec) => {
                 let shape = spec.input.value;
@@ -252,7 +252,7 @@ fn labels(
             read.trim_end().lines().map(|line| line.trim().to_owned()).collect()
         }
     };
-    let outputs = graph.output_shape().elements();
+    let outputs = graph.output_len();
     if names.len() == outputs {
         return Ok(names);
     }

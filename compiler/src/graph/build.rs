@@ -9,9 +9,10 @@ use resnet_runtime::tensors::{Init, NormTensors, TensorSpec};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::graph::{
-    Axis, Cost, Extent, Graph, Node, NodeId, Op, Padding, Shape, Window, cost, window,
+    Axis, Cost, Extent, Feature, Graph, Node, NodeId, Op, Padding, Shape, Window, cost, window,
 };
 use crate::report::grouped;
+use crate::spec::cell::closest;
 use crate::spec::{ConvRow, Labels, PaddingCell, Row, RowOp, Spec, WindowCells, expect};
 
 /// Most operators of a network.
@@ -33,13 +34,15 @@ impl Graph {
     /// the limits (100,000 operators, 2^31 elements in a tensor).
     pub fn build(spec: &Spec) -> Result<Self, Diagnostics> {
         let mut builder = Builder::new(spec);
+        builder.check_features();
         let output = builder.table();
         builder.check_network(output);
-        let Builder { nodes, tensors, errors, depth, cost, .. } = builder;
+        let Builder { nodes, tensors, errors, depth, cost, features, .. } = builder;
         let graph = Self {
             name: spec.name.value.clone(),
             nodes,
             output: output.unwrap_or(NodeId(0)),
+            features,
             depth,
             // Without errors both are below the limit that `push` keeps.
             params: u64::try_from(cost.params).unwrap_or(u64::MAX),
@@ -88,6 +91,7 @@ pub(super) struct Builder<'a> {
     stages: usize,
     linear_rows: usize,
     norm_rows: usize,
+    features: Vec<Feature>,
     /// Dilation of the last row of blocks.
     pub(super) dilation: Extent,
 }
@@ -132,6 +136,7 @@ impl<'a> Builder<'a> {
             stages: 0,
             linear_rows: 0,
             norm_rows: 0,
+            features: Vec::new(),
             dilation: Extent::square(1),
         }
     }
@@ -143,6 +148,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let mut cursor = Some(self.assume(shape));
+        let mut wanted = None;
         for (index, row) in self.spec.table.iter().enumerate() {
             self.row = index;
             self.arithmetic.clear();
@@ -153,8 +159,56 @@ impl<'a> Builder<'a> {
                 return None;
             }
             cursor = self.check_output(row, input, output);
+            if let Some(node) = cursor
+                && self.spec.features.iter().any(|feature| feature.value == row.layer.value)
+            {
+                self.features.push(Feature { name: row.layer.value.clone(), node });
+                wanted = Some((node, self.nodes.len(), self.depth, self.cost));
+            }
+        }
+        // What comes after the last feature is checked, and its tensors may be in the weights, but
+        // nothing of it is computed.
+        if let Some((node, nodes, depth, cost)) = wanted
+            && self.errors.is_empty()
+        {
+            self.nodes.truncate(nodes);
+            (self.depth, self.cost) = (depth, cost);
+            cursor = Some(node);
         }
         cursor
+    }
+
+    /// Features are rows of the table, each named once, in the table's order.
+    fn check_features(&mut self) {
+        let table = &self.spec.table;
+        let mut before: Option<(usize, &Spanned<String>)> = None;
+        for feature in &self.spec.features {
+            let name = &feature.value;
+            let Some(row) = table.iter().position(|row| row.layer.value == *name) else {
+                let names: Vec<&str> = table.iter().map(|row| row.layer.value.as_str()).collect();
+                let help = match closest(name, &names) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "write the name of a row, its `layer`".to_owned(),
+                };
+                let message = format!("there is no layer `{name}`");
+                self.errors.push(Diagnostic::new(feature.span, message).help(help));
+                continue;
+            };
+            match before {
+                Some((earlier, other)) if earlier >= row => self.errors.push(
+                    Diagnostic::new(feature.span, format!("`{name}` after `{}`", other.value))
+                        .help("name each row once, in the table's order"),
+                ),
+                _ => before = Some((row, feature)),
+            }
+        }
+        if let (Some(labels), Some(feature)) = (&self.spec.labels, self.spec.features.first()) {
+            self.errors.push(
+                Diagnostic::new(labels.span, "`labels` of features, which are no classes")
+                    .related(feature.span, "the network answers with these")
+                    .help("remove one of them"),
+            );
+        }
     }
 
     /// A node that stands for a shape that is only claimed; also the input.

@@ -249,6 +249,15 @@ pub struct Node {
     pub shape: Shape,
 }
 
+/// A part of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// The row's name.
+    pub name: String,
+    /// The node that makes it.
+    pub node: NodeId,
+}
+
 /// A checked network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
@@ -256,15 +265,18 @@ pub struct Graph {
     pub name: String,
     /// The nodes; the first is the input.
     pub nodes: Vec<Node>,
-    /// The node whose value is the network's answer.
+    /// The last node, whose value is the network's answer unless there are features.
     pub output: NodeId,
+    /// What the answer consists of, one after the other; empty if it is the last node's value.
+    pub features: Vec<Feature>,
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Weights, biases and batch norm's scales and shifts.
     pub params: u64,
     /// Multiply-adds of convolutions and linear layers, for one picture.
     pub macs: u64,
-    /// Every tensor the network needs, in the nodes' order.
+    /// Every tensor of the table, in the rows' order; those of rows after the last feature are not
+    /// used.
     pub tensors: Vec<TensorSpec>,
 }
 
@@ -279,9 +291,22 @@ impl Graph {
         self.nodes[0].shape
     }
 
-    /// Shape of the answer.
+    /// Shape of the last node's value, which is the answer if there are no features.
     pub fn output_shape(&self) -> Shape {
         self.node(self.output).shape
+    }
+
+    /// The nodes whose values, one after the other, are the answer.
+    pub fn outputs(&self) -> Vec<NodeId> {
+        match &self.features[..] {
+            [] => vec![self.output],
+            features => features.iter().map(|feature| feature.node).collect(),
+        }
+    }
+
+    /// Numbers in an answer.
+    pub fn output_len(&self) -> usize {
+        self.outputs().into_iter().map(|id| self.node(id).shape.elements()).sum()
     }
 
     /// A number that stands for what the network computes: operators, their order and shapes,
@@ -298,7 +323,7 @@ impl Graph {
             }
             text.push('\n');
         }
-        fingerprint(&format!("{text}{}", self.output))
+        fingerprint(&format!("{text}{:?}", self.outputs()))
     }
 
     /// What the network asks of weights that are packed as `recipes` say, `len` elements in all.

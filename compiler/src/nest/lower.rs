@@ -24,16 +24,21 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         steps: Vec::new(),
     };
     for (id, node) in fused.iter() {
-        lowering.node(fused, schedule, id, node);
+        lowering.node(schedule, id, node);
     }
-    let answer = schedule.buffer(fused.output);
-    lowering.copy_out("output", answer);
+    let answers: Vec<&Buffer> = fused.outputs.iter().map(|&id| schedule.buffer(id)).collect();
+    let answer_len = answers.iter().map(|answer| answer.shape.elements()).sum();
+    let mut offset = 0;
+    for answer in answers {
+        lowering.copy_out("output", answer, offset, answer_len);
+        offset += answer.shape.elements();
+    }
     let input = fused.nodes[0].shape;
     Program {
         name: name.to_owned(),
         batch: schedule.batch,
         input_len: schedule.batch * input.elements(),
-        output_len: schedule.batch * answer.shape.elements(),
+        output_len: schedule.batch * answer_len,
         arena_len: schedule.arena_len,
         scratch_len: schedule.scratch_len,
         weights_len: schedule.weights_len,
@@ -50,7 +55,7 @@ struct Lowering {
 }
 
 impl Lowering {
-    fn node(&mut self, fused: &Fused, schedule: &Schedule, id: FusedId, node: &FusedNode) {
+    fn node(&mut self, schedule: &Schedule, id: FusedId, node: &FusedNode) {
         let output = schedule.buffer(id);
         if output.region == Region::Arena && !output.is_contiguous() {
             self.ring(&node.name, output);
@@ -94,7 +99,7 @@ impl Lowering {
             }
             (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
             (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
-            (op, plan, _) => unreachable!("{op:?} was planned as {plan:?} by `{}`", fused.output),
+            (op, plan, _) => unreachable!("{op:?} was planned as {plan:?}"),
         }
     }
 
@@ -154,22 +159,25 @@ impl Lowering {
             margin: Extent::square(0),
         };
         let doc = format!("picture {} to {:?}", y.shape, y.layout).to_lowercase();
-        self.copy(name, &doc, &picture, y);
+        let picture_len = picture.picture_len();
+        self.copy(name, &doc, &picture, y, picture_len);
     }
 
-    fn copy_out(&mut self, name: &str, x: &Buffer) {
+    /// Copies `x` to `offset` in an answer of `answer_len` elements.
+    fn copy_out(&mut self, name: &str, x: &Buffer, offset: usize, answer_len: usize) {
         let answer = Buffer {
             region: Region::Output,
-            offset: 0,
+            offset,
             layout: Layout::Planar,
             shape: x.shape,
             ring: Extent::square(0),
             margin: Extent::square(0),
         };
-        self.copy(name, &format!("answer {}", x.shape), x, &answer);
+        self.copy(name, &format!("answer {}", x.shape), x, &answer, answer_len);
     }
 
-    fn copy(&mut self, name: &str, doc: &str, x: &Buffer, y: &Buffer) {
+    /// Copies between the user's memory, whose pictures or answers are `user_len` apart, and a buffer.
+    fn copy(&mut self, name: &str, doc: &str, x: &Buffer, y: &Buffer, user_len: usize) {
         let shape = x.shape;
         let (make, planes): (fn(CopyParams) -> Call, usize) = match (x.layout, y.layout) {
             (Layout::Planar, Layout::Blocked) => (Call::ToBlocked, BLOCK),
@@ -187,7 +195,13 @@ impl Lowering {
             plane: planar.block_len(),
         };
         let distance = |buffer: &Buffer| buffer.block_len() * (planes / buffer.lanes());
-        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), distance(buffer));
+        let side = |buffer: &Buffer| {
+            let side = Side::new(buffer, Extent::square(0), distance(buffer));
+            match buffer.region {
+                Region::Input | Region::Output => side.per_picture(user_len),
+                _ => side,
+            }
+        };
         let full = shape.channels / planes;
         if full > 0 {
             let loops = [self.picture(), Loop { var: Var::Block, extent: full }];
@@ -266,6 +280,13 @@ impl Side {
 
     fn with(mut self, var: Var, distance: usize) -> Self {
         self.terms.push((var, distance));
+        self
+    }
+
+    /// The same with another distance between pictures.
+    fn per_picture(mut self, distance: usize) -> Self {
+        let terms = self.terms.iter_mut().filter(|(var, _)| *var == Var::Picture);
+        terms.for_each(|(_, old)| *old = distance);
         self
     }
 

@@ -88,7 +88,9 @@ fn lifetimes(fused: &Fused) -> Vec<Lifetime> {
             lifetimes[read.index()].last = step;
         }
     }
-    lifetimes[fused.output.index()].last = fused.nodes.len();
+    for output in &fused.outputs {
+        lifetimes[output.index()].last = fused.nodes.len();
+    }
     lifetimes
 }
 

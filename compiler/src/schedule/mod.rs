@@ -224,7 +224,7 @@ impl Schedule {
     /// arena, one scratch, pictures and answers.
     pub fn run_bytes(&self, fused: &Fused) -> usize {
         let input = fused.nodes[0].shape.elements();
-        let output = fused.node(fused.output).shape.elements();
+        let output: usize = fused.outputs.iter().map(|&id| fused.node(id).shape.elements()).sum();
         let pictures = self.batch * (input + output) * size_of::<f32>();
         self.weights_len * size_of::<f32>() + self.arena_bytes() + pictures
     }
@@ -417,7 +417,8 @@ fn plan_vector(
 fn choose_layouts(fused: &Fused) -> Vec<Layout> {
     let mut layouts = vec![Layout::Blocked; fused.nodes.len()];
     for (id, node) in fused.iter() {
-        if node.op != FusedOp::Input || node.shape.channels >= BLOCK || fused.output == id {
+        if node.op != FusedOp::Input || node.shape.channels >= BLOCK || fused.outputs.contains(&id)
+        {
             continue;
         }
         let mut readers = fused.nodes.iter().filter(|reader| reader.reads().any(|r| r == id));

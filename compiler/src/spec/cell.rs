@@ -131,7 +131,7 @@ pub(super) fn name(text: &str) -> Result<String, Refused> {
 }
 
 /// The word that `text` was probably meant to be.
-pub(super) fn closest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let plain = |word: &str| word.to_lowercase().replace(['_', '-', ' '], "");
     let text = plain(&abbreviate(text));
     words

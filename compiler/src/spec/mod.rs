@@ -17,7 +17,7 @@
 //! # Ok::<(), resnet_compiler::diagnostics::Diagnostics>(())
 //! ```
 
-mod cell;
+pub(crate) mod cell;
 pub(crate) mod expect;
 mod fields;
 #[cfg(feature = "rust")]
@@ -47,6 +47,9 @@ pub struct Spec {
     pub norm_epsilon: f64,
     /// Whether in blocks batch norm and ReLU come before each convolution instead of after it.
     pub pre_activation: bool,
+    /// The rows whose outputs are the network's answer, in the table's order; if none is named, the
+    /// last one's is.
+    pub features: Vec<Spanned<String>>,
     /// What the author expects the network to count.
     pub expect: Expect,
     /// How a picture becomes the network's input. What is left out is filled in: the crop is the

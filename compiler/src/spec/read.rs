@@ -16,8 +16,17 @@ use crate::spec::{
 
 type Errors = Vec<Diagnostic>;
 
-const TOP: &[&str] =
-    &["name", "input", "table", "norm_epsilon", "pre_activation", "expect", "preprocess", "labels"];
+const TOP: &[&str] = &[
+    "name",
+    "input",
+    "table",
+    "norm_epsilon",
+    "pre_activation",
+    "features",
+    "expect",
+    "preprocess",
+    "labels",
+];
 
 const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
 
@@ -132,6 +141,7 @@ fn read_top(
         .and_then(|node| read_table(node, errors));
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
     let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
+    let features = read_features(top.get("features"), errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| read_expect(node, errors));
     let preprocess = read_preprocess(top.get("preprocess"), input.as_ref(), errors);
@@ -146,10 +156,31 @@ fn read_top(
         table: table?,
         norm_epsilon: norm_epsilon?.value,
         pre_activation: pre_activation?.value,
+        features: features?,
         expect: expect?,
         preprocess: preprocess?,
         labels: labels?,
     })
+}
+
+/// A list of rows' names; empty if it is left out.
+fn read_features(
+    node: Option<&Spanned<Node>>,
+    errors: &mut Errors,
+) -> Option<Vec<Spanned<String>>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    let items = match &node.value {
+        Node::Sequence(items) if !items.is_empty() => items,
+        other => {
+            let message = format!("`features` needs a list of layers, found {}", other.describe());
+            let help = "write the names of rows, such as [conv2_x, conv3_x, conv4_x, conv5_x]";
+            errors.push(Diagnostic::new(node.span, message).help(help));
+            return None;
+        }
+    };
+    let names: Vec<_> =
+        items.iter().filter_map(|item| scalar("features", item, cell::name, errors)).collect();
+    (names.len() == items.len()).then_some(names)
 }
 
 fn positive(text: &str) -> Result<f64, Refused> {

@@ -25,9 +25,11 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
     let input = translator.fresh("input");
     let output = translator.fresh("output");
     for (id, node) in (0..).map(NodeId).zip(&graph.nodes) {
+        let feature = graph.features.iter().find(|feature| feature.node == id);
         let name = match &node.op {
             Op::Input => input.clone(),
-            _ if id == graph.output => output.clone(),
+            _ if let Some(feature) = feature => translator.fresh(&feature.name),
+            _ if graph.features.is_empty() && id == graph.output => output.clone(),
             _ => translator.fresh(&node.name),
         };
         let flat = match node.op {
@@ -41,7 +43,7 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
         let proto = &mut translator.proto;
         match &node.op {
             Op::Input => proto.input.push(info),
-            _ if id == graph.output => proto.output.push(info),
+            _ if graph.outputs().contains(&id) => proto.output.push(info),
             _ => proto.value_info.push(info),
         }
     }

@@ -20,6 +20,10 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     setting("name", quoted(&spec.name.value));
     setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
     setting("pre_activation", spec.pre_activation.to_string());
+    if !spec.features.is_empty() {
+        let names: Vec<String> = spec.features.iter().map(|row| name(&row.value)).collect();
+        setting("features", format!("[{}]", names.join(", ")));
+    }
     for row in &spec.table {
         let _ = writeln!(text, "    {};", self::row(row));
     }
