@@ -192,10 +192,11 @@ fn idle_workers_sleep() {
     let (pool, name) = (pool(30), "resnet-29");
     run(&pool, 100, 10);
     let start = std::time::Instant::now();
-    // Long enough for the busiest machine; a worker that spins would do so for ever.
-    while !states(name).iter().all(|state| state.contains("sleeping")) {
+    // Long enough for the busiest machine, where a thread takes its time to start; a worker that spins
+    // would do so for ever.
+    let sleeps = |states: &[String]| matches!(states, [state] if state.contains("sleeping"));
+    while !sleeps(&states(name)) {
         assert!(start.elapsed().as_secs() < 60, "{:?}", states(name));
         std::thread::yield_now();
     }
-    assert_eq!(states(name).len(), 1);
 }
