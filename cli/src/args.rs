@@ -121,9 +121,21 @@ pub(crate) struct Bench {
     /// Also compute the answers by definition in f64 (slow), and print the largest difference.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Instead, time each step of one picture on one thread, and print where the time goes.
-    #[arg(long, conflicts_with_all = ["verify", "batch", "seconds", "threads", "format"])]
+    /// Instead, time each layer, beside what the machine can do at best, which is measured too.
+    ///
+    /// GFLOP/s are those of the layer as it is defined. `MMAC done` are the millions of multiply-adds
+    /// that are really done: fewer with Winograd, whose transforms are not counted; more where channels
+    /// fill up a block of 16. `of peak` is their rate, in the steps that do them, beside the peak of
+    /// the threads' multiply-add units: a Winograd layer's transforms take time there, except that of
+    /// the input where it is a step of its own (`points`). `MB` are the layer's weights, inputs and
+    /// output, each once, and `of bandwidth` is their rate beside that of reading memory from front to
+    /// end: more than 100% come from caches. `bound` is the limit that is nearer. Times are the
+    /// shortest of all runs.
+    #[arg(long, conflicts_with_all = ["verify", "backend"])]
     pub(crate) profile: bool,
+    /// Draw the profile as a roofline plot, a dot for each layer that multiplies.
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: Engine,
     #[command(flatten)]

@@ -1,11 +1,11 @@
 //! `resnet bench`: how long compiling, loading and running take.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::{Backend, Compiled, Options, compile};
-use resnet::compiler::profile::profile;
+use resnet::compiler::network::{Backend, Options, compile};
 use resnet::runtime::session::Session;
 use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
@@ -14,9 +14,10 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::{BackendName, Bench, Format};
 use crate::model::{self, Model};
+use crate::profile;
 
 /// Runs are repeated at least this often,
-const FEWEST_RUNS: usize = 5;
+pub(crate) const FEWEST_RUNS: usize = 5;
 
 /// unless the network is so slow that these would take longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -44,6 +45,9 @@ struct Results {
 }
 
 pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
+    if options.profile {
+        return profile::print(options, out);
+    }
     let batch = options.batch.get();
     let threads = options.engine.threads();
     let start = Instant::now();
@@ -52,17 +56,11 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let compile = start.elapsed();
     let path = options.weights.weights.as_deref();
     let weights = model::weights(path, options.weights.random_weights, compiled.graph())?;
-    if options.profile {
-        return print_profile(&compiled, &weights, out);
-    }
     let start = Instant::now();
     let network = compiled.load_on(&weights, options.engine.threads())?;
     let load = start.elapsed();
 
-    let pool = match threads.get() {
-        1 => None,
-        _ => Some(Pool::new(threads).context("cannot start threads")?),
-    };
+    let pool = pool(threads)?;
     let no_memory = "no memory for the network's activations";
     let mut session = network.session_in(pool.as_ref()).context(no_memory)?;
     let info = compiled.info();
@@ -109,28 +107,12 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Runs of which a profile takes the shortest times.
-const PROFILE_RUNS: usize = 30;
-
-fn print_profile(compiled: &Compiled, weights: &Weights, out: &mut dyn Write) -> Result<Outcome> {
-    let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
-    let steps = profile(graph, isa, wishes, weights, None, PROFILE_RUNS)?;
-    let total: Duration = steps.iter().map(|step| step.time).sum();
-    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0).max(5);
-    writeln!(out, "{:<width$}        ms  share  GFLOP/s  what", "layer")?;
-    for step in &steps {
-        let seconds = step.time.as_secs_f64();
-        let share = 100.0 * seconds / total.as_secs_f64();
-        let speed = match step.macs {
-            0 => String::new(),
-            macs => format!("{:.0}", 2e-9 * macs as f64 / seconds),
-        };
-        let (name, time) = (&step.name, 1e3 * seconds);
-        writeln!(out, "{name:<width$}  {time:>8.3}  {share:>4.1}%  {speed:>7}  {}", step.doc)?;
+/// The threads that work beside this one; for one thread there is no need of any.
+pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
+    match threads.get() {
+        1 => Ok(None),
+        _ => Ok(Some(Pool::new(threads).context("cannot start threads")?)),
     }
-    writeln!(out, "{:<width$}  {:>8.3}", "total", 1e3 * total.as_secs_f64())?;
-    out.flush()?;
-    Ok(Outcome::Done)
 }
 
 /// Times of single runs, sorted, after one that is not counted.

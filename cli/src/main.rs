@@ -24,6 +24,8 @@ mod npy;
 mod output;
 mod pack;
 mod pictures;
+mod profile;
+mod roofline;
 mod run;
 mod tune;
 

@@ -1,5 +1,8 @@
-//! Where the time of a run goes: each step timed by itself.
+//! Where the time of a run goes, layer by layer, beside the work that is done in it.
 
+mod work;
+
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,23 +13,92 @@ use resnet_runtime::session::{Code, Context, Loaded, Network, Packed, Variant};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
 use crate::interpret::Interpreter;
 use crate::nest::Program;
 use crate::network::{CompileError, info, plan};
 use crate::schedule::Wishes;
 
-/// The time of one step of the program.
+use self::work::Work;
+
+/// One layer: an operator that writes an activation, with all that was fused into it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StepTime {
-    /// The step's name.
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// What computes its sums.
+    pub algorithm: Algorithm,
+    /// Its multiply-adds for the whole batch, as they are defined.
+    pub macs: u64,
+    /// The bytes that have to be moved at least, each once: the weights as they are packed, what it
+    /// reads of its inputs, and its output.
+    pub bytes: u64,
+    /// What it does, one after the other.
+    pub steps: Vec<Step>,
+}
+
+/// One step of the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its name: the layer's, or that with a part.
     pub name: String,
     /// What its function does: operator, shapes, algorithm.
     pub doc: String,
-    /// The layer's multiply-adds, at the step that does them (as if computed by definition).
-    pub macs: u64,
+    /// The multiply-adds that the convolution kernels really do in it for the whole batch: those of
+    /// channels that fill up a block counted, and of Winograd's the products alone, not the
+    /// transforms.
+    pub macs_done: u64,
     /// The shortest time of all runs.
     pub time: Duration,
+}
+
+/// What computes a layer's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// A convolution as it is defined.
+    Direct,
+    /// Winograd's F(m x m, 3x3) for this `m`, 2 or 4.
+    Winograd(usize),
+    /// It is no convolution.
+    Other,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.pad("direct"),
+            Self::Winograd(side) => f.pad(&format!("winograd {side}x{side}")),
+            Self::Other => f.pad("other"),
+        }
+    }
+}
+
+impl Layer {
+    /// The time of all its steps.
+    pub fn time(&self) -> Duration {
+        self.steps.iter().map(|step| step.time).sum()
+    }
+
+    /// The time of those steps that do its multiply-adds. A Winograd convolution's transforms are in
+    /// it, except that of the input where it is a step of its own.
+    pub fn multiplying_time(&self) -> Duration {
+        self.multiplying().map(|step| step.time).sum()
+    }
+
+    /// The multiply-adds that are really done; see [`Step::macs_done`].
+    pub fn macs_done(&self) -> u64 {
+        self.steps.iter().map(|step| step.macs_done).sum()
+    }
+
+    /// What its main step does, the first one that has the layer's name.
+    pub fn doc(&self) -> &str {
+        let main = self.steps.iter().find(|step| step.name == self.name);
+        main.or(self.steps.first()).map_or("", |step| &step.doc)
+    }
+
+    fn multiplying(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.macs_done > 0)
+    }
 }
 
 /// Why a network could not be profiled.
@@ -43,8 +115,8 @@ pub enum ProfileError {
     Memory(#[from] std::io::Error),
 }
 
-/// Runs a network `runs` times, one picture at a time or as many together as are wished, and times
-/// every step.
+/// Runs a network at least `fewest` times and for about `duration`, one picture at a time or as many
+/// together as are wished, on the threads of a pool or on the one that calls, and times every step.
 ///
 /// The interpreter runs it, which calls the same kernels on the same addresses as compiled code;
 /// what it adds is below a microsecond a kernel call.
@@ -58,28 +130,19 @@ pub fn profile(
     wishes: &Wishes,
     weights: &Weights,
     pool: Option<&Pool>,
-    runs: usize,
-) -> Result<Vec<StepTime>, ProfileError> {
-    let (_, schedule, single) = plan(graph, wishes, 1)?;
-    let mut programs = vec![single];
+    fewest: usize,
+    duration: Duration,
+) -> Result<Vec<Layer>, ProfileError> {
+    let (fused, schedule, program) = plan(graph, wishes, wishes.batch)?;
+    let mut programs = vec![program];
     if wishes.batch != 1 {
-        programs.insert(0, plan(graph, wishes, wishes.batch)?.2);
+        programs.push(plan(graph, wishes, 1)?.2);
     }
     let packing = graph.packing(&schedule.recipes, &schedule.vectors, schedule.weights_len);
     let packed = load(&packing, weights, all_threads())?;
-    let times = time_steps(graph, programs, isa, packed, pool, runs)?;
-    let macs_of = |name: &str| {
-        let id = (0..).map(NodeId).zip(&graph.nodes).find(|(_, node)| node.name == name);
-        id.map_or(0, |(id, _)| u64::try_from(graph.cost(id).macs).unwrap_or(u64::MAX))
-    };
-    let program = times.interpreter.program();
-    let steps = program.steps.iter().zip(times.least()).map(|(step, time)| StepTime {
-        name: step.name.clone(),
-        doc: program.function(step.function).doc.clone(),
-        macs: macs_of(&step.name),
-        time,
-    });
-    Ok(steps.collect())
+    let timed = time_steps(graph, programs, isa, packed, pool, fewest, duration)?;
+    let work = Work { graph, fused: &fused, schedule: &schedule };
+    Ok(work.layers(timed.interpreter.program(), timed.least()))
 }
 
 /// Runs the first program in a session like any other, but for the clock.
@@ -89,7 +152,8 @@ fn time_steps(
     isa: Isa,
     packed: Packed,
     pool: Option<&Pool>,
-    runs: usize,
+    fewest: usize,
+    duration: Duration,
 ) -> Result<Arc<Timed>, ProfileError> {
     let table = isa.table().map_err(CompileError::from)?;
     let mut timed = Vec::new();
@@ -110,8 +174,10 @@ fn time_steps(
     let network = unsafe { Loaded::new(info(graph, 0), variants, packed) };
     let mut session = network.session_in(pool)?;
     let (input, mut output) = (vec![0.5_f32; input_len], vec![0.0_f32; output_len]);
-    for _ in 0..=runs {
+    let (start, mut runs) = (Instant::now(), 0);
+    while runs < fewest || start.elapsed() < duration {
         session.run_batch(&input, &mut output).expect("whole batches have the right lengths");
+        runs += 1;
     }
     Ok(timed)
 }
@@ -139,5 +205,73 @@ unsafe impl Code for Timed {
             let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             time.fetch_min(elapsed, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::spec::Spec;
+
+    const TABLE: &str = "
+name: small
+input: 3x16x16
+table:
+  - {layer: stem, op: conv, kernel: 3, channels: 32}
+  - {layer: body, op: conv, kernel: 3, channels: 48}
+  - {layer: down, op: conv, kernel: 1, stride: 2, channels: 16}
+  - {layer: mean, op: global_average_pool}
+  - {layer: fc, op: linear, channels: 10}
+";
+
+    fn layers(batch: usize, exact: bool, threads: usize) -> Vec<Layer> {
+        let graph = Graph::build(&Spec::from_yaml(TABLE).unwrap()).unwrap();
+        let weights = Weights::random(&graph.tensors, 0);
+        let wishes = Wishes { batch, exact, ..Wishes::default() };
+        let pool = Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap();
+        let pool = (threads > 1).then_some(&pool);
+        profile(&graph, Isa::detect(), &wishes, &weights, pool, 1, Duration::ZERO).unwrap()
+    }
+
+    #[test]
+    fn steps_stand_under_their_layers() {
+        for (threads, exact) in [(1, false), (1, true), (2, false)] {
+            let layers = layers(1, exact, threads);
+            let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
+            assert_eq!(names, ["input", "stem", "body", "down", "mean", "fc", "output"]);
+            for layer in &layers {
+                assert!(!layer.steps.is_empty() && layer.time() < Duration::from_secs(60));
+                assert!(layer.steps.iter().all(|step| step.name.starts_with(&layer.name)));
+                assert_eq!(layer.macs > 0, layer.algorithm != Algorithm::Other, "{}", layer.name);
+                assert_eq!(layer.macs_done() > 0, layer.macs > 0, "{}", layer.name);
+                assert!(layer.multiplying_time() <= layer.time());
+            }
+        }
+    }
+
+    #[test]
+    fn work_is_counted() {
+        let direct = layers(2, true, 1);
+        let [_, stem, body, down, mean, fc, _] = &direct[..] else { panic!("{direct:?}") };
+        assert_eq!(stem.macs, 2 * 256 * 27 * 32);
+        assert_eq!((body.macs, body.macs_done()), (2 * 256 * 288 * 48, 2 * 256 * 288 * 48));
+        assert_eq!(body.bytes, 4 * (9 * 32 * 48 + 48 + 2 * 256 * (32 + 48)));
+        // Of every second pixel of every second row it needs no other.
+        assert_eq!(down.bytes, 4 * (48 * 16 + 16 + 2 * 64 * (48 + 16)));
+        assert_eq!((mean.macs, mean.bytes), (0, 4 * 2 * (64 * 16 + 16)));
+        // Sixteen channels are computed for ten.
+        assert_eq!((fc.macs, fc.macs_done()), (2 * 16 * 10, 2 * 16 * 16));
+        let winograd = layers(2, false, 1);
+        for (direct, layer) in direct.iter().zip(&winograd) {
+            match layer.algorithm {
+                // 36 multiplications instead of 144 for sixteen pixels, 16 instead of 36 for four.
+                Algorithm::Winograd(4) => assert_eq!(layer.macs_done() * 4, direct.macs),
+                Algorithm::Winograd(_) => assert_eq!(layer.macs_done() * 9, direct.macs * 4),
+                _ => assert_eq!(layer.macs_done(), direct.macs_done()),
+            }
+        }
+        assert!(winograd.iter().any(|layer| matches!(layer.algorithm, Algorithm::Winograd(_))));
     }
 }

@@ -15,7 +15,7 @@ use resnet_runtime::weights::Weights;
 use crate::fuse::fuse;
 use crate::graph::Graph;
 use crate::network::CompileError;
-use crate::profile::{ProfileError, StepTime, profile};
+use crate::profile::{Layer, ProfileError, profile};
 use crate::schedule::{Choice, Choices, Wishes, candidates};
 
 /// Runs of a round, of which the shortest times count.
@@ -49,12 +49,12 @@ pub fn tune(
         let all = layers.iter().map(|(name, choices)| (name.clone(), choice(choices))).collect();
         let choices = Some(Arc::new(choices_of(graph, batch, all)));
         let wishes = Wishes { choices, ..wishes.clone() };
-        let steps = profile(graph, isa, &wishes, weights, pool, RUNS)?;
+        let measured = profile(graph, isa, &wishes, weights, pool, RUNS, Duration::ZERO)?;
         if round == 0 {
-            model = steps.iter().map(|step| step.time).sum();
+            model = measured.iter().map(Layer::time).sum();
         }
         for ((name, choices), best) in layers.iter().zip(&mut best) {
-            best.consider(choice(choices), layer_time(&steps, name), round == 0);
+            best.consider(choice(choices), layer_time(&measured, name), round == 0);
         }
         progress(round + 1, rounds);
     }
@@ -103,7 +103,8 @@ fn choices_of(graph: &Graph, batch: usize, layers: BTreeMap<String, Choice>) -> 
 }
 
 /// The time of all of a convolution's steps.
-fn layer_time(steps: &[StepTime], name: &str) -> Duration {
+fn layer_time(layers: &[Layer], name: &str) -> Duration {
     let points = format!("{name}.points");
-    steps.iter().filter(|step| step.name == name || step.name == points).map(|s| s.time).sum()
+    let steps = layers.iter().flat_map(|layer| &layer.steps);
+    steps.filter(|step| step.name == name || step.name == points).map(|s| s.time).sum()
 }

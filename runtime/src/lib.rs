@@ -7,6 +7,7 @@
 pub mod compiled;
 pub mod kernels;
 pub mod load;
+pub mod machine;
 pub mod memory;
 pub mod pack;
 pub mod packed;

@@ -10,13 +10,14 @@
 //! With a WORD, only the lines that contain it are run. One thread; the best of several rounds, as
 //! on a shared machine every disturbance makes a round slower and none makes it faster.
 
-mod peak;
 mod winograd;
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use resnet_runtime::kernels::*;
+use resnet_runtime::machine;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 const ROUNDS: usize = 40;
@@ -34,7 +35,8 @@ fn main() {
         }
     }
     let table = isa.table().unwrap_or_else(|error| panic!("{error}"));
-    let peak = peak::gflops(isa);
+    let peak =
+        machine::flops(isa, NonZeroUsize::MIN).expect("the table says that there is one") * 1e-9;
     println!("{isa}: the multiply-add peak is {peak:.0} GFLOP/s");
     let run = |line: String, bench: &dyn Fn() -> String| {
         if line.contains(&filter) {

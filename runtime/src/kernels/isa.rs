@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::simd::{Outlined, Simd};
 use super::{Table, portable};
 
 #[cfg(target_arch = "x86_64")]
@@ -55,6 +56,41 @@ impl Isa {
             Self::Portable => portable::Portable::new().map(|_| &portable::TABLE),
         };
         table.ok_or(UnavailableIsa(self))
+    }
+
+    /// Runs `op`, compiled for it.
+    ///
+    /// # Errors
+    ///
+    /// If this CPU lacks it: nothing is run.
+    ///
+    /// # Safety
+    ///
+    /// That of the `op`.
+    pub(super) unsafe fn run(self, op: impl Outlined) -> Result<(), UnavailableIsa> {
+        let unavailable = UnavailableIsa(self);
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                let simd = avx512::Avx512::new().ok_or(unavailable)?;
+                // SAFETY: the caller's promise.
+                unsafe { simd.outlined(op) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                let simd = avx2::Avx2::new().ok_or(unavailable)?;
+                // SAFETY: the caller's promise.
+                unsafe { simd.outlined(op) }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => return Err(unavailable),
+            Self::Portable => {
+                let simd = portable::Portable::new().ok_or(unavailable)?;
+                // SAFETY: the caller's promise.
+                unsafe { simd.outlined(op) }
+            }
+        }
+        Ok(())
     }
 
     fn name(self) -> &'static str {

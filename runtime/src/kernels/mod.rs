@@ -27,6 +27,7 @@ mod conv;
 mod copy;
 mod float_mode;
 mod isa;
+pub(crate) mod limits;
 mod pool;
 mod portable;
 mod simd;

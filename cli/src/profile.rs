@@ -1,0 +1,264 @@
+//! `resnet bench --profile`: where the time goes, beside what the machine can do at best.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use resnet::compiler::profile::{Algorithm, Layer, profile};
+use resnet::runtime::machine::Limits;
+use serde::{Serialize, Serializer};
+
+use crate::Outcome;
+use crate::args::{Bench, Format};
+use crate::bench::{FEWEST_RUNS, pool};
+use crate::model::{self, Model};
+use crate::output::Output;
+use crate::roofline::{Dot, Plot};
+
+/// What was measured; the JSON has these names.
+#[derive(Serialize)]
+struct Profile {
+    name: String,
+    isa: String,
+    threads: usize,
+    batch: usize,
+    exact: bool,
+    peak_gflops: f64,
+    bandwidth_gb_s: f64,
+    total: Figures,
+    layers: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    #[serde(serialize_with = "as_shown")]
+    algorithm: Algorithm,
+    doc: String,
+    /// The roof that is nearer: the lower one at the layer's operations a byte.
+    bound: &'static str,
+    #[serde(flatten)]
+    figures: Figures,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    name: String,
+    doc: String,
+    ms: f64,
+    macs_done: u64,
+}
+
+/// Shares are of 1.
+#[derive(Serialize)]
+struct Figures {
+    ms: f64,
+    share_of_time: f64,
+    /// As defined.
+    macs: u64,
+    /// As defined, two operations a multiply-add.
+    gflops: f64,
+    macs_done: u64,
+    /// Those really done, in the time of the steps that do them.
+    gflops_done: f64,
+    share_of_peak: f64,
+    bytes: u64,
+    share_of_bandwidth: f64,
+}
+
+pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
+    let (batch, threads) = (options.batch.get(), options.engine.threads());
+    let model = Model::open(&options.model.model)?;
+    let path = options.weights.weights.as_deref();
+    let svg = match &options.svg {
+        Some(svg) => {
+            let inputs = model.path.iter().chain(&options.weights.weights);
+            Some((svg.display(), Output::create(svg, inputs)?))
+        }
+        None => None,
+    };
+    let compiled = model.compile(&options.engine, batch)?;
+    let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
+    let weights = model::weights(path, options.weights.random_weights, graph)?;
+    let pool = pool(threads)?;
+
+    let before = Limits::measure(isa, threads)?;
+    let duration = options.seconds;
+    let layers = profile(graph, isa, wishes, &weights, pool.as_ref(), FEWEST_RUNS, duration)?;
+    let limits = before.max(Limits::measure(isa, threads)?);
+
+    let time = layers.iter().map(Layer::time).sum();
+    let profile = Profile {
+        name: graph.name.clone(),
+        isa: isa.to_string(),
+        threads: threads.get(),
+        batch,
+        exact: wishes.exact,
+        peak_gflops: limits.flops * 1e-9,
+        bandwidth_gb_s: limits.bandwidth * 1e-9,
+        total: Figures::total(&layers, time, limits),
+        layers: layers.iter().map(|layer| Row::new(layer, time, limits)).collect(),
+    };
+    if let Some((path, mut file)) = svg {
+        let written = file.write_all(profile.plot().svg().as_bytes());
+        written.with_context(|| format!("cannot write `{path}`"))?;
+        file.finish()?;
+    }
+    match options.format.format {
+        Format::Text => profile.text(out)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &profile)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+impl Figures {
+    /// `multiplying` is the part of `time` in which multiply-adds are done, `total` that of the
+    /// whole network.
+    fn new(
+        [macs, macs_done, bytes]: [u64; 3],
+        [time, multiplying, total]: [Duration; 3],
+        limits: Limits,
+    ) -> Self {
+        let flops = |macs: u64, time: Duration| 2.0 * macs as f64 / seconds(time);
+        let done = if macs_done == 0 { 0.0 } else { flops(macs_done, multiplying) };
+        Self {
+            ms: 1e3 * time.as_secs_f64(),
+            share_of_time: time.as_secs_f64() / seconds(total),
+            macs,
+            gflops: 1e-9 * flops(macs, time),
+            macs_done,
+            gflops_done: 1e-9 * done,
+            share_of_peak: done / limits.flops,
+            bytes,
+            share_of_bandwidth: bytes as f64 / seconds(time) / limits.bandwidth,
+        }
+    }
+
+    fn total(layers: &[Layer], time: Duration, limits: Limits) -> Self {
+        let sum = |of: fn(&Layer) -> u64| layers.iter().map(of).sum();
+        let work = [sum(|layer| layer.macs), sum(Layer::macs_done), sum(|layer| layer.bytes)];
+        Self::new(work, [time; 3], limits)
+    }
+
+    /// Operations really done for each byte that has to be moved.
+    fn intensity(&self) -> f64 {
+        2.0 * self.macs_done as f64 / self.bytes.max(1) as f64
+    }
+}
+
+impl Row {
+    fn new(layer: &Layer, total: Duration, limits: Limits) -> Self {
+        let work = [layer.macs, layer.macs_done(), layer.bytes];
+        let times = [layer.time(), layer.multiplying_time(), total];
+        let figures = Figures::new(work, times, limits);
+        let computes = figures.intensity() * limits.bandwidth >= limits.flops;
+        let steps = layer.steps.iter().map(|step| Step {
+            name: step.name.clone(),
+            doc: step.doc.clone(),
+            ms: 1e3 * step.time.as_secs_f64(),
+            macs_done: step.macs_done,
+        });
+        Self {
+            name: layer.name.clone(),
+            algorithm: layer.algorithm,
+            doc: layer.doc().to_owned(),
+            bound: if computes { "compute" } else { "memory" },
+            figures,
+            steps: steps.collect(),
+        }
+    }
+
+    /// What it does, and where it does several things, how long each takes.
+    fn what(&self) -> String {
+        if self.steps.len() < 2 {
+            return self.doc.clone();
+        }
+        let part = |step: &Step| {
+            // A step of the same name does the rest of the layer, as its description says.
+            let part = step.name.strip_prefix(&*self.name).filter(|part| !part.is_empty());
+            let part = part.or(step.doc.strip_prefix(&*self.doc)).unwrap_or_default();
+            format!("{} {:.3}", part.trim_start_matches(['.', ',', ' ']), step.ms)
+        };
+        let parts: Vec<String> = self.steps.iter().map(part).collect();
+        format!("{} ({} ms)", self.doc, parts.join(" +").trim_start())
+    }
+}
+
+impl Profile {
+    fn title(&self) -> String {
+        let Self { name, isa, threads, batch, exact, .. } = self;
+        let plural = if *threads == 1 { "thread" } else { "threads" };
+        let exact = if *exact { ", exact" } else { "" };
+        format!("{name}: {isa}, {threads} {plural}, batch {batch}{exact}")
+    }
+
+    fn text(&self, out: &mut dyn Write) -> Result<()> {
+        let Self { peak_gflops, bandwidth_gb_s, total, layers, .. } = self;
+        writeln!(out, "{}", self.title())?;
+        writeln!(out, "peak      {peak_gflops:9.2} GFLOP/s  (multiply-adds in registers)")?;
+        writeln!(out, "bandwidth {bandwidth_gb_s:9.2} GB/s  (memory, read from front to end)")?;
+        writeln!(out)?;
+        let width = layers.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
+        writeln!(
+            out,
+            "{:<width$}        ms   share  GFLOP/s  MMAC done  of peak        MB  of bandwidth  \
+             bound    what",
+            "layer"
+        )?;
+        for row in layers {
+            let figures = row.figures.columns();
+            writeln!(out, "{:<width$}  {figures}  {:<7}  {}", row.name, row.bound, row.what())?;
+        }
+        writeln!(out, "{:<width$}  {}", "total", total.columns())?;
+        Ok(())
+    }
+
+    /// A dot for each layer that multiplies.
+    fn plot(&self) -> Plot {
+        let multiplying = self.layers.iter().filter(|row| row.figures.macs_done > 0);
+        let dots = multiplying.map(|row| Dot {
+            name: row.name.clone(),
+            algorithm: row.algorithm,
+            intensity: row.figures.intensity(),
+            gflops: row.figures.gflops_done,
+            share: row.figures.share_of_time,
+        });
+        Plot {
+            title: self.title(),
+            peak_gflops: self.peak_gflops,
+            bandwidth_gb_s: self.bandwidth_gb_s,
+            dots: dots.collect(),
+        }
+    }
+}
+
+impl Figures {
+    fn columns(&self) -> String {
+        let share = |share: f64| format!("{:.1}%", 100.0 * share);
+        let if_any = |text: String| if self.macs_done == 0 { String::new() } else { text };
+        format!(
+            "{:>8.3}  {:>6}  {:>7}  {:>9}  {:>7}  {:>8.3}  {:>12}",
+            self.ms,
+            share(self.share_of_time),
+            if_any(format!("{:.0}", self.gflops)),
+            if_any(format!("{:.2}", 1e-6 * self.macs_done as f64)),
+            if_any(share(self.share_of_peak)),
+            1e-6 * self.bytes as f64,
+            share(self.share_of_bandwidth),
+        )
+    }
+}
+
+/// At least what a clock can tell apart, so that it can be divided by.
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64().max(1e-9)
+}
+
+fn as_shown<S: Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(algorithm)
+}

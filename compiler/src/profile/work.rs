@@ -1,0 +1,158 @@
+//! What the layers have to do, and what their code does.
+
+use std::time::Duration;
+
+use resnet_runtime::kernels::{BLOCK, Call};
+
+use super::{Algorithm, Layer, Step};
+use crate::fuse::{Fused, FusedId, FusedOp, Residual};
+use crate::graph::{Graph, NodeId, Window};
+use crate::nest::{Program, Statement};
+use crate::schedule::{self, Buffer, Plan, Schedule};
+
+/// A network in those forms that say what work it is.
+pub(super) struct Work<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) fused: &'a Fused,
+    pub(super) schedule: &'a Schedule,
+}
+
+impl Work<'_> {
+    /// The program's steps, which took these times, under their layers.
+    pub(super) fn layers(
+        &self,
+        program: &Program,
+        times: impl Iterator<Item = Duration>,
+    ) -> Vec<Layer> {
+        let mut layers: Vec<Layer> = Vec::new();
+        for (step, time) in program.steps.iter().zip(times) {
+            let function = program.function(step.function);
+            let (name, doc) = (step.name.clone(), function.doc.clone());
+            let macs_done = macs(&function.body).saturating_mul(wide(function.count()));
+            let name_of_layer = self.layer_of(&name);
+            let step = Step { name: name.clone(), doc, macs_done, time };
+            match layers.last_mut() {
+                Some(layer) if layer.name == name_of_layer => layer.steps.push(step),
+                _ => layers.push(self.layer(name_of_layer, step)),
+            }
+        }
+        layers
+    }
+
+    /// The name of the layer that a step of this name is of.
+    fn layer_of<'n>(&self, step: &'n str) -> &'n str {
+        if self.node(step).is_some() {
+            return step;
+        }
+        step.strip_suffix(".ring").or(step.strip_suffix(".points")).unwrap_or(step)
+    }
+
+    fn node(&self, name: &str) -> Option<FusedId> {
+        self.fused.iter().find(|(_, node)| node.name == name).map(|(id, _)| id)
+    }
+
+    /// A layer whose first step is this one.
+    fn layer(&self, name: &str, step: Step) -> Layer {
+        let layer = |algorithm, macs, elements| Layer {
+            name: name.to_owned(),
+            algorithm,
+            macs,
+            bytes: wide(elements).saturating_mul(wide(size_of::<f32>())),
+            steps: vec![step],
+        };
+        let batch = self.schedule.batch;
+        let Some(id) = self.node(name) else {
+            // The answer is copied to where it is wanted.
+            return layer(Algorithm::Other, 0, 2 * batch * self.graph.output_len());
+        };
+        let algorithm = match self.schedule.plans[id.index()] {
+            Plan::Conv(plan) => match plan.algorithm {
+                schedule::Algorithm::Direct { .. } => Algorithm::Direct,
+                schedule::Algorithm::Winograd(plan) => Algorithm::Winograd(plan.side),
+            },
+            Plan::InPlace | Plan::Copy | Plan::Vector { .. } | Plan::Simple => Algorithm::Other,
+        };
+        let nodes = (0..).map(NodeId).zip(&self.graph.nodes);
+        let costs = nodes.filter(|(_, node)| node.name == name).map(|(id, _)| self.graph.cost(id));
+        let macs = costs.map(|cost| cost.macs).sum::<u128>().saturating_mul(batch as u128);
+        layer(algorithm, u64::try_from(macs).unwrap_or(u64::MAX), self.elements(id))
+    }
+
+    /// Elements that a node reads and writes at least, weights included.
+    fn elements(&self, id: FusedId) -> usize {
+        let node = self.fused.node(id);
+        let output = self.schedule.buffer(id);
+        let input = node.input.map(|input| self.schedule.buffer(input));
+        let read = match (&node.op, input) {
+            (FusedOp::Conv(conv), Some(input)) => {
+                windowed(input, &conv.window, output) + self.residual(conv.residual, output)
+            }
+            (FusedOp::MaxPool(window) | FusedOp::AveragePool { window, .. }, Some(input)) => {
+                windowed(input, window, output)
+            }
+            (FusedOp::Gate { gate, residual, .. }, Some(input)) => {
+                let gates = whole(self.schedule.buffer(*gate));
+                whole(input) + gates + self.residual(*residual, output)
+            }
+            (_, Some(input)) => whole(input),
+            // The picture, as it is given.
+            (_, None) => node.shape.elements(),
+        };
+        let weights = match self.schedule.plans[id.index()] {
+            Plan::Conv(plan) => self.schedule.recipes[plan.recipe].len(),
+            Plan::Vector { weights } => {
+                let mut vectors = self.schedule.vectors.iter();
+                vectors.find(|vector| vector.offset == weights).map_or(0, |vector| vector.len())
+            }
+            Plan::InPlace | Plan::Copy | Plan::Simple => 0,
+        };
+        self.schedule.batch * (read + whole(output)) + weights
+    }
+
+    /// Elements that are read of what is added to `output`.
+    fn residual(&self, residual: Option<Residual>, output: &Buffer) -> usize {
+        match residual {
+            Some(Residual::Same(source)) => whole(self.schedule.buffer(source)),
+            Some(Residual::ZeroPad { source, .. }) => {
+                let source = self.schedule.buffer(source);
+                output.shape.pixels() * source.blocks() * source.lanes()
+            }
+            None => 0,
+        }
+    }
+}
+
+/// Elements of an activation of one picture, without its borders.
+fn whole(buffer: &Buffer) -> usize {
+    buffer.shape.pixels() * buffer.blocks() * buffer.lanes()
+}
+
+/// Of these, those that a window passes over.
+fn windowed(input: &Buffer, window: &Window, output: &Buffer) -> usize {
+    let touched = |kernel: usize, outputs: usize, inputs: usize| (kernel * outputs).min(inputs);
+    let rows = touched(window.kernel.rows, output.shape.height, input.shape.height);
+    let columns = touched(window.kernel.columns, output.shape.width, input.shape.width);
+    rows * columns * input.blocks() * input.lanes()
+}
+
+/// The multiply-adds of a body's convolution kernels.
+fn macs(body: &[Statement]) -> u64 {
+    let of = |statement: &Statement| match statement {
+        Statement::For(each, body) => macs(body).saturating_mul(wide(each.extent)),
+        Statement::Call(call, _) => {
+            let (params, lanes) = match call {
+                Call::Conv(params) => (params, BLOCK),
+                Call::ConvPlanar(params) => (params, 1),
+                _ => return 0,
+            };
+            let sums = [params.pixels, params.out_blocks, BLOCK];
+            let terms = [params.blocks, lanes, params.kernel_rows, params.kernel_columns];
+            sums.into_iter().chain(terms).map(wide).fold(1, u64::saturating_mul)
+        }
+    };
+    body.iter().map(of).fold(0, u64::saturating_add)
+}
+
+fn wide(n: usize) -> u64 {
+    n as u64
+}

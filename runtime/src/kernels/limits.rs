@@ -1,0 +1,99 @@
+//! Work that one limit of the machine holds back and nothing else, for [`machine`](crate::machine)
+//! to time.
+
+use std::hint::black_box;
+
+use super::simd::{Outlined, Simd};
+use super::{BLOCK, Isa, UnavailableIsa};
+
+/// Does multiply-adds in registers: chains of `steps` dependent ones, as many side by side as hide
+/// their latency. Returns how many it were.
+///
+/// # Errors
+///
+/// If this CPU lacks the instruction set.
+pub(crate) fn multiply_adds(isa: Isa, steps: usize) -> Result<usize, UnavailableIsa> {
+    let mut done = 0;
+    // SAFETY: `Chains` touches no memory but its own.
+    unsafe { isa.run(Chains { steps, done: &mut done })? };
+    Ok(done)
+}
+
+/// Reads memory once, from front to end.
+///
+/// # Errors
+///
+/// If this CPU lacks the instruction set.
+pub(crate) fn stream(isa: Isa, memory: &[f32]) -> Result<(), UnavailableIsa> {
+    // SAFETY: `Stream` reads within its slice.
+    unsafe { isa.run(Stream { memory }) }
+}
+
+struct Chains<'a> {
+    steps: usize,
+    done: &'a mut usize,
+}
+
+impl Outlined for Chains<'_> {
+    /// # Safety
+    ///
+    /// None is asked for.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, simd: S) {
+        // As many sums as fill the registers, but for what the factors take: a convolution's tile
+        // leaves more of them free.
+        let sums = match S::TILE_PIXELS[0] {
+            0..=3 => chains::<S, 3>(simd, self.steps),
+            4..=9 => chains::<S, 6>(simd, self.steps),
+            _ => chains::<S, 14>(simd, self.steps),
+        };
+        *self.done = sums * BLOCK * self.steps;
+    }
+}
+
+/// Returns `N`.
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(simd: S, steps: usize) -> usize {
+    // The sums tend to 2.
+    let (half, one) = (simd.splat(black_box(0.5)), simd.splat(black_box(1.0)));
+    let mut sums = [simd.splat(black_box(1.0)); N];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = simd.mul_add(*sum, half, one);
+        }
+    }
+    black_box(sums);
+    N
+}
+
+struct Stream<'a> {
+    memory: &'a [f32],
+}
+
+impl Stream<'_> {
+    /// Blocks that are read between two looks at the end.
+    const UNROLLED: usize = 4;
+
+    /// How far ahead of reading memory is asked for, in elements: a page, beyond which the CPU's own
+    /// prefetching does not look.
+    const AHEAD: usize = 4096 / size_of::<f32>();
+}
+
+impl Outlined for Stream<'_> {
+    /// # Safety
+    ///
+    /// None is asked for.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, simd: S) {
+        let mut sums = [simd.splat(0.0); Self::UNROLLED];
+        for chunk in self.memory.chunks_exact(Self::UNROLLED * BLOCK) {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let from = chunk.as_ptr().wrapping_add(index * BLOCK);
+                simd.prefetch_near(from.wrapping_add(Self::AHEAD));
+                // SAFETY: the chunk has `UNROLLED` blocks, of which this is one.
+                *sum = simd.add(*sum, unsafe { simd.load(from) });
+            }
+        }
+        black_box(sums);
+    }
+}
