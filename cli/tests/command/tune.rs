@@ -26,7 +26,7 @@ fn a_saved_schedule_is_taken_where_algorithms_matter() {
         Some(_) => "stage.1.conv2 winograd2 panels\n".to_owned(),
         None => format!("{line}\n"),
     });
-    workshop.write("net.schedule", &text.collect::<String>());
+    workshop.write("net.schedule", text.collect::<String>());
     let nest = workshop.resnet("emit net.yaml --as nest --schedule net.schedule").succeeds();
     assert!(nest.contains("Winograd F(2x2, 3x3), panels outer"), "{nest}");
     let bench = "bench net.yaml --random-weights 1 --threads 1 --seconds 0.01";
@@ -42,7 +42,7 @@ fn a_saved_schedule_is_taken_where_algorithms_matter() {
 #[test]
 fn a_schedule_for_something_else_is_refused() {
     let workshop = tuned();
-    workshop.write("other.yaml", &NET.replace("channels: 32", "channels: 48"));
+    workshop.write("other.yaml", NET.replace("channels: 32", "channels: 48"));
     let bench = "--random-weights 1 --schedule net.schedule";
     workshop
         .resnet(&format!("bench other.yaml {bench}"))
@@ -51,11 +51,11 @@ fn a_schedule_for_something_else_is_refused() {
         .resnet(&format!("bench net.yaml --batch 4 {bench}"))
         .fails("for 1 pictures at a time, and 4 are asked for; run `resnet tune --batch 4`");
     let text = std::fs::read_to_string(workshop.path("net.schedule")).unwrap();
-    workshop.write("net.schedule", &text.replace("\nfc ", "\n# fc "));
+    workshop.write("net.schedule", text.replace("\nfc ", "\n# fc "));
     workshop
         .resnet(&format!("bench net.yaml {bench}"))
         .fails("the schedule has no line for the convolution `fc`");
-    workshop.write("net.schedule", &text.replace("\nfc direct", "\nfc winograd4"));
+    workshop.write("net.schedule", text.replace("\nfc direct", "\nfc winograd4"));
     workshop
         .resnet(&format!("bench net.yaml {bench}"))
         .fails("for the convolution `fc`; run `resnet tune` again");
@@ -76,7 +76,7 @@ fn every_choice_computes_the_same() {
             Some(_) => format!("stage.1.conv1 {choice}\n"),
             None => format!("{line}\n"),
         });
-        workshop.write("net.schedule", &text.collect::<String>());
+        workshop.write("net.schedule", text.collect::<String>());
         let said = workshop
             .resnet(
                 "bench net.yaml --random-weights 1 --threads 2 --seconds 0.01 --verify \
