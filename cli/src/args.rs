@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet::runtime::load::all_threads;
 
+use crate::family::{FamilyOptions, Numbers};
+
 const EXAMPLES: &str = "\
 Examples:
   resnet check resnet50
@@ -17,6 +19,8 @@ Examples:
   resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
+  resnet new --depth 26 --block bottleneck --classes 10 -o my-resnet.yaml
+  resnet sweep --cifar --n 3..=18 --svg cifar.svg
 
 Exit status: 0 done, 1 something is wrong (said on stderr), 2 wrong usage.";
 
@@ -44,6 +48,10 @@ pub(crate) enum Command {
     Pack(Pack),
     /// Print the network in another form.
     Emit(Emit),
+    /// Write the table of a depth, a width, a number of classes.
+    New(New),
+    /// Compare the sizes and times of a family of depths and widths.
+    Sweep(Sweep),
 }
 
 #[derive(Debug, Args)]
@@ -215,6 +223,65 @@ pub(crate) struct Emit {
     /// Take the algorithms that `resnet tune` saved.
     #[arg(long, value_name = "FILE", conflicts_with = "exact")]
     pub(crate) schedule: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "size", required = true, multiple = false, args = ["depth", "n", "repeats"])]
+pub(crate) struct New {
+    /// The depth: 10, 14, 18, 26, 34, 50, 101, 152 or 200; with `--cifar` 6n + 2, or of bottlenecks
+    /// 9n + 2.
+    #[arg(long, value_name = "D")]
+    pub(crate) depth: Option<usize>,
+    /// With `--cifar`: three stages of N blocks.
+    #[arg(long, value_name = "N", requires = "cifar", conflicts_with_all = ["depth", "repeats"])]
+    pub(crate) n: Option<NonZeroUsize>,
+    /// The blocks of each stage, such as `3,4,6,3`; needs `--block`.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', requires = "block")]
+    pub(crate) repeats: Vec<NonZeroUsize>,
+    /// Multiply the channels of every convolution.
+    #[arg(long, value_name = "K", default_value = "1")]
+    pub(crate) width: f64,
+    /// The network's name [default: one such as `resnet26`].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) family: FamilyOptions,
+    /// Write to a file instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file if there is one already.
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "sizes", required = true, multiple = false, args = ["depth", "n"])]
+pub(crate) struct Sweep {
+    /// The depths, such as `18,34,50`.
+    #[arg(long, value_name = "D,D,...")]
+    pub(crate) depth: Option<Numbers>,
+    /// With `--cifar`: three stages of N blocks, such as `3..=18` or `3,5,7,9`.
+    #[arg(long, value_name = "N..=N", requires = "cifar", conflicts_with = "depth")]
+    pub(crate) n: Option<Numbers>,
+    /// Multiply the channels of every convolution; each of these with each depth.
+    #[arg(long, value_name = "K,K,...", value_delimiter = ',', default_value = "1")]
+    pub(crate) width: Vec<f64>,
+    #[command(flatten)]
+    pub(crate) family: FamilyOptions,
+    /// Repeat the runs of each network for about this long, and at least five times.
+    #[arg(long, value_name = "S", default_value = "0.2", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Threads to use [default: as many as this process may run on].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The instruction set of the kernels.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+    /// Also plot multiply-adds against time. An old file is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -116,7 +116,7 @@ pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
 }
 
 /// Times of single runs, sorted, after one that is not counted.
-fn measure(
+pub(crate) fn measure(
     session: &mut dyn Session,
     pictures: &[f32],
     answers: &mut [f32],
@@ -158,7 +158,7 @@ fn largest_error(
 
 /// Numbers like those of normalised pictures, the same on every run: between -2 and 2, each next
 /// one far from the last.
-fn fill(pictures: &mut [f32]) {
+pub(crate) fn fill(pictures: &mut [f32]) {
     // A multiplicative sequence with the golden ratio spreads evenly and needs no state.
     let step = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     for (i, value) in pictures.iter_mut().enumerate() {
@@ -167,7 +167,7 @@ fn fill(pictures: &mut [f32]) {
 }
 
 /// `batch` times `len` zeros, if there is memory for them.
-fn zeros(batch: usize, len: usize) -> Result<Vec<f32>> {
+pub(crate) fn zeros(batch: usize, len: usize) -> Result<Vec<f32>> {
     let mut zeros = Vec::new();
     let too_large = || format!("no memory for a batch of {batch}");
     let len = batch.checked_mul(len).with_context(too_large)?;

@@ -18,8 +18,10 @@ mod check;
 mod classes;
 mod emit;
 mod eval;
+mod family;
 mod feed;
 mod model;
+mod new;
 mod npy;
 mod output;
 mod pack;
@@ -27,6 +29,8 @@ mod pictures;
 mod profile;
 mod roofline;
 mod run;
+mod scatter;
+mod sweep;
 mod tune;
 
 use std::io::{self, IsTerminal};
@@ -35,6 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use resnet::CompileError;
 use resnet::compiler::diagnostics::Diagnostics;
+use resnet::compiler::family::FamilyError;
 
 use args::{Arguments, Command};
 
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Command::Tune(tune) => tune::tune(&tune, &mut out),
         Command::Pack(pack) => pack::pack(&pack, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
+        Command::New(new) => new::new(&new, &mut out),
+        Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -81,10 +88,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Mistakes in a table are drawn with the text that they point at; everything else is a line.
 fn report(error: &anyhow::Error) {
-    let diagnostics = error.downcast_ref().or_else(|| match error.downcast_ref() {
+    let of_compile = || match error.downcast_ref() {
         Some(CompileError::Table(diagnostics)) => Some(diagnostics),
         _ => None,
-    });
+    };
+    let of_family = || match error.downcast_ref() {
+        Some(FamilyError::Table(diagnostics)) => Some(diagnostics),
+        _ => None,
+    };
+    let diagnostics = error.downcast_ref().or_else(of_compile).or_else(of_family);
     match diagnostics {
         Some(diagnostics) => {
             let diagnostics: &Diagnostics = diagnostics;

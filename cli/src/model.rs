@@ -10,9 +10,9 @@ use resnet::compiler::graph::Graph;
 use resnet::compiler::network::{Backend, CompileError, Compiled, Options, compile};
 use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
-use resnet::compiler::zoo::{ZOO, zoo};
+use resnet::compiler::zoo::{ZOO, whose, zoo};
 use resnet::runtime::kernels::Isa;
-use resnet::runtime::weights::Weights;
+use resnet::runtime::weights::{Weights, WeightsError};
 
 use crate::args::{BackendName, Engine, IsaName};
 
@@ -129,12 +129,26 @@ pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
     Ok(Some(Arc::new(choices)))
 }
 
-/// Opens weights, or draws them for a network.
+/// Opens weights, or draws them for a network. Weights that are another known network's are refused
+/// with its name.
 pub(crate) fn weights(path: Option<&Path>, seed: Option<u64>, graph: &Graph) -> Result<Weights> {
-    Ok(match path {
-        Some(path) => Weights::open(path)?,
-        None => Weights::random(&graph.tensors, seed.unwrap_or(0)),
-    })
+    let Some(path) = path else {
+        return Ok(Weights::random(&graph.tensors, seed.unwrap_or(0)));
+    };
+    let weights = Weights::open(path)?;
+    if weights.packed().is_none()
+        && let Err(error) = weights.check(&graph.tensors)
+    {
+        let whose = match &error {
+            WeightsError::Mismatch(mismatch) => whose(&weights, mismatch),
+            _ => None,
+        };
+        return Err(match whose {
+            Some(whose) => anyhow!("{error}\nhint: {whose}"),
+            None => error.into(),
+        });
+    }
+    Ok(weights)
 }
 
 pub(crate) fn backend(name: BackendName) -> Backend {

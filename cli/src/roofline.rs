@@ -271,7 +271,8 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     }
 }
 
-fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content: &str) {
+/// Writes text, whose left end is there unless the attributes say otherwise.
+pub(crate) fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content: &str) {
     let content = escape(content);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{content}</text>");
 }
@@ -303,7 +304,7 @@ fn class(algorithm: Algorithm) -> &'static str {
 }
 
 /// Text that XML takes as such; characters that it has no way to write become marks.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

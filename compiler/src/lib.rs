@@ -13,6 +13,7 @@ pub mod diagnostics;
 pub mod emit;
 #[cfg(feature = "rust")]
 pub mod expand;
+pub mod family;
 pub mod fuse;
 pub mod graph;
 pub mod interpret;

@@ -1,5 +1,10 @@
 //! The networks that the compiler carries inside.
 
+use resnet_runtime::weights::{Mismatch, Weights, WeightsError};
+
+use crate::graph::Graph;
+use crate::spec::Spec;
+
 /// A network's name and its table.
 macro_rules! table {
     ($name:literal) => {
@@ -51,11 +56,152 @@ pub fn zoo(name: &str) -> Option<&'static str> {
     ZOO.iter().find(|(known, _)| *known == name).map(|(_, table)| *table)
 }
 
+/// A network of the zoo whose tensors some weights have, all or nearly all of them.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The network.
+    pub name: &'static str,
+    /// Tensors that it needs.
+    pub tensors: usize,
+    /// What differs; `None` if nothing does.
+    pub mismatch: Option<Box<Mismatch>>,
+}
+
+impl Fit {
+    /// Tensors that differ, a prefix of all names not counted.
+    pub fn differing(&self) -> usize {
+        differing(self.mismatch.as_deref())
+    }
+}
+
+fn differing(mismatch: Option<&Mismatch>) -> usize {
+    match mismatch {
+        Some(Mismatch { prefix: Some(_), .. }) | None => 0,
+        Some(mismatch) => mismatch.count(),
+    }
+}
+
+/// The network of the zoo that weights fit best, the first one of equals, if no more than a tenth of
+/// its tensors differ. Packed weights have no tensors, and fit none.
+pub fn best_fit(weights: &Weights) -> Option<Fit> {
+    let mut best: Option<Fit> = None;
+    for &(name, table) in ZOO {
+        let graph = Graph::build(&Spec::from_yaml_named(table, name).ok()?).ok()?;
+        let mismatch = match weights.check(&graph.tensors) {
+            Ok(()) => None,
+            Err(WeightsError::Mismatch(mismatch)) => Some(mismatch),
+            Err(_) => return None,
+        };
+        let fit = Fit { name, tensors: graph.tensors.len(), mismatch };
+        let differing = fit.differing();
+        let near = differing.saturating_mul(10) <= fit.tensors;
+        if near && best.as_ref().is_none_or(|best| differing < best.differing()) {
+            let done = differing == 0;
+            best = Some(fit);
+            if done {
+                break;
+            }
+        }
+    }
+    best
+}
+
+/// Says whose weights these are, if a network of the zoo fits them better than the one that they
+/// were meant for, from which they differ by `mismatch`; with a tensor that tells the two apart.
+pub fn whose(weights: &Weights, mismatch: &Mismatch) -> Option<String> {
+    let fit = best_fit(weights)?;
+    let differs = fit.differing();
+    if differs >= differing(Some(mismatch)) {
+        return None;
+    }
+    let Fit { name, tensors, mismatch: rest } = &fit;
+    let foreign = |tensor: &str| {
+        differs != 0
+            && rest.as_ref().is_some_and(|rest| {
+                let surplus = rest.surplus.iter().map(|(name, _)| name);
+                surplus.chain(rest.misshapen.iter().map(|(name, ..)| name)).any(|n| n == tensor)
+            })
+    };
+    let surplus = mismatch.surplus.iter().map(|(tensor, _)| (tensor, "exists"));
+    let misshapen = mismatch.misshapen.iter().map(|(tensor, ..)| (tensor, "has its shape"));
+    let witness = surplus.chain(misshapen).find(|(tensor, _)| !foreign(tensor));
+    let mut text = match differs {
+        0 => format!("these are the weights of `{name}`"),
+        1 => format!("but for one of its {tensors} tensors, these are the weights of `{name}`"),
+        _ => {
+            format!("but for {differs} of its {tensors} tensors, these are the weights of `{name}`")
+        }
+    };
+    if let Some((tensor, how)) = witness {
+        text += &format!(": {tensor} {how}");
+    }
+    if let Some(prefix) = rest.as_ref().and_then(|rest| rest.prefix.as_deref()) {
+        text += &format!(", with `{prefix}` before every name");
+    }
+    Some(text)
+}
+
 #[cfg(test)]
 mod tests {
+    use resnet_runtime::tensors::TensorSpec;
+
     use super::*;
-    use crate::graph::Graph;
-    use crate::spec::Spec;
+
+    fn tensors(name: &str) -> Vec<TensorSpec> {
+        let spec = Spec::from_yaml(zoo(name).unwrap()).unwrap();
+        Graph::build(&spec).unwrap().tensors
+    }
+
+    /// What is said about weights with these tensors that are given to a network.
+    fn hint(found: &[TensorSpec], network: &str) -> Option<String> {
+        let weights = Weights::random(found, 0);
+        match weights.check(&tensors(network)) {
+            Err(WeightsError::Mismatch(mismatch)) => whose(&weights, &mismatch),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn weights_know_whose_they_are() {
+        let fifty = tensors("resnet50");
+        let fit = best_fit(&Weights::random(&fifty, 0)).unwrap();
+        assert_eq!((fit.name, fit.tensors, fit.differing()), ("resnet50", fifty.len(), 0));
+        assert_eq!(
+            hint(&fifty, "resnet18").unwrap(),
+            "these are the weights of `resnet50`: layer1.0.bn3.bias exists"
+        );
+        // The same names; the tensors have other shapes.
+        assert_eq!(
+            hint(&fifty, "wide_resnet50_2").unwrap(),
+            "these are the weights of `resnet50`: layer1.0.conv1.weight has its shape"
+        );
+        let mut wrapped = fifty.clone();
+        wrapped.iter_mut().for_each(|tensor| tensor.name.insert_str(0, "module."));
+        let said = hint(&wrapped, "resnet18").unwrap();
+        assert!(said.starts_with("these are the weights of `resnet50`: module."), "{said}");
+        assert!(said.ends_with(", with `module.` before every name"), "{said}");
+    }
+
+    #[test]
+    fn a_new_classifier_hides_nothing() {
+        let mut tuned = tensors("resnet50");
+        for tensor in tuned.iter_mut().filter(|tensor| tensor.name.starts_with("fc.")) {
+            tensor.shape[0] = 7;
+        }
+        let said = hint(&tuned, "resnet18").unwrap();
+        let count = tuned.len();
+        assert!(said.starts_with(&format!("but for 2 of its {count} tensors, ")), "{said}");
+        assert!(said.ends_with("the weights of `resnet50`: layer1.0.bn3.bias exists"), "{said}");
+        // To its own network there is nothing to say.
+        assert_eq!(hint(&tuned, "resnet50"), None);
+    }
+
+    #[test]
+    fn weights_of_nothing_known_have_no_owner() {
+        let few = tensors("resnet50").into_iter().take(30).collect::<Vec<_>>();
+        assert_eq!(hint(&few, "resnet18"), None);
+        assert!(best_fit(&Weights::random(&[], 0)).is_none());
+    }
 
     /// Depth, parameters and multiply-adds. Those of torchvision's and timm's networks are in
     /// `tests/golden/zoo.json`, counted by PyTorch. The others follow from the table of section 4.2 and the projections of

@@ -1,4 +1,7 @@
-use serde_json::Value;
+use resnet::compiler::graph::Graph;
+use resnet::compiler::spec::Spec;
+use resnet::compiler::zoo::zoo;
+use serde_json::{Map, Value, json};
 
 use crate::Workshop;
 
@@ -150,7 +153,7 @@ fn a_roofline_has_a_dot_for_each_layer_that_multiplies() {
 
 /// Tags are closed in order, attributes are quoted, and text has no bare `<` or `&`.
 #[track_caller]
-fn assert_is_well_formed(xml: &str) {
+pub(crate) fn assert_is_well_formed(xml: &str) {
     let mut open: Vec<&str> = Vec::new();
     for piece in xml.split('<').skip(1) {
         let (tag, text) = piece.split_once('>').expect("a tag ends");
@@ -185,4 +188,33 @@ fn options_of_a_profile_go_together() {
     workshop.resnet(over).fails("would be written over the input");
     workshop.resnet("bench colours.yaml --profile --svg no/roof.svg").fails("no/roof.svg");
     assert!(!workshop.files().contains(&"roof.svg".to_owned()));
+}
+
+/// A safetensors file of zeros for a network of the zoo.
+fn zeros_for(name: &str) -> Vec<u8> {
+    let graph = Graph::build(&Spec::from_yaml(zoo(name).unwrap()).unwrap()).unwrap();
+    let (mut header, mut end) = (Map::new(), 0);
+    for tensor in &graph.tensors {
+        let start = end;
+        end += 4 * tensor.shape.iter().product::<usize>();
+        let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]});
+        header.insert(tensor.name.clone(), entry);
+    }
+    let header = Value::from(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + end, 0);
+    bytes
+}
+
+#[test]
+fn weights_of_another_network_are_recognised() {
+    let workshop = Workshop::new();
+    workshop.write("eight.safetensors", zeros_for("resnet8"));
+    workshop
+        .resnet("bench cifar-resnet20 --weights eight.safetensors")
+        .fails("hint: these are the weights of `resnet8`: conv1.bias exists\n");
+    // Of nothing known.
+    let done = workshop.resnet("bench resnet8 --weights colours.safetensors").fails("missing");
+    assert!(!done.err.contains("hint"), "{}", done.err);
 }

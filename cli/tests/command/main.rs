@@ -4,8 +4,10 @@ mod bench;
 mod check;
 mod emit;
 mod eval;
+mod new;
 mod pack;
 mod run;
+mod sweep;
 mod tune;
 
 use std::path::{Path, PathBuf};
@@ -151,7 +153,7 @@ fn usage() {
     let workshop = Workshop::new();
     assert!(workshop.resnet("--help").succeeds().contains("Usage: resnet"));
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
-    for command in ["check", "run", "eval", "bench", "pack", "emit"] {
+    for command in ["check", "run", "eval", "bench", "pack", "emit", "new", "sweep"] {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));
     }
     workshop.resnet("").must_be_misuse("Usage");

@@ -263,6 +263,23 @@ pub enum Shortcut {
     None,
 }
 
+impl Shortcut {
+    /// All that there are.
+    pub const ALL: [Self; 5] =
+        [Self::Projection, Self::PoolProjection, Self::ZeroPad, Self::ProjectAll, Self::None];
+
+    /// The table's word for it, such as `zero_pad`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Projection => "projection",
+            Self::PoolProjection => "pool_projection",
+            Self::ZeroPad => "zero_pad",
+            Self::ProjectAll => "project_all",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A size that the author claims for a row's input or output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {

@@ -415,13 +415,7 @@ fn read_block(
     let projection_norm =
         fields.optional("projection_norm", |text| cell::choice(text, &norms), errors);
     let attention = read_attention(fields, errors);
-    let shortcuts = [
-        ("projection", Shortcut::Projection),
-        ("pool_projection", Shortcut::PoolProjection),
-        ("zero_pad", Shortcut::ZeroPad),
-        ("project_all", Shortcut::ProjectAll),
-        ("none", Shortcut::None),
-    ];
+    let shortcuts = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
     let shortcut =
         fields.or("shortcut", Shortcut::Projection, |text| cell::choice(text, &shortcuts), errors);
     Some(BlockRow {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::graph::{Extent, Padding};
 use crate::spec::{
-    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Shortcut,
-    Spec, Squeeze, StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Spec,
+    Squeeze, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -179,19 +179,12 @@ fn activation(relu: bool) -> String {
 }
 
 fn block(block: &BlockRow) -> Vec<String> {
-    let shortcut = match block.shortcut.value {
-        Shortcut::Projection => "projection",
-        Shortcut::PoolProjection => "pool_projection",
-        Shortcut::ZeroPad => "zero_pad",
-        Shortcut::ProjectAll => "project_all",
-        Shortcut::None => "none",
-    };
     let mut arguments = vec![
         block.channels.value.to_string(),
         format!("stride = {}", extent(block.stride.value)),
         format!("dilation = {}", extent(block.dilation.value)),
         format!("bias = {}", block.bias),
-        format!("shortcut = {shortcut}"),
+        format!("shortcut = {}", block.shortcut.value.word()),
     ];
     if let Some(norm) = block.projection_norm {
         arguments.push(format!("projection_norm = {}", if norm { "batch" } else { "none" }));
