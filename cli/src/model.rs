@@ -12,7 +12,7 @@ use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, whose, zoo};
 use resnet::runtime::kernels::Isa;
-use resnet::runtime::weights::{Weights, WeightsError};
+use resnet::runtime::weights::Weights;
 
 use crate::args::{BackendName, Engine, IsaName};
 
@@ -139,11 +139,7 @@ pub(crate) fn weights(path: Option<&Path>, seed: Option<u64>, graph: &Graph) -> 
     if weights.packed().is_none()
         && let Err(error) = weights.check(&graph.tensors)
     {
-        let whose = match &error {
-            WeightsError::Mismatch(mismatch) => whose(&weights, mismatch),
-            _ => None,
-        };
-        return Err(match whose {
+        return Err(match whose(&weights, &graph.tensors) {
             Some(whose) => anyhow!("{error}\nhint: {whose}"),
             None => error.into(),
         });

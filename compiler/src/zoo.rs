@@ -1,5 +1,6 @@
 //! The networks that the compiler carries inside.
 
+use resnet_runtime::tensors::TensorSpec;
 use resnet_runtime::weights::{Mismatch, Weights, WeightsError};
 
 use crate::graph::Graph;
@@ -63,21 +64,40 @@ pub struct Fit {
     pub name: &'static str,
     /// Tensors that it needs.
     pub tensors: usize,
-    /// What differs; `None` if nothing does.
+    /// How the weights differ from them.
+    pub difference: Difference,
+}
+
+/// How weights differ from a network's tensors.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// What a training wrapper put before every name, such as `module.`.
+    pub prefix: Option<String>,
+    /// What differs besides; `None` if nothing does.
     pub mismatch: Option<Box<Mismatch>>,
 }
 
-impl Fit {
-    /// Tensors that differ, a prefix of all names not counted.
-    pub fn differing(&self) -> usize {
-        differing(self.mismatch.as_deref())
+impl Difference {
+    /// Compares weights with a network's tensors. Packed weights have none to compare: `None`.
+    pub fn between(weights: &Weights, tensors: &[TensorSpec]) -> Option<Self> {
+        let mismatch = match weights.check(tensors) {
+            Ok(()) => None,
+            Err(WeightsError::Mismatch(mismatch)) => Some(mismatch),
+            Err(_) => return None,
+        };
+        let Some(prefix) = mismatch.as_ref().and_then(|mismatch| mismatch.prefix.clone()) else {
+            return Some(Self { prefix: None, mismatch });
+        };
+        // All names are there behind the prefix; others, or other shapes, may be too.
+        let mut tensors = tensors.to_vec();
+        tensors.iter_mut().for_each(|tensor| tensor.name.insert_str(0, &prefix));
+        let mismatch = Self::between(weights, &tensors)?.mismatch;
+        Some(Self { prefix: Some(prefix), mismatch })
     }
-}
 
-fn differing(mismatch: Option<&Mismatch>) -> usize {
-    match mismatch {
-        Some(Mismatch { prefix: Some(_), .. }) | None => 0,
-        Some(mismatch) => mismatch.count(),
+    /// Tensors that differ.
+    pub fn count(&self) -> usize {
+        self.mismatch.as_ref().map_or(0, |mismatch| mismatch.count())
     }
 }
 
@@ -87,55 +107,48 @@ pub fn best_fit(weights: &Weights) -> Option<Fit> {
     let mut best: Option<Fit> = None;
     for &(name, table) in ZOO {
         let graph = Graph::build(&Spec::from_yaml_named(table, name).ok()?).ok()?;
-        let mismatch = match weights.check(&graph.tensors) {
-            Ok(()) => None,
-            Err(WeightsError::Mismatch(mismatch)) => Some(mismatch),
-            Err(_) => return None,
-        };
-        let fit = Fit { name, tensors: graph.tensors.len(), mismatch };
-        let differing = fit.differing();
-        let near = differing.saturating_mul(10) <= fit.tensors;
-        if near && best.as_ref().is_none_or(|best| differing < best.differing()) {
-            let done = differing == 0;
-            best = Some(fit);
-            if done {
-                break;
-            }
+        let difference = Difference::between(weights, &graph.tensors)?;
+        let (count, tensors) = (difference.count(), graph.tensors.len());
+        let near = count.saturating_mul(10) <= tensors;
+        if near && best.as_ref().is_none_or(|best| count < best.difference.count()) {
+            best = Some(Fit { name, tensors, difference });
+        }
+        if count == 0 {
+            break;
         }
     }
     best
 }
 
 /// Says whose weights these are, if a network of the zoo fits them better than the one that they
-/// were meant for, from which they differ by `mismatch`; with a tensor that tells the two apart.
-pub fn whose(weights: &Weights, mismatch: &Mismatch) -> Option<String> {
-    let fit = best_fit(weights)?;
-    let differs = fit.differing();
-    if differs >= differing(Some(mismatch)) {
+/// were meant for, which needs `tensors`; with a tensor that tells the two apart.
+pub fn whose(weights: &Weights, tensors: &[TensorSpec]) -> Option<String> {
+    let meant = Difference::between(weights, tensors)?;
+    let Fit { name, tensors, difference } = best_fit(weights)?;
+    let count = difference.count();
+    if count >= meant.count() {
         return None;
     }
-    let Fit { name, tensors, mismatch: rest } = &fit;
-    let foreign = |tensor: &str| {
-        differs != 0
-            && rest.as_ref().is_some_and(|rest| {
+    let mut text = match count {
+        0 => String::new(),
+        1 => format!("but for one of {tensors} tensors "),
+        _ => format!("but for {count} of {tensors} tensors "),
+    };
+    text += &format!("these are the weights of `{name}`");
+    if let Some(mismatch) = &meant.mismatch {
+        let odd = |tensor: &str| {
+            difference.mismatch.as_ref().is_some_and(|rest| {
                 let surplus = rest.surplus.iter().map(|(name, _)| name);
                 surplus.chain(rest.misshapen.iter().map(|(name, ..)| name)).any(|n| n == tensor)
             })
-    };
-    let surplus = mismatch.surplus.iter().map(|(tensor, _)| (tensor, "exists"));
-    let misshapen = mismatch.misshapen.iter().map(|(tensor, ..)| (tensor, "has its shape"));
-    let witness = surplus.chain(misshapen).find(|(tensor, _)| !foreign(tensor));
-    let mut text = match differs {
-        0 => format!("these are the weights of `{name}`"),
-        1 => format!("but for one of its {tensors} tensors, these are the weights of `{name}`"),
-        _ => {
-            format!("but for {differs} of its {tensors} tensors, these are the weights of `{name}`")
+        };
+        let surplus = mismatch.surplus.iter().map(|(tensor, _)| (tensor, "exists"));
+        let misshapen = mismatch.misshapen.iter().map(|(tensor, ..)| (tensor, "has its shape"));
+        if let Some((tensor, how)) = surplus.chain(misshapen).find(|(tensor, _)| !odd(tensor)) {
+            text += &format!(": {tensor} {how}");
         }
-    };
-    if let Some((tensor, how)) = witness {
-        text += &format!(": {tensor} {how}");
     }
-    if let Some(prefix) = rest.as_ref().and_then(|rest| rest.prefix.as_deref()) {
+    if let Some(prefix) = &difference.prefix {
         text += &format!(", with `{prefix}` before every name");
     }
     Some(text)
@@ -143,8 +156,6 @@ pub fn whose(weights: &Weights, mismatch: &Mismatch) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use resnet_runtime::tensors::TensorSpec;
-
     use super::*;
 
     fn tensors(name: &str) -> Vec<TensorSpec> {
@@ -155,17 +166,14 @@ mod tests {
     /// What is said about weights with these tensors that are given to a network.
     fn hint(found: &[TensorSpec], network: &str) -> Option<String> {
         let weights = Weights::random(found, 0);
-        match weights.check(&tensors(network)) {
-            Err(WeightsError::Mismatch(mismatch)) => whose(&weights, &mismatch),
-            other => panic!("{other:?}"),
-        }
+        whose(&weights, &tensors(network))
     }
 
     #[test]
     fn weights_know_whose_they_are() {
         let fifty = tensors("resnet50");
         let fit = best_fit(&Weights::random(&fifty, 0)).unwrap();
-        assert_eq!((fit.name, fit.tensors, fit.differing()), ("resnet50", fifty.len(), 0));
+        assert_eq!((fit.name, fit.tensors, fit.difference.count()), ("resnet50", fifty.len(), 0));
         assert_eq!(
             hint(&fifty, "resnet18").unwrap(),
             "these are the weights of `resnet50`: layer1.0.bn3.bias exists"
@@ -190,7 +198,7 @@ mod tests {
         }
         let said = hint(&tuned, "resnet18").unwrap();
         let count = tuned.len();
-        assert!(said.starts_with(&format!("but for 2 of its {count} tensors, ")), "{said}");
+        assert!(said.starts_with(&format!("but for 2 of {count} tensors ")), "{said}");
         assert!(said.ends_with("the weights of `resnet50`: layer1.0.bn3.bias exists"), "{said}");
         // To its own network there is nothing to say.
         assert_eq!(hint(&tuned, "resnet50"), None);
