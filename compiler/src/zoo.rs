@@ -138,13 +138,16 @@ pub fn whose(weights: &Weights, tensors: &[TensorSpec]) -> Option<String> {
     if let Some(mismatch) = &meant.mismatch {
         let odd = |tensor: &str| {
             difference.mismatch.as_ref().is_some_and(|rest| {
-                let surplus = rest.surplus.iter().map(|(name, _)| name);
-                surplus.chain(rest.misshapen.iter().map(|(name, ..)| name)).any(|n| n == tensor)
+                let (missing, surplus) = (rest.missing.iter(), rest.surplus.iter());
+                let names = missing.chain(surplus).map(|(name, _)| name);
+                names.chain(rest.misshapen.iter().map(|(name, ..)| name)).any(|n| n == tensor)
             })
         };
         let surplus = mismatch.surplus.iter().map(|(tensor, _)| (tensor, "exists"));
         let misshapen = mismatch.misshapen.iter().map(|(tensor, ..)| (tensor, "has its shape"));
-        if let Some((tensor, how)) = surplus.chain(misshapen).find(|(tensor, _)| !odd(tensor)) {
+        let missing = mismatch.missing.iter().map(|(tensor, _)| (tensor, "does not exist"));
+        let mut witnesses = surplus.chain(misshapen).chain(missing);
+        if let Some((tensor, how)) = witnesses.find(|(tensor, _)| !odd(tensor)) {
             text += &format!(": {tensor} {how}");
         }
     }
@@ -177,6 +180,11 @@ mod tests {
         assert_eq!(
             hint(&fifty, "resnet18").unwrap(),
             "these are the weights of `resnet50`: layer1.0.bn3.bias exists"
+        );
+        // All that is there fits; not all is there.
+        assert_eq!(
+            hint(&tensors("resnet18"), "resnet34").unwrap(),
+            "these are the weights of `resnet18`: layer1.2.conv1.weight does not exist"
         );
         // The same names; the tensors have other shapes.
         assert_eq!(
