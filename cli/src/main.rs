@@ -20,6 +20,7 @@ mod emit;
 mod eval;
 mod family;
 mod feed;
+mod import;
 mod model;
 mod new;
 mod npy;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Emit(emit) => emit::emit(&emit, &mut out),
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),
+        Command::Import(import) => import::import(&import, &mut out),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod emit;
 mod eval;
+mod import;
 mod new;
 mod pack;
 mod run;

@@ -4,9 +4,8 @@ use std::path::Path;
 
 /// What a file is and what to do about it, if it is a known format other than safetensors.
 pub(super) fn recognise(bytes: &[u8], name: &str) -> Option<(&'static str, &'static str)> {
-    const CONVERT: &str = "convert it once, in Python: \
-        `safetensors.torch.save_file(torch.load(path, map_location=\"cpu\", weights_only=True), \
-        \"weights.safetensors\")`";
+    const CONVERT: &str = "convert it once: `resnet import FILE -o DIR` makes a safetensors file of \
+        it, and its table";
     const EXPORT: &str = "save the tensors as safetensors, with the state dict's names";
     // A safetensors header is JSON after its length; nothing below is mistaken for one.
     if bytes.get(8) == Some(&b'{') {

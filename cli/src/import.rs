@@ -1,0 +1,64 @@
+//! `resnet import`: a checkpoint becomes a layer table and its weights.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use resnet_import::{Options, Shortcut, StrideOn};
+
+use crate::Outcome;
+use crate::args::{Import, ShortcutName, StrideOnName};
+use crate::output::Output;
+
+pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
+    let imported = resnet_import::import(&options.checkpoint, &derivation(options))?;
+    let folder = &options.output;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    let inputs = std::slice::from_ref(&options.checkpoint);
+    let table = folder.join(format!("{}.yaml", imported.name));
+    let weights = folder.join(format!("{}.safetensors", imported.name));
+    let mut file = Output::create(&table, inputs)?;
+    // The weights are complete before the table appears.
+    let mut weights_file = Output::create(&weights, inputs)?;
+    imported
+        .write_weights(&mut weights_file)
+        .with_context(|| format!("cannot write `{}`", weights.display()))?;
+    weights_file.finish()?;
+    file.write_all(imported.table.as_bytes())
+        .with_context(|| format!("cannot write `{}`", table.display()))?;
+    file.finish()?;
+    for note in &imported.notes {
+        crate::say!("note: {note}");
+    }
+    let (table, weights) = (table.display(), weights.display());
+    let count = imported.tensors().count();
+    writeln!(out, "{table}: the table\n{weights}: {count} tensors")
+        .and_then(|()| out.flush())
+        .context("cannot say what was written")?;
+    Ok(Outcome::Done)
+}
+
+fn derivation(options: &Import) -> Options {
+    Options {
+        name: options.name.clone(),
+        key: options.key.clone(),
+        input: options.input,
+        strides: options.strides.clone(),
+        stride_on: options.stride_on.map(|on| match on {
+            StrideOnName::Middle => StrideOn::Middle,
+            StrideOnName::First => StrideOn::First,
+        }),
+        shortcut: options.shortcut.map(|shortcut| match shortcut {
+            ShortcutName::Projection => Shortcut::Projection,
+            ShortcutName::PoolProjection => Shortcut::PoolProjection,
+            ShortcutName::ProjectAll => Shortcut::ProjectAll,
+            ShortcutName::ZeroPad => Shortcut::ZeroPad,
+            ShortcutName::None => Shortcut::None,
+        }),
+        pool: options.pool,
+        norm_epsilon: options.norm_epsilon,
+        mean: options.mean.clone(),
+        std: options.std.clone(),
+        resize: options.resize.map(|resize| resize.get()),
+    }
+}

@@ -1,0 +1,42 @@
+use std::path::Path;
+
+use crate::{Workshop, read_npy};
+
+fn golden(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/import").join(name);
+    path.display().to_string()
+}
+
+#[test]
+fn a_checkpoint_becomes_a_table_and_weights_that_answer_as_pytorch_does() {
+    let workshop = Workshop::new();
+    let checkpoint = golden("groups.pth");
+    let done = workshop
+        .resnet(&format!("import {checkpoint} -o made/here --input 37x33 --mean 0.5 --std 0.25"));
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(done.out.contains("groups.yaml") && done.out.contains("groups.safetensors"));
+    assert!(done.err.contains("note: assumed: bottlenecks have their stride"), "{}", done.err);
+    let input = golden("groups.input.npy");
+    workshop
+        .resnet(&format!(
+            "run made/here/groups.yaml --weights made/here/groups.safetensors --input {input} \
+             --output answers.npy"
+        ))
+        .succeeds();
+    let (_, found) = read_npy(&workshop.path("answers.npy"));
+    let (_, expected) = read_npy(Path::new(&golden("groups.output.npy")));
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() <= 1e-4 * largest, "{found}, PyTorch {expected}");
+    }
+}
+
+#[test]
+fn what_cannot_be_imported_is_refused_and_nothing_is_written() {
+    let workshop = Workshop::new();
+    workshop.resnet("import missing.pth -o made").fails("there is no such file");
+    workshop.resnet("import colours.yaml -o made").fails("of an unknown format");
+    workshop.resnet("import colours.safetensors -o made").fails("no residual blocks");
+    assert!(!workshop.path("made").exists());
+}

@@ -1,0 +1,83 @@
+//! Named tensors, whatever the file they come from.
+
+mod pickle;
+mod torch;
+
+use std::collections::BTreeMap;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+
+use crate::error::Fault;
+
+/// No network's header is longer; the reader makes records of several times its size.
+const LONGEST_HEADER: u64 = 8 << 20;
+
+/// The tensors of a file, by their names.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoint {
+    pub(crate) tensors: BTreeMap<String, Stored>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// One tensor. All of its elements lie inside the file, and no two of them in one place unless the
+/// strides say so.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// In elements; `None` is row-major order without gaps.
+    pub(crate) strides: Option<Vec<usize>>,
+    /// Byte of the first element in the file.
+    pub(crate) start: usize,
+}
+
+impl Stored {
+    /// How many bytes the elements take. Their product fits, as all of them lie inside the file.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+impl Checkpoint {
+    /// Reads the directory of a file, told apart by how it begins. `key` is that of the state dict
+    /// in a PyTorch file.
+    pub(crate) fn read(bytes: &[u8], key: Option<&str>) -> Result<Self, Fault> {
+        match bytes {
+            [] => Err(Fault::Corrupt("it is empty".to_owned())),
+            [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key),
+            _ if torch::is_legacy(bytes) => torch::legacy(bytes, key),
+            [0x80, 2..=5, ..] => Err(Fault::Foreign("a pickle that `torch.save` did not write")),
+            [_, _, _, _, _, _, _, _, b'{', ..] => safetensors(bytes),
+            [0x89, b'H', b'D', b'F', ..] => Err(Fault::Foreign("an HDF5 file")),
+            [b'G', b'G', b'U', b'F', ..] => Err(Fault::Foreign("a GGUF file")),
+            _ if bytes.starts_with(b"version https://git-lfs") => {
+                Err(Fault::Foreign("a Git LFS pointer, not the file itself (`git lfs pull`)"))
+            }
+            _ if bytes.get(257..262) == Some(b"ustar") => {
+                Err(Fault::Foreign("a tar archive (PyTorch before 0.1.10, if it is a checkpoint)"))
+            }
+            _ => Err(Fault::Foreign("of an unknown format")),
+        }
+    }
+}
+
+fn safetensors(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+    if let Some((length, _)) = bytes.split_first_chunk()
+        && u64::from_le_bytes(*length) > LONGEST_HEADER
+    {
+        let length = u64::from_le_bytes(*length);
+        return Err(Fault::Corrupt(format!("a header of {length} bytes; no network has it")));
+    }
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| Fault::Corrupt(format!("as a safetensors file: {error}")))?;
+    let mut checkpoint = Checkpoint::default();
+    for (name, view) in file.iter() {
+        // The view is a part of `bytes`.
+        let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
+        let (dtype, shape) = (view.dtype(), view.shape().to_vec());
+        let stored = Stored { dtype, shape, strides: None, start };
+        checkpoint.tensors.insert(name.to_owned(), stored);
+    }
+    Ok(checkpoint)
+}

@@ -1,0 +1,189 @@
+//! Checkpoints of residual networks: reads the tensors of a file and derives the layer table.
+//!
+//! Safetensors files and those of `torch.save`, in its zip and its older form, are told apart by how
+//! they begin. A pickle is read as data: nothing in it is run ([`ImportError::Code`] names what would
+//! be). Depth, kind of blocks, widths, groups, shortcuts and attention follow from the tensors' names
+//! and shapes; what does not (strides, the size of pictures) is assumed as published networks have it,
+//! said in [`Imported::notes`], and set by [`Options`].
+//!
+//! ```no_run
+//! let imported = resnet_import::import("resnet50.pth", &resnet_import::Options::default())?;
+//! std::fs::write("resnet50.yaml", &imported.table)?;
+//! imported.write_weights(&mut std::io::BufWriter::new(std::fs::File::create("resnet50.safetensors")?))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The checkpoint's bytes are held once; beyond them importing needs less than 64 MB, whatever a
+//! file claims.
+
+mod checkpoint;
+mod error;
+mod names;
+mod table;
+mod write;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+pub use error::ImportError;
+pub use resnet_compiler::spec::{Shortcut, StrideOn};
+use safetensors::tensor::Dtype;
+
+use checkpoint::{Checkpoint, Stored};
+use error::Fault;
+use names::Network;
+
+/// What a checkpoint's tensors do not tell. All of it may be left at its default.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The network's name; `None` takes the file's, without its extension.
+    pub name: Option<String>,
+    /// The key of the state dict in a PyTorch file.
+    pub key: Option<String>,
+    /// Height and width of a picture; `None` is 224 each for a stem with a stride, else 32.
+    pub input: Option<(usize, usize)>,
+    /// The stride of every stage; none is 1 for the first and 2 for the others, or what shortcuts say.
+    pub strides: Vec<usize>,
+    /// Which convolution of a bottleneck has the stride; `None` is the 3x3.
+    pub stride_on: Option<StrideOn>,
+    /// What stands beside blocks; `None` is what names and shapes say.
+    pub shortcut: Option<Shortcut>,
+    /// Whether a 3x3 max pool of stride 2 follows the stem; `None` is whether that has a stride.
+    pub pool: Option<bool>,
+    /// Batch norm's epsilon; `None` is 1e-5.
+    pub norm_epsilon: Option<f64>,
+    /// Means of the pictures' channels, of values from 0 to 1. Without means and deviations a
+    /// network of 1000 classes has ImageNet's.
+    pub mean: Vec<f64>,
+    /// Standard deviations of the pictures' channels.
+    pub std: Vec<f64>,
+    /// To what a picture's shorter side is scaled; `None` is 8/7 of the input for ImageNet.
+    pub resize: Option<usize>,
+}
+
+/// A network: its layer table and its weights.
+#[derive(Debug)]
+pub struct Imported {
+    /// The network's name.
+    pub name: String,
+    /// The layer table, YAML.
+    pub table: String,
+    /// What was assumed and what was left out, a line each.
+    pub notes: Vec<String>,
+    tensors: Vec<(String, Stored)>,
+    file: Vec<u8>,
+}
+
+/// Imports the checkpoint in a file.
+///
+/// # Errors
+///
+/// A file that cannot be read, is damaged, would run code, or holds another kind of network.
+pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, ImportError> {
+    let path = path.as_ref();
+    let origin = path.display().to_string();
+    let failed = |error: std::io::Error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+            _ => error.to_string(),
+        };
+        ImportError::Open { origin: origin.clone(), reason }
+    };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    import_bytes(bytes, &origin, options)
+}
+
+/// Imports a checkpoint that is in memory. `origin` is its file's name, for messages and, unless
+/// `options` has one, for the network's name.
+///
+/// # Errors
+///
+/// Bytes that are damaged, would run code, or hold another kind of network.
+pub fn import_bytes(
+    bytes: Vec<u8>,
+    origin: &str,
+    options: &Options,
+) -> Result<Imported, ImportError> {
+    derive(bytes, origin, options).map_err(|fault| fault.at(origin))
+}
+
+fn derive(bytes: Vec<u8>, origin: &str, options: &Options) -> Result<Imported, Fault> {
+    let checkpoint = Checkpoint::read(&bytes, options.key.as_deref())?;
+    let network = Network::find(&checkpoint)?;
+    let file = Path::new(origin).file_name().unwrap_or_default().to_string_lossy();
+    let stem = Path::new(&*file).file_stem().unwrap_or_default().to_string_lossy();
+    let name = plain(options.name.as_deref().unwrap_or(&stem));
+    let derived = table::derive(&network, options, &name, &printable(&file))?;
+    let mut tensors = Vec::new();
+    let mut notes = checkpoint.notes;
+    notes.extend(derived.notes);
+    let counters = checkpoint.tensors.keys().filter(|name| name.ends_with("num_batches_tracked"));
+    match counters.count() {
+        0 => {}
+        count => notes.push(format!("left out: {count} counters `num_batches_tracked`")),
+    }
+    if !network.wrapper.is_empty() {
+        notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
+    }
+    for (name, shape, old) in derived.tensors {
+        let Some(stored) = checkpoint.tensors.get(&old) else {
+            return Err(Fault::Unknown(format!("`{old}` is missing")));
+        };
+        if !same_shape(&stored.shape, &shape) {
+            return Err(Fault::Unknown(format!(
+                "`{old}` is {:?}, where the derived network has {shape:?}",
+                stored.shape
+            )));
+        }
+        if !matches!(stored.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            return Err(Fault::Unknown(format!(
+                "the elements of `{old}` are {:?}; floating-point numbers are expected",
+                stored.dtype
+            )));
+        }
+        tensors.push((name, stored.clone()));
+    }
+    Ok(Imported { name, table: derived.yaml, notes, tensors, file: bytes })
+}
+
+impl Imported {
+    /// Name and shape of every tensor of the network, by the table's names.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, stored)| (name.as_str(), &*stored.shape))
+    }
+
+    /// Writes the weights as a safetensors file, by the table's names; elements keep their type. Many
+    /// small writes: `out` should have a buffer.
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write_weights(&self, out: &mut dyn Write) -> io::Result<()> {
+        write::write(&self.tensors, &self.file, out)
+    }
+}
+
+/// Whether two shapes differ in no more than ones at their ends, as those of a linear layer and a
+/// 1x1 convolution do.
+fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let common = a.len().min(b.len());
+    a[..common] == b[..common] && a[common..].iter().chain(&b[common..]).all(|&size| size == 1)
+}
+
+/// A name that is a file's name and a YAML scalar on every system.
+fn plain(name: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(keep).collect();
+    let name = name.trim_start_matches(['-', '.']);
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        name.to_owned()
+    } else {
+        format!("network-{name}").trim_end_matches('-').to_owned()
+    }
+}
+
+/// A file's name inside a comment of one line.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).collect()
+}

@@ -1,0 +1,55 @@
+//! Tensors of a checkpoint as a safetensors file.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use crate::checkpoint::Stored;
+
+/// Writes tensors of `file` one after another, the widest elements first, so that each is aligned.
+pub(crate) fn write(
+    tensors: &[(String, Stored)],
+    file: &[u8],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut tensors: Vec<&(String, Stored)> = tensors.iter().collect();
+    tensors.sort_by_key(|(name, stored)| (Reverse(stored.dtype.bitsize()), name));
+    let mut at = 0;
+    let infos = tensors.iter().map(|(name, stored)| {
+        let start = at;
+        at += stored.bytes();
+        let (dtype, shape) = (stored.dtype, stored.shape.clone());
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, at) })
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for (_, stored) in tensors {
+        match &stored.strides {
+            Some(strides) => gather(stored, strides, file, out)?,
+            None => out.write_all(&file[stored.start..][..stored.bytes()])?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes the elements in row-major order, where the file has another one.
+fn gather(stored: &Stored, strides: &[usize], file: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let size = stored.dtype.bitsize() / 8;
+    let mut index = vec![0; stored.shape.len()];
+    for _ in 0..stored.shape.iter().product() {
+        let offset: usize = index.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+        out.write_all(&file[stored.start + offset * size..][..size])?;
+        for (index, &size) in index.iter_mut().zip(&stored.shape).rev() {
+            *index += 1;
+            if *index < size {
+                break;
+            }
+            *index = 0;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Checkpoints of PyTorch, imported and run, against the outputs that PyTorch computed; and files that
+//! nobody should trust. `tests/golden/make_import.py` made them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use resnet_compiler::network::{self, Backend, compile};
+use resnet_compiler::spec::Spec;
+use resnet_import::{ImportError, Imported, Options, Shortcut, import, import_bytes};
+use resnet_runtime::weights::Weights;
+
+/// Of the largest output: what `f32` arithmetic in another order may differ by.
+const TOLERANCE: f32 = 1e-4;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/import").join(name)
+}
+
+fn small() -> Options {
+    Options { input: Some((37, 33)), ..Options::default() }
+}
+
+fn imported(name: &str) -> Imported {
+    let options = if name.starts_with("cifar") { Options::default() } else { small() };
+    import(file(name), &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn weights(imported: &Imported) -> Weights {
+    let mut bytes = Vec::new();
+    imported.write_weights(&mut bytes).unwrap();
+    Weights::from_bytes(bytes).unwrap()
+}
+
+/// The values of a `.npy` file of f32.
+fn array(name: &str, kind: &str) -> Vec<f32> {
+    let bytes = std::fs::read(file(name).with_extension(kind)).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[start..].as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
+}
+
+/// Imports a checkpoint, runs it, and compares; returns its table.
+fn check(name: &str) -> String {
+    let imported = imported(name);
+    let spec = Spec::from_yaml(&imported.table).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let options = network::Options { backend: Backend::Interpret, ..Default::default() };
+    let compiled = compile(&spec, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let network = compiled.load(&weights(&imported)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let (input, expected) = (array(name, "input.npy"), array(name, "output.npy"));
+    let mut output = vec![f32::NAN; expected.len()];
+    network.session().run_batch(&input, &mut output).unwrap();
+    let largest = expected.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+    for (found, expected) in output.iter().zip(&expected) {
+        let difference = (found - expected).abs();
+        assert!(difference <= TOLERANCE * largest, "{name}: {found}, PyTorch {expected}");
+    }
+    imported.table
+}
+
+#[track_caller]
+fn contains(table: &str, cells: &[&str]) {
+    for cell in cells {
+        assert!(table.contains(cell), "no `{cell}` in\n{table}");
+    }
+}
+
+#[test]
+fn networks_of_torchvision() {
+    let table = check("basic.pth");
+    contains(&table, &["name: basic\n", "op: basic,", "repeat: 2,", "stride: 2,", "channels: 9,"]);
+    assert!(!table.contains("weights:"), "the names are torchvision's:\n{table}");
+    contains(&check("groups.pth"), &["op: bottleneck,", "groups: 2,", "width: 6,"]);
+    check("legacy.pth");
+    check("channels-last.pt");
+    check("half.pth");
+}
+
+#[test]
+fn networks_of_timm() {
+    let table = check("deep-stem.safetensors");
+    contains(&table, &["weights: conv1.6, norm_weights: bn1,", "shortcut: pool_projection,"]);
+    contains(&check("squeeze.safetensors"), &["squeeze_excitation: {channels: 8},"]);
+    contains(&check("eca.pth"), &["eca: 3,"]);
+    let table = check("pre-activation.pth");
+    contains(&table, &["pre_activation: true", "weights: stages.1.blocks,", "op: norm"]);
+}
+
+#[test]
+fn networks_with_other_names() {
+    contains(&check("cifar-a.pth"), &["input: 3x32x32", "shortcut: zero_pad,", "weights: linear"]);
+    check("cifar-b.safetensors");
+    let table = check("hugging-face.safetensors");
+    contains(&table, &["renamed"]);
+}
+
+#[test]
+fn elements_keep_their_type() {
+    let imported = imported("half.pth");
+    let mut bytes = Vec::new();
+    imported.write_weights(&mut bytes).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let dtype = file.tensor("layer1.0.conv1.weight").unwrap().dtype();
+    assert_eq!(dtype, safetensors::Dtype::F16);
+}
+
+#[test]
+fn what_cannot_be_known_is_said_and_can_be_set() {
+    let notes = imported("groups.pth").notes.join("\n");
+    for said in [
+        "the state dict is the one under `state_dict`",
+        "the prefix `module.`",
+        "`num_batches_tracked`",
+        "--stride-on 1x1",
+        "--strides 1,2,2,2",
+        "--pool false",
+        "--mean",
+    ] {
+        assert!(notes.contains(said), "no `{said}` in\n{notes}");
+    }
+    let options = Options {
+        name: Some("plain".to_owned()),
+        shortcut: Some(Shortcut::None),
+        strides: vec![1, 1, 2],
+        pool: Some(true),
+        norm_epsilon: Some(0.001),
+        mean: vec![0.5],
+        std: vec![0.25],
+        ..Options::default()
+    };
+    let imported = import(file("cifar-a.pth"), &options).unwrap();
+    let cells =
+        ["name: plain\n", "shortcut: none", "norm_epsilon: 0.001", "mean: [0.5]", "max_pool"];
+    contains(&imported.table, &cells);
+    assert_eq!(imported.table.matches("stride: 2").count(), 2, "{}", imported.table);
+    let options = Options { strides: vec![1], ..Options::default() };
+    let error = import(file("cifar-a.pth"), &options).unwrap_err().to_string();
+    assert!(error.contains("1 strides were given for 3 stages"), "{error}");
+    let options = Options { key: Some("optimizer".to_owned()), ..Options::default() };
+    let error = import(file("groups.pth"), &options).unwrap_err().to_string();
+    assert!(error.contains("no residual blocks"), "{error}");
+}
+
+/// An archive as `torch.save` makes it, with this pickle.
+fn archive(pickle: &[u8]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    writer.start_file("archive/data.pkl", stored).unwrap();
+    writer.write_all(pickle).unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn code_is_refused_by_its_name() {
+    let evil = b"\x80\x02cos\nsystem\nX\x04\0\0\0evil\x85R.";
+    let stacked = b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x041+11\x85R.";
+    // In the older form the object is the fourth pickle.
+    let mut old = std::fs::read(file("legacy.pth")).unwrap();
+    let mut pickles = old.windows(2).enumerate().filter(|(_, bytes)| *bytes == b"\x80\x02");
+    let (object, _) = pickles.nth(3).unwrap();
+    old.truncate(object);
+    old.extend_from_slice(evil);
+    for (bytes, expected) in [
+        (archive(evil), "os.system"),
+        (old, "os.system"),
+        (archive(stacked), "builtins.eval"),
+        (archive(b"\x80\x02ctorchvision.models.resnet\nResNet\n)\x81."), "resnet.ResNet"),
+    ] {
+        let error = import_bytes(bytes, "evil.pth", &Options::default()).unwrap_err();
+        assert!(matches!(&error, ImportError::Code { global, .. } if global.ends_with(expected)));
+        let said = error.to_string();
+        assert!(said.contains("would run `") && said.contains("refused"), "{said}");
+    }
+}
+
+#[test]
+fn claims_that_do_not_hold_are_errors() {
+    // Deep nesting, a cycle of lists, endless marks: all of it is a few bytes of memory a step.
+    let nested = [b"\x80\x02)".as_slice(), &b"\x85".repeat(400_000), b"."].concat();
+    let endless = [b"\x80\x02".as_slice(), &b"(".repeat(600_000)].concat();
+    let cycle = b"\x80\x02]q\0h\0a.".to_vec();
+    for (pickle, expected) in [
+        (nested, "something other than a dict"),
+        (endless, "more than 500000 steps"),
+        (cycle, "something other than a dict"),
+        (b"\x80\x02}".to_vec(), "the pickle ends early"),
+        (b"\x80\x02}.".to_vec(), "no state dict in it"),
+        (b"\x80\x02K\x01u.".to_vec(), "a mark is needed"),
+        (b"\x80\x02i.".to_vec(), "0x69 is no opcode"),
+    ] {
+        let bytes = archive(&pickle);
+        let error = import_bytes(bytes, "claims.pth", &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "no `{expected}` in {error}");
+    }
+    let other = import_bytes(b"GGUF....".to_vec(), "x.pth", &Options::default()).unwrap_err();
+    assert!(matches!(other, ImportError::Foreign { .. }), "{other}");
+    let long = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
+    let error = import_bytes(long, "x", &Options::default()).unwrap_err();
+    assert!(matches!(error, ImportError::Corrupt { .. }), "{error}");
+}
+
+/// A generator of numbers that are good enough to break files with (splitmix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}
+
+#[test]
+fn damaged_files_are_errors_or_networks() {
+    let mut errors = 0;
+    let names = [
+        "basic.pth",
+        "legacy.pth",
+        "channels-last.pt",
+        "cifar-b.safetensors",
+        "pre-activation.pth",
+    ];
+    for name in names {
+        let whole = std::fs::read(file(name)).unwrap();
+        let mut numbers = Numbers(name.len() as u64);
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            // Formats keep what they claim at the beginning and at the end.
+            let length = bytes.len();
+            let end = [length, length.min(4096)][numbers.below(2)];
+            let place = numbers.below(end);
+            let place = if numbers.below(3) == 0 { length - 1 - place } else { place };
+            match numbers.below(4) {
+                0 => bytes.truncate(place),
+                1 => bytes[place] ^= 1 << numbers.below(8),
+                2 => bytes[place..length.min(place + 8)].fill([0, 0x7f, 0xff][numbers.below(3)]),
+                _ => {
+                    let from = numbers.below(length - 16);
+                    let to = place.min(length - 16);
+                    bytes.copy_within(from..from + 16, to);
+                }
+            }
+            match import_bytes(bytes, name, &small()) {
+                Ok(imported) => imported.write_weights(&mut std::io::sink()).unwrap(),
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    errors += 1;
+                }
+            }
+        }
+    }
+    assert!(errors > 300, "only {errors} of 1000 were noticed");
+}
