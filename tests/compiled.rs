@@ -70,6 +70,10 @@ networks! { SCHEDULED:
     #[resnet(schedule = "tests/golden/basic.schedule")] BasicScheduled = "tests/golden/basic.yaml",
 }
 
+networks! { BUDGET:
+    Budget = "tests/budget.yaml",
+}
+
 networks! { ZOO:
     CifarResNet20 = "models/cifar-resnet20.yaml",
     CifarResNet56 = "models/cifar-resnet56.yaml",
@@ -143,6 +147,16 @@ fn a_saved_schedule_has_the_interpreters_bits() {
     let text = std::fs::read_to_string(root().join("tests/golden/basic.schedule")).unwrap();
     let choices = Some(Arc::new(text.parse().unwrap()));
     check(SCHEDULED, &Options { choices, ..Options::default() });
+}
+
+#[test]
+fn a_budget_of_memory_counts_the_scratch() {
+    check(BUDGET, &Options::default());
+    let text = std::fs::read_to_string(root().join("tests/budget.yaml")).unwrap();
+    let less = text.replace("430848", "205056");
+    let error = resnet::compile(&Spec::from_yaml(&less).unwrap(), &Options::default());
+    assert!(error.err().unwrap().to_string().contains("430848"), "the arena alone is no answer");
+    assert_eq!(Budget::ARENA_BYTES, 430_848);
 }
 
 #[test]

@@ -163,9 +163,8 @@ pub(crate) struct Tune {
     /// Measure with this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
-    /// Threads to use [default: as many as this process may run on].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// The instruction set of the kernels.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
@@ -183,19 +182,10 @@ pub(crate) struct Pack {
     /// Pack for this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
-    /// Threads to use [default: as many as this process may run on].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-    /// Pack for convolutions that are computed as they are defined (no Winograd).
-    #[arg(long)]
-    pub(crate) exact: bool,
-    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
-    /// leaner ones are taken.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub(crate) memory: Option<usize>,
-    /// Take the algorithms that `resnet tune` saved.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["exact", "memory"])]
-    pub(crate) schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    #[command(flatten)]
+    pub(crate) algorithms: Algorithms,
 }
 
 #[derive(Debug, Args)]
@@ -274,9 +264,8 @@ pub(crate) struct Sweep {
     /// Repeat the runs of each network for about this long, and at least five times.
     #[arg(long, value_name = "S", default_value = "0.2", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Threads to use [default: as many as this process may run on].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// The instruction set of the kernels.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
@@ -397,12 +386,18 @@ pub(crate) struct Engine {
     /// What runs the network.
     #[arg(long, value_enum, default_value = "jit")]
     pub(crate) backend: BackendName,
-    /// Threads to use [default: as many as this process may run on].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// The instruction set of the kernels.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) algorithms: Algorithms,
+}
+
+/// Which algorithms may compute the convolutions.
+#[derive(Debug, Args)]
+pub(crate) struct Algorithms {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
@@ -415,17 +410,24 @@ pub(crate) struct Engine {
     pub(crate) schedule: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Threads {
+    /// Threads to use [default: as many as this process may run on].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl Threads {
+    /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
+    pub(crate) fn get(self) -> NonZeroUsize {
+        self.threads.unwrap_or_else(all_threads)
+    }
+}
+
 /// Seconds, such as `0.5`.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a length of time".to_owned())
-}
-
-impl Engine {
-    /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
-    pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.threads.unwrap_or_else(all_threads)
-    }
 }
 
 /// The size of a picture: `224`, or `height x width` as in `224x192`.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::{BackendName, Bench, Format};
 use crate::model::{self, Model};
+use crate::output;
 use crate::profile;
 
 /// Runs are repeated at least this often,
@@ -49,7 +50,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         return profile::print(options, out);
     }
     let batch = options.batch.get();
-    let threads = options.engine.threads();
+    let threads = options.engine.threads.get();
     let start = Instant::now();
     let model = Model::open(&options.model.model)?;
     let compiled = model.compile(&options.engine, batch)?;
@@ -57,7 +58,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let path = options.weights.weights.as_deref();
     let weights = model::weights(path, options.weights.random_weights, compiled.graph())?;
     let start = Instant::now();
-    let network = compiled.load_on(&weights, options.engine.threads())?;
+    let network = compiled.load_on(&weights, options.engine.threads.get())?;
     let load = start.elapsed();
 
     let pool = pool(threads)?;
@@ -98,10 +99,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     };
     match options.format.format {
         Format::Text => results.text(out)?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &results)?;
-            writeln!(out)?;
-        }
+        Format::Json => output::json(out, &results)?,
     }
     out.flush()?;
     Ok(Outcome::Done)
@@ -113,6 +111,11 @@ pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
         1 => Ok(None),
         _ => Ok(Some(Pool::new(threads).context("cannot start threads")?)),
     }
+}
+
+/// `1 thread`, `2 threads`.
+pub(crate) fn threads_text(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
 }
 
 /// Times of single runs, sorted, after one that is not counted.
@@ -179,8 +182,8 @@ pub(crate) fn zeros(batch: usize, len: usize) -> Result<Vec<f32>> {
 impl Results {
     fn text(&self, out: &mut dyn Write) -> Result<()> {
         let Self { name, backend, isa, threads, batch, .. } = self;
-        let plural = if *threads == 1 { "thread" } else { "threads" };
-        writeln!(out, "{name}: {backend}, {isa}, {threads} {plural}, batch {batch}")?;
+        let threads = threads_text(*threads);
+        writeln!(out, "{name}: {backend}, {isa}, {threads}, batch {batch}")?;
         writeln!(out, "compile   {:9.2} ms", self.compile_ms)?;
         let drawing = if self.random { "  (drawing random weights included)" } else { "" };
         writeln!(out, "load      {:9.2} ms{drawing}", self.load_ms)?;

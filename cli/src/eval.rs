@@ -34,7 +34,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let labels = model.labels(shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
     let weights = weights(Some(&options.weights), None, compiled.graph())?;
-    let network = compiled.load_on(&weights, options.engine.threads())?;
+    let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     model.note_preprocess();
     let preprocess = model.spec.preprocess.clone();
@@ -42,7 +42,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let bar = progress(source.len(), false);
     let mut score = Score::new(set.names);
     let start = Instant::now();
-    answers(&*network, &source, options.engine.threads(), |index, values| {
+    answers(&*network, &source, options.engine.threads.get(), |index, values| {
         match values {
             Ok(values) => score.count(set.classes[index], &values),
             Err(error) => {

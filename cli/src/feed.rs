@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use crate::bench::pool;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use resnet::runtime::session::{Network, Session};
-use resnet::runtime::threads::Pool;
 
 /// Where inputs come from.
 pub(crate) trait Source: Sync {
@@ -77,10 +77,7 @@ fn sessions(
             (0..threads.get()).map(|_| network.session_in(None)).collect::<io::Result<_>>();
         return sessions.context(no_memory);
     }
-    let pool = match threads.get() {
-        1 => None,
-        _ => Some(Pool::new(threads).context("cannot start threads")?),
-    };
+    let pool = pool(threads)?;
     Ok(vec![network.session_in(pool.as_ref()).context(no_memory)?])
 }
 

@@ -14,7 +14,7 @@ use resnet::compiler::zoo::{ZOO, whose, zoo};
 use resnet::runtime::kernels::Isa;
 use resnet::runtime::weights::Weights;
 
-use crate::args::{BackendName, Engine, IsaName};
+use crate::args::{Algorithms, BackendName, Engine, IsaName};
 
 /// No table is this long; a file that is was given by mistake.
 const LONGEST_TABLE: u64 = 16 << 20;
@@ -89,16 +89,17 @@ impl Model {
 
     /// Compiles for `batch` pictures at a time.
     pub(crate) fn compile(&self, engine: &Engine, batch: usize) -> Result<Compiled> {
-        let options = Options {
-            backend: backend(engine.backend),
-            isa: isa(engine.isa),
-            batch,
-            exact: engine.exact,
-            memory: budget(engine.memory),
-            choices: choices(engine.schedule.as_deref())?,
-        };
-        compile(&self.spec, &options).map_err(for_process)
+        let options = options(&engine.algorithms, batch)?;
+        let (backend, isa) = (backend(engine.backend), isa(engine.isa));
+        compile(&self.spec, &Options { backend, isa, ..options }).map_err(for_process)
     }
+}
+
+/// The compiler's options for `batch` pictures at a time.
+pub(crate) fn options(algorithms: &Algorithms, batch: usize) -> Result<Options> {
+    let Algorithms { exact, memory, schedule } = algorithms;
+    let choices = choices(schedule.as_deref())?;
+    Ok(Options { batch, exact: *exact, memory: budget(*memory), choices, ..Options::default() })
 }
 
 /// Bytes that a process needs besides the network's: the program itself, machine code, the picture that

@@ -5,7 +5,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use tempfile::NamedTempFile;
+
+/// Prints a value as JSON, on lines of their own.
+pub(crate) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
 
 /// A file that is being written. Until [`Output::finish`] the old file of that name is untouched;
 /// if writing fails, it stays.

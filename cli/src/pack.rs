@@ -4,34 +4,23 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use resnet::compiler::network::{Backend, Options, compile};
-use resnet::runtime::load::all_threads;
 
 use crate::Outcome;
-use crate::args::Pack;
-use crate::model::{Model, budget, choices, for_process, weights};
+use crate::args::{Algorithms, Pack};
+use crate::model::{self, Model, for_process, weights};
 use crate::output::Output;
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     // Nothing is run, so there is no code to make.
-    let compiled = compile(
-        &model.spec,
-        &Options {
-            backend: Backend::Reference,
-            batch: options.batch.get(),
-            exact: options.exact,
-            memory: budget(options.memory),
-            choices: choices(options.schedule.as_deref())?,
-            ..Options::default()
-        },
-    )
-    .map_err(for_process)?;
+    let compiler = model::options(&options.algorithms, options.batch.get())?;
+    let compiler = Options { backend: Backend::Reference, ..compiler };
+    let compiled = compile(&model.spec, &compiler).map_err(for_process)?;
     let path = options.weights.weights.as_deref();
     let weights = weights(path, options.weights.random_weights, compiled.graph())?;
     let inputs = options.weights.weights.iter().chain(&model.path);
     let mut file = Output::create(&options.output, inputs)?;
-    let threads = options.threads.unwrap_or_else(all_threads);
-    let bytes = compiled.pack(&weights, threads, &words(options), &mut file)?;
+    let bytes = compiled.pack(&weights, options.threads.get(), &words(options), &mut file)?;
     file.finish()?;
     let shown = options.output.display();
     writeln!(out, "{shown}: {} packed for {}", megabytes(bytes), compiled.info().name)
@@ -46,13 +35,14 @@ fn words(options: &Pack) -> String {
     if options.batch.get() != 1 {
         words.push(format!("--batch {}", options.batch));
     }
-    if options.exact {
+    let Algorithms { exact, memory, schedule } = &options.algorithms;
+    if *exact {
         words.push("--exact".to_owned());
     }
-    if let Some(schedule) = &options.schedule {
+    if let Some(schedule) = schedule {
         words.push(format!("--schedule {}", schedule.display()));
     }
-    if let Some(memory) = options.memory {
+    if let Some(memory) = memory {
         words.push(format!("--memory {memory}"));
     }
     words.join(" ")

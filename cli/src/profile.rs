@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 
 use crate::Outcome;
 use crate::args::{Bench, Format};
-use crate::bench::{FEWEST_RUNS, pool};
+use crate::bench::{FEWEST_RUNS, pool, threads_text};
 use crate::model::{self, Model};
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::roofline::{Dot, Plot};
 
 /// What was measured; the JSON has these names.
@@ -68,7 +68,7 @@ struct Figures {
 }
 
 pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
-    let (batch, threads) = (options.batch.get(), options.engine.threads());
+    let (batch, threads) = (options.batch.get(), options.engine.threads.get());
     let model = Model::open(&options.model.model)?;
     let path = options.weights.weights.as_deref();
     let svg = match &options.svg {
@@ -107,10 +107,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     }
     match options.format.format {
         Format::Text => profile.text(out)?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &profile)?;
-            writeln!(out)?;
-        }
+        Format::Json => output::json(out, &profile)?,
     }
     out.flush()?;
     Ok(Outcome::Done)
@@ -192,9 +189,8 @@ impl Row {
 impl Profile {
     fn title(&self) -> String {
         let Self { name, isa, threads, batch, exact, .. } = self;
-        let plural = if *threads == 1 { "thread" } else { "threads" };
         let exact = if *exact { ", exact" } else { "" };
-        format!("{name}: {isa}, {threads} {plural}, batch {batch}{exact}")
+        format!("{name}: {isa}, {}, batch {batch}{exact}", threads_text(*threads))
     }
 
     fn text(&self, out: &mut dyn Write) -> Result<()> {

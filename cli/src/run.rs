@@ -37,13 +37,13 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     };
     let random = options.weights.random_weights;
     let weights = weights(options.weights.weights.as_deref(), random, compiled.graph())?;
-    let network = compiled.load_on(&weights, options.engine.threads())?;
+    let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     let bar = progress(source.len(), true);
     let mut outcome = Outcome::Done;
     let mut printer = Printer { out, format, answer, arrays, printed: 0, closed: false };
     printer.begin(source.len())?;
-    answers(&*network, &*source, options.engine.threads(), |index, values| {
+    answers(&*network, &*source, options.engine.threads.get(), |index, values| {
         let input = source.name(index);
         match &values {
             Err(error) => {

@@ -10,17 +10,16 @@ use resnet::compiler::network::{Backend, Options, compile};
 use resnet::compiler::report::{grouped, scaled};
 use resnet::compiler::spec::Spec;
 use resnet::runtime::kernels::Isa;
-use resnet::runtime::load::all_threads;
 use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{Format, Sweep};
-use crate::bench::{fill, measure, pool, zeros};
+use crate::bench::{fill, measure, pool, threads_text, zeros};
 use crate::family::Size;
 use crate::model::isa;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::scatter::{Dot, Scatter};
 
 /// Results; the JSON has these names.
@@ -52,7 +51,7 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
         Some(path) => Some((path.display(), Output::create(path, [])?)),
         None => None,
     };
-    let threads = options.threads.unwrap_or_else(all_threads);
+    let threads = options.threads.get();
     let pool = pool(threads)?;
     let isa = isa(options.isa).unwrap_or_else(Isa::detect);
     let bar = bar(networks.len());
@@ -71,10 +70,7 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     }
     match options.format.format {
         Format::Text => results.text(out)?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &results)?;
-            writeln!(out)?;
-        }
+        Format::Json => output::json(out, &results)?,
     }
     out.flush()?;
     Ok(Outcome::Done)
@@ -123,8 +119,7 @@ fn time(spec: &Spec, width: f64, isa: Isa, pool: Option<&Pool>, duration: Durati
 
 impl Results {
     fn heading(&self) -> String {
-        let plural = if self.threads == 1 { "thread" } else { "threads" };
-        format!("{}, {} {plural}, one picture at a time", self.isa, self.threads)
+        format!("{}, {}, one picture at a time", self.isa, threads_text(self.threads))
     }
 
     fn text(&self, out: &mut dyn Write) -> Result<()> {

@@ -8,12 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use resnet::compiler::graph::Graph;
 use resnet::compiler::tune::{Tuned, tune as measure};
 use resnet::runtime::kernels::Isa;
-use resnet::runtime::load::all_threads;
-use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
 
 use crate::Outcome;
 use crate::args::Tune;
+use crate::bench::{pool, threads_text};
 use crate::model::{Model, isa};
 use crate::output::Output;
 
@@ -22,11 +21,8 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
     let mut file = Output::create(&options.output, &model.path)?;
-    let threads = options.threads.unwrap_or_else(all_threads);
-    let pool = match threads.get() {
-        1 => None,
-        _ => Some(Pool::new(threads).context("cannot start threads")?),
-    };
+    let threads = options.threads.get();
+    let pool = pool(threads)?;
     let isa = isa(options.isa).unwrap_or_else(Isa::detect);
     // Times do not depend on what the weights are.
     let weights = Weights::random(&graph.tensors, 0);
@@ -40,8 +36,8 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let Tuned { mut choices, model: by_model, tuned } = tuned?;
     let ms = |time: std::time::Duration| 1e3 * time.as_secs_f64();
     let summary = format!(
-        "{isa}, {threads} thread{}: {:.2} ms, with the cost model's choices {:.2} ms",
-        if threads.get() == 1 { "" } else { "s" },
+        "{isa}, {}: {:.2} ms, with the cost model's choices {:.2} ms",
+        threads_text(threads.get()),
         ms(tuned),
         ms(by_model)
     );

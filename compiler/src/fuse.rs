@@ -47,6 +47,14 @@ pub struct Conv {
     pub relu: bool,
 }
 
+impl Conv {
+    /// Whether a zero-padding shortcut is added, which is written to the output row by row, for all
+    /// channels, before any panel adds to it.
+    pub fn zero_pads(&self) -> bool {
+        matches!(self.residual, Some(Residual::ZeroPad { .. }))
+    }
+}
+
 /// The other summand of a block's addition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Residual {

@@ -16,6 +16,7 @@ use proc_macro2::{Span, TokenStream};
 
 use crate::emit::rust::{self, Lowered, Parts};
 use crate::graph::Graph;
+use crate::nest::Program;
 use crate::network::CompileError;
 use crate::report::grouped;
 use crate::schedule::{Choices, Wishes};
@@ -67,9 +68,8 @@ fn compile(
         }
         other => Errors::one(item.name.span(), other.to_string()),
     })?;
-    let single = lowered.programs.last().map_or(0, |program| program.arena_len);
-    spec.check_arena_bytes((single * size_of::<f32>()) as u64)
-        .map_err(|error| place.errors(&error))?;
+    let single = lowered.programs.last().map_or(0, Program::arena_bytes);
+    spec.check_arena_bytes(single as u64).map_err(|error| place.errors(&error))?;
     check_budgets(item, &graph, &lowered)?;
     let labels = labels(item, spec, &graph, root, place, &mut tracked)?;
     let embedded = match &item.weights {

@@ -140,10 +140,7 @@ impl Lowering {
         let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
         let call = Statement::Call(Call::Ring(params), vec![y.address(0, &loops)]);
         // So little work that waking threads for it would take longer.
-        let body = real_loops(&loops)
-            .into_iter()
-            .rev()
-            .fold(vec![call], |body, each| vec![Statement::For(each, body)]);
+        let body = nested(&loops, vec![call]);
         let doc = format!("zeros around {}, {} a side", buffer.shape, buffer.ring);
         let function = Function { doc, operands: vec!["y"], parallel: Vec::new(), body };
         self.step(&format!("{name}.ring"), function, vec![y.place]);
@@ -300,6 +297,12 @@ impl Side {
         self.terms.iter().filter(|(of, _)| *of == var).map(|(_, distance)| distance).sum()
     }
 
+    /// The address `steps` steps of `var` after the one that the loops point at.
+    fn past(&self, operand: usize, loops: &[Loop], var: Var, steps: usize) -> Address {
+        let address = self.address(operand, loops);
+        Address { offset: address.offset + steps * self.distance(var), ..address }
+    }
+
     /// The address inside `loops`: terms that do not move it are left out. A side in the scratch
     /// is no operand of the function, so that the index does not matter.
     fn address(&self, operand: usize, loops: &[Loop]) -> Address {
@@ -313,6 +316,12 @@ impl Side {
             _ => Address { base: Base::Operand(operand), offset: 0, terms },
         }
     }
+}
+
+/// A body inside those loops that have more than one iteration.
+fn nested(loops: &[Loop], body: Vec<Statement>) -> Vec<Statement> {
+    let loops = real_loops(loops).into_iter().rev();
+    loops.fold(body, |inner, each| vec![Statement::For(each, inner)])
 }
 
 /// Loops of a single iteration are left out.

@@ -7,7 +7,7 @@ use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::Transform;
 
 use super::Order;
-use crate::fuse::{Conv, Residual};
+use crate::fuse::Conv;
 use crate::graph::{Extent, Shape};
 
 /// A way to compute a convolution.
@@ -88,9 +88,7 @@ pub(super) struct Site<'a> {
 impl Site<'_> {
     /// Whether `choice` can compute it.
     pub(super) fn allows(&self, choice: Choice) -> bool {
-        // A zero-padding shortcut is written row by row for all channels, before any panel adds to
-        // it.
-        let zero_pads = matches!(self.conv.residual, Some(Residual::ZeroPad { .. }));
+        let zero_pads = self.conv.zero_pads();
         let winograd = self.conv.window.kernel == Extent::square(3)
             && self.conv.window.stride == Extent::square(1)
             && self.conv.window.dilation == Extent::square(1)
@@ -149,7 +147,7 @@ impl Site<'_> {
     /// computed picture by picture if reading its weights anew costs less than reading its pictures
     /// for every panel.
     fn order(&self, method: Method, batch: usize) -> Order {
-        let zero_pads = matches!(self.conv.residual, Some(Residual::ZeroPad { .. }));
+        let zero_pads = self.conv.zero_pads();
         let weights = self.weight_bytes(method);
         let Some(side) = method.side() else {
             let inputs = padded(self.input.channels) * self.input.pixels();

@@ -4,7 +4,7 @@ use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 use super::{Buffer, Layout};
-use crate::fuse::{Conv, Residual};
+use crate::fuse::Conv;
 use crate::graph::{Extent, Padding, Shape};
 
 /// How the weights of `conv` are packed for an input that lies as `input` says.
@@ -82,11 +82,10 @@ pub(super) fn joined_rows(
     residual: Option<&Buffer>,
     output: &Buffer,
 ) -> usize {
-    let zero_pads = matches!(conv.residual, Some(Residual::ZeroPad { .. }));
     let joins = conv.window.kernel == Extent::square(1)
         && conv.window.stride == Extent::square(1)
         && conv.window.padding == Padding::NONE
-        && !zero_pads
+        && !conv.zero_pads()
         && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
     if !joins {
         return 1;

@@ -31,6 +31,11 @@ pub struct Winograd {
 }
 
 impl Winograd {
+    /// Tiles that are computed together.
+    pub fn band_tiles(&self) -> usize {
+        self.band.tiles(self.tiles)
+    }
+
     /// Elements of scratch memory.
     pub fn scratch_len(&self) -> usize {
         self.output_offset + self.output.len()
@@ -52,6 +57,16 @@ pub enum Band {
     Rows(usize),
     /// All tiles of as many pictures; it divides the batch.
     Pictures(usize),
+}
+
+impl Band {
+    /// Its tiles, where a picture has as many rows and columns of them.
+    fn tiles(self, picture: Extent) -> usize {
+        match self {
+            Self::Rows(rows) => rows * picture.columns,
+            Self::Pictures(pictures) => pictures * picture.rows * picture.columns,
+        }
+    }
 }
 
 /// The points of a Winograd convolution's tiles.
@@ -111,10 +126,7 @@ pub(super) fn plan(
         // Only whole rows of tiles can be divided: the last, partial one needs a call of its own.
         Band::Pictures(1)
     };
-    let in_band = match band {
-        Band::Rows(rows) => rows * tiles.columns,
-        Band::Pictures(pictures) => pictures * picture,
-    };
+    let in_band = band.tiles(tiles);
     // One block more than needed, so that the points do not all fall into one set of a cache.
     let distance = |blocks: usize| (blocks * in_band + 1) * BLOCK;
     let input = Points { count: points, distance: distance(recipe.in_blocks) };

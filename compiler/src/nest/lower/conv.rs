@@ -3,10 +3,10 @@
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, ZeroPadParams};
 use resnet_runtime::tensors::ConvRecipe;
 
-use super::{Lowering, Side, real_loops};
+use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::{Conv, Residual};
 use crate::graph::Extent;
-use crate::nest::{Address, Function, Loop, Place, Statement, Var};
+use crate::nest::{Function, Loop, Place, Statement, Var};
 use crate::schedule::{Algorithm, Buffer, ConvPlan, Layout, Order, Region};
 
 /// A convolution with all that was decided about it.
@@ -40,10 +40,8 @@ impl Lowering {
                 let loops = [picture, row, panel];
                 let panels = layer.call(rows, layer.recipe.panel_blocks, 0, &loops);
                 let mut body: Vec<Statement> = zero_pad.into_iter().collect();
-                match real_loops(&[panel])[..] {
-                    [panel] => body.push(Statement::For(panel, vec![panels])),
-                    _ if panel.extent == 1 => body.push(panels),
-                    _ => {}
+                if panel.extent > 0 {
+                    body.extend(nested(&[panel], vec![panels]));
                 }
                 if rest > 0 {
                     body.push(layer.call(rows, rest, panel.extent, &loops[..2]));
@@ -146,10 +144,6 @@ impl Layer<'_> {
         self.recipe.out_blocks() % self.recipe.panel_blocks
     }
 
-    fn zero_pads(&self) -> bool {
-        matches!(self.conv.residual, Some(Residual::ZeroPad { .. }))
-    }
-
     fn sides(&self, rows: usize) -> Sides {
         let recipe = self.recipe;
         let panel = recipe.panel_blocks;
@@ -185,7 +179,7 @@ impl Layer<'_> {
     /// the one that the loops point at.
     fn call(&self, rows: usize, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let (window, input, output) = (&self.conv.window, self.input, self.output);
-        let r_block = match (&self.residual, self.zero_pads()) {
+        let r_block = match (&self.residual, self.conv.zero_pads()) {
             (Some(residual), false) => residual.block_len(),
             (_, true) => output.block_len(),
             (None, false) => 0,
@@ -207,14 +201,11 @@ impl Layer<'_> {
             next: self.ahead(rows, out_blocks),
         };
         let sides = self.sides(rows);
-        let address = |operand: usize, side: &Side| {
-            let address = side.address(operand, loops);
-            Address { offset: address.offset + skipped * side.distance(Var::Panel), ..address }
-        };
+        let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
         let r = match &sides.r {
-            Some(r) if !self.zero_pads() => address(R, r),
+            Some(r) if !self.conv.zero_pads() => address(R, r),
             _ => y.clone(),
         };
         let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));

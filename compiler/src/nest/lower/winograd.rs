@@ -4,9 +4,9 @@
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, WinogradInputParams, WinogradOutputParams};
 
 use super::conv::Layer;
-use super::{Lowering, Side, real_loops};
+use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
-use crate::nest::{Address, Function, Loop, Place, Statement, Var};
+use crate::nest::{Function, Loop, Place, Statement, Var};
 use crate::schedule::{Band, Buffer, Order, Region, Winograd};
 
 impl Lowering {
@@ -32,16 +32,13 @@ impl Lowering {
         let Parts { layer, bands, .. } = parts;
         let points = [bands, &[parts.in_blocks()][..], &parts.rows].concat();
         let input = parts.input(&points);
-        let mut body = nested(&points[bands.len()..], input);
+        let mut body = nested(&points[bands.len()..], vec![input]);
         let full = layer.full_panels();
         if full > 0 {
             let panel = Loop { var: Var::Panel, extent: full };
             let products =
                 parts.panel(layer.recipe.panel_blocks, 0, &[bands, &[panel][..]].concat());
-            match real_loops(&[panel])[..] {
-                [panel] => body.push(Statement::For(panel, products)),
-                _ => body.extend(products),
-            }
+            body.extend(nested(&[panel], products));
         }
         if layer.rest_blocks() > 0 {
             body.extend(parts.panel(layer.rest_blocks(), full, bands));
@@ -137,11 +134,6 @@ impl<'a> Parts<'a> {
         Loop { var: Var::Block, extent: self.layer.input.blocks() }
     }
 
-    /// Tiles of a band.
-    fn tiles(&self) -> usize {
-        self.rows.iter().map(|l| l.extent).product::<usize>() * self.plan.tiles.columns
-    }
-
     fn operands(&self) -> (Vec<&'static str>, Vec<Place>) {
         let Sides { x, v, w, zeros, b, y, r, .. } = &self.sides;
         let (name, source) = match self.layer.plan.order {
@@ -182,17 +174,14 @@ impl<'a> Parts<'a> {
         let mut body = vec![Statement::For(point, vec![product])];
         let block = Loop { var: Var::Block, extent: out_blocks };
         let outputs = self.outputs(skipped, &[loops, &[block]].concat());
-        match real_loops(&[block])[..] {
-            [block] => body.push(Statement::For(block, outputs)),
-            _ => body.extend(outputs),
-        }
+        body.extend(nested(&[block], outputs));
         body
     }
 
     /// The 1x1 convolution over the tiles of one point.
     fn product(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let recipe = self.layer.recipe;
-        let tiles = self.tiles();
+        let tiles = self.plan.band_tiles();
         let point = recipe.in_blocks * BLOCK * out_blocks * BLOCK;
         let params = ConvParams {
             pixels: tiles,
@@ -211,7 +200,7 @@ impl<'a> Parts<'a> {
             next: point,
         };
         let Sides { v, w, zeros, m, .. } = &self.sides;
-        let w = skip(w.clone().with(Var::Point, point), W, skipped, loops);
+        let w = w.clone().with(Var::Point, point).past(W, loops, Var::Panel, skipped);
         let (v, m) = (v.address(V, loops), m.address(M, loops));
         let zeros = zeros.address(ZEROS, loops);
         // The next point's weights follow this one's.
@@ -229,15 +218,12 @@ impl<'a> Parts<'a> {
         if whole > 0 {
             let row = Loop { extent: whole, ..*row };
             let call = self.output(side, 0, skipped, &[loops, outer, &[row]].concat());
-            body.extend(nested(&[row], call));
+            body.extend(nested(&[row], vec![call]));
         }
         if partial > 0 {
             body.push(self.output(partial, whole, skipped, &[loops, outer].concat()));
         }
-        match real_loops(outer)[..] {
-            [picture] => vec![Statement::For(picture, body)],
-            _ => body,
-        }
+        nested(outer, body)
     }
 
     /// The call for a row of tiles, `below` rows after the one that the loops point at, of which
@@ -256,7 +242,7 @@ impl<'a> Parts<'a> {
             relu: usize::from(layer.conv.relu),
         };
         let address = |operand: usize, side: &Side| {
-            let mut address = skip(side.clone(), operand, skipped, loops);
+            let mut address = side.past(operand, loops, Var::Panel, skipped);
             address.offset += below * side.distance(Var::Row);
             address
         };
@@ -267,12 +253,6 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The address `panels` panels after the one that the loops point at.
-fn skip(side: Side, operand: usize, panels: usize, loops: &[Loop]) -> Address {
-    let address = side.address(operand, loops);
-    Address { offset: address.offset + panels * side.distance(Var::Panel), ..address }
-}
-
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     let recipe = layer.recipe;
     let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
@@ -281,7 +261,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         Band::Rows(rows) => (rows, 0),
         Band::Pictures(pictures) => (0, pictures),
     };
-    let in_band = rows * columns + pictures * picture;
+    let in_band = plan.band_tiles();
     let pixels = |buffer: &Buffer, padding: Extent| {
         let tiles = plan.side * buffer.row_len();
         Side::new(buffer, padding, buffer.block_len())
@@ -322,10 +302,4 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         y: output(layer.output),
         r: layer.residual.as_ref().map(output),
     }
-}
-
-/// A statement inside those loops that have more than one iteration.
-fn nested(loops: &[Loop], statement: Statement) -> Vec<Statement> {
-    let loops = real_loops(loops);
-    loops.into_iter().rev().fold(vec![statement], |inner, each| vec![Statement::For(each, inner)])
 }
