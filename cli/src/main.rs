@@ -27,6 +27,7 @@ mod npy;
 mod output;
 mod pack;
 mod pictures;
+mod plot;
 mod profile;
 mod roofline;
 mod run;

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 use resnet::compiler::profile::Algorithm;
 
+use crate::plot::{FONT, HEIGHT, WIDTH, axis_names, escape, grid, overlap, sheet, text};
+
 /// What is drawn.
 pub(crate) struct Plot {
     /// The network and how it ran.
@@ -29,21 +31,14 @@ pub(crate) struct Dot {
     pub(crate) share: f64,
 }
 
-const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 620.0;
 /// The frame: left, top, right, bottom.
 const FRAME: [f64; 4] = [80.0, 84.0, WIDTH - 30.0, HEIGHT - 64.0];
 const LEGEND: [f64; 4] = [FRAME[2] - 190.0, FRAME[3] - 116.0, FRAME[2] - 12.0, FRAME[3] - 12.0];
-const FONT: f64 = 12.0;
 /// More labels than this hide what they name.
 const MOST_LABELS: usize = 12;
 
 /// Colours of a middle lightness, which stand out on white and on black.
 const STYLE: &str = "
-  text { font: 12px system-ui, sans-serif; fill: #222 }
-  .title { font-size: 17px; font-weight: 600 }
-  .paper { fill: #fff }
-  .grid { stroke: #8884; fill: none }
   .roof { stroke: #222; stroke-width: 2; fill: none }
   .dot { fill-opacity: .75; stroke: #fff; stroke-width: .75 }
   .direct { fill: #e07b1a }
@@ -51,8 +46,6 @@ const STYLE: &str = "
   .winograd2 { fill: #2aa58c }
   .other { fill: #8a8a8a }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e4e4e4 }
-    .paper { fill: #16191d }
     .roof { stroke: #e4e4e4 }
     .dot { stroke: #16191d }
   }
@@ -118,34 +111,24 @@ impl Plot {
         let x = Axis::over(intensities.chain([ridge / 5.0, ridge * 5.0]), [left, right]);
         let speeds = self.dots.iter().map(|dot| dot.gflops);
         let y = Axis::over(speeds.chain([self.peak_gflops, self.peak_gflops / 5.0]), [bottom, top]);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
-             <title>{title}</title>\n<style>{STYLE}</style>\n\
-             <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n",
-            title = escape(&self.title)
-        );
+        let mut svg = sheet(&self.title, STYLE);
         self.captions(&mut svg);
-        grid(&mut svg, &x, &y);
+        grid(&mut svg, FRAME, x.ticks(), y.ticks());
         self.dots(&mut svg, &x, &y);
         self.legend(&mut svg);
         svg + "</svg>\n"
     }
 
     fn captions(&self, svg: &mut String) {
-        let [left, top, right, bottom] = FRAME;
+        let [left, top, ..] = FRAME;
         let limits = format!(
             "peak {:.1} GFLOP/s, memory {:.1} GB/s, both measured; a dot's area is its layer's part of the time",
             self.peak_gflops, self.bandwidth_gb_s
         );
         text(svg, [left, top - 44.0], "class=\"title\"", &self.title);
         text(svg, [left, top - 22.0], "", &limits);
-        let (middle, low) = ((left + right) / 2.0, bottom + 46.0);
-        let x_axis = "operations done for a byte of weights, inputs and output";
-        text(svg, [middle, low], "text-anchor=\"middle\"", x_axis);
-        let (x, y) = (left - 52.0, (top + bottom) / 2.0);
-        let turned = format!("text-anchor=\"middle\" transform=\"rotate(-90 {x} {y})\"");
-        text(svg, [x, y], &turned, "GFLOP/s done");
+        let names = ["operations done for a byte of weights, inputs and output", "GFLOP/s done"];
+        axis_names(svg, FRAME, names);
     }
 
     /// The corners of the roofs, on the paper.
@@ -255,28 +238,6 @@ fn labels(svg: &mut String, dots: &[&Dot], x: &Axis, y: &Axis, roofs: [[f64; 2];
     }
 }
 
-fn grid(svg: &mut String, x: &Axis, y: &Axis) {
-    let [left, top, right, bottom] = FRAME;
-    let mut line = |x1: f64, y1: f64, x2: f64, y2: f64| {
-        let ends = format!("x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"");
-        let _ = writeln!(svg, "<line class=\"grid\" {ends}/>");
-    };
-    x.ticks().for_each(|(_, at)| line(at, top, at, bottom));
-    y.ticks().for_each(|(_, at)| line(left, at, right, at));
-    for (value, at) in x.ticks() {
-        text(svg, [at, bottom + 20.0], "text-anchor=\"middle\"", &value);
-    }
-    for (value, at) in y.ticks() {
-        text(svg, [left - 8.0, at + 4.0], "text-anchor=\"end\"", &value);
-    }
-}
-
-/// Writes text, whose left end is there unless the attributes say otherwise.
-pub(crate) fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content: &str) {
-    let content = escape(content);
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{content}</text>");
-}
-
 /// Where a dot's name could stand: right, left, above, below; each left, top, right, bottom.
 fn label_boxes(name: &str, [left, top, right, bottom]: [f64; 4]) -> [[f64; 4]; 4] {
     let (x, y, radius) = ((left + right) / 2.0, (top + bottom) / 2.0, (right - left) / 2.0);
@@ -290,10 +251,6 @@ fn label_boxes(name: &str, [left, top, right, bottom]: [f64; 4]) -> [[f64; 4]; 4
     ]
 }
 
-fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
-    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
-}
-
 fn class(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Direct => "direct",
@@ -301,23 +258,6 @@ fn class(algorithm: Algorithm) -> &'static str {
         Algorithm::Winograd(_) => "winograd2",
         Algorithm::Other => "other",
     }
-}
-
-/// Text that XML takes as such; characters that it has no way to write become marks.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\t' | '\n' | '\r' => escaped.push(' '),
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -340,11 +280,6 @@ mod tests {
         let long = Axis::over([0.001, 9e3].into_iter(), [0.0, 1.0]);
         let ticks: Vec<String> = long.ticks().map(|(words, _)| words).collect();
         assert_eq!(ticks, ["0.001", "0.01", "0.1", "1", "10", "100", "1000", "10000"]);
-    }
-
-    #[test]
-    fn names_are_escaped() {
-        assert_eq!(escape("a<b> & \"c\"\u{1}\n"), "a&lt;b&gt; &amp; &quot;c&quot;\u{fffd} ");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::roofline::{escape, text};
+use crate::plot::{FONT, HEIGHT, WIDTH, axis_names, escape, grid, overlap, sheet, text};
 
 /// What is drawn. A straight line of slope 1 is a constant ratio of the two numbers.
 pub(crate) struct Scatter {
@@ -20,23 +20,12 @@ pub(crate) struct Dot {
     pub(crate) at: [f64; 2],
 }
 
-const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 620.0;
 /// The frame: left, top, right, bottom.
 const FRAME: [f64; 4] = [80.0, 64.0, WIDTH - 130.0, HEIGHT - 64.0];
 const RADIUS: f64 = 4.5;
-const FONT: f64 = 12.0;
 
 const STYLE: &str = "
-  text { font: 12px system-ui, sans-serif; fill: #222 }
-  .title { font-size: 17px; font-weight: 600 }
-  .paper { fill: #fff }
-  .grid { stroke: #8884; fill: none }
   .line { stroke-opacity: .5; stroke-width: 1.5; fill: none }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e4e4e4 }
-    .paper { fill: #16191d }
-  }
 ";
 
 /// Colours of a middle lightness, which stand out on white and on black; used in turn.
@@ -66,13 +55,13 @@ impl Axis {
     }
 
     /// 1, 2 and 5 times the powers of ten, where they lie.
-    fn ticks(&self) -> Vec<(f64, f64)> {
+    fn ticks(&self) -> Vec<(String, f64)> {
         let [low, high] = self.logs;
         let decades = low.floor() as i32..=high.ceil() as i32;
         let values =
             decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)));
         let inside = |value: &f64| (low..=high).contains(&value.log10());
-        values.filter(inside).map(|value| (value, self.at(value))).collect()
+        values.filter(inside).map(|value| (number(value), self.at(value))).collect()
     }
 }
 
@@ -82,36 +71,13 @@ impl Scatter {
         let [left, top, right, bottom] = FRAME;
         let x = Axis::over(self.dots.iter().map(|dot| dot.at[0]), [left, right]);
         let y = Axis::over(self.dots.iter().map(|dot| dot.at[1]), [bottom, top]);
-        let title = escape(&self.title);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
-             <title>{title}</title>\n<style>{STYLE}</style>\n\
-             <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
-        );
+        let mut svg = sheet(&self.title, STYLE);
         text(&mut svg, [left, top - 24.0], "class=\"title\"", &self.title);
-        self.grid(&mut svg, &x, &y);
+        grid(&mut svg, FRAME, x.ticks(), y.ticks());
+        axis_names(&mut svg, FRAME, self.axes);
         self.series(&mut svg, &x, &y);
         self.labels(&mut svg, &x, &y);
         svg + "</svg>\n"
-    }
-
-    fn grid(&self, svg: &mut String, x: &Axis, y: &Axis) {
-        let [left, top, right, bottom] = FRAME;
-        for (value, at) in x.ticks() {
-            let _ = writeln!(svg, "<path class=\"grid\" d=\"M{at:.1} {top}V{bottom}\"/>");
-            text(svg, [at, bottom + 20.0], "text-anchor=\"middle\"", &number(value));
-        }
-        for (value, at) in y.ticks() {
-            let _ = writeln!(svg, "<path class=\"grid\" d=\"M{left} {at:.1}H{right}\"/>");
-            text(svg, [left - 8.0, at + 4.0], "text-anchor=\"end\"", &number(value));
-        }
-        let [right_axis, up_axis] = self.axes;
-        let middle = (left + right) / 2.0;
-        text(svg, [middle, bottom + 46.0], "text-anchor=\"middle\"", right_axis);
-        let (x, y) = (left - 52.0, (top + bottom) / 2.0);
-        let turned = format!("text-anchor=\"middle\" transform=\"rotate(-90 {x} {y})\"");
-        text(svg, [x, y], &turned, up_axis);
     }
 
     fn series(&self, svg: &mut String, x: &Axis, y: &Axis) {
@@ -171,9 +137,7 @@ impl Scatter {
             ];
             let free = boxes.into_iter().find(|a| {
                 let inside = a[0] > FRAME[0] && a[2] < WIDTH && a[1] > FRAME[1] && a[3] < FRAME[3];
-                let overlaps =
-                    |b: &[f64; 4]| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
-                inside && !taken.iter().any(overlaps)
+                inside && !taken.iter().any(|&b| overlap(*a, b))
             });
             if let Some(place) = free {
                 text(svg, [place[0], place[3] - 1.0], "", &dot.label);
@@ -215,8 +179,9 @@ mod tests {
         let axis = Axis::over([10.0, 1000.0].into_iter(), [0.0, 100.0]);
         assert!((axis.at(100.0) - 50.0).abs() < 1e-9);
         assert!(axis.at(10.0) > 0.0 && axis.at(1000.0) < 100.0);
-        let values: Vec<f64> = axis.ticks().iter().map(|(value, _)| value.round()).collect();
-        assert_eq!(values, [10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
+        let (values, places): (Vec<String>, Vec<f64>) = axis.ticks().into_iter().unzip();
+        assert_eq!(values, ["10", "20", "50", "100", "200", "500", "1k"]);
+        assert!(places.is_sorted() && (places[3] - 50.0).abs() < 1e-9, "{places:?}");
         assert!(Axis::over([7.0].into_iter(), [0.0, 1.0]).at(7.0).is_finite());
         assert!(Axis::over([].into_iter(), [0.0, 1.0]).at(7.0).is_finite());
     }
