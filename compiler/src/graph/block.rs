@@ -11,7 +11,8 @@
 use resnet_runtime::tensors::Init;
 
 use crate::diagnostics::{Diagnostic, Span};
-use crate::graph::build::{Builder, Conv, Places};
+use crate::graph::build::Builder;
+use crate::graph::conv::{Conv, Places};
 use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
 use crate::spec::{Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
 

@@ -5,15 +5,13 @@
 
 use std::collections::HashMap;
 
-use resnet_runtime::tensors::{Init, NormTensors, TensorSpec};
+use resnet_runtime::tensors::{Init, TensorSpec};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
-use crate::graph::{
-    Axis, Cost, Extent, Feature, Graph, Node, NodeId, Op, Padding, Shape, Window, cost, window,
-};
+use crate::graph::{Cost, Extent, Feature, Graph, Node, NodeId, Op, Shape, cost};
 use crate::report::grouped;
 use crate::spec::cell::closest;
-use crate::spec::{ConvRow, Labels, PaddingCell, Row, RowOp, Spec, WindowCells, expect};
+use crate::spec::{Labels, Row, RowOp, Spec, expect};
 
 /// Most operators of a network.
 const MOST_NODES: usize = 100_000;
@@ -22,7 +20,7 @@ const MOST_NODES: usize = 100_000;
 pub(super) const MOST_ELEMENTS: u128 = 1 << 31;
 
 /// Most elements of an activation with its padding, so that addresses stay far from overflowing.
-const MOST_PADDED: u128 = 1 << 34;
+pub(super) const MOST_PADDED: u128 = 1 << 34;
 
 impl Graph {
     /// Infers every shape of a table and checks all that can be checked without a schedule.
@@ -53,22 +51,6 @@ impl Graph {
     }
 }
 
-impl WindowCells {
-    /// The window that slides over `input`.
-    pub(super) fn window(&self, input: Shape) -> Window {
-        let open = Window {
-            kernel: self.kernel.value,
-            stride: self.stride.value,
-            dilation: self.dilation.value,
-            padding: Padding::NONE,
-        };
-        match self.padding.value {
-            PaddingCell::Sides(padding) => Window { padding, ..open },
-            PaddingCell::Same => open.padded_to_same(input),
-        }
-    }
-}
-
 /// The graph so far. Methods that add to it answer `None` after they have pushed an error.
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a Spec,
@@ -77,7 +59,7 @@ pub(super) struct Builder<'a> {
     /// The row that owns each tensor name.
     owners: HashMap<String, usize>,
     pub(super) errors: Vec<Diagnostic>,
-    depth: usize,
+    pub(super) depth: usize,
     cost: Cost,
     /// The row at work.
     pub(super) row: usize,
@@ -87,35 +69,13 @@ pub(super) struct Builder<'a> {
     head: Option<usize>,
     /// Set when a limit is passed: nothing after it is worth checking.
     full: bool,
-    conv_rows: usize,
+    pub(super) conv_rows: usize,
     stages: usize,
     linear_rows: usize,
     norm_rows: usize,
     features: Vec<Feature>,
     /// Dilation of the last row of blocks.
     pub(super) dilation: Extent,
-}
-
-/// A convolution to be added.
-pub(super) struct Conv<'n> {
-    pub(super) name: String,
-    pub(super) window: Window,
-    pub(super) groups: usize,
-    pub(super) channels: usize,
-    /// Prefix of its tensors.
-    pub(super) weights: &'n str,
-    pub(super) bias: bool,
-    /// Whether it counts as a layer of the depth.
-    pub(super) counts: bool,
-    pub(super) places: Places,
-}
-
-/// The cells to blame.
-#[derive(Clone, Copy)]
-pub(super) struct Places {
-    pub(super) kernel: Span,
-    pub(super) channels: Span,
-    pub(super) groups: Span,
 }
 
 impl<'a> Builder<'a> {
@@ -299,194 +259,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn conv_row(
-        &mut self,
-        row: &Row,
-        conv: &ConvRow,
-        input: NodeId,
-        prefix: &str,
-    ) -> Option<NodeId> {
-        let name = &row.layer.value;
-        let cells = &conv.window;
-        let convolution = Conv {
-            name: name.clone(),
-            window: cells.window(self.shape(input)),
-            groups: conv.groups.value,
-            channels: conv.channels.value,
-            weights: prefix,
-            bias: conv.bias,
-            counts: true,
-            places: Places {
-                kernel: cells.kernel.span,
-                channels: conv.channels.span,
-                groups: conv.groups.span,
-            },
-        };
-        let mut node = self.conv(convolution, input)?;
-        if conv.norm {
-            let default = format!("bn{}", self.conv_rows);
-            let prefix = conv.norm_weights.as_ref().map_or(default, |prefix| prefix.value.clone());
-            node = self.batch_norm(format!("{name}.bn"), node, &prefix, false)?;
-        }
-        if conv.relu {
-            node = self.relu(format!("{name}.relu"), node)?;
-        }
-        Some(node)
-    }
-
-    pub(super) fn conv(&mut self, conv: Conv<'_>, input: NodeId) -> Option<NodeId> {
-        self.scaled_conv(conv, input, 1.0)
-    }
-
-    /// `scale`: of random weights, where no norm follows that could keep what is added in a long
-    /// chain of blocks small.
-    pub(super) fn scaled_conv(
-        &mut self,
-        conv: Conv<'_>,
-        input: NodeId,
-        scale: f64,
-    ) -> Option<NodeId> {
-        let Conv { name, window, groups, channels, weights, bias, counts, places } = conv;
-        let shape = self.shape(input);
-        for (count, what) in [(shape.channels, "input"), (channels, "output")] {
-            if count % groups != 0 {
-                let message =
-                    format!("{name}: {groups} groups do not divide {count} {what} channels");
-                self.errors.push(
-                    Diagnostic::new(places.groups, message)
-                        .note(format!("{count} / {groups} leaves {}", count % groups))
-                        .help("choose groups that divide the channels on both sides"),
-                );
-                return None;
-            }
-        }
-        let output = self.slide(&name, shape, &window, channels, places)?;
-        if counts {
-            self.explain(&name, shape, &window, output);
-        }
-        let fan_in = (shape.channels / groups) as u128
-            * window.kernel.rows as u128
-            * window.kernel.columns as u128;
-        if fan_in * channels as u128 > MOST_ELEMENTS {
-            let message = format!("the weights of {name} have more than 2^31 elements");
-            let factors = format!("{channels} x {} x {}", shape.channels / groups, window);
-            self.errors.push(Diagnostic::new(places.channels, message).note(factors));
-            return None;
-        }
-        let weight = format!("{weights}.weight");
-        let kernel = window.kernel;
-        let dimensions = vec![channels, shape.channels / groups, kernel.rows, kernel.columns];
-        // He et al., "Delving Deep into Rectifiers" (2015), keeps the variance through ReLU.
-        let init = Init::Normal((scale * (2.0 / fan_in as f64).sqrt()) as f32);
-        self.tensor(&weight, dimensions, init)?;
-        let bias = bias.then(|| format!("{weights}.bias"));
-        if let Some(bias) = &bias {
-            self.tensor(bias, vec![channels], Init::Uniform(-0.1, 0.1))?;
-        }
-        self.depth += usize::from(counts);
-        let op = Op::Conv { window, groups, weight, bias };
-        self.push(name, op, vec![input], output)
-    }
-
-    /// The shape that a window makes, with `channels`.
-    fn slide(
-        &mut self,
-        name: &str,
-        input: Shape,
-        window: &Window,
-        channels: usize,
-        places: Places,
-    ) -> Option<Shape> {
-        let Some((height, width)) = window::output(input, window) else {
-            let kernel = window.kernel;
-            let padded = |size: usize, axis: Axis| match window::padded(size, axis) {
-                text if axis.before + axis.after == 0 => text,
-                text => format!("{text} = {}", size + axis.before + axis.after),
-            };
-            let dilated = if window.dilation == Extent::square(1) {
-                String::new()
-            } else {
-                format!(" of dilation {}", window.dilation)
-            };
-            self.errors.push(
-                Diagnostic::new(
-                    places.kernel,
-                    format!("{name}: the kernel is larger than its input"),
-                )
-                .label(format!("{}x{}{dilated}", kernel.rows, kernel.columns))
-                .note(format!(
-                    "the input is {input}, padded: height {}, width {}",
-                    padded(input.height, window.rows()),
-                    padded(input.width, window.columns())
-                ))
-                .help("use a smaller kernel, or fewer strides before this row"),
-            );
-            return None;
-        };
-        let output = Shape::new(channels, height, width);
-        if elements(output) > MOST_ELEMENTS {
-            self.errors.push(too_many_elements(
-                places.channels,
-                &format!("the output of {name}"),
-                output,
-            ));
-            return None;
-        }
-        let padded = Shape::new(
-            input.channels,
-            input.height + window.padding.before.rows + window.padding.after.rows,
-            input.width + window.padding.before.columns + window.padding.after.columns,
-        );
-        if elements(padded) > MOST_PADDED {
-            let message = format!("the padded input of {name} has more than 2^34 elements");
-            self.errors.push(
-                Diagnostic::new(places.kernel, message)
-                    .note(format!("it is {padded}"))
-                    .help("use less padding, or less dilation"),
-            );
-            return None;
-        }
-        Some(output)
-    }
-
-    /// Keeps the arithmetic of a window that changes the size, for a claim that turns out wrong.
-    fn explain(&mut self, name: &str, input: Shape, window: &Window, output: Shape) {
-        let changes = (input.height, input.width) != (output.height, output.width);
-        if let Some(line) = window::arithmetic(input, window).filter(|_| changes) {
-            self.arithmetic.push(format!("{name}: {line}"));
-        }
-    }
-
-    fn pool(
-        &mut self,
-        row: &Row,
-        cells: &WindowCells,
-        op: impl FnOnce(Window) -> Op,
-        input: NodeId,
-    ) -> Option<NodeId> {
-        let shape = self.shape(input);
-        let window = cells.window(shape);
-        let half = (window.kernel.rows / 2, window.kernel.columns / 2);
-        let most = window.padding.most();
-        if most.rows > half.0 || most.columns > half.1 {
-            self.errors.push(
-                Diagnostic::new(
-                    cells.padding.span,
-                    format!("a pool's padding of {} is over half its kernel", window.padding),
-                )
-                .note(format!("half of the kernel {} is {}x{}", window.kernel, half.0, half.1))
-                .help("some windows would lie outside the picture; use less padding"),
-            );
-            return None;
-        }
-        let kernel = cells.kernel.span;
-        let places = Places { kernel, channels: kernel, groups: kernel };
-        let name = row.layer.value.clone();
-        let output = self.slide(&name, shape, &window, shape.channels, places)?;
-        self.explain(&name, shape, &window, output);
-        self.push(name, op(window), vec![input], output)
-    }
-
     fn linear(
         &mut self,
         row: &Row,
@@ -514,35 +286,6 @@ impl<'a> Builder<'a> {
         let output = Shape::new(channels.value, 1, 1);
         let name = row.layer.value.clone();
         self.push(name, Op::Linear { weight, bias }, vec![input], output)
-    }
-
-    /// `ends_residual`: random scales are small at the end of a main path, so that activations stay
-    /// finite through hundreds of additions.
-    pub(super) fn batch_norm(
-        &mut self,
-        name: String,
-        input: NodeId,
-        prefix: &str,
-        ends_residual: bool,
-    ) -> Option<NodeId> {
-        let shape = self.shape(input);
-        let names = NormTensors {
-            weight: format!("{prefix}.weight"),
-            bias: format!("{prefix}.bias"),
-            mean: format!("{prefix}.running_mean"),
-            variance: format!("{prefix}.running_var"),
-            epsilon: self.spec.norm_epsilon,
-        };
-        let scale = if ends_residual { Init::Uniform(0.1, 0.3) } else { Init::Uniform(0.8, 1.2) };
-        for (name, init) in [
-            (&names.weight, scale),
-            (&names.bias, Init::Uniform(-0.2, 0.2)),
-            (&names.mean, Init::Uniform(-0.2, 0.2)),
-            (&names.variance, Init::Uniform(0.5, 1.5)),
-        ] {
-            self.tensor(name, vec![shape.channels], init)?;
-        }
-        self.push(name, Op::BatchNorm(names), vec![input], shape)
     }
 
     pub(super) fn relu(&mut self, name: String, input: NodeId) -> Option<NodeId> {
@@ -631,7 +374,7 @@ pub(super) fn elements(shape: Shape) -> u128 {
     shape.channels as u128 * shape.height as u128 * shape.width as u128
 }
 
-fn too_many_elements(place: Span, what: &str, shape: Shape) -> Diagnostic {
+pub(super) fn too_many_elements(place: Span, what: &str, shape: Shape) -> Diagnostic {
     Diagnostic::new(place, format!("{what} has more than 2^31 elements"))
         .note(format!(
             "{} x {} x {} = {}",

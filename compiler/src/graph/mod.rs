@@ -6,8 +6,11 @@
 mod block;
 mod build;
 mod claims;
+mod conv;
 mod cost;
 mod display;
+mod norm;
+mod pool;
 mod window;
 
 use std::fmt;

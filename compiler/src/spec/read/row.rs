@@ -1,0 +1,215 @@
+//! Rows: which fields each operation takes, and what they say.
+
+use super::Errors;
+use super::block::{read_block, read_bottleneck};
+use crate::diagnostics::{Diagnostic, Spanned};
+use crate::graph::{Extent, Padding};
+use crate::spec::cell::{self, Refused};
+use crate::spec::fields::{Fields, scalar};
+use crate::spec::tree::Node;
+use crate::spec::{BlockKind, ConvRow, PaddingCell, Row, RowOp, WindowCells};
+
+/// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
+const OPS: &[(&str, &[&[&str]])] = &[
+    (
+        "conv",
+        &[
+            WINDOW,
+            &[
+                "dilation",
+                "channels",
+                "groups",
+                "norm",
+                "bias",
+                "activation",
+                "weights",
+                "norm_weights",
+            ],
+        ],
+    ),
+    ("max_pool", &[WINDOW]),
+    ("average_pool", &[WINDOW, &["count_padding"]]),
+    ("basic", &[BLOCK]),
+    ("bottleneck", &[BLOCK, &["width", "groups", "stride_on"]]),
+    ("norm", &[&["activation", "weights"]]),
+    ("global_average_pool", &[]),
+    ("linear", &[&["channels", "weights"]]),
+    ("softmax", &[]),
+];
+
+/// The fields of a window.
+const WINDOW: &[&str] = &["kernel", "stride", "padding"];
+
+/// The fields that all blocks share.
+const BLOCK: &[&str] = &[
+    "repeat",
+    "channels",
+    "stride",
+    "dilation",
+    "first_dilation",
+    "padding",
+    "bias",
+    "shortcut",
+    "projection_norm",
+    "squeeze_excitation",
+    "eca",
+    "weights",
+];
+
+const EVERY_ROW: &[&str] = &["layer", "op", "input", "output"];
+
+pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
+    let words: Vec<(&str, &str)> = OPS.iter().map(|(op, _)| (*op, *op)).collect();
+    let op = match fields.get("op") {
+        Some(node) => scalar("op", node, |text| cell::choice(text, &words), errors),
+        None => None,
+    };
+    let Some(op) = op else {
+        // Which fields are right depends on the operation.
+        let lists = OPS.iter().flat_map(|(_, own)| *own);
+        let known: Vec<&str> = EVERY_ROW.iter().chain(lists.copied().flatten()).copied().collect();
+        fields.check_known(&known, |_| None, errors);
+        fields.required("layer", "conv1", cell::name, errors);
+        fields.require("op", "conv", errors);
+        return None;
+    };
+    fields.what = format!("a `{}` row", op.value);
+    let own = OPS.iter().find(|(name, _)| *name == op.value).map_or(&[][..], |(_, own)| own);
+    let known: Vec<&str> = EVERY_ROW.iter().chain(own.iter().copied().flatten()).copied().collect();
+    let elsewhere = |field: &str| {
+        let takes = |own: &[&[&str]]| own.iter().any(|list| list.contains(&field));
+        let takers: Vec<&str> =
+            OPS.iter().filter(|(_, own)| takes(own)).map(|(name, _)| *name).collect();
+        (!takers.is_empty()).then(|| format!("remove it; rows that take it: {}", takers.join(", ")))
+    };
+    fields.check_known(&known, elsewhere, errors);
+    let layer = fields.required("layer", "conv1", cell::name, errors);
+    let input = fields.optional("input", cell::claim, errors);
+    let output = fields.optional("output", cell::claim, errors);
+    let weights = fields.optional("weights", cell::name, errors);
+    let kind = read_op(op.value, &fields, errors);
+    Some(Row {
+        span: fields.span,
+        layer: layer?,
+        op: Spanned::new(kind?, op.span),
+        input: input?,
+        output: output?,
+        weights: weights?,
+    })
+}
+
+fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
+    Some(match op {
+        "conv" => RowOp::Conv(read_conv(fields, errors)?),
+        "max_pool" => RowOp::MaxPool(read_window(fields, errors)?),
+        "average_pool" => {
+            let window = read_window(fields, errors);
+            let count_padding = fields.or("count_padding", true, cell::boolean, errors);
+            RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
+        }
+        "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
+        "bottleneck" => {
+            let kind = read_bottleneck(fields, errors);
+            RowOp::Block(read_block(fields, kind, errors)?)
+        }
+        "norm" => RowOp::Norm { relu: read_activation(fields, errors)? },
+        "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
+        "softmax" => RowOp::Softmax,
+        _ => RowOp::GlobalAveragePool,
+    })
+}
+
+pub(super) fn read_channels(
+    fields: &Fields<'_>,
+    example: &str,
+    errors: &mut Errors,
+) -> Option<Spanned<usize>> {
+    fields.required("channels", example, |text| cell::number(text, 1), errors)
+}
+
+fn read_window(fields: &Fields<'_>, errors: &mut Errors) -> Option<WindowCells> {
+    let kernel = fields.required("kernel", "3", |text| cell::extent(text, 1), errors);
+    let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let padding = read_padding(fields, errors);
+    let (kernel, dilation) = (kernel?, dilation?);
+    let half = |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).div_ceil(2);
+    let half = Extent::new(
+        half(kernel.value.rows, dilation.value.rows),
+        half(kernel.value.columns, dilation.value.columns),
+    );
+    let half = PaddingCell::Sides(Padding::even(half));
+    let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
+    Some(WindowCells { kernel, stride: stride?, dilation, padding })
+}
+
+/// `1`, `1x2`, `same`, or `{top: 0, bottom: 1, left: 0, right: 1}`.
+fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<PaddingCell>>> {
+    let Some(node) = fields.get("padding") else { return Some(None) };
+    if let Node::Scalar(_) = &node.value {
+        let parse = |text: &str| match text {
+            "same" => Ok(PaddingCell::Same),
+            _ => cell::extent(text, 0).map(Padding::even).map(PaddingCell::Sides).map_err(
+                |refused| match text.starts_with(char::is_alphabetic) {
+                    true => Refused {
+                        help: Some("write a number of pixels, such as 1 or 1x2, or `same`".into()),
+                        ..refused
+                    },
+                    false => refused,
+                },
+            ),
+        };
+        return scalar("padding", node, parse, errors).map(Some);
+    }
+    let mut sides = Fields::open(node, "`padding`", errors)?;
+    sides.check_known(&["top", "bottom", "left", "right"], |_| None, errors);
+    let mut side = |name| sides.or(name, 0, |text| cell::number(text, 0), errors);
+    let [top, bottom, left, right] = [side("top"), side("bottom"), side("left"), side("right")];
+    let padding = Padding {
+        before: Extent::new(top?.value, left?.value),
+        after: Extent::new(bottom?.value, right?.value),
+    };
+    Some(Some(Spanned::new(PaddingCell::Sides(padding), node.span)))
+}
+
+fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
+    let window = read_window(fields, errors);
+    let channels = read_channels(fields, "64", errors);
+    let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
+    let norms = [("batch", true), ("none", false)];
+    let norm = fields.or("norm", true, |text| cell::choice(text, &norms), errors);
+    let without_norm = norm.as_ref().is_some_and(|norm| !norm.value);
+    let bias = fields.or("bias", without_norm, cell::boolean, errors);
+    let relu = read_activation(fields, errors);
+    let norm_weights = fields.optional("norm_weights", cell::name, errors);
+    if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
+        errors.push(
+            Diagnostic::new(prefix.span, "`norm_weights` without a batch norm")
+                .help("remove it, or write `norm: batch`"),
+        );
+    }
+    if let (Some(norm), Some(None), Some(weights)) = (&norm, &norm_weights, fields.get("weights"))
+        && norm.value
+    {
+        errors.push(
+            Diagnostic::new(weights.span, "`weights` does not name the batch norm's tensors").help(
+                "add `norm_weights` with the batch norm's prefix in the state dict, such as bn1",
+            ),
+        );
+    }
+    Some(ConvRow {
+        window: window?,
+        channels: channels?,
+        groups: groups?,
+        norm: norm?.value,
+        bias: bias?.value,
+        relu: relu?,
+        norm_weights: norm_weights?,
+    })
+}
+
+fn read_activation(fields: &Fields<'_>, errors: &mut Errors) -> Option<bool> {
+    let activations = [("relu", true), ("none", false)];
+    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    relu.map(|relu| relu.value)
+}
