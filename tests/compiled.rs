@@ -70,6 +70,10 @@ networks! { SCHEDULED:
     #[resnet(schedule = "tests/golden/basic.schedule")] BasicScheduled = "tests/golden/basic.yaml",
 }
 
+networks! { LEAN:
+    #[resnet(memory = 400_000)] AlignedLean = "tests/golden/aligned.yaml",
+}
+
 networks! { BUDGET:
     Budget = "tests/budget.yaml",
 }
@@ -147,6 +151,12 @@ fn a_saved_schedule_has_the_interpreters_bits() {
     let text = std::fs::read_to_string(root().join("tests/golden/basic.schedule")).unwrap();
     let choices = Some(Arc::new(text.parse().unwrap()));
     check(SCHEDULED, &Options { choices, ..Options::default() });
+}
+
+#[test]
+fn lean_networks_have_the_interpreters_bits_in_less_memory() {
+    check(LEAN, &Options { memory: Some(400_000), ..Options::default() });
+    const { assert!(AlignedLean::ARENA_BYTES < Aligned::ARENA_BYTES) };
 }
 
 #[test]

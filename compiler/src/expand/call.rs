@@ -15,6 +15,8 @@ pub(super) struct Item {
     /// The file whose weights the type carries.
     pub(super) weights: Option<Text>,
     pub(super) wishes: Wishes,
+    /// Where the bytes stand that the network may need.
+    pub(super) memory: Option<Span>,
     /// The file with a saved schedule.
     pub(super) schedule: Option<Text>,
     pub(super) budgets: Vec<Budget>,
@@ -72,6 +74,7 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         table: Table::Inline { input: TokenStream::new(), body: TokenStream::new() },
         weights: None,
         wishes: Wishes::default(),
+        memory: None,
         schedule: None,
         budgets: Vec::new(),
     };
@@ -163,7 +166,7 @@ fn own_attribute(attribute: TokenStream) -> Option<TokenStream> {
     }
 }
 
-/// `batch = 8, exact = true, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
+/// `batch = 8, exact = true, memory = 64e6, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
 fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
     let mut tokens = Cursor::new(options);
     while tokens.peek().is_some() {
@@ -175,13 +178,15 @@ fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
 }
 
 fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
-    let known = "`batch`, `exact`, `schedule`, and the budgets `params`, `macs` and `arena_bytes`";
+    const OPTIONS: [&str; 7] =
+        ["batch", "exact", "memory", "schedule", "params", "macs", "arena_bytes"];
+    let known = "`batch`, `exact`, `memory`, `schedule`, and the budgets `params`, `macs` and \
+                 `arena_bytes`";
     let Some(TokenTree::Ident(field)) = tokens.peek().cloned() else {
         return Err(tokens.expected(known));
     };
     let name = field.to_string();
-    if !matches!(name.as_str(), "batch" | "exact" | "schedule" | "params" | "macs" | "arena_bytes")
-    {
+    if !OPTIONS.contains(&name.as_str()) {
         let message = format!("unknown option `{name}`; there are {known}");
         return Err(Error::new((field.span(), field.span()), message));
     }
@@ -207,16 +212,20 @@ fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
         _ => None,
     };
     let Some(number) = number else {
-        return Err(tokens.expected("a whole number such as 8 or 2e9"));
+        return Err(tokens.expected(match name.as_str() {
+            "memory" => "a number of bytes such as 65_536_000 or 64e6",
+            _ => "a whole number such as 8 or 2e9",
+        }));
     };
     let span = tokens.next().map_or_else(Span::call_site, |token| token.span());
-    if name == "batch" {
-        if number == 0 {
+    let size = usize::try_from(number).unwrap_or(usize::MAX);
+    match name.as_str() {
+        "batch" if number == 0 => {
             return Err(Error::new((span, span), "a batch has at least 1 picture".to_owned()));
         }
-        item.wishes.batch = usize::try_from(number).unwrap_or(usize::MAX);
-    } else {
-        item.budgets.push(Budget { field: name, most: number, span });
+        "batch" => item.wishes.batch = size,
+        "memory" => (item.wishes.memory, item.memory) = (Some(size), Some(span)),
+        _ => item.budgets.push(Budget { field: name, most: number, span }),
     }
     tokens.comma()
 }

@@ -60,14 +60,7 @@ fn compile(
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
     let wishes = wishes(item, root, &mut tracked)?;
-    let lowered = Lowered::new(&graph, &wishes).map_err(|error| match error {
-        CompileError::Table(error) => place.errors(&error),
-        CompileError::Choices(error) => {
-            let span = item.schedule.as_ref().map_or(item.name.span(), |path| path.span);
-            Errors::one(span, error.to_string())
-        }
-        other => Errors::one(item.name.span(), other.to_string()),
-    })?;
+    let lowered = Lowered::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
     let single = lowered.programs.last().map_or(0, Program::arena_bytes);
     spec.check_arena_bytes(single as u64).map_err(|error| place.errors(&error))?;
     check_budgets(item, &graph, &lowered)?;
@@ -94,6 +87,34 @@ fn compile(
         embedded: embedded.as_deref(),
         tracked: &tracked,
     }))
+}
+
+/// A network that cannot be planned, at what is to blame.
+fn planning(item: &Item, place: &Place, error: CompileError) -> Errors {
+    let name = item.name.span();
+    match error {
+        CompileError::Table(error) => place.errors(&error),
+        CompileError::Choices(error) => {
+            Errors::one(item.schedule.as_ref().map_or(name, |path| path.span), error.to_string())
+        }
+        CompileError::Memory { memory, least } => {
+            let (mut with, mut or) = ("", "");
+            if item.schedule.is_some() {
+                (with, or) = (" with the algorithms of its schedule", ", or leave `schedule` out");
+            } else if item.wishes.batch > 1 {
+                or = ", or a smaller `batch`";
+            }
+            let message = format!(
+                "`{}` needs at least {} bytes for weights, activations, pictures and answers{with}, \
+                 and may have {}: write `memory = {least}` or more{or}",
+                item.name,
+                grouped(least as u64),
+                grouped(memory as u64),
+            );
+            Errors::one(item.memory.unwrap_or(name), message)
+        }
+        other => Errors::one(name, other.to_string()),
+    }
 }
 
 /// The options, with the saved schedule if one is named.

@@ -15,7 +15,7 @@ resnet::resnet! {
     pub Net = "tests/ui/tables/good.yaml";
 
     /// Of tokens.
-    #[resnet(batch = 2, exact = true, params = 1e6)]
+    #[resnet(batch = 2, exact = true, memory = 64e6, params = 1e6)]
     pub Tokens: 3x8x8 => { conv(3, 10); average_pool(8, padding = 0); };
 }
 
