@@ -1,6 +1,6 @@
 //! A budget for memory takes leaner algorithms, and no more of them than it needs.
 
-use resnet::compiler::network::plan;
+use resnet::compiler::plan::Plans;
 use resnet::compiler::schedule::Wishes;
 use resnet::{Backend, CompileError, Graph, Options, Spec, Weights};
 
@@ -17,7 +17,7 @@ table:
 /// Bytes that the plan for a budget needs.
 fn needs(graph: &Graph, memory: Option<usize>, batch: usize) -> Result<usize, CompileError> {
     let wishes = Wishes { batch, memory, ..Wishes::default() };
-    plan(graph, &wishes, batch).map(|(fused, schedule, _)| schedule.run_bytes(&fused))
+    Plans::new(graph, &wishes).map(|plans| plans.schedules[0].run_bytes(&plans.fused))
 }
 
 #[test]

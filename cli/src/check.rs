@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use resnet::compiler::graph::Graph;
-use resnet::compiler::network::plan;
+use resnet::compiler::plan::Plans;
 use resnet::compiler::report::Report;
 use resnet::compiler::schedule::Wishes;
 
@@ -16,15 +16,14 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
     model.labels(graph.output_len())?;
-    // The budget is for one picture at a time, whatever batch is looked at.
     let (exact, memory) = (options.exact, budget(options.memory));
-    let wishes = |batch| Wishes { batch, exact, memory, ..Wishes::default() };
-    let (_, single, _) = plan(&graph, &wishes(1), 1).map_err(for_process)?;
-    model.spec.check_arena_bytes(single.arena_bytes() as u64)?;
-    let arena_bytes = match options.batch.get() {
-        1 => single.arena_bytes(),
-        batch => plan(&graph, &wishes(batch), batch).map_err(for_process)?.1.arena_bytes(),
+    let plans = |batch| {
+        let wishes = Wishes { batch, exact, memory, ..Wishes::default() };
+        Plans::new(&graph, &wishes).map_err(for_process)
     };
+    // What is expected is said of one picture at a time, whatever batch is looked at.
+    model.spec.check_arena_bytes(plans(1)?.arena_bytes() as u64)?;
+    let arena_bytes = plans(options.batch.get())?.arena_bytes();
     let report = Report::new(&graph, Some(arena_bytes as u64));
     match options.format.format {
         Format::Text => write!(out, "{report}")?,

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use resnet::compiler::emit::clif::Listing;
 use resnet::compiler::emit::jit::Jit;
 use resnet::compiler::graph::{Graph, NodeId};
-use resnet::compiler::network::plan;
+use resnet::compiler::plan::Plans;
 use resnet::compiler::schedule::Wishes;
 use resnet::runtime::kernels::Isa;
 use resnet_compiler::emit::onnx::{self, OnnxError};
@@ -99,12 +99,12 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => Listing::None,
     };
-    let (_, _, program) = plan(&graph, &wishes, 1)?;
+    let program = &Plans::new(&graph, &wishes)?.programs[0];
     if listing == Listing::None {
         return Ok(program.to_string());
     }
     let table = isa(options.isa).unwrap_or_else(Isa::detect).table()?;
-    Ok(Jit::list(&program, table, listing)?)
+    Ok(Jit::list(program, table, listing)?)
 }
 
 /// The operators as a Graphviz graph.

@@ -19,6 +19,7 @@ pub mod graph;
 pub mod interpret;
 pub mod nest;
 pub mod network;
+pub mod plan;
 pub mod profile;
 pub mod reference;
 pub mod report;

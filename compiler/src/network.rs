@@ -13,12 +13,13 @@ use resnet_runtime::session::{Code, Feature, Info, Loaded, Network, Variant};
 use resnet_runtime::weights::Weights;
 
 use crate::diagnostics::Diagnostics;
-use crate::fuse::{FuseError, Fused, fuse};
+use crate::fuse::FuseError;
 use crate::graph::{Graph, Shape};
 use crate::interpret::Interpreter;
-use crate::nest::{Program, VerifyError, lower};
+use crate::nest::{Program, VerifyError};
+use crate::plan::Plans;
 use crate::reference::Reference;
-use crate::schedule::{Choices, ChoicesError, Schedule, Wishes, schedule};
+use crate::schedule::{Choices, ChoicesError, Schedule, Wishes};
 use crate::spec::Spec;
 
 /// What runs a program.
@@ -175,37 +176,6 @@ pub struct Compiled {
     variants: Vec<Variant>,
 }
 
-/// Fuses, schedules and lowers a graph for `batch` pictures a run, with the algorithms that are the
-/// best for as many pictures as are wished.
-///
-/// # Errors
-///
-/// A network or batch whose memory cannot be addressed; a bug in this compiler.
-pub fn plan(
-    graph: &Graph,
-    wishes: &Wishes,
-    batch: usize,
-) -> Result<(Fused, Schedule, Program), CompileError> {
-    if batch == 0 || wishes.batch == 0 {
-        return Err(CompileError::Batch);
-    }
-    // A tensor has at most 2^31 elements; far below what overflows, but not with any batch.
-    if batch > 1 << 20 || graph.nodes.iter().any(|n| n.shape.elements() > (1 << 45) / batch) {
-        return Err(CompileError::TooLarge { batch });
-    }
-    let fused = fuse(graph)?;
-    if let Some(choices) = &wishes.choices {
-        choices.check(graph, wishes.batch)?;
-    }
-    let schedule = schedule(&fused, wishes, batch)?;
-    let least = schedule.run_bytes(&fused);
-    if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
-        return Err(CompileError::Memory { memory, least });
-    }
-    let program = lower(&graph.name, &fused, &schedule);
-    Ok((fused, schedule, program))
-}
-
 /// The facts about a graph; `arena_bytes` as planned for one picture at a time.
 pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
     let input = graph.input_shape();
@@ -235,15 +205,15 @@ pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError>
     let isa = options.isa.unwrap_or_else(Isa::detect);
     let Options { batch, exact, memory, ref choices, .. } = *options;
     let wishes = Wishes { batch, exact, memory, choices: choices.clone() };
-    let (_, schedule, program) = plan(&graph, &wishes, 1)?;
+    let mut plans = Plans::new(&graph, &wishes)?;
+    let schedule = plans.schedules.pop().expect("there is one for single pictures");
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
-        if batch != 1 {
-            variants.push(variant(plan(&graph, &wishes, batch)?.2, options.backend, isa)?);
+        for program in plans.programs {
+            variants.push(variant(program, options.backend, isa)?);
         }
-        variants.push(variant(program, options.backend, isa)?);
     }
     Ok(Compiled {
         graph: Arc::new(graph),
@@ -343,8 +313,7 @@ impl Compiled {
 
     /// What it asks of weights.
     fn packing(&self) -> Packing<'_> {
-        let Schedule { recipes, vectors, weights_len, .. } = &*self.schedule;
-        self.graph.packing(recipes, vectors, *weights_len)
+        self.schedule.packing(&self.graph)
     }
 }
 

@@ -16,7 +16,8 @@ use resnet_runtime::weights::Weights;
 use crate::graph::Graph;
 use crate::interpret::Interpreter;
 use crate::nest::Program;
-use crate::network::{CompileError, info, plan};
+use crate::network::{CompileError, info};
+use crate::plan::Plans;
 use crate::schedule::Wishes;
 
 use self::work::Work;
@@ -133,15 +134,10 @@ pub fn profile(
     fewest: usize,
     duration: Duration,
 ) -> Result<Vec<Layer>, ProfileError> {
-    let (fused, schedule, program) = plan(graph, wishes, wishes.batch)?;
-    let mut programs = vec![program];
-    if wishes.batch != 1 {
-        programs.push(plan(graph, wishes, 1)?.2);
-    }
-    let packing = graph.packing(&schedule.recipes, &schedule.vectors, schedule.weights_len);
-    let packed = load(&packing, weights, all_threads())?;
+    let Plans { fused, schedules, programs } = Plans::new(graph, wishes)?;
+    let packed = load(&schedules[0].packing(graph), weights, all_threads())?;
     let timed = time_steps(graph, programs, isa, packed, pool, fewest, duration)?;
-    let work = Work { graph, fused: &fused, schedule: &schedule };
+    let work = Work { graph, fused: &fused, schedule: &schedules[0] };
     Ok(work.layers(timed.interpreter.program(), timed.least()))
 }
 

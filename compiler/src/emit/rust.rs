@@ -22,56 +22,15 @@ mod print;
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
-use resnet_runtime::tensors::{ConvRecipe, VectorRecipe};
 
 use crate::graph::{Graph, Shape};
-use crate::nest::Program;
-use crate::network::{self, CompileError};
+use crate::nest::{Program, VerifyError};
+use crate::plan::Plans;
 use crate::report::grouped;
-use crate::schedule::{Schedule, Wishes};
 use crate::spec::Spec;
 
 #[cfg(feature = "print")]
 pub use print::print;
-
-/// A network, lowered and verified for every number of pictures it can take at a time.
-pub struct Lowered {
-    /// For falling batch sizes; the last one is for single pictures.
-    pub programs: Vec<Program>,
-    /// How each convolution's weights are packed.
-    pub recipes: Vec<ConvRecipe>,
-    /// How what stands beside activations is packed.
-    pub vectors: Vec<VectorRecipe>,
-    /// Elements of the packed weights.
-    pub weights_len: usize,
-}
-
-impl Lowered {
-    /// Plans and lowers for single pictures, and for as many together as are wished if that is
-    /// another number.
-    ///
-    /// # Errors
-    ///
-    /// See [`network::plan`]; a program that fails verification, which is a bug in this compiler.
-    pub fn new(graph: &Graph, wishes: &Wishes) -> Result<Self, CompileError> {
-        let (_, schedule, single) = network::plan(graph, wishes, 1)?;
-        let mut programs = vec![single];
-        if wishes.batch != 1 {
-            programs.insert(0, network::plan(graph, wishes, wishes.batch)?.2);
-        }
-        for program in &programs {
-            program.verify()?;
-        }
-        let Schedule { recipes, vectors, weights_len, .. } = schedule;
-        Ok(Self { programs, recipes, vectors, weights_len })
-    }
-
-    /// Bytes that a session on one thread needs: the arena and one scratch, for the largest batch.
-    pub fn arena_bytes(&self) -> usize {
-        let most = |len: fn(&Program) -> usize| self.programs.iter().map(len).max().unwrap_or(0);
-        (most(|p| p.arena_len) + most(|p| p.scratch_len)) * size_of::<f32>()
-    }
-}
 
 /// Everything that the emitted type is made of.
 pub struct Parts<'a> {
@@ -87,8 +46,8 @@ pub struct Parts<'a> {
     pub spec: &'a Spec,
     /// Its graph.
     pub graph: &'a Graph,
-    /// Its programs.
-    pub lowered: &'a Lowered,
+    /// Its programs, and the plan of its weights.
+    pub plans: &'a Plans,
     /// Names of the classes; empty if there are none.
     pub labels: &'a [String],
     /// The file with the packed weights that the type carries.
@@ -97,18 +56,23 @@ pub struct Parts<'a> {
     pub tracked: &'a [String],
 }
 
-/// Emits the type and all its code.
-pub fn emit(parts: &Parts<'_>) -> TokenStream {
-    let Parts { krate, attributes, visibility, name, lowered, tracked, .. } = parts;
+/// Emits the type and all its code, whose safety rests on the verifier.
+///
+/// # Errors
+///
+/// A program that fails verification, which is a bug in this compiler.
+pub fn emit(parts: &Parts<'_>) -> Result<TokenStream, VerifyError> {
+    let Parts { krate, attributes, visibility, name, plans, tracked, .. } = parts;
+    plans.programs.iter().try_for_each(Program::verify)?;
     let summary = summary(parts);
     // A paragraph of its own behind the user's documentation.
     let gap = (!attributes.is_empty()).then(|| quote!(#[doc = ""]));
     let facts = facts(parts);
     let methods = methods(name);
     let model = model(parts);
-    let embedded = parts.embedded.map(|path| embedded(name, lowered, path));
-    let modules = lowered.programs.iter().map(|program| code::module(krate, program));
-    quote! {
+    let embedded = parts.embedded.map(|path| embedded(name, plans, path));
+    let modules = plans.programs.iter().map(|program| code::module(krate, program));
+    Ok(quote! {
         #attributes
         #gap
         #[doc = #summary]
@@ -126,7 +90,7 @@ pub fn emit(parts: &Parts<'_>) -> TokenStream {
             #model
             #(#modules)*
         };
-    }
+    })
 }
 
 fn summary(parts: &Parts<'_>) -> String {
@@ -161,8 +125,8 @@ fn facts(parts: &Parts<'_>) -> TokenStream {
     let depth = number(graph.depth);
     let params = Literal::u64_unsuffixed(graph.params);
     let macs = Literal::u64_unsuffixed(graph.macs);
-    let arena_bytes = number(parts.lowered.arena_bytes());
-    let batch = number(parts.lowered.programs[0].batch);
+    let arena_bytes = number(parts.plans.arena_bytes());
+    let batch = number(parts.plans.programs[0].batch);
     let preprocess = plan::preprocess(&spec.preprocess);
     quote! {
         /// The network's name.
@@ -249,13 +213,14 @@ fn methods(name: &Ident) -> TokenStream {
 }
 
 fn model(parts: &Parts<'_>) -> TokenStream {
-    let Parts { name, graph, lowered, .. } = parts;
+    let Parts { name, graph, plans, .. } = parts;
+    let schedule = plans.single();
     let tensors = graph.tensors.iter().map(plan::tensor);
-    let recipes = lowered.recipes.iter().map(plan::recipe);
-    let vectors = lowered.vectors.iter().map(plan::vector);
-    let weights_len = number(lowered.weights_len);
+    let recipes = schedule.recipes.iter().map(plan::recipe);
+    let vectors = schedule.vectors.iter().map(plan::vector);
+    let weights_len = number(schedule.weights_len);
     let table = Literal::u64_unsuffixed(graph.fingerprint());
-    let variants = lowered.programs.iter().map(|program| {
+    let variants = plans.programs.iter().map(|program| {
         let module = code::module_name(program);
         let [batch, arena_len, scratch_len] =
             [program.batch, program.arena_len, program.scratch_len].map(number);
@@ -307,8 +272,8 @@ fn model(parts: &Parts<'_>) -> TokenStream {
 }
 
 /// The constructors of a type that carries its weights, and the weights.
-fn embedded(name: &Ident, lowered: &Lowered, path: &str) -> TokenStream {
-    let bytes = number(lowered.weights_len * size_of::<f32>());
+fn embedded(name: &Ident, plans: &Plans, path: &str) -> TokenStream {
+    let bytes = number(plans.single().weights_len * size_of::<f32>());
     // The file was written by the machine that builds, in its byte order.
     let other = if cfg!(target_endian = "little") { "big" } else { "little" };
     quote! {

@@ -8,8 +8,8 @@ use resnet_runtime::load::{all_threads, load};
 use resnet_runtime::weights::Weights;
 
 use super::call::Item;
-use crate::emit::rust::Lowered;
 use crate::graph::Graph;
+use crate::plan::Plans;
 
 /// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
 /// `f32` as a run reads them.
@@ -22,13 +22,13 @@ pub(super) fn embed(
     name: &str,
     item: &Item,
     graph: &Graph,
-    lowered: &Lowered,
+    plans: &Plans,
     scratch: &Path,
 ) -> Result<PathBuf, String> {
     // Errors should say what the user wrote, not where the crate happens to lie.
     let named = |message: String| message.replace(&*file.to_string_lossy(), name);
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let packing = graph.packing(&lowered.recipes, &lowered.vectors, lowered.weights_len);
+    let packing = plans.single().packing(graph);
     let packed =
         load(&packing, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.

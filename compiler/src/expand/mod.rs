@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use proc_macro2::{Span, TokenStream};
 
-use crate::emit::rust::{self, Lowered, Parts};
+use crate::emit::rust::{self, Parts};
 use crate::graph::Graph;
-use crate::nest::Program;
 use crate::network::CompileError;
+use crate::plan::Plans;
 use crate::report::grouped;
 use crate::schedule::{Choices, Wishes};
 use crate::spec::inline::Inline;
@@ -60,33 +60,34 @@ fn compile(
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
     let wishes = wishes(item, root, &mut tracked)?;
-    let lowered = Lowered::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
-    let single = lowered.programs.last().map_or(0, Program::arena_bytes);
-    spec.check_arena_bytes(single as u64).map_err(|error| place.errors(&error))?;
-    check_budgets(item, &graph, &lowered)?;
+    let plans = Plans::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
+    spec.check_arena_bytes(plans.single().arena_bytes() as u64)
+        .map_err(|error| place.errors(&error))?;
+    check_budgets(item, &graph, &plans)?;
     let labels = labels(item, spec, &graph, root, place, &mut tracked)?;
     let embedded = match &item.weights {
         Some(path) => {
             let file = root.join(&path.value);
             tracked.push(text(&file, path.span)?);
-            let packed = embed::embed(&file, &path.value, item, &graph, &lowered, scratch)
+            let packed = embed::embed(&file, &path.value, item, &graph, &plans, scratch)
                 .map_err(|message| Errors::one(path.span, message))?;
             Some(text(&packed, path.span)?)
         }
         None => None,
     };
-    Ok(rust::emit(&Parts {
+    let emitted = rust::emit(&Parts {
         krate,
         attributes: &item.attributes,
         visibility: &item.visibility,
         name: &item.name,
         spec,
         graph: &graph,
-        lowered: &lowered,
+        plans: &plans,
         labels: &labels,
         embedded: embedded.as_deref(),
         tracked: &tracked,
-    }))
+    });
+    emitted.map_err(|error| planning(item, place, error.into()))
 }
 
 /// A network that cannot be planned, at what is to blame.
@@ -229,12 +230,12 @@ fn text(path: &Path, span: Span) -> Result<String, Errors> {
     })
 }
 
-fn check_budgets(item: &Item, graph: &Graph, lowered: &Lowered) -> Result<(), Errors> {
+fn check_budgets(item: &Item, graph: &Graph, plans: &Plans) -> Result<(), Errors> {
     let over = item.budgets.iter().filter_map(|Budget { field, most, span }| {
         let (count, unit) = match field.as_str() {
             "params" => (graph.params, "parameters"),
             "macs" => (graph.macs, "multiply-adds for a picture"),
-            _ => (lowered.arena_bytes() as u64, "bytes of memory for activations in a session"),
+            _ => (plans.arena_bytes() as u64, "bytes of memory for activations in a session"),
         };
         let message = format!(
             "`{}` has {} {unit}; its budget is {}",

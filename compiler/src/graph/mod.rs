@@ -328,15 +328,4 @@ impl Graph {
         }
         fingerprint(&format!("{text}{:?}", self.outputs()))
     }
-
-    /// What the network asks of weights that are packed as `recipes` say, `len` elements in all.
-    pub fn packing<'a>(
-        &'a self,
-        recipes: &'a [ConvRecipe],
-        vectors: &'a [VectorRecipe],
-        len: usize,
-    ) -> Packing<'a> {
-        let table = self.fingerprint();
-        Packing { network: &self.name, table, tensors: &self.tensors, recipes, vectors, len }
-    }
 }

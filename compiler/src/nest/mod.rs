@@ -178,11 +178,6 @@ impl Program {
         &self.functions[id.index()]
     }
 
-    /// Bytes that a session on one thread needs: the arena and one scratch.
-    pub fn arena_bytes(&self) -> usize {
-        (self.arena_len + self.scratch_len) * size_of::<f32>()
-    }
-
     /// Elements of a region.
     pub fn region_len(&self, region: Region) -> usize {
         match region {

@@ -14,11 +14,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::BLOCK;
+use resnet_runtime::load::Packing;
 use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Graph, Shape};
 
 pub use self::choice::{Choice, Method};
 pub use self::choices::{Choices, ChoicesError, ParseError};
@@ -215,6 +216,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// What the network that was planned asks of weights.
+    pub fn packing<'a>(&'a self, graph: &'a Graph) -> Packing<'a> {
+        Packing {
+            network: &graph.name,
+            table: graph.fingerprint(),
+            tensors: &graph.tensors,
+            recipes: &self.recipes,
+            vectors: &self.vectors,
+            len: self.weights_len,
+        }
+    }
+
     /// Where the value of `id` lies.
     pub fn buffer(&self, id: FusedId) -> &Buffer {
         &self.buffers[id.index()]

@@ -3,9 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::{Lowered, Parts, emit};
+use super::{Parts, emit};
 use crate::graph::Graph;
 use crate::network::CompileError;
+use crate::plan::Plans;
 use crate::schedule::Wishes;
 use crate::spec::{Labels, Spec};
 
@@ -17,7 +18,7 @@ use crate::spec::{Labels, Spec};
 /// A table that contradicts itself, or anything else that [`CompileError`] lists.
 pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
     let graph = Graph::build(spec)?;
-    let lowered = Lowered::new(&graph, wishes)?;
+    let plans = Plans::new(&graph, wishes)?;
     let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
         Some(Labels::Names(names)) => names.clone(),
         Some(Labels::File(_)) | None => Vec::new(),
@@ -29,11 +30,11 @@ pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
         name: &format_ident!("{}", type_name(&graph.name)),
         spec,
         graph: &graph,
-        lowered: &lowered,
+        plans: &plans,
         labels: &labels,
         embedded: None,
         tracked: &[],
-    });
+    })?;
     let file = syn::parse2(tokens).expect("emitted code is a list of items");
     let header = HEADER.replace("{name}", &graph.name);
     Ok(header + &plain_comments(&prettyplease::unparse(&file)))
@@ -124,7 +125,7 @@ table:
         let spec = Spec::from_yaml(TABLE).unwrap();
         let graph = Graph::build(&spec).unwrap();
         for batch in [1, 4] {
-            let lowered = Lowered::new(&graph, &Wishes { batch, ..Wishes::default() }).unwrap();
+            let plans = Plans::new(&graph, &Wishes { batch, ..Wishes::default() }).unwrap();
             let emitted = emit(&Parts {
                 krate: &quote!(::resnet),
                 attributes: &TokenStream::new(),
@@ -132,11 +133,12 @@ table:
                 name: &format_ident!("TwoLayers"),
                 spec: &spec,
                 graph: &graph,
-                lowered: &lowered,
+                plans: &plans,
                 labels: &[],
                 embedded: None,
                 tracked: &[],
-            });
+            })
+            .unwrap();
             let printed: TokenStream = printed(batch).parse().unwrap();
             assert_eq!(words(printed), words(emitted));
         }
