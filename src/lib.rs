@@ -66,7 +66,7 @@ pub use resnet_compiler as compiler;
 pub use resnet_compiler::{
     diagnostics::Diagnostics,
     graph::Graph,
-    network::{Backend, CompileError, Compiled, Options, compile},
+    network::{Backend, CompileError, Compiled, Options, compile, compile_for},
     spec::Spec,
     zoo::zoo,
 };
@@ -74,7 +74,7 @@ pub use resnet_compiler::{
 /// The run-time compiler.
 #[cfg(feature = "jit")]
 pub mod jit {
-    use super::{CompileError, Compiled, Options, Spec};
+    use super::{CompileError, Compiled, Options, Spec, Weights};
 
     /// Compiles a table with Cranelift for this CPU.
     ///
@@ -82,6 +82,19 @@ pub mod jit {
     ///
     /// See [`compile`](super::compile).
     pub fn compile(spec: &Spec) -> Result<Compiled, CompileError> {
-        super::compile(spec, &Options { backend: super::Backend::Jit, ..Options::default() })
+        super::compile(spec, &options())
+    }
+
+    /// The same for weights that `resnet pack` may have packed, in whatever way.
+    ///
+    /// # Errors
+    ///
+    /// See [`compile_for`](super::compile_for).
+    pub fn compile_for(spec: &Spec, weights: &Weights) -> Result<Compiled, CompileError> {
+        super::compile_for(spec, &options(), weights)
+    }
+
+    fn options() -> Options {
+        Options { backend: super::Backend::Jit, ..Options::default() }
     }
 }

@@ -221,6 +221,42 @@ fn packed_weights_have_the_bits_of_those_they_were_packed_from() {
     assert!(error.contains("packed for another table"), "{error}");
 }
 
+/// A network that is compiled for packed weights computes what they were packed for.
+#[test]
+fn packed_weights_say_how_they_were_packed() {
+    let text = std::fs::read_to_string(root().join("tests/golden/aligned.yaml")).unwrap();
+    let spec = Spec::from_yaml(&text).unwrap();
+    let exact = Options { backend: Backend::Interpret, exact: true, ..Options::default() };
+    let compiled = resnet::compile(&spec, &exact).unwrap();
+    let weights = Weights::random(&compiled.graph().tensors, 3);
+    let pictures: Vec<f32> =
+        (0..3 * Aligned::INPUT_LEN).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+    let expected = bits(&*compiled.load(&weights).unwrap(), None, &pictures);
+    let mut file = Vec::new();
+    compiled.pack(&weights, NonZeroUsize::MIN, "--exact", &mut file).unwrap();
+    let packed = Weights::from_bytes(file).unwrap();
+
+    let compile_for = |spec: &Spec, options: &Options, weights: &Weights| {
+        resnet::compile_for(spec, options, weights).unwrap()
+    };
+    for batch in [1, 2] {
+        let options = Options { batch, ..Options::default() };
+        let network = compile_for(&spec, &options, &packed).load(&packed).unwrap();
+        assert_eq!(bits(&*network, None, &pictures), expected, "batches of {batch}");
+    }
+    // Other weights leave it to the cost model.
+    let other = compile_for(&spec, &Options::default(), &weights);
+    assert_eq!(other.wishes().choices, None);
+    // A wish of one's own comes first, and so does another table.
+    let memory = Options { memory: Some(usize::MAX), ..Options::default() };
+    let error = compile_for(&spec, &memory, &packed).load(&packed).err().unwrap().to_string();
+    assert!(error.contains("it was packed with the options `--exact`"), "{error}");
+    let basic = self::spec("tests/golden/basic.yaml");
+    let compiled = compile_for(&basic, &Options::default(), &packed);
+    let error = compiled.load(&packed).err().unwrap().to_string();
+    assert!(error.contains("packed for another table"), "{error}");
+}
+
 #[test]
 fn constants_are_the_tables() {
     assert_eq!(Trained::NAME, "cifar10-resnet20");

@@ -51,12 +51,13 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     }
     let batch = options.batch.get();
     let threads = options.engine.threads.get();
+    let path = options.weights.weights.as_deref();
+    let opened = model::open_weights(path)?;
     let start = Instant::now();
     let model = Model::open(&options.model.model)?;
-    let compiled = model.compile(&options.engine, batch)?;
+    let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
     let compile = start.elapsed();
-    let path = options.weights.weights.as_deref();
-    let weights = model::weights(path, options.weights.random_weights, compiled.graph())?;
+    let weights = model::weights(opened, options.weights.random_weights, compiled.graph())?;
     let start = Instant::now();
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
     let load = start.elapsed();

@@ -16,7 +16,7 @@ use resnet_compiler::emit::onnx::{self, OnnxError};
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
-use crate::model::{Model, choices, isa, weights};
+use crate::model::{Model, choices, isa, open_weights, weights};
 use crate::output::Output;
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
@@ -76,7 +76,8 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
         return Ok(sink.write_all(text(options, model)?.as_bytes())?);
     }
     let graph = Graph::build(&model.spec)?;
-    let weights = weights(options.weights.as_deref(), options.random_weights, &graph)?;
+    let opened = open_weights(options.weights.as_deref())?;
+    let weights = weights(opened, options.random_weights, &graph)?;
     onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
         OnnxError::Io(error) => error.into(),
         error => error.into(),

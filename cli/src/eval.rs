@@ -13,7 +13,7 @@ use crate::Outcome;
 use crate::args::{Eval, Format};
 use crate::classes::top;
 use crate::feed::{Source, answers, progress};
-use crate::model::{Model, weights};
+use crate::model::{Model, open_weights, weights};
 use crate::pictures::{Pictures, is_picture, pictures_in};
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
@@ -24,7 +24,8 @@ const LISTED_CONFUSIONS: usize = 20;
 
 pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
-    let compiled = model.compile(&options.engine, 1)?;
+    let opened = open_weights(Some(&options.weights))?;
+    let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
     let shape = compiled.graph().output_shape();
     ensure!(
         shape.pixels() == 1 && compiled.info().features.is_empty(),
@@ -33,7 +34,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     );
     let labels = model.labels(shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
-    let weights = weights(Some(&options.weights), None, compiled.graph())?;
+    let weights = weights(opened, None, compiled.graph())?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     model.note_preprocess();

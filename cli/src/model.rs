@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use resnet::compiler::graph::Graph;
-use resnet::compiler::network::{Backend, CompileError, Compiled, Options, compile};
+use resnet::compiler::network::{Backend, CompileError, Compiled, Options, compile, compile_for};
 use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, whose, zoo};
@@ -87,11 +87,37 @@ impl Model {
         }
     }
 
-    /// Compiles for `batch` pictures at a time.
-    pub(crate) fn compile(&self, engine: &Engine, batch: usize) -> Result<Compiled> {
+    /// Compiles for `batch` pictures at a time, and for weights that may be packed.
+    pub(crate) fn compile(
+        &self,
+        engine: &Engine,
+        batch: usize,
+        weights: Option<&Weights>,
+    ) -> Result<Compiled> {
         let options = options(&engine.algorithms, batch)?;
-        let (backend, isa) = (backend(engine.backend), isa(engine.isa));
-        compile(&self.spec, &Options { backend, isa, ..options }).map_err(for_process)
+        let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), ..options };
+        let compiled = match weights {
+            Some(weights) => {
+                note_batch(weights, batch);
+                compile_for(&self.spec, &options, weights)
+            }
+            None => compile(&self.spec, &options),
+        };
+        compiled.map_err(for_process)
+    }
+}
+
+/// Says so if weights were packed for other batches than are computed.
+fn note_batch(weights: &Weights, batch: usize) {
+    let schedule = weights.packed().map(|file| file.about().schedule.parse());
+    if let Some(Ok(Choices { batch: packed, .. })) = schedule
+        && ![1, packed].contains(&batch)
+    {
+        crate::say!(
+            "note: `{}` was packed for batches of {packed}; packed with `--batch {batch}` it may be \
+             faster",
+            weights.origin()
+        );
     }
 }
 
@@ -130,13 +156,21 @@ pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
     Ok(Some(Arc::new(choices)))
 }
 
-/// Opens weights, or draws them for a network. Weights that are another known network's are refused
-/// with its name.
-pub(crate) fn weights(path: Option<&Path>, seed: Option<u64>, graph: &Graph) -> Result<Weights> {
-    let Some(path) = path else {
+/// Opens weights, if a file is named.
+pub(crate) fn open_weights(path: Option<&Path>) -> Result<Option<Weights>> {
+    Ok(path.map(Weights::open).transpose()?)
+}
+
+/// The weights that were opened, or some that are drawn for a network. Those that are another known
+/// network's are refused with its name.
+pub(crate) fn weights(
+    opened: Option<Weights>,
+    seed: Option<u64>,
+    graph: &Graph,
+) -> Result<Weights> {
+    let Some(weights) = opened else {
         return Ok(Weights::random(&graph.tensors, seed.unwrap_or(0)));
     };
-    let weights = Weights::open(path)?;
     if weights.packed().is_none()
         && let Err(error) = weights.check(&graph.tensors)
     {

@@ -7,7 +7,7 @@ use resnet::compiler::network::{Backend, Options, compile};
 
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
-use crate::model::{self, Model, for_process, weights};
+use crate::model::{self, Model, for_process, open_weights, weights};
 use crate::output::Output;
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
@@ -16,8 +16,8 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let compiler = model::options(&options.algorithms, options.batch.get())?;
     let compiler = Options { backend: Backend::Reference, ..compiler };
     let compiled = compile(&model.spec, &compiler).map_err(for_process)?;
-    let path = options.weights.weights.as_deref();
-    let weights = weights(path, options.weights.random_weights, compiled.graph())?;
+    let opened = open_weights(options.weights.weights.as_deref())?;
+    let weights = weights(opened, options.weights.random_weights, compiled.graph())?;
     let inputs = options.weights.weights.iter().chain(&model.path);
     let mut file = Output::create(&options.output, inputs)?;
     let bytes = compiled.pack(&weights, options.threads.get(), &words(options), &mut file)?;

@@ -70,7 +70,6 @@ struct Figures {
 pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let (batch, threads) = (options.batch.get(), options.engine.threads.get());
     let model = Model::open(&options.model.model)?;
-    let path = options.weights.weights.as_deref();
     let svg = match &options.svg {
         Some(svg) => {
             let inputs = model.path.iter().chain(&options.weights.weights);
@@ -78,9 +77,10 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         }
         None => None,
     };
-    let compiled = model.compile(&options.engine, batch)?;
+    let opened = model::open_weights(options.weights.weights.as_deref())?;
+    let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
     let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
-    let weights = model::weights(path, options.weights.random_weights, graph)?;
+    let weights = model::weights(opened, options.weights.random_weights, graph)?;
     let pool = pool(threads)?;
 
     let before = Limits::measure(isa, threads)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::{Format, Run};
 use crate::classes::{softmax, top};
 use crate::feed::{Source, answers, progress};
-use crate::model::{Model, weights};
+use crate::model::{Model, open_weights, weights};
 use crate::npy;
 use crate::output::Output;
 use crate::pictures::{Array, Pictures, gather};
@@ -20,7 +20,8 @@ use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
-    let compiled = model.compile(&options.engine, 1)?;
+    let opened = open_weights(options.weights.weights.as_deref())?;
+    let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
     let answer = Answer::of(&model, &compiled, options.top.get())?;
     let format = options.format.format;
     ensure!(
@@ -35,8 +36,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         Some(path) => arrays(path, &answer, &compiled.info().features, &files)?,
         None => Vec::new(),
     };
-    let random = options.weights.random_weights;
-    let weights = weights(options.weights.weights.as_deref(), random, compiled.graph())?;
+    let weights = weights(opened, options.weights.random_weights, compiled.graph())?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     let bar = progress(source.len(), true);

@@ -13,7 +13,7 @@ use resnet_runtime::session::{Code, Feature, Info, Loaded, Network, Variant};
 use resnet_runtime::weights::Weights;
 
 use crate::diagnostics::Diagnostics;
-use crate::fuse::FuseError;
+use crate::fuse::{FuseError, Fused};
 use crate::graph::{Graph, Shape};
 use crate::interpret::Interpreter;
 use crate::nest::{Program, VerifyError};
@@ -118,6 +118,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn wishes(&self) -> Wishes {
+        let Self { batch, exact, memory, ref choices, .. } = *self;
+        Wishes { batch, exact, memory, choices: choices.clone() }
+    }
+}
+
 /// Why a table could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
@@ -168,6 +175,7 @@ pub enum CompileError {
 #[derive(Clone)]
 pub struct Compiled {
     graph: Arc<Graph>,
+    fused: Arc<Fused>,
     info: Info,
     isa: Isa,
     backend: Backend,
@@ -202,21 +210,69 @@ pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
 /// or anything else that [`CompileError`] lists.
 pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
     let graph = Graph::build(spec)?;
+    let wishes = options.wishes();
+    let plans = Plans::new(&graph, &wishes)?;
+    finish(spec, options, graph, wishes, plans)
+}
+
+/// Compiles a table for the weights that it will be given: if they are packed, with the algorithms
+/// that they are packed for, unless `options` have a wish about algorithms (`exact`, `memory`,
+/// `choices`). For other weights it is [`compile`].
+///
+/// # Errors
+///
+/// See [`compile`]. Weights that do not suit the table are an error of loading.
+pub fn compile_for(
+    spec: &Spec,
+    options: &Options,
+    weights: &Weights,
+) -> Result<Compiled, CompileError> {
+    let graph = Graph::build(spec)?;
+    let wishes = options.wishes();
+    if let Some(packed) = packed_for(weights, &wishes) {
+        match Plans::new(&graph, &packed) {
+            // They are packed for another table; loading says so.
+            Err(CompileError::Choices(_)) => {}
+            plans => return finish(spec, options, graph, packed, plans?),
+        }
+    }
+    let plans = Plans::new(&graph, &wishes)?;
+    finish(spec, options, graph, wishes, plans)
+}
+
+/// The wishes with the choices that the weights are packed for, if nothing else is wished.
+fn packed_for(weights: &Weights, wishes: &Wishes) -> Option<Wishes> {
+    if wishes.exact || wishes.memory.is_some() || wishes.choices.is_some() {
+        return None;
+    }
+    let packed: Choices = weights.packed()?.about().schedule.parse().ok()?;
+    // Any number of pictures can be computed with them.
+    let choices = Choices { batch: wishes.batch, ..packed };
+    Some(Wishes { choices: Some(Arc::new(choices)), ..wishes.clone() })
+}
+
+/// From plans to code.
+fn finish(
+    spec: &Spec,
+    options: &Options,
+    graph: Graph,
+    wishes: Wishes,
+    plans: Plans,
+) -> Result<Compiled, CompileError> {
     let isa = options.isa.unwrap_or_else(Isa::detect);
-    let Options { batch, exact, memory, ref choices, .. } = *options;
-    let wishes = Wishes { batch, exact, memory, choices: choices.clone() };
-    let mut plans = Plans::new(&graph, &wishes)?;
-    let schedule = plans.schedules.pop().expect("there is one for single pictures");
+    let Plans { fused, mut schedules, programs } = plans;
+    let schedule = schedules.pop().expect("there is one for single pictures");
     spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
     let info = info(&graph, schedule.arena_bytes());
     let mut variants = Vec::new();
     if options.backend != Backend::Reference {
-        for program in plans.programs {
+        for program in programs {
             variants.push(variant(program, options.backend, isa)?);
         }
     }
     Ok(Compiled {
         graph: Arc::new(graph),
+        fused: Arc::new(fused),
         info,
         isa,
         backend: options.backend,
@@ -248,7 +304,7 @@ impl Compiled {
         &self.info
     }
 
-    /// What was wished when it was compiled.
+    /// What was wished when it was compiled, with the choices that its weights are packed for.
     pub fn wishes(&self) -> &Wishes {
         &self.wishes
     }
@@ -293,8 +349,8 @@ impl Compiled {
     }
 
     /// Packs weights and writes them as a file that [`load`](Compiled::load) maps as it stands:
-    /// [`Weights::open`] takes it. `options` are this network's, in words that tell a user with which
-    /// ones to compile. Returns the bytes of the file.
+    /// [`Weights::open`] takes it, and [`compile_for`] what it was packed for. `options` are this
+    /// network's, in words that tell a user with which ones to compile. Returns the bytes of the file.
     ///
     /// # Errors
     ///
@@ -308,7 +364,9 @@ impl Compiled {
     ) -> Result<u64, WritePackedError> {
         let packing = self.packing();
         let packed = load(&packing, weights, threads)?;
-        Ok(packed::write(out, &packing, packed.as_slice(), options)?)
+        let Self { graph, fused, schedule, wishes, .. } = self;
+        let choices = Choices::of(graph, wishes.batch, fused, schedule).to_string();
+        Ok(packed::write(out, &packing, packed.as_slice(), options, &choices)?)
     }
 
     /// What it asks of weights.

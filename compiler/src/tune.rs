@@ -47,7 +47,7 @@ pub fn tune(
         // A layer that has no more choices repeats its last one.
         let choice = |choices: &[Choice]| choices[round.min(choices.len() - 1)];
         let all = layers.iter().map(|(name, choices)| (name.clone(), choice(choices))).collect();
-        let choices = Some(Arc::new(choices_of(graph, batch, all)));
+        let choices = Some(Arc::new(Choices::new(graph, batch, all)));
         let wishes = Wishes { choices, ..wishes.clone() };
         let measured = profile(graph, isa, &wishes, weights, pool, RUNS, Duration::ZERO)?;
         if round == 0 {
@@ -60,7 +60,7 @@ pub fn tune(
     }
     let gained = best.iter().map(|best| best.model.saturating_sub(best.time)).sum();
     let layers = layers.into_iter().zip(&best).map(|((name, _), best)| (name, best.choice));
-    let choices = choices_of(graph, batch, layers.collect());
+    let choices = Choices::new(graph, batch, layers.collect());
     Ok(Tuned { choices, model, tuned: model.saturating_sub(gained) })
 }
 
@@ -95,11 +95,6 @@ impl Best {
             (self.choice, self.time) = (choice, time);
         }
     }
-}
-
-fn choices_of(graph: &Graph, batch: usize, layers: BTreeMap<String, Choice>) -> Choices {
-    let (network, table) = (graph.name.clone(), graph.fingerprint());
-    Choices { network, table, batch, comment: String::new(), layers }
 }
 
 /// The time of all of a convolution's steps.

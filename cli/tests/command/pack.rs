@@ -1,5 +1,10 @@
 use crate::{Workshop, read_npy};
 
+const NET: &str = "name: net\ninput: 3x32x32\ntable:\n  \
+    - {layer: conv1, op: conv, kernel: 3, channels: 16}\n  \
+    - {layer: conv2, op: conv, kernel: 3, channels: 64}\n  \
+    - {layer: conv3, op: conv, kernel: 3, channels: 64}\n";
+
 #[test]
 fn packed_weights_answer_as_those_they_were_packed_from() {
     let workshop = Workshop::new();
@@ -47,21 +52,47 @@ fn packed_weights_are_taken_by_bench_and_eval() {
 fn a_file_for_something_else_is_refused() {
     let workshop = Workshop::new();
     workshop.picture("red.png", [250, 3, 3]);
-    workshop.write(
-        "net.yaml",
-        "name: net\ninput: 3x32x32\ntable:\n  - {layer: conv1, op: conv, kernel: 3, channels: 16}\n  \
-         - {layer: conv2, op: conv, kernel: 3, channels: 64}\n  \
-         - {layer: conv3, op: conv, kernel: 3, channels: 64}\n",
-    );
+    workshop.write("net.yaml", NET);
     workshop.resnet("pack net.yaml --random-weights 1 -o packed").succeeds();
     workshop
         .resnet("run colours.yaml --weights packed red.png")
         .fails("`packed` cannot be used: it was packed for another table, called `net`");
+    // What is asked for comes first.
     workshop.resnet("pack net.yaml --random-weights 1 --exact -o exact").succeeds();
-    workshop.resnet("bench net.yaml --exact --weights exact").succeeds();
-    let message = workshop.resnet("bench net.yaml --weights exact").fails("`exact` cannot be used");
+    let message = workshop
+        .resnet("bench net.yaml --memory 1G --weights exact")
+        .fails("`exact` cannot be used");
     assert!(message.err.contains("it was packed with the options `--exact`"), "{}", message.err);
     assert!(message.err.contains(".weight`: transform is"), "{}", message.err);
+    workshop
+        .resnet("bench net.yaml --exact --weights packed")
+        .fails("it was packed with no options for the same table");
+}
+
+#[test]
+fn what_a_file_was_packed_for_is_taken_from_it() {
+    let workshop = Workshop::new();
+    workshop.write("net.yaml", NET);
+    let algorithms = |options: &str| {
+        let bench = format!("bench net.yaml {options} --profile --seconds 0 --format json");
+        let profile = workshop.resnet(&bench).succeeds();
+        let profile: serde_json::Value = serde_json::from_str(&profile).unwrap();
+        let layers = profile["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["algorithm"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let fastest = algorithms("");
+    let least = workshop.resnet("check net.yaml --memory 1").fails("give it `--memory").err;
+    let least = least.split("--memory ").nth(1).unwrap().split('`').next().unwrap();
+    for asked in ["--exact", &format!("--memory {least}"), "--batch 8 --exact"] {
+        let pack = format!("pack net.yaml --random-weights 1 {asked} -o packed");
+        workshop.resnet(&pack).succeeds();
+        assert_ne!(algorithms(asked), fastest);
+        assert_eq!(algorithms("--weights packed"), algorithms(asked));
+        let said = workshop.resnet("bench net.yaml --weights packed --batch 4 --seconds 0");
+        let of = if asked.contains("batch") { 8 } else { 1 };
+        assert!(said.err.contains(&format!("packed for batches of {of}")), "{}", said.err);
+        assert_eq!(said.status, 0);
+    }
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn a_saved_schedule_is_taken_where_algorithms_matter() {
         .succeeds();
     let packed = "bench net.yaml --weights net.packed --threads 1 --seconds 0.01";
     workshop.resnet(&format!("{packed} --schedule net.schedule")).succeeds();
-    workshop.resnet(packed).fails("--schedule net.schedule");
+    // What was packed knows for what.
+    let profile = workshop.resnet(&format!("{packed} --profile")).succeeds();
+    assert!(profile.contains("Winograd F(2x2, 3x3), panels outer"), "{profile}");
+    workshop.resnet(&format!("{packed} --memory 1G")).fails("--schedule net.schedule");
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn a_schedule_for_something_else_is_refused() {
         .fails("the tables differ; run `resnet tune` for this one");
     workshop
         .resnet(&format!("bench net.yaml --batch 4 {bench}"))
-        .fails("for 1 pictures at a time, and 4 are asked for; run `resnet tune --batch 4`");
+        .fails("for batches of 1, and batches of 4 are asked for; run `resnet tune --batch 4`");
     let text = std::fs::read_to_string(workshop.path("net.schedule")).unwrap();
     workshop.write("net.schedule", text.replace("\nfc ", "\n# fc "));
     workshop

@@ -1,4 +1,4 @@
-//! Choices that were measured, saved as text.
+//! Choices, saved as text: those that `resnet tune` measured, or that a file was packed for.
 //!
 //! ```text
 //! resnet schedule 1
@@ -20,7 +20,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::choice::Site;
-use super::{Choice, Method, Order};
+use super::{Choice, Method, Order, Plan, Schedule};
+use crate::fuse::Fused;
 use crate::graph::Graph;
 
 /// The version that this program writes and reads.
@@ -71,7 +72,7 @@ pub enum ChoicesError {
     },
     /// It is for another batch size.
     #[error(
-        "the schedule is for {found} pictures at a time, and {expected} are asked for; run \
+        "the schedule is for batches of {found}, and batches of {expected} are asked for; run \
          `resnet tune --batch {expected}`"
     )]
     Batch {
@@ -99,6 +100,22 @@ pub enum ChoicesError {
 }
 
 impl Choices {
+    /// Those of `layers`.
+    pub fn new(graph: &Graph, batch: usize, layers: BTreeMap<String, Choice>) -> Self {
+        let (network, table) = (graph.name.clone(), graph.fingerprint());
+        Self { network, table, batch, comment: String::new(), layers }
+    }
+
+    /// Those of a schedule that was planned for `batch` pictures at a time.
+    pub fn of(graph: &Graph, batch: usize, fused: &Fused, schedule: &Schedule) -> Self {
+        let choices =
+            fused.nodes.iter().zip(&schedule.plans).filter_map(|(node, plan)| match plan {
+                Plan::Conv(plan) => Some((node.name.clone(), plan.choice())),
+                _ => None,
+            });
+        Self::new(graph, batch, choices.collect())
+    }
+
     /// Whether they are for this table and batch size.
     ///
     /// # Errors

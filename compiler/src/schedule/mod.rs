@@ -163,6 +163,18 @@ pub struct ConvPlan {
     pub algorithm: Algorithm,
 }
 
+impl ConvPlan {
+    /// What was chosen.
+    pub fn choice(&self) -> Choice {
+        let side = match self.algorithm {
+            Algorithm::Direct { .. } => None,
+            Algorithm::Winograd(winograd) => Some(winograd.side),
+        };
+        let method = Method::ALL.into_iter().find(|method| method.side() == side);
+        Choice { method: method.expect("every side is a method's"), order: self.order }
+    }
+}
+
 /// What computes a convolution's sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {

@@ -16,7 +16,8 @@
 //! | 48 | | the text |
 //!
 //! The text has one line of JSON about the file, [`About`], and then one for each convolution, its
-//! [`ConvRecipe`]. A reader compares the recipes as text with those that it needs, so whatever
+//! [`ConvRecipe`]. The compiler chooses how weights are packed; the file keeps its choices, in a form
+//! that is the compiler's alone, so that it can be given them back. Whatever it makes of them, a reader compares the recipes as text with those that it needs, so whatever
 //! decides how weights are packed is compared, and a difference can be told in words.
 
 mod error;
@@ -42,7 +43,7 @@ use crate::tensors::ConvRecipe;
 pub const MAGIC: [u8; 8] = *b"\x89RNW\r\n\x1a\n";
 
 /// The version of the format; another one is not read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The elements start at a multiple of this, which is the size of a page or divides it by a power
 /// of two.
@@ -65,6 +66,8 @@ pub struct About {
     pub table: String,
     /// The options that it was packed with, in the command's words.
     pub options: String,
+    /// The algorithms that it was packed for, as the compiler writes and reads them.
+    pub schedule: String,
     /// The type of the elements.
     pub element: String,
 }
@@ -75,7 +78,7 @@ pub fn fingerprint(text: &str) -> u64 {
 }
 
 /// Writes `packed`, the weights of `packing`, as a file. `options` says how they were packed, in
-/// words that a user can repeat. Returns the bytes of the file.
+/// words that a user can repeat; `schedule` says it to the compiler. Returns the bytes of the file.
 ///
 /// # Errors
 ///
@@ -85,12 +88,14 @@ pub fn write(
     packing: &Packing<'_>,
     packed: &[f32],
     options: &str,
+    schedule: &str,
 ) -> io::Result<u64> {
     let about = About {
         made_by: concat!("resnet ", env!("CARGO_PKG_VERSION")).to_owned(),
         network: packing.network.to_owned(),
         table: table(packing),
         options: options.to_owned(),
+        schedule: schedule.to_owned(),
         element: ELEMENT.to_owned(),
     };
     let mut text = serde_json::to_string(&about)?;

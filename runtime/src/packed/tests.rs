@@ -69,7 +69,8 @@ impl Network {
 
     fn file(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let written = write(&mut bytes, &self.packing(), &self.packed(), "--exact").unwrap();
+        let written =
+            write(&mut bytes, &self.packing(), &self.packed(), "--exact", "a\nb").unwrap();
         assert_eq!(written, bytes.len() as u64);
         bytes
     }
@@ -125,7 +126,7 @@ fn elements_that_are_no_numbers_come_back_too() {
     let mut packed = network.packed();
     packed[..4].copy_from_slice(&[f32::NAN, f32::NEG_INFINITY, f32::from_bits(1), -0.0]);
     let mut file = Vec::new();
-    write(&mut file, &network.packing(), &packed, "").unwrap();
+    write(&mut file, &network.packing(), &packed, "", "").unwrap();
     assert_eq!(network.bits(file), Ok(bits(&packed)));
 }
 
@@ -163,7 +164,7 @@ fn says_what_is_wrong_with_a_damaged_file() {
     network.refuses(changed(&|f| f[60] ^= 1), "its head is damaged");
     network.refuses(changed(&|f| assert_eq!(f.remove(4), b'\r')), "transfer as text");
     network.refuses(changed(&|f| f[8..12].reverse()), "big-endian");
-    network.refuses(changed(&|f| f[8] = 2), "has version 2, and this program reads version 1");
+    network.refuses(changed(&|f| f[8] = 1), "has version 1, and this program reads version 2");
 }
 
 #[test]
@@ -210,7 +211,8 @@ fn packed_weights_have_no_tensors() {
     let network = Network::new();
     let weights = Weights::from_bytes(network.file()).unwrap();
     assert_eq!(weights.names().count(), 0);
-    assert_eq!(weights.packed().unwrap().about().options, "--exact");
+    let about = weights.packed().unwrap().about();
+    assert_eq!((about.options.as_str(), about.schedule.as_str()), ("--exact", "a\nb"));
     for error in [weights.tensor("x").unwrap_err(), weights.check(&network.tensors).unwrap_err()] {
         assert!(error.to_string().contains("which have no tensors any more"), "{error}");
     }
