@@ -86,7 +86,7 @@ def start_up(results):
     return "\n".join(lines)
 
 
-WIDTH, LABEL, BAR, GAP = 760, 230, 18, 5
+WIDTH, LABEL, BAR, GAP, MARGIN = 760, 230, 18, 5, 12
 
 
 def svg(results):
@@ -96,7 +96,8 @@ def svg(results):
         timed = {n: r for n, r in entry["engines"].items() if "ms" in r}
         longest = max(result["ms"] for result in timed.values())
         y += 22
-        body.append(f'<text x="0" y="{y}" class="head">{escape(heading(entry))}, batch {results["batch"]}, ms</text>')
+        title_text = f'{escape(heading(entry))}, batch {results["batch"]}: ms (times ours)'
+        body.append(f'<text x="0" y="{y}" class="head">{title_text}</text>')
         y += 8
         for name in sorted(timed, key=lambda name: timed[name]["ms"]):
             width = (WIDTH - LABEL - 110) * timed[name]["ms"] / longest
@@ -113,7 +114,9 @@ def svg(results):
         "text{font:12px sans-serif;fill:#24292f}.head{font-weight:bold}.bar{fill:#9aa7b5}.ours{fill:#c2410c}"
         "@media(prefers-color-scheme:dark){text{fill:#e6edf3}}"
     )
+    width, height = WIDTH + 2 * MARGIN, y + MARGIN
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        f' viewBox="{-MARGIN} 0 {width} {height}">'
         f"<style>{style}</style>\n" + "\n".join(body) + "\n</svg>\n"
     )

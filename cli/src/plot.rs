@@ -1,11 +1,14 @@
-//! What plots have in common: a sheet of SVG, a grid in a frame, text. Writing to a string cannot fail.
+//! What plots have in common: a sheet of SVG, logarithmic axes with a grid in a frame, text, names
+//! beside dots. Writing to a string cannot fail.
 
 use std::fmt::Write;
 
 pub(crate) const WIDTH: f64 = 960.0;
 pub(crate) const HEIGHT: f64 = 620.0;
-/// Of names at dots.
-pub(crate) const FONT: f64 = 12.0;
+/// Of all text but the title, as in `STYLE`.
+const FONT: f64 = 12.0;
+/// What a letter takes at most on the average, in the fonts that stand for `system-ui`.
+const LETTER: f64 = 0.63 * FONT;
 
 /// For light and dark paper.
 const STYLE: &str = "
@@ -30,22 +33,97 @@ pub(crate) fn sheet(title: &str, style: &str) -> String {
     )
 }
 
-/// Lines at the ticks of both axes, with their values, in the frame `[left, top, right, bottom]`.
-pub(crate) fn grid(
-    svg: &mut String,
-    [left, top, right, bottom]: [f64; 4],
-    x: impl IntoIterator<Item = (String, f64)>,
-    y: impl IntoIterator<Item = (String, f64)>,
-) {
+/// Digits of the marks in each power of ten, from many to few.
+const MARKS: [&[f64]; 4] = [
+    &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+    &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0],
+];
+/// More marks than this crowd an axis.
+const MOST_MARKS: usize = 12;
+
+/// A logarithmic axis that begins and ends at a mark, and where it lies on the paper.
+pub(crate) struct Axis {
+    /// Rising; two at least.
+    marks: Vec<f64>,
+    ends: [f64; 2],
+}
+
+impl Axis {
+    /// The shortest one that holds all of `values` and a little room around them, with as many marks
+    /// as fit.
+    pub(crate) fn over(values: impl Iterator<Item = f64>, ends: [f64; 2]) -> Self {
+        let values = values.filter(|value| value.is_normal() && *value > 0.0);
+        let [low, high] = values
+            .fold([f64::MAX, f64::MIN], |[low, high], value| [low.min(value), high.max(value)]);
+        let [low, high] = if low <= high { [low, high] } else { [1.0, 2.0] };
+        // So that a dot and its name are not at the edge.
+        let room = 10_f64.powf(0.02 + 0.03 * (high / low).log10());
+        let [low, high] = [low / room, high * room];
+        let marks = MARKS.map(|digits| marks(digits, low, high));
+        let fitting = marks.iter().find(|marks| marks.len() <= MOST_MARKS);
+        Self { marks: fitting.unwrap_or(&marks[MARKS.len() - 1]).clone(), ends }
+    }
+
+    /// Where a value lies; what lies outside is drawn at the end.
+    pub(crate) fn at(&self, value: f64) -> f64 {
+        let [low, high] = self.range().map(f64::log10);
+        let along = (value.max(f64::MIN_POSITIVE).log10() - low) / (high - low);
+        self.ends[0] + (self.ends[1] - self.ends[0]) * along.clamp(0.0, 1.0)
+    }
+
+    /// The values at its ends.
+    pub(crate) fn range(&self) -> [f64; 2] {
+        [self.marks[0], self.marks[self.marks.len() - 1]]
+    }
+
+    /// Its marks, in words and place.
+    fn ticks(&self) -> impl Iterator<Item = (String, f64)> + '_ {
+        self.marks.iter().map(|&mark| (number(mark), self.at(mark)))
+    }
+}
+
+/// From the last mark that is at most `low` to the first one that is at least `high`.
+fn marks(digits: &[f64], low: f64, high: f64) -> Vec<f64> {
+    let decades = low.log10().floor() as i32..=high.log10().floor() as i32 + 1;
+    // Read as a decimal, so that it is the nearest number to what is shown.
+    let mark = |digit: f64, decade: i32| format!("{digit}e{decade}").parse().unwrap_or(f64::MAX);
+    let mut marks: Vec<f64> =
+        decades.flat_map(|decade| digits.iter().map(move |&digit| mark(digit, decade))).collect();
+    let below = marks.iter().rposition(|&mark| mark <= low).unwrap_or(0);
+    let above = marks.iter().position(|&mark| mark >= high);
+    marks.truncate(above.map_or(marks.len(), |above| above + 1));
+    marks.split_off(below)
+}
+
+/// A number in four digits, with the unit of its thousands from 10,000 on: `200M`, `0.05`.
+pub(crate) fn number(value: f64) -> String {
+    let (scale, unit) = match value {
+        v if v >= 1e9 => (1e9, "G"),
+        v if v >= 1e6 => (1e6, "M"),
+        v if v >= 1e4 => (1e3, "k"),
+        _ => (1.0, ""),
+    };
+    let value = value / scale;
+    let decimals = if value > 0.0 { (3.0 - value.log10().floor()).clamp(0.0, 12.0) } else { 0.0 };
+    let shown = format!("{value:.*}", decimals as usize);
+    let shown = if shown.contains('.') { shown.trim_end_matches('0') } else { &shown };
+    format!("{}{unit}", shown.trim_end_matches('.'))
+}
+
+/// Lines at the marks of both axes, with their values.
+pub(crate) fn grid(svg: &mut String, x: &Axis, y: &Axis) {
+    let ([left, right], [bottom, top]) = (x.ends, y.ends);
     let line = |svg: &mut String, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]| {
         let ends = format!("x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"");
         let _ = writeln!(svg, "<line class=\"grid\" {ends}/>");
     };
-    for (value, at) in x {
+    for (value, at) in x.ticks() {
         line(svg, [at, top], [at, bottom]);
         text(svg, [at, bottom + 20.0], "text-anchor=\"middle\"", &value);
     }
-    for (value, at) in y {
+    for (value, at) in y.ticks() {
         line(svg, [left, at], [right, at]);
         text(svg, [left - 8.0, at + 4.0], "text-anchor=\"end\"", &value);
     }
@@ -70,8 +148,79 @@ pub(crate) fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{content}</text>");
 }
 
+/// A dot with a name.
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a str,
+    /// Its middle on the paper.
+    pub(crate) at: [f64; 2],
+    pub(crate) radius: f64,
+}
+
+/// Writes the names of those dots, at most `most`, that have room for them inside `frame`, the first
+/// ones first, and none over a dot, a line, or what is `taken` already.
+pub(crate) fn names(
+    svg: &mut String,
+    frame: [f64; 4],
+    dots: &[Named<'_>],
+    lines: &[Vec<[f64; 2]>],
+    mut taken: Vec<[f64; 4]>,
+    most: usize,
+) {
+    let boxes = dots.iter().map(|dot| {
+        let ([x, y], r) = (dot.at, dot.radius);
+        [x - r, y - r, x + r, y + r]
+    });
+    let own = taken.len();
+    taken.extend(boxes);
+    // As points, close enough that no name fits between two.
+    let segments = lines.iter().flat_map(|line| line.windows(2));
+    taken.extend(segments.flat_map(|ends| {
+        (0..=200).map(|step| {
+            let along = f64::from(step) / 200.0;
+            let [x, y] = [0, 1].map(|i| ends[0][i] + along * (ends[1][i] - ends[0][i]));
+            [x, y, x, y]
+        })
+    }));
+    let mut written = 0;
+    for (index, dot) in dots.iter().enumerate() {
+        if written == most {
+            break;
+        }
+        let free = places(dot).into_iter().find(|&[left, top, right, bottom]| {
+            let inside = left > frame[0] && right < frame[2] && top > frame[1] && bottom < frame[3];
+            let mut others = taken.iter().enumerate().filter(|(other, _)| *other != own + index);
+            inside && !others.any(|(_, &other)| overlap([left, top, right, bottom], other))
+        });
+        if let Some(place) = free {
+            text(svg, [place[0], place[3] - 3.0], "", dot.name);
+            taken.push(place);
+            written += 1;
+        }
+    }
+}
+
+/// Where a dot's name could stand: right, left, above, below, and in the corners between.
+fn places(dot: &Named<'_>) -> [[f64; 4]; 8] {
+    let (width, height) = (LETTER * dot.name.chars().count() as f64, FONT + 2.0);
+    let away = dot.radius + 4.0;
+    // A corner is as far away as a side.
+    let corner = 0.7 * away;
+    let [x, y] = dot.at;
+    let place = |left: f64, top: f64| [left, top, left + width, top + height];
+    [
+        place(x + away, y - height / 2.0),
+        place(x - away - width, y - height / 2.0),
+        place(x - width / 2.0, y - away - height),
+        place(x - width / 2.0, y + away),
+        place(x + corner, y + corner),
+        place(x - corner - width, y - corner - height),
+        place(x + corner, y - corner - height),
+        place(x - corner - width, y + corner),
+    ]
+}
+
 /// Whether two boxes (left, top, right, bottom) have a point in common.
-pub(crate) fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
+fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
     a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
@@ -95,6 +244,70 @@ pub(crate) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shown(values: &[f64]) -> Vec<String> {
+        let axis = Axis::over(values.iter().copied(), [0.0, 1.0]);
+        axis.ticks().map(|(words, _)| words).collect()
+    }
+
+    #[test]
+    fn axes_hold_all_values_between_marks() {
+        let axis = Axis::over([0.3, 40.0].into_iter(), [0.0, 300.0]);
+        assert_eq!(axis.range(), [0.2, 50.0]);
+        assert_eq!((axis.at(0.1), axis.at(50.0), axis.at(1e9)), (0.0, 300.0, 300.0));
+        assert!((axis.at(10_f64.sqrt()) - 150.0).abs() < 1e-9);
+        assert_eq!(shown(&[0.3, 40.0]), ["0.2", "0.5", "1", "2", "5", "10", "20", "50"]);
+        assert_eq!(shown(&[0.19, 0.341]), ["0.15", "0.2", "0.25", "0.3", "0.4"]);
+        let middle = ["0.2", "0.3", "0.5", "0.7", "1", "1.5", "2", "3", "5", "7"];
+        assert_eq!(shown(&[0.3, 5.0]), middle);
+        let long = ["0.001", "0.01", "0.1", "1", "10", "100", "1000", "10k"];
+        assert_eq!(shown(&[0.002, 9e2]), long);
+        for few in [&[1.0, 1.0][..], &[], &[0.0, f64::NAN]] {
+            let axis = Axis::over(few.iter().copied(), [0.0, 1.0]);
+            assert!(axis.range()[0] < 1.0 && axis.range()[1] > 1.0, "{few:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, shown) in [
+            (2e8, "200M"),
+            (4.089e9, "4.089G"),
+            (0.05, "0.05"),
+            (1000.0, "1000"),
+            (50_000.0, "50k"),
+            (54.7123e6, "54.71M"),
+            (100.0, "100"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(number(value), shown);
+        }
+    }
+
+    #[test]
+    fn names_keep_away_from_dots_lines_and_one_another() {
+        let dots = [("a dot", [100.0, 50.0]), ("a name", [380.0, 50.0]), ("c", [110.0, 50.0])];
+        let dots = dots.map(|(name, at)| Named { name, at, radius: 4.0 });
+        let written = |lines: &[Vec<[f64; 2]>], taken: Vec<[f64; 4]>, most| {
+            let mut svg = String::new();
+            names(&mut svg, [0.0, 0.0, 400.0, 100.0], &dots, lines, taken, most);
+            let place = |line: &str| -> Vec<f64> {
+                let quoted = line.split('"').skip(1).step_by(2).take(2);
+                quoted.map(|number| number.parse().unwrap()).collect()
+            };
+            svg.lines().map(place).collect::<Vec<_>>()
+        };
+        let free = written(&[], Vec::new(), 9);
+        let [first, second, third] = &free[..] else { panic!("{free:?}") };
+        assert!(first[0] < 60.0, "to the left of both: {first:?}");
+        assert!(second[0] < 376.0, "inside the frame: {second:?}");
+        assert_eq!(third[0], 118.0, "to the right");
+        assert_eq!(written(&[], Vec::new(), 2), free[..2]);
+        let line = vec![[0.0, 50.0], [400.0, 50.0]];
+        let above = written(&[line], Vec::new(), 1);
+        assert!(above[0][1] < 46.0, "above dot and line: {above:?}");
+        assert!(written(&[], vec![[0.0, 0.0, 400.0, 100.0]], 9).is_empty());
+    }
 
     #[test]
     fn names_are_escaped() {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use resnet::compiler::profile::Algorithm;
 
-use crate::plot::{FONT, HEIGHT, WIDTH, axis_names, escape, grid, overlap, sheet, text};
+use crate::plot::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
 
 /// What is drawn.
 pub(crate) struct Plot {
@@ -33,9 +33,8 @@ pub(crate) struct Dot {
 
 /// The frame: left, top, right, bottom.
 const FRAME: [f64; 4] = [80.0, 84.0, WIDTH - 30.0, HEIGHT - 64.0];
-const LEGEND: [f64; 4] = [FRAME[2] - 190.0, FRAME[3] - 116.0, FRAME[2] - 12.0, FRAME[3] - 12.0];
-/// More labels than this hide what they name.
-const MOST_LABELS: usize = 12;
+/// More names than this hide what they name.
+const MOST_NAMES: usize = 12;
 
 /// Colours of a middle lightness, which stand out on white and on black.
 const STYLE: &str = "
@@ -51,56 +50,6 @@ const STYLE: &str = "
   }
 ";
 
-/// A logarithmic axis that begins and ends at a mark, and where it lies on the paper.
-struct Axis {
-    /// The marks of its ends; see [`mark`].
-    marks: [i32; 2],
-    ends: [f64; 2],
-}
-
-/// The marks of an axis: ... 0.5, 1, 2, 5, 10, 20 ...; the one of index 0 is 1.
-fn mark(index: i32) -> f64 {
-    [1.0, 2.0, 5.0][index.rem_euclid(3) as usize] * 10_f64.powi(index.div_euclid(3))
-}
-
-impl Axis {
-    /// The shortest one that holds all of `values`.
-    fn over(values: impl Iterator<Item = f64>, ends: [f64; 2]) -> Self {
-        let values = values.filter(|value| value.is_normal() && *value > 0.0);
-        let [low, high] = values
-            .fold([f64::MAX, f64::MIN], |[low, high], value| [low.min(value), high.max(value)]);
-        if low > high {
-            return Self { marks: [0, 1], ends };
-        }
-        let decade = |value: f64| 3 * value.log10().floor() as i32;
-        let below = (decade(low) - 1..=decade(low) + 3).rfind(|&index| mark(index) <= low);
-        let above = (decade(high) - 1..=decade(high) + 4).find(|&index| mark(index) >= high);
-        let below = below.unwrap_or(decade(low));
-        Self { marks: [below, above.unwrap_or(decade(high) + 3).max(below + 1)], ends }
-    }
-
-    fn at(&self, value: f64) -> f64 {
-        let [low, high] = self.range().map(f64::log10);
-        let along = (value.max(f64::MIN_POSITIVE).log10() - low) / (high - low);
-        self.ends[0] + (self.ends[1] - self.ends[0]) * along.clamp(0.0, 1.0)
-    }
-
-    fn range(&self) -> [f64; 2] {
-        self.marks.map(mark)
-    }
-
-    /// Its marks, in words and place; with many decades only the powers of ten.
-    fn ticks(&self) -> impl Iterator<Item = (String, f64)> + '_ {
-        let [low, high] = self.marks;
-        let shown = move |index: &i32| high - low <= 12 || index.rem_euclid(3) == 0;
-        (low..=high).filter(shown).map(|index| {
-            // As few digits as say it: `mark` may be off by a bit.
-            let decimals = usize::try_from(-index.div_euclid(3)).unwrap_or(0);
-            (format!("{:.decimals$}", mark(index)), self.at(mark(index)))
-        })
-    }
-}
-
 impl Plot {
     /// The plot as a file's content. Writing to a string cannot fail.
     pub(crate) fn svg(&self) -> String {
@@ -113,16 +62,17 @@ impl Plot {
         let y = Axis::over(speeds.chain([self.peak_gflops, self.peak_gflops / 5.0]), [bottom, top]);
         let mut svg = sheet(&self.title, STYLE);
         self.captions(&mut svg);
-        grid(&mut svg, FRAME, x.ticks(), y.ticks());
-        self.dots(&mut svg, &x, &y);
-        self.legend(&mut svg);
+        grid(&mut svg, &x, &y);
+        let legend = self.legend(&mut svg);
+        self.dots(&mut svg, &x, &y, legend);
         svg + "</svg>\n"
     }
 
     fn captions(&self, svg: &mut String) {
         let [left, top, ..] = FRAME;
         let limits = format!(
-            "peak {:.1} GFLOP/s, memory {:.1} GB/s, both measured; a dot's area is its layer's part of the time",
+            "line: the most that this machine did, {:.1} GFLOP/s and {:.1} GB/s of memory; \
+             a dot's area: its layer's part of the time",
             self.peak_gflops, self.bandwidth_gb_s
         );
         text(svg, [left, top - 44.0], "class=\"title\"", &self.title);
@@ -138,11 +88,11 @@ impl Plot {
         [
             [x.at(start), y.at(start * self.bandwidth_gb_s)],
             [x.at(ridge), y.at(self.peak_gflops)],
-            [x.ends[1], y.at(self.peak_gflops)],
+            [x.at(f64::MAX), y.at(self.peak_gflops)],
         ]
     }
 
-    fn dots(&self, svg: &mut String, x: &Axis, y: &Axis) {
+    fn dots(&self, svg: &mut String, x: &Axis, y: &Axis, legend: [f64; 4]) {
         let roofs = self.roofs(x, y);
         let points: Vec<String> = roofs.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(svg, "<polyline class=\"roof\" points=\"{}\"/>", points.join(" "));
@@ -166,14 +116,22 @@ impl Plot {
                 escape(&hint)
             );
         }
-        labels(svg, &dots, x, y, roofs);
+        let named: Vec<Named<'_>> = dots
+            .iter()
+            .map(|dot| {
+                let at = [x.at(dot.intensity), y.at(dot.gflops)];
+                Named { name: &dot.name, at, radius: dot.radius() }
+            })
+            .collect();
+        names(svg, FRAME, &named, &[roofs.to_vec()], vec![legend], MOST_NAMES);
     }
 
-    /// The algorithms that there are.
-    fn legend(&self, svg: &mut String) {
+    /// The algorithms that there are, in a box.
+    fn legend(&self, svg: &mut String) -> [f64; 4] {
         let algorithms: BTreeSet<Algorithm> = self.dots.iter().map(|dot| dot.algorithm).collect();
-        let [left, top, right, bottom] = LEGEND;
-        let (width, height) = (right - left, bottom - top);
+        let (width, height) = (178.0, 25.0 * algorithms.len() as f64 + 8.0);
+        let (right, bottom) = (FRAME[2] - 12.0, FRAME[3] - 12.0);
+        let (left, top) = (right - width, bottom - height);
         let _ = writeln!(
             svg,
             "<rect class=\"paper\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>\n\
@@ -195,6 +153,7 @@ impl Plot {
             };
             text(svg, [left + 30.0, middle], "", &shown);
         }
+        [left, top, right, bottom]
     }
 }
 
@@ -202,53 +161,6 @@ impl Dot {
     fn radius(&self) -> f64 {
         (30.0 * self.share.max(0.0).sqrt()).clamp(3.0, 14.0)
     }
-}
-
-/// The names of those dots that have room for them, the largest ones first.
-fn labels(svg: &mut String, dots: &[&Dot], x: &Axis, y: &Axis, roofs: [[f64; 2]; 3]) {
-    let boxes: Vec<[f64; 4]> = dots
-        .iter()
-        .map(|dot| {
-            let (x, y, r) = (x.at(dot.intensity), y.at(dot.gflops), dot.radius());
-            [x - r, y - r, x + r, y + r]
-        })
-        .collect();
-    // The roofs as points, close enough that no label fits between two.
-    let roof = roofs.windows(2).flat_map(|ends| {
-        (0..=200).map(|step| {
-            let along = f64::from(step) / 200.0;
-            let [x, y] = [0, 1].map(|i| ends[0][i] + along * (ends[1][i] - ends[0][i]));
-            [x, y, x, y]
-        })
-    });
-    let mut taken: Vec<[f64; 4]> = roof.chain([LEGEND]).collect();
-    let mut left = MOST_LABELS;
-    for (index, dot) in dots.iter().enumerate() {
-        let free = label_boxes(&dot.name, boxes[index]).into_iter().find(|&label| {
-            let inside = label[0] > FRAME[0] && label[2] < FRAME[2] && label[1] > FRAME[1];
-            let others = boxes.iter().enumerate().filter(|(other, _)| *other != index);
-            let mut obstacles = others.map(|(_, other)| other).chain(&taken);
-            inside && !obstacles.any(|&obstacle| overlap(label, obstacle))
-        });
-        if let (Some(label), true) = (free, left > 0) {
-            text(svg, [label[0], label[3] - 3.0], "", &dot.name);
-            taken.push(label);
-            left -= 1;
-        }
-    }
-}
-
-/// Where a dot's name could stand: right, left, above, below; each left, top, right, bottom.
-fn label_boxes(name: &str, [left, top, right, bottom]: [f64; 4]) -> [[f64; 4]; 4] {
-    let (x, y, radius) = ((left + right) / 2.0, (top + bottom) / 2.0, (right - left) / 2.0);
-    let (width, height) = (0.56 * FONT * name.chars().count() as f64, FONT + 2.0);
-    let (away, half) = (radius + 4.0, height / 2.0);
-    [
-        [x + away, y - half, x + away + width, y + half],
-        [x - away - width, y - half, x - away, y + half],
-        [x - width / 2.0, y - away - height, x + width / 2.0, y - away],
-        [x - width / 2.0, y + away, x + width / 2.0, y + away + height],
-    ]
 }
 
 fn class(algorithm: Algorithm) -> &'static str {
@@ -269,20 +181,6 @@ mod tests {
     }
 
     #[test]
-    fn axes_hold_all_values_between_marks() {
-        let axis = Axis::over([0.3, 40.0].into_iter(), [0.0, 300.0]);
-        assert_eq!(axis.marks.map(mark), [0.2, 50.0]);
-        assert_eq!((axis.at(0.1), axis.at(50.0), axis.at(1e9)), (0.0, 300.0, 300.0));
-        let ticks: Vec<String> = axis.ticks().map(|(words, _)| words).collect();
-        assert_eq!(ticks, ["0.2", "0.5", "1", "2", "5", "10", "20", "50"]);
-        assert_eq!(Axis::over([1.0].into_iter(), [0.0, 1.0]).range(), [1.0, 2.0]);
-        assert_eq!(Axis::over([0.0, f64::NAN].into_iter(), [0.0, 1.0]).range(), [1.0, 2.0]);
-        let long = Axis::over([0.001, 9e3].into_iter(), [0.0, 1.0]);
-        let ticks: Vec<String> = long.ticks().map(|(words, _)| words).collect();
-        assert_eq!(ticks, ["0.001", "0.01", "0.1", "1", "10", "100", "1000", "10000"]);
-    }
-
-    #[test]
     fn labels_are_sparse_and_dots_are_complete() {
         let dots = (0..100).map(|i| dot(&format!("layer{i}"), 10.0 + f64::from(i), 50.0, 0.01));
         let plot = Plot {
@@ -294,7 +192,7 @@ mod tests {
         let svg = plot.svg();
         assert_eq!(svg.matches("<circle ").count(), 100);
         let labels = svg.matches(">layer").count() - svg.matches("<title>layer").count();
-        assert!(labels <= MOST_LABELS, "{labels}");
+        assert!(labels <= MOST_NAMES, "{labels}");
         assert!(svg.contains("<title>a &amp; b</title>"));
     }
 

@@ -150,8 +150,8 @@ impl Results {
 
     fn plot(&self) -> Scatter {
         Scatter {
-            title: self.heading(),
-            axes: ["multiply-adds", "median ms"],
+            title: format!("Time of a network: {}", self.heading()),
+            axes: ["multiply-adds", "ms (median)"],
             dots: self
                 .networks
                 .iter()

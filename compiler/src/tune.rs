@@ -4,7 +4,6 @@
 //! so that each choice is measured with the caches and the cold weights that a run leaves to it. There
 //! are as many rounds as the convolution with the most choices has.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 

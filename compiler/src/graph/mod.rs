@@ -15,9 +15,8 @@ mod window;
 
 use std::fmt;
 
-use resnet_runtime::load::Packing;
 use resnet_runtime::packed::fingerprint;
-use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe};
+use resnet_runtime::tensors::{NormTensors, TensorSpec};
 
 pub use cost::Cost;
 pub use window::{Axis, output_size};
