@@ -186,21 +186,29 @@ pub(crate) fn names(
         if written == most {
             break;
         }
-        let free = places(dot).into_iter().find(|&[left, top, right, bottom]| {
+        let free = places(dot).into_iter().find(|&(_, [left, top, right, bottom])| {
             let inside = left > frame[0] && right < frame[2] && top > frame[1] && bottom < frame[3];
             let mut others = taken.iter().enumerate().filter(|(other, _)| *other != own + index);
             inside && !others.any(|(_, &other)| overlap([left, top, right, bottom], other))
         });
-        if let Some(place) = free {
-            text(svg, [place[0], place[3] - 3.0], "", dot.name);
+        if let Some((anchor, place)) = free {
+            // Names may be shorter than their places: from the side of the dot on.
+            let x = match anchor {
+                "start" => place[0],
+                "end" => place[2],
+                _ => dot.at[0],
+            };
+            let attribute = format!("text-anchor=\"{anchor}\"");
+            text(svg, [x, place[3] - 3.0], &attribute, dot.name);
             taken.push(place);
             written += 1;
         }
     }
 }
 
-/// Where a dot's name could stand: right, left, above, below, and in the corners between.
-fn places(dot: &Named<'_>) -> [[f64; 4]; 8] {
+/// Where a dot's name could stand: right, left, above, below, and in the corners between; each with the
+/// part of the name that is next to the dot.
+fn places(dot: &Named<'_>) -> [(&'static str, [f64; 4]); 8] {
     let (width, height) = (LETTER * dot.name.chars().count() as f64, FONT + 2.0);
     let away = dot.radius + 4.0;
     // A corner is as far away as a side.
@@ -208,14 +216,14 @@ fn places(dot: &Named<'_>) -> [[f64; 4]; 8] {
     let [x, y] = dot.at;
     let place = |left: f64, top: f64| [left, top, left + width, top + height];
     [
-        place(x + away, y - height / 2.0),
-        place(x - away - width, y - height / 2.0),
-        place(x - width / 2.0, y - away - height),
-        place(x - width / 2.0, y + away),
-        place(x + corner, y + corner),
-        place(x - corner - width, y - corner - height),
-        place(x + corner, y - corner - height),
-        place(x - corner - width, y + corner),
+        ("start", place(x + away, y - height / 2.0)),
+        ("end", place(x - away - width, y - height / 2.0)),
+        ("middle", place(x - width / 2.0, y - away - height)),
+        ("middle", place(x - width / 2.0, y + away)),
+        ("start", place(x + corner, y + corner)),
+        ("end", place(x - corner - width, y - corner - height)),
+        ("start", place(x + corner, y - corner - height)),
+        ("end", place(x - corner - width, y + corner)),
     ]
 }
 
@@ -299,8 +307,8 @@ mod tests {
         };
         let free = written(&[], Vec::new(), 9);
         let [first, second, third] = &free[..] else { panic!("{free:?}") };
-        assert!(first[0] < 60.0, "to the left of both: {first:?}");
-        assert!(second[0] < 376.0, "inside the frame: {second:?}");
+        assert_eq!(first[0], 92.0, "to the left of both");
+        assert_eq!(second[0], 372.0, "inside the frame");
         assert_eq!(third[0], 118.0, "to the right");
         assert_eq!(written(&[], Vec::new(), 2), free[..2]);
         let line = vec![[0.0, 50.0], [400.0, 50.0]];
