@@ -24,6 +24,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Weights that `resnet pack` has packed say which algorithms they are packed for; `compile_for` takes
+//! those.
+//!
 //! [`resnet!`] does the same while the user's crate is built: sizes are then types, and mistakes in
 //! the table are errors of the build.
 //!

@@ -105,7 +105,8 @@ pub(crate) struct Run {
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one, with the algorithms it
+    /// was packed for.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: PathBuf,
     /// A folder with one folder a class: named as the labels, or without labels in sorted order.
@@ -362,7 +363,8 @@ pub(crate) struct FormatOption {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct RequiredWeights {
-    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one, with the algorithms it
+    /// was packed for.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: Option<PathBuf>,
     /// Random weights, the same for a seed on every machine.
@@ -373,7 +375,8 @@ pub(crate) struct RequiredWeights {
 #[derive(Debug, Args)]
 #[group(required = false, multiple = false)]
 pub(crate) struct OptionalWeights {
-    /// Trained weights: a safetensors file, or what `resnet pack` made of one.
+    /// Trained weights: a safetensors file, or what `resnet pack` made of one, with the algorithms it
+    /// was packed for.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: Option<PathBuf>,
     /// Random weights, the same for a seed on every machine [if no weights are given: seed 0].

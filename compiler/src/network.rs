@@ -314,7 +314,8 @@ impl Compiled {
         self.isa
     }
 
-    /// Folds batch norms into the convolutions, packs the weights and joins them with the code.
+    /// Folds batch norms into the convolutions, packs the weights and joins them with the code. Weights
+    /// that are packed already fit if they are for the same algorithms, as after [`compile_for`].
     ///
     /// # Errors
     ///
