@@ -36,7 +36,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let Tuned { mut choices, model: by_model, tuned } = tuned?;
     let ms = |time: std::time::Duration| 1e3 * time.as_secs_f64();
     let summary = format!(
-        "{isa}, {}: {:.2} ms, with the cost model's choices {:.2} ms",
+        "{isa}, {}: {:.3} ms, with the cost model's choices {:.3} ms",
         threads_text(threads.get()),
         ms(tuned),
         ms(by_model)

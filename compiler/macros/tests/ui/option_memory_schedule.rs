@@ -1,0 +1,12 @@
+resnet::resnet! {
+    #[resnet(memory = 1e3, schedule = "tests/ui/tables/good.schedule")]
+    pub Net = "tests/ui/tables/good.yaml";
+}
+
+fn main() {
+    let weights = resnet::Weights::random(&Net::tensors(), 1);
+    let network = Net::load(&weights).unwrap();
+    let mut session = network.session();
+    let answer: &[f32; 10] = session.run(&[0.0; Net::INPUT_LEN]);
+    println!("{answer:?} {}", Net::CLASSES);
+}
