@@ -10,10 +10,11 @@
 //! # Ok::<(), resnet_compiler::family::FamilyError>(())
 //! ```
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
 
 use crate::diagnostics::Diagnostics;
 use crate::graph::{Graph, Shape};
+use crate::spec::rows::{self, Row};
 use crate::spec::{Shortcut, Spec};
 
 /// What stands before the stages, and how wide the first one is.
@@ -244,7 +245,7 @@ impl Member {
         let mut text = self.comment();
         // Writing to a string cannot fail.
         let _ = write!(text, "name: {}\ninput: {}\ntable:\n", scalar(&name), self.input);
-        text += &aligned(&self.rows()?);
+        text += &rows::aligned(&self.rows()?);
         let graph = Graph::build(&Spec::from_yaml_named(&text, &name)?)?;
         let Graph { depth, params, macs, .. } = graph;
         let _ = writeln!(
@@ -278,7 +279,7 @@ impl Member {
         ) + grouped
     }
 
-    fn rows(&self) -> Result<Vec<Cells>, FamilyError> {
+    fn rows(&self) -> Result<Vec<Row>, FamilyError> {
         let base = match self.form {
             Form::ImageNet => 64,
             Form::Cifar => 16,
@@ -289,57 +290,55 @@ impl Member {
         let mut rows = Vec::new();
         match self.form {
             Form::Cifar => {
-                let cells = [kernel(3), channels(stem)];
-                rows.push(row("conv1", "conv", cells, size));
+                rows.push(row("conv1", "conv", size).with("kernel", 3).with("channels", stem));
             }
             Form::ImageNet => {
                 size = halved(size);
-                rows.push(row("conv1", "conv", [kernel(7), channels(stem), stride(2)], size));
+                let conv = row("conv1", "conv", size).with("kernel", 7).with("channels", stem);
+                rows.push(conv.with("stride", 2));
                 size = halved(size);
-                rows.push(row("pool1", "max_pool", [kernel(3), stride(2)], size));
+                rows.push(row("pool1", "max_pool", size).with("kernel", 3).with("stride", 2));
             }
         }
         for (stage, &repeat) in self.repeats.iter().enumerate() {
             let factor = 1 << stage;
-            let made = self.channels(base * factor * self.block.expansion())?;
-            let mut cells = vec![(Column::Window, format!("repeat: {repeat}")), channels(made)];
             if stage > 0 {
                 size = halved(size);
-                cells.push(stride(2));
             }
-            cells.extend(self.grouping(factor)?);
-            let ordinary = Shortcut::Projection;
-            if self.shortcut != ordinary {
-                cells.push((Column::Shortcut, format!("shortcut: {}", self.shortcut.word())));
+            let mut row = row(format_args!("conv{}_x", stage + 2), self.block, size);
+            row.set("repeat", repeat);
+            row.set("channels", self.channels(base * factor * self.block.expansion())?);
+            if stage > 0 {
+                row.set("stride", 2);
             }
-            let name = format!("conv{}_x", stage + 2);
-            rows.push(row(&name, &self.block.to_string(), cells, size));
+            self.grouping(factor, &mut row)?;
+            if self.shortcut != Shortcut::Projection {
+                row.set("shortcut", self.shortcut.word());
+            }
+            rows.push(row);
         }
-        rows.push(row("avgpool", "global_average_pool", [], [1, 1]));
-        let mut last = row("fc", "linear", [channels(self.classes)], [1, 1]);
-        last[Column::Output as usize] = None;
-        rows.push(last);
+        rows.push(row("avgpool", "global_average_pool", [1, 1]));
+        rows.push(Row::new("fc", "linear").with("channels", self.classes));
         Ok(rows)
     }
 
-    /// The cells `width` and `groups` of a stage whose channels are `factor` times the first one's.
-    fn grouping(&self, factor: usize) -> Result<Vec<Cell>, FamilyError> {
-        let plain = self.groups == 1 && self.width_per_group.is_none();
-        if plain {
-            return Ok(Vec::new());
+    /// Sets the cells `width` and `groups` of a stage whose channels are `factor` times the first
+    /// one's.
+    fn grouping(&self, factor: usize, row: &mut Row) -> Result<(), FamilyError> {
+        if self.groups == 1 && self.width_per_group.is_none() {
+            return Ok(());
         }
         if self.block == Block::Basic {
             return Err(FamilyError::Groups);
         }
-        let mut cells = Vec::new();
         if let Some(width) = self.width_per_group {
             let base = self.groups.saturating_mul(width).saturating_mul(factor);
-            cells.push((Column::Width, format!("width: {}", self.channels(base)?)));
+            row.set("width", self.channels(base)?);
         }
         if self.groups != 1 {
-            cells.push((Column::Groups, format!("groups: {}", self.groups)));
+            row.set("groups", self.groups);
         }
-        Ok(cells)
+        Ok(())
     }
 
     /// `base` channels times the width.
@@ -379,85 +378,9 @@ impl Member {
     }
 }
 
-/// Columns of the rows, as tables of the literature have them.
-#[derive(Clone, Copy)]
-enum Column {
-    Layer,
-    Op,
-    /// `kernel` or `repeat`.
-    Window,
-    Channels,
-    Stride,
-    Width,
-    Groups,
-    Shortcut,
-    Output,
-}
-
-const COLUMNS: usize = Column::Output as usize + 1;
-
-type Cell = (Column, String);
-
-/// A row; where it has nothing to say, its neighbours stay under each other.
-type Cells = [Option<String>; COLUMNS];
-
-fn row(
-    layer: &str,
-    op: &str,
-    cells: impl IntoIterator<Item = Cell>,
-    [height, width]: [usize; 2],
-) -> Cells {
-    let mut row = Cells::default();
-    let ends = [
-        (Column::Layer, format!("layer: {layer}")),
-        (Column::Op, format!("op: {op}")),
-        (Column::Output, format!("output: {height}x{width}")),
-    ];
-    for (column, cell) in ends.into_iter().chain(cells) {
-        row[column as usize] = Some(cell);
-    }
-    row
-}
-
-fn kernel(side: usize) -> Cell {
-    (Column::Window, format!("kernel: {side}"))
-}
-
-fn channels(number: usize) -> Cell {
-    (Column::Channels, format!("channels: {number}"))
-}
-
-fn stride(stride: usize) -> Cell {
-    (Column::Stride, format!("stride: {stride}"))
-}
-
-/// Rows as YAML. The long word `global_average_pool` runs over its column, which has the cells of no
-/// other row pushed away.
-fn aligned(rows: &[Cells]) -> String {
-    let long = |row: &Cells| {
-        row[Column::Window as usize..=Column::Shortcut as usize].iter().all(Option::is_none)
-    };
-    let mut text = String::new();
-    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
-        let others = rows.iter().filter(|row| column != Column::Op as usize || !long(row));
-        others.filter_map(|row| row[column].as_ref()).map(|cell| cell.len() + 2).max().unwrap_or(0)
-    });
-    for row in rows {
-        let last = row.iter().rposition(Option::is_some).unwrap_or(0);
-        let (mut line, mut column_start) = (String::new(), 0);
-        for (column, cell) in row.iter().enumerate().take(last + 1) {
-            let Some(cell) = cell else {
-                column_start += widths[column];
-                continue;
-            };
-            let missing = column_start - line.len().min(column_start);
-            let comma = if column == last { "" } else { ", " };
-            let _ = write!(line, "{:missing$}{cell}{comma}", "");
-            column_start += widths[column];
-        }
-        let _ = writeln!(text, "  - {{{line}}}");
-    }
-    text
+/// A row that claims what it makes.
+fn row(layer: impl Display, op: impl Display, [height, width]: [usize; 2]) -> Row {
+    Row::new(layer, op).with("output", format_args!("{height}x{width}"))
 }
 
 /// A name as YAML: plain where nothing in it could mean anything else.

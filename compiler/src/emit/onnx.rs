@@ -8,7 +8,7 @@
 //! of Protocol Buffers is the concatenation of its fields: small parts are encoded from the
 //! messages in `proto`, and the bytes of the tensors are written between them.
 
-mod proto;
+pub mod proto;
 mod translate;
 
 use std::io::{self, Write};
@@ -115,7 +115,7 @@ impl<'a> Initializer<'a> {
             dims: spec.shape.iter().map(|&size| size as i64).collect(),
             data_type: proto::FLOAT,
             name: spec.name.clone(),
-            raw_data: Vec::new(),
+            ..TensorProto::default()
         };
         let elements: usize = spec.shape.iter().product();
         Self {

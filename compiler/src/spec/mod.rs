@@ -23,6 +23,7 @@ mod fields;
 #[cfg(feature = "rust")]
 pub mod inline;
 mod read;
+pub mod rows;
 mod tree;
 
 pub use expect::{Expect, Expected};

@@ -1,95 +1,111 @@
-//! The messages of an ONNX file, as far as they are written here.
+//! The messages of an ONNX file, as far as [`emit::onnx`](super) writes and `resnet import` reads them.
 //!
 //! Names and numbers are those of `onnx/onnx.proto` in the ONNX repository, IR version 8. That file
 //! is of Protocol Buffers' second version: numbers in lists are not packed, and an attribute's value
-//! is written even if it is zero.
+//! is written even if it is zero. Elements of tensors share the memory of what they are decoded from.
 
+#![expect(missing_docs, reason = "what is not said here, `onnx.proto` says under the same names")]
+
+use prost::bytes::Bytes;
 use prost::{Message, Oneof};
 
 /// `TensorProto.DataType.FLOAT`.
-pub(super) const FLOAT: i32 = 1;
+pub const FLOAT: i32 = 1;
 /// `TensorProto.DataType.INT64`.
-pub(super) const INT64: i32 = 7;
+pub const INT64: i32 = 7;
+/// `TensorProto.DataType.FLOAT16`.
+pub const FLOAT16: i32 = 10;
+/// `TensorProto.DataType.DOUBLE`.
+pub const DOUBLE: i32 = 11;
+/// `TensorProto.DataType.BFLOAT16`.
+pub const BFLOAT16: i32 = 16;
+/// `TensorProto.DataLocation.EXTERNAL`: the elements are in another file.
+pub const EXTERNAL: i32 = 1;
 
 /// The number of [`ModelProto`]'s field `graph`.
-pub(super) const GRAPH: u32 = 7;
+pub const GRAPH: u32 = 7;
 /// The number of [`GraphProto`]'s field `initializer`.
-pub(super) const INITIALIZER: u32 = 5;
+pub const INITIALIZER: u32 = 5;
 /// The number of [`TensorProto`]'s field `raw_data`.
-pub(super) const RAW_DATA: u32 = 9;
+pub const RAW_DATA: u32 = 9;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ModelProto {
+pub struct ModelProto {
     #[prost(int64, tag = "1")]
-    pub(super) ir_version: i64,
+    pub ir_version: i64,
     #[prost(string, tag = "2")]
-    pub(super) producer_name: String,
+    pub producer_name: String,
     #[prost(string, tag = "3")]
-    pub(super) producer_version: String,
+    pub producer_version: String,
     #[prost(message, optional, tag = "7")]
-    pub(super) graph: Option<GraphProto>,
+    pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
-    pub(super) opset_import: Vec<OperatorSetIdProto>,
+    pub opset_import: Vec<OperatorSetIdProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OperatorSetIdProto {
+pub struct OperatorSetIdProto {
     /// Empty for ONNX's own operators.
     #[prost(string, tag = "1")]
-    pub(super) domain: String,
+    pub domain: String,
     #[prost(int64, tag = "2")]
-    pub(super) version: i64,
+    pub version: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct GraphProto {
+pub struct GraphProto {
     #[prost(message, repeated, tag = "1")]
-    pub(super) node: Vec<NodeProto>,
+    pub node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
-    pub(super) name: String,
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
-    pub(super) initializer: Vec<TensorProto>,
+    pub initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
-    pub(super) input: Vec<ValueInfoProto>,
+    pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
-    pub(super) output: Vec<ValueInfoProto>,
+    pub output: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "13")]
-    pub(super) value_info: Vec<ValueInfoProto>,
+    pub value_info: Vec<ValueInfoProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct NodeProto {
+pub struct NodeProto {
     #[prost(string, repeated, tag = "1")]
-    pub(super) input: Vec<String>,
+    pub input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    pub(super) output: Vec<String>,
+    pub output: Vec<String>,
     #[prost(string, tag = "3")]
-    pub(super) name: String,
+    pub name: String,
     #[prost(string, tag = "4")]
-    pub(super) op_type: String,
+    pub op_type: String,
     #[prost(message, repeated, tag = "5")]
-    pub(super) attribute: Vec<AttributeProto>,
+    pub attribute: Vec<AttributeProto>,
+    /// Empty for ONNX's own operators.
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct AttributeProto {
+pub struct AttributeProto {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub name: String,
     #[prost(float, optional, tag = "2")]
-    pub(super) f: Option<f32>,
+    pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
-    pub(super) i: Option<i64>,
+    pub i: Option<i64>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub s: Option<Bytes>,
     #[prost(message, optional, tag = "5")]
-    pub(super) t: Option<TensorProto>,
+    pub t: Option<TensorProto>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
-    pub(super) ints: Vec<i64>,
+    pub ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", tag = "20")]
-    pub(super) r#type: i32,
+    pub r#type: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
-pub(super) enum AttributeType {
+pub enum AttributeType {
     Undefined = 0,
     Float = 1,
     Int = 2,
@@ -98,56 +114,76 @@ pub(super) enum AttributeType {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorProto {
+pub struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]
-    pub(super) dims: Vec<i64>,
+    pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
-    pub(super) data_type: i32,
+    pub data_type: i32,
+    /// Floats, packed: little-endian, as in `raw_data`.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub float_data: Bytes,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
-    pub(super) name: String,
+    pub name: String,
     /// Little-endian, in row-major order.
-    #[prost(bytes = "vec", tag = "9")]
-    pub(super) raw_data: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub raw_data: Bytes,
+    /// Doubles, packed.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub double_data: Bytes,
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ValueInfoProto {
+pub struct StringStringEntryProto {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
-    #[prost(message, optional, tag = "2")]
-    pub(super) r#type: Option<TypeProto>,
+    pub key: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TypeProto {
+pub struct ValueInfoProto {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub r#type: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
-    pub(super) tensor_type: Option<TensorType>,
+    pub tensor_type: Option<TensorType>,
 }
 
 /// `TypeProto.Tensor`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorType {
+pub struct TensorType {
     #[prost(int32, tag = "1")]
-    pub(super) elem_type: i32,
+    pub elem_type: i32,
     #[prost(message, optional, tag = "2")]
-    pub(super) shape: Option<TensorShapeProto>,
+    pub shape: Option<TensorShapeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorShapeProto {
+pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
-    pub(super) dim: Vec<Dimension>,
+    pub dim: Vec<Dimension>,
 }
 
 /// `TensorShapeProto.Dimension`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Dimension {
+pub struct Dimension {
     #[prost(oneof = "Size", tags = "1, 2")]
-    pub(super) value: Option<Size>,
+    pub value: Option<Size>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Size {
+pub enum Size {
     #[prost(int64, tag = "1")]
     DimValue(i64),
     /// A name for a size that is known when the network is run.

@@ -185,7 +185,11 @@ impl Translator<'_> {
         let tensor = TensorProto {
             dims: vec![numbers.len() as i64],
             data_type: INT64,
-            raw_data: numbers.iter().flat_map(|&n| (n as i64).to_le_bytes()).collect(),
+            raw_data: numbers
+                .iter()
+                .flat_map(|&n| (n as i64).to_le_bytes())
+                .collect::<Vec<_>>()
+                .into(),
             ..TensorProto::default()
         };
         let value = AttributeProto { t: Some(tensor), ..attribute("value", AttributeType::Tensor) };
@@ -207,6 +211,7 @@ impl Translator<'_> {
             output: vec![output],
             op_type: op_type.into(),
             attribute,
+            ..NodeProto::default()
         });
     }
 

@@ -1,0 +1,107 @@
+//! Rows of a table as YAML, with their cells under each other.
+//!
+//! ```
+//! use resnet_compiler::spec::rows::{Row, aligned};
+//!
+//! let stem = Row::new("conv1", "conv").with("kernel", 7).with("stride", 2).with("channels", 64);
+//! let text = aligned(&[stem, Row::new("avgpool", "global_average_pool").with("output", "1x1")]);
+//! assert!(text.starts_with("  - {layer: conv1,   op: conv, kernel: 7, channels: 64, stride: 2}\n"));
+//! ```
+
+use std::fmt::{Display, Write};
+
+/// The order of a row's cells. Fields of one column are never in one row.
+const COLUMNS: [&[&str]; 20] = [
+    &["layer"],
+    &["op"],
+    &["kernel", "repeat"],
+    &["channels"],
+    &["stride"],
+    &["dilation"],
+    &["first_dilation"],
+    &["padding"],
+    &["count_padding"],
+    &["width"],
+    &["groups"],
+    &["stride_on"],
+    &["shortcut"],
+    &["projection_norm"],
+    &["squeeze_excitation", "eca"],
+    &["norm"],
+    &["bias"],
+    &["activation"],
+    &["weights"],
+    &["norm_weights"],
+];
+
+/// The last column is that of `output`, and of what no other column has.
+const LAST: usize = COLUMNS.len();
+
+/// A row of a table that is being written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    cells: Vec<(&'static str, String)>,
+}
+
+impl Row {
+    /// A row with a name and an operation.
+    pub fn new(layer: impl Display, op: impl Display) -> Self {
+        Self::default().with("layer", layer).with("op", op)
+    }
+
+    /// The same with one more cell; `value` is YAML.
+    #[must_use]
+    pub fn with(mut self, field: &'static str, value: impl Display) -> Self {
+        self.set(field, value);
+        self
+    }
+
+    /// Sets a cell; `value` is YAML.
+    pub fn set(&mut self, field: &'static str, value: impl Display) {
+        self.cells.retain(|(known, _)| *known != field);
+        self.cells.push((field, value.to_string()));
+    }
+
+    /// What a cell says, if it is there.
+    pub fn get(&self, field: &str) -> Option<&str> {
+        let mut cells = self.cells.iter();
+        cells.find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
+    }
+
+    /// The cells as they are printed, by their columns.
+    fn columns(&self) -> [Option<String>; LAST + 1] {
+        let mut columns = [const { None }; LAST + 1];
+        for (field, value) in &self.cells {
+            let column = COLUMNS.iter().position(|fields| fields.contains(field)).unwrap_or(LAST);
+            columns[column] = Some(format!("{field}: {value}"));
+        }
+        columns
+    }
+}
+
+/// Rows as lines of YAML. The long word `global_average_pool` runs over its column, which has the cells
+/// of no other row pushed away.
+pub fn aligned(rows: &[Row]) -> String {
+    let rows: Vec<_> = rows.iter().map(Row::columns).collect();
+    let is_long = |row: &[Option<String>]| row[2..LAST].iter().all(Option::is_none);
+    let widths: [usize; LAST + 1] = std::array::from_fn(|column| {
+        let others = rows.iter().filter(|row| column != 1 || !is_long(*row));
+        others.filter_map(|row| row[column].as_ref()).map(|cell| cell.len() + 2).max().unwrap_or(0)
+    });
+    let mut text = String::new();
+    for row in &rows {
+        let last = row.iter().rposition(Option::is_some).unwrap_or(0);
+        let (mut line, mut start) = (String::new(), 0);
+        for (column, cell) in row.iter().enumerate().take(last + 1) {
+            if let Some(cell) = cell {
+                let missing = start - line.len().min(start);
+                let comma = if column == last { "" } else { ", " };
+                // Writing to a string cannot fail.
+                let _ = write!(line, "{:missing$}{cell}{comma}", "");
+            }
+            start += widths[column];
+        }
+        let _ = writeln!(text, "  - {{{line}}}");
+    }
+    text
+}
