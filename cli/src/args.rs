@@ -279,19 +279,21 @@ pub(crate) struct Sweep {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The checkpoint. It is read as data; nothing in it is run.
-    #[arg(value_name = "CHECKPOINT")]
+    /// A checkpoint of PyTorch's or in safetensors, or an ONNX file. It is read as data; nothing in it is
+    /// run.
+    #[arg(value_name = "FILE")]
     pub(crate) checkpoint: PathBuf,
     /// The folder for NAME.yaml and NAME.safetensors. Old ones are replaced.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// The network's name [default: the checkpoint's, without its extension].
+    /// The network's name [default: the file's, without its extension].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The key of the state dict in a PyTorch file [default: the usual ones, `state_dict` first].
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
-    /// The size of pictures, `224` or `height x width` [default: 224; 32 if the stem is a 3x3].
+    /// The size of pictures, `224` or `height x width` [default: an ONNX file's, else 224; 32 if the
+    /// stem is a 3x3].
     #[arg(long, value_name = "HxW", value_parser = picture_size)]
     pub(crate) input: Option<(usize, usize)>,
     /// The stride of each stage [default: 1 and then 2, where shortcuts do not say otherwise].

@@ -12,7 +12,7 @@ pub enum ImportError {
         reason: String,
     },
     /// The file is of another format.
-    #[error("`{origin}` is {found}; checkpoints are read from safetensors and PyTorch files")]
+    #[error("`{origin}` is {found}; networks are read from safetensors, PyTorch and ONNX files")]
     Foreign {
         /// Path, or a phrase.
         origin: String,
@@ -67,4 +67,12 @@ impl Fault {
             Self::Unknown(reason) => ImportError::Unknown { origin, reason },
         }
     }
+}
+
+pub(crate) fn corrupt<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Corrupt(reason.into()))
+}
+
+pub(crate) fn unknown<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Unknown(reason.into()))
 }

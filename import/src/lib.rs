@@ -1,10 +1,11 @@
-//! Checkpoints of residual networks: reads the tensors of a file and derives the layer table.
+//! Trained residual networks: reads a checkpoint or an ONNX file and derives the layer table.
 //!
-//! Safetensors files and those of `torch.save`, in its zip and its older form, are told apart by how
-//! they begin. A pickle is read as data: nothing in it is run ([`ImportError::Code`] names what would
-//! be). Depth, kind of blocks, widths, groups, shortcuts and attention follow from the tensors' names
-//! and shapes; what does not (strides, the size of pictures) is assumed as published networks have it,
-//! said in [`Imported::notes`], and set by [`Options`].
+//! Safetensors files, those of `torch.save`, in its zip and its older form, and ONNX files are told
+//! apart by how they begin. A pickle is read as data: nothing in it is run ([`ImportError::Code`] names
+//! what would be). Depth, kind of blocks, widths, groups, shortcuts and attention follow from the
+//! tensors' names and shapes; what does not (strides, the size of pictures) is assumed as published
+//! networks have it, said in [`Imported::notes`], and set by [`Options`]. An ONNX file has the graph, so
+//! that little is left to assume.
 //!
 //! ```no_run
 //! let imported = resnet_import::import("resnet50.pth", &resnet_import::Options::default())?;
@@ -13,24 +14,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The checkpoint's bytes are held once; beyond them importing needs less than 64 MB, whatever a
-//! file claims.
+//! The file's bytes are held once; beyond them importing needs less than 64 MB, whatever a file claims.
 
 mod checkpoint;
+mod draft;
 mod error;
 mod names;
+mod onnx;
 mod table;
 mod write;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 pub use error::ImportError;
+use prost::bytes::Bytes;
 pub use resnet_compiler::spec::{Shortcut, StrideOn};
 use safetensors::tensor::Dtype;
 
 use checkpoint::{Checkpoint, Stored};
-use error::Fault;
+use error::{Fault, unknown};
 use names::Network;
 
 /// What a checkpoint's tensors do not tell. All of it may be left at its default.
@@ -71,7 +75,8 @@ pub struct Imported {
     /// What was assumed and what was left out, a line each.
     pub notes: Vec<String>,
     tensors: Vec<(String, Stored)>,
-    file: Vec<u8>,
+    /// The file, and those that an ONNX file refers to.
+    files: Vec<Bytes>,
 }
 
 /// Imports the checkpoint in a file.
@@ -91,10 +96,10 @@ pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Imp
         ImportError::Open { origin: origin.clone(), reason }
     };
     let bytes = std::fs::read(path).map_err(failed)?;
-    import_bytes(bytes, &origin, options)
+    derive(bytes.into(), path.parent(), &origin, options).map_err(|fault| fault.at(&origin))
 }
 
-/// Imports a checkpoint that is in memory. `origin` is its file's name, for messages and, unless
+/// Imports a checkpoint that is in memory; an ONNX file has to have its tensors in itself. `origin` is its file's name, for messages and, unless
 /// `options` has one, for the network's name.
 ///
 /// # Errors
@@ -105,19 +110,32 @@ pub fn import_bytes(
     origin: &str,
     options: &Options,
 ) -> Result<Imported, ImportError> {
-    derive(bytes, origin, options).map_err(|fault| fault.at(origin))
+    derive(bytes.into(), None, origin, options).map_err(|fault| fault.at(origin))
 }
 
-fn derive(bytes: Vec<u8>, origin: &str, options: &Options) -> Result<Imported, Fault> {
-    let checkpoint = Checkpoint::read(&bytes, options.key.as_deref())?;
-    let network = Network::find(&checkpoint)?;
+fn derive(
+    bytes: Bytes,
+    folder: Option<&Path>,
+    origin: &str,
+    options: &Options,
+) -> Result<Imported, Fault> {
     let file = Path::new(origin).file_name().unwrap_or_default().to_string_lossy();
     let stem = Path::new(&*file).file_stem().unwrap_or_default().to_string_lossy();
     let name = plain(options.name.as_deref().unwrap_or(&stem));
-    let derived = table::derive(&network, options, &name, &printable(&file))?;
-    let mut tensors = Vec::new();
+    let file = printable(&file);
+    if onnx::is_onnx(&bytes) {
+        let onnx::Imported { mut draft, tensors, files } = onnx::import(bytes, folder, options)?;
+        let (table, graph) = draft.finish(options, &name, &file)?;
+        let tensors = fit(&graph, tensors)?;
+        return Ok(Imported { name, table, notes: draft.notes, tensors, files });
+    }
+    let checkpoint = Checkpoint::read(&bytes, options.key.as_deref())?;
+    let network = Network::find(&checkpoint)?;
+    let (mut draft, pairs) = table::derive(&network, options)?;
+    let (table, graph) = draft.finish(options, &name, &file)?;
+    let tensors = fit(&graph, pairs.find(&graph, &checkpoint)?)?;
     let mut notes = checkpoint.notes;
-    notes.extend(derived.notes);
+    notes.extend(draft.notes);
     let counters = checkpoint.tensors.keys().filter(|name| name.ends_with("num_batches_tracked"));
     match counters.count() {
         0 => {}
@@ -126,25 +144,35 @@ fn derive(bytes: Vec<u8>, origin: &str, options: &Options) -> Result<Imported, F
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    for (name, shape, old) in derived.tensors {
-        let Some(stored) = checkpoint.tensors.get(&old) else {
-            return Err(Fault::Unknown(format!("`{old}` is missing")));
+    Ok(Imported { name, table, notes, tensors, files: vec![bytes] })
+}
+
+/// The tensors of a network, checked against what it needs.
+fn fit(
+    graph: &resnet_compiler::graph::Graph,
+    mut found: BTreeMap<String, Stored>,
+) -> Result<Vec<(String, Stored)>, Fault> {
+    let mut tensors = Vec::new();
+    for tensor in &graph.tensors {
+        let name = tensor.name.clone();
+        let Some(stored) = found.remove(&name) else {
+            return unknown(format!("the derived network needs `{name}`, which is not there"));
         };
-        if !same_shape(&stored.shape, &shape) {
-            return Err(Fault::Unknown(format!(
-                "`{old}` is {:?}, where the derived network has {shape:?}",
-                stored.shape
-            )));
+        if !same_shape(&stored.shape, &tensor.shape) {
+            return unknown(format!(
+                "`{name}` is {:?}, where the derived network has {:?}",
+                stored.shape, tensor.shape
+            ));
         }
         if !matches!(stored.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            return Err(Fault::Unknown(format!(
-                "the elements of `{old}` are {:?}; floating-point numbers are expected",
+            return unknown(format!(
+                "the elements of `{name}` are {:?}; floating-point numbers are expected",
                 stored.dtype
-            )));
+            ));
         }
-        tensors.push((name, stored.clone()));
+        tensors.push((name, stored));
     }
-    Ok(Imported { name, table: derived.yaml, notes, tensors, file: bytes })
+    Ok(tensors)
 }
 
 impl Imported {
@@ -160,7 +188,7 @@ impl Imported {
     ///
     /// What `out` says.
     pub fn write_weights(&self, out: &mut dyn Write) -> io::Result<()> {
-        write::write(&self.tensors, &self.file, out)
+        write::write(&self.tensors, &self.files, out)
     }
 }
 

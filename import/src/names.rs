@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::Checkpoint;
-use crate::error::Fault;
+use crate::error::{Fault, unknown};
 
 /// Tensors of a module and their shapes.
 type Parts = BTreeMap<String, Vec<usize>>;
@@ -96,10 +96,6 @@ enum Role {
     Norm(usize),
     Shortcut,
     Attention,
-}
-
-fn unknown<T>(reason: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault::Unknown(reason.into()))
 }
 
 /// Modules by their names, without what all names begin with.

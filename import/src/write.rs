@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
+use prost::bytes::Bytes;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::checkpoint::Stored;
+use crate::checkpoint::{Elements, Stored};
 
-/// Writes tensors of `file` one after another, the widest elements first, so that each is aligned.
+/// Writes tensors of `files` one after another, the widest elements first, so that each is aligned.
 pub(crate) fn write(
     tensors: &[(String, Stored)],
-    file: &[u8],
+    files: &[Bytes],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut tensors: Vec<&(String, Stored)> = tensors.iter().collect();
@@ -28,9 +29,18 @@ pub(crate) fn write(
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
     for (_, stored) in tensors {
-        match &stored.strides {
-            Some(strides) => gather(stored, strides, file, out)?,
-            None => out.write_all(&file[stored.start..][..stored.bytes()])?,
+        match &stored.elements {
+            Elements::At { file, start, strides: Some(strides) } => {
+                gather(stored, strides, &files[*file][*start..], out)?;
+            }
+            Elements::At { file, start, strides: None } => {
+                out.write_all(&files[*file][*start..][..stored.bytes()])?;
+            }
+            Elements::Same(value) => {
+                for _ in 0..stored.count() {
+                    out.write_all(&value.to_le_bytes())?;
+                }
+            }
         }
     }
     Ok(())
@@ -40,9 +50,9 @@ pub(crate) fn write(
 fn gather(stored: &Stored, strides: &[usize], file: &[u8], out: &mut dyn Write) -> io::Result<()> {
     let size = stored.dtype.bitsize() / 8;
     let mut index = vec![0; stored.shape.len()];
-    for _ in 0..stored.shape.iter().product() {
+    for _ in 0..stored.count() {
         let offset: usize = index.iter().zip(strides).map(|(index, stride)| index * stride).sum();
-        out.write_all(&file[stored.start + offset * size..][..size])?;
+        out.write_all(&file[offset * size..][..size])?;
         for (index, &size) in index.iter_mut().zip(&stored.shape).rev() {
             *index += 1;
             if *index < size {

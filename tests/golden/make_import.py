@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Make small checkpoints for `resnet import`, and the outputs that PyTorch computes with them.
+"""Make small checkpoints and ONNX files for `resnet import`, and the outputs that PyTorch and ONNX Runtime
+compute with them.
 
-    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 numpy==2.4.6 safetensors==0.8.0
+    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 numpy==2.4.6 safetensors==0.8.0 \\
+        onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
     python make_import.py                    # rewrites every file in `import/`
     python make_import.py --large FOLDER     # full-size networks of torchvision and timm, random
 
 Each network NAME becomes a checkpoint, `NAME.input.npy` (f32, N x C x H x W) and `NAME.output.npy`
-(f32, computed in f64 from the stored weights). Weights and running means and variances are random
+(f32, computed in f64 from the stored weights; of an ONNX file by ONNX Runtime). Weights and running means and variances are random
 from a seed that is the CRC-32 of the name.
 """
 import argparse
@@ -15,6 +17,8 @@ import pathlib
 import zlib
 
 import numpy as np
+import onnx
+import onnxruntime
 import timm
 import torch
 import torchvision
@@ -24,6 +28,8 @@ from timm.models.resnet import BasicBlock as TimmBasic, Bottleneck as TimmBottle
 from timm.models.resnetv2 import ResNetV2
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+import onnx_networks
 
 HERE = pathlib.Path(__file__).resolve().parent / "import"
 
@@ -194,6 +200,66 @@ def networks():
     yield "half.pth", half, (1, 3, 224, 224), torch.save
 
 
+def export(model, path, shape, **keys):
+    """An ONNX file as PyTorch writes it."""
+    dynamo = keys.pop("dynamo", False)
+    torch.onnx.export(model, (torch.zeros(shape),), path, dynamo=dynamo, verbose=False, **keys)
+    # Without where in which file each node comes from.
+    written = onnx.load(path, load_external_data=False)
+    for node in written.graph.node:
+        del node.metadata_props[:]
+    path.write_bytes(written.SerializeToString())
+
+
+def onnx_files():
+    """Name: shape of the pictures, how to write the file."""
+    small, tv, any_batch = (1, 3, 37, 33), narrow, {"input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
+    yield "folded.onnx", tv(BasicBlock, [2, 1, 1, 1], [4, 6, 8, 9]), small, {}
+    groups = tv(Bottleneck, [1, 2, 1, 1], [4, 4, 8, 8], groups=2, width_per_group=48)
+    yield "dynamo.onnx", groups, small, {"dynamo": True}
+    squeeze = TimmResNet(
+        TimmBottleneck, [1, 1, 1, 2], channels=(4, 4, 4, 8), num_classes=5, stem_width=4,
+        block_args=dict(attn_layer="se"),
+    )
+    kept = torch.onnx.TrainingMode.PRESERVE
+    yield "kept.onnx", squeeze, small, {"training": kept, "do_constant_folding": False, "opset_version": 9}
+    yield "option-a.onnx", Cifar("A"), (2, 3, 32, 32), any_batch
+    eca = TimmResNet(
+        TimmBasic, [1, 1, 1, 1], channels=(4, 6, 8, 8), num_classes=5, stem_width=4, stem_type="deep",
+        avg_down=True, block_args=dict(attn_layer=EfficientChannelAttn),
+    )
+    yield "any-batch.onnx", eca, small, any_batch
+    v2 = ResNetV2(
+        [1, 2, 1, 1], channels=(16, 16, 24, 32), num_classes=5, stem_chs=8,
+        conv_layer=timm.layers.create_conv2d, norm_layer=timm.layers.BatchNormAct2d,
+    )
+    yield "pre-activated.onnx", v2, small, {}
+
+
+def make_onnx():
+    for name, model, shape, keys in onnx_files():
+        fill(model, zlib.crc32(name.encode()))
+        export(model.eval(), HERE / name, shape, **keys)
+        save_onnx_outputs(HERE / name, shape)
+    for name, write, shape in onnx_networks.NETWORKS:
+        write(HERE / name, np.random.default_rng(zlib.crc32(name.encode())))
+        save_onnx_outputs(HERE / name, shape)
+
+
+def save_onnx_outputs(path, shape):
+    seed = zlib.crc32(path.name.encode())
+    x = np.random.default_rng(seed).standard_normal(shape, dtype="f4")
+    onnx.checker.check_model(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    planar = session.get_inputs()[0].shape[1] == shape[1]
+    fed = x if planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    [y] = session.run(None, {session.get_inputs()[0].name: fed})
+    assert np.abs(y).max() > 0.01 and y.std() > 0, path
+    np.save(path.with_suffix(".input.npy"), x)
+    np.save(path.with_suffix(".output.npy"), y)
+    print(f"{path.name}: {path.stat().st_size:,} bytes")
+
+
 def large():
     for name in ["resnet18", "resnet50", "resnet152", "wide_resnet50_2", "resnext50_32x4d"]:
         yield f"{name}.pth", torchvision.models.get_model(name), (1, 3, 224, 224), torch.save
@@ -247,6 +313,15 @@ def main():
         np.save(path.with_suffix(".input.npy"), x.numpy())
         np.save(path.with_suffix(".output.npy"), y.numpy())
         print(f"{name}: {path.stat().st_size:,} bytes, {sum(t.numel() for t in state.values()):,} numbers")
+    if folder == HERE:
+        make_onnx()
+        return
+    for dynamo in (False, True):
+        path = folder / ("onnx-dynamo-resnet50.onnx" if dynamo else "onnx-resnet50.onnx")
+        model = torchvision.models.resnet50()
+        fill(model, 50)
+        export(model.eval(), path, (1, 3, 224, 224), dynamo=dynamo)
+        save_onnx_outputs(path, (1, 3, 224, 224))
 
 
 if __name__ == "__main__":

@@ -20,22 +20,55 @@ pub(crate) struct Checkpoint {
     pub(crate) notes: Vec<String>,
 }
 
-/// One tensor. All of its elements lie inside the file, and no two of them in one place unless the
+/// One tensor. All of its elements lie inside its file, and no two of them in one place unless the
 /// strides say so.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// In elements; `None` is row-major order without gaps.
-    pub(crate) strides: Option<Vec<usize>>,
-    /// Byte of the first element in the file.
-    pub(crate) start: usize,
+    pub(crate) elements: Elements,
+}
+
+/// Where the elements of a tensor are.
+#[derive(Clone, Debug)]
+pub(crate) enum Elements {
+    /// In a file.
+    At {
+        /// Its number among the files that were read.
+        file: usize,
+        /// Byte of the first element.
+        start: usize,
+        /// In elements; `None` is row-major order without gaps.
+        strides: Option<Vec<usize>>,
+    },
+    /// All are this.
+    Same(f32),
 }
 
 impl Stored {
-    /// How many bytes the elements take. Their product fits, as all of them lie inside the file.
+    /// A tensor of the only file that there is.
+    pub(crate) fn at(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        start: usize,
+        strides: Option<Vec<usize>>,
+    ) -> Self {
+        Self { dtype, shape, elements: Elements::At { file: 0, start, strides } }
+    }
+
+    /// A tensor of one number over and over.
+    pub(crate) fn same(shape: Vec<usize>, value: f32) -> Self {
+        Self { dtype: Dtype::F32, shape, elements: Elements::Same(value) }
+    }
+
+    /// How many elements there are. The product fits, as they lie inside a file.
+    pub(crate) fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// How many bytes the elements take.
     pub(crate) fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+        self.count() * self.dtype.bitsize() / 8
     }
 }
 
@@ -76,8 +109,7 @@ fn safetensors(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         // The view is a part of `bytes`.
         let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
         let (dtype, shape) = (view.dtype(), view.shape().to_vec());
-        let stored = Stored { dtype, shape, strides: None, start };
-        checkpoint.tensors.insert(name.to_owned(), stored);
+        checkpoint.tensors.insert(name.to_owned(), Stored::at(dtype, shape, start, None));
     }
     Ok(checkpoint)
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Dtype;
 
-use crate::error::Fault;
+use crate::error::{Fault, corrupt};
 
 /// The state dict of ResNet-1202 and its optimizer's take about 300,000.
 const MOST_STEPS: usize = 500_000;
@@ -147,10 +147,6 @@ struct Machine<'a> {
     memo: HashMap<u32, Value<'a>>,
     objects: Vec<Object<'a>>,
     storages: HashMap<&'a str, Dtype>,
-}
-
-fn corrupt<T>(reason: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault::Corrupt(reason.into()))
 }
 
 impl<'a> Machine<'a> {

@@ -218,12 +218,8 @@ impl<'p, 'a> StateDict<'p, 'a> {
                 )));
             }
             let strides = (!is_contiguous(shape, strides)).then(|| strides.clone());
-            let stored = Stored {
-                dtype: storage.dtype,
-                shape: shape.clone(),
-                strides,
-                start: place.start + offset * size,
-            };
+            let start = place.start + offset * size;
+            let stored = Stored::at(storage.dtype, shape.clone(), start, strides);
             checkpoint.tensors.insert(name.to_owned(), stored);
         }
         Ok(checkpoint)

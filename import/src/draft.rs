@@ -1,0 +1,146 @@
+//! A table before it is written: what both ways to derive one come to.
+
+use std::fmt::Write as _;
+
+use resnet_compiler::graph::{Graph, NodeId, Shape};
+use resnet_compiler::spec::Spec;
+use resnet_compiler::spec::rows::{Row, aligned};
+
+use crate::Options;
+use crate::error::{Fault, unknown};
+
+/// What ImageNet's networks are trained with.
+const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+
+/// A table, but for its name and for how pictures are prepared.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) input: Shape,
+    /// Where it is not the one that tables have if none is written.
+    pub(crate) norm_epsilon: Option<f64>,
+    pub(crate) pre_activation: bool,
+    /// Rows that are the answer; none if it is the last one.
+    pub(crate) features: Vec<String>,
+    pub(crate) rows: Vec<Row>,
+    /// Of the classifier.
+    pub(crate) classes: Option<usize>,
+    /// What was assumed.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            input: Shape::new(0, 0, 0),
+            norm_epsilon: None,
+            pre_activation: false,
+            features: Vec::new(),
+            rows: Vec::new(),
+            classes: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Draft {
+    /// The table with what it counts, and its network. `source` is the file that it comes from, for the
+    /// comment at its head.
+    pub(crate) fn finish(
+        &mut self,
+        options: &Options,
+        name: &str,
+        source: &str,
+    ) -> Result<(String, Graph), Fault> {
+        if self.unknown_normalisation(options) {
+            self.notes.push(if self.is_imagenet() {
+                "assumed: pictures are normalised as for ImageNet (else `--mean`, `--std`)"
+                    .to_owned()
+            } else {
+                "unknown: how pictures are normalised (`--mean`, `--std`)".to_owned()
+            });
+        }
+        let head = self.head(name);
+        let graph = build(&format!("{head}table:\n{}", aligned(&self.rows)))?;
+        self.claim(&graph);
+        let mut yaml = format!("# Made by `resnet import` from {source}.\n");
+        for note in &self.notes {
+            let _ = writeln!(yaml, "# {note}");
+        }
+        let _ = write!(yaml, "{head}table:\n{}", aligned(&self.rows));
+        let Graph { depth, params, macs, .. } = graph;
+        let macs = digits(macs);
+        let _ = writeln!(yaml, "expect: {{depth: {depth}, params: {params}, macs: {macs}}}");
+        yaml += &self.preprocess(options);
+        let graph = build(&yaml)?;
+        Ok((yaml, graph))
+    }
+
+    fn head(&self, name: &str) -> String {
+        let mut head = format!("name: {name}\ninput: {}\n", self.input);
+        if let Some(epsilon) = self.norm_epsilon {
+            let _ = writeln!(head, "norm_epsilon: {epsilon}");
+        }
+        if self.pre_activation {
+            head += "pre_activation: true\n";
+        }
+        if !self.features.is_empty() {
+            let _ = writeln!(head, "features: [{}]", self.features.join(", "));
+        }
+        head
+    }
+
+    fn unknown_normalisation(&self, options: &Options) -> bool {
+        options.mean.is_empty() && options.std.is_empty()
+    }
+
+    fn is_imagenet(&self) -> bool {
+        self.classes == Some(1000) && self.input.channels == 3
+    }
+
+    /// Writes what every row makes.
+    fn claim(&mut self, graph: &Graph) {
+        let mut outputs = vec![None; self.rows.len()];
+        for id in (0..graph.nodes.len() as u32).map(NodeId) {
+            let node = graph.node(id);
+            if let Some(output) = node.row.and_then(|row| outputs.get_mut(row)) {
+                *output = Some(node.shape);
+            }
+        }
+        for (row, output) in self.rows.iter_mut().zip(outputs) {
+            let says = !matches!(row.get("op"), Some("linear" | "norm" | "softmax"));
+            if let Some(Shape { height, width, .. }) = output.filter(|_| says) {
+                row.set("output", format_args!("{height}x{width}"));
+            }
+        }
+    }
+
+    fn preprocess(&self, options: &Options) -> String {
+        let Shape { height, width, .. } = self.input;
+        let imagenet = self.unknown_normalisation(options) && self.is_imagenet();
+        let (mean, std) = match imagenet {
+            true => (&IMAGENET.0[..], &IMAGENET.1[..]),
+            false => (&options.mean[..], &options.std[..]),
+        };
+        let longer = height.max(width);
+        let resize = options.resize.unwrap_or(if imagenet { longer * 8 / 7 } else { longer });
+        let crop = if height == width { height.to_string() } else { format!("{height}x{width}") };
+        let mut text = format!("preprocess: {{resize: {resize}, crop: {crop}");
+        for (word, numbers) in [("mean", mean), ("std", std)] {
+            if !numbers.is_empty() {
+                let _ = write!(text, ", {word}: {numbers:?}");
+            }
+        }
+        text + "}\n"
+    }
+}
+
+/// The network of a table that was derived. A file that contradicts itself has a wrong one.
+fn build(yaml: &str) -> Result<Graph, Fault> {
+    let built = Spec::from_yaml_named(yaml, "derived.yaml").and_then(|spec| Graph::build(&spec));
+    built.or_else(|error| unknown(format!("the derived table is wrong:\n{error}")))
+}
+
+/// Four digits of a large number, as `expect` takes them.
+fn digits(count: u64) -> String {
+    if count < 10_000 { count.to_string() } else { format!("{count:.3e}", count = count as f64) }
+}

@@ -1,0 +1,284 @@
+//! ONNX files: those that `resnet emit --as onnx` writes, those of others, and those that nobody should
+//! trust.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{array, contains, run};
+use prost::Message;
+use resnet_compiler::emit::onnx;
+use resnet_compiler::emit::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+};
+use resnet_compiler::graph::Graph;
+use resnet_compiler::spec::Spec;
+use resnet_compiler::zoo::zoo;
+use resnet_import::{ImportError, Options, import, import_bytes};
+use resnet_runtime::weights::Weights;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+}
+
+/// Imports a file, runs it, and compares with what ONNX Runtime computed; returns the table.
+fn check(name: &str) -> String {
+    let file = golden("import").join(name);
+    let imported = import(&file, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    run(&imported, &array(&file, "input.npy"), &array(&file, "output.npy"));
+    imported.table
+}
+
+#[test]
+fn files_of_pytorch() {
+    let table = check("folded.onnx");
+    contains(&table, &["input: 3x37x33", "batch norms were folded", "repeat: 2,", "stride: 2,"]);
+    assert!(!table.contains("norm: none") && !table.contains("assumed"), "{table}");
+    contains(&check("dynamo.onnx"), &["op: bottleneck,", "groups: 2,", "width: 6,"]);
+    let table = check("kept.onnx");
+    contains(&table, &["squeeze_excitation: {channels: 8},"]);
+    assert!(!table.contains("folded"), "{table}");
+    contains(&check("option-a.onnx"), &["shortcut: zero_pad,", "input: 3x32x32"]);
+    contains(&check("any-batch.onnx"), &["shortcut: pool_projection,", "eca: 3,"]);
+    contains(&check("pre-activated.onnx"), &["pre_activation: true", "op: norm", "op: linear"]);
+}
+
+#[test]
+fn files_of_others() {
+    let said = ["norm_epsilon: 0.000011", "stride_on: 1x1,", "bias: true,"];
+    contains(&check("old.onnx"), &said);
+    let table = check("old-pre-activation.onnx");
+    contains(&table, &["{layer: norm,    op: norm,", "activation: none", "op: basic,"]);
+    contains(&check("padded.onnx"), &["stride_on: 1x1,", "op: softmax", "interleaved"]);
+}
+
+/// A network with random weights, as `resnet emit --as onnx` writes it.
+fn emitted(table: &str) -> (Graph, Weights, Vec<u8>) {
+    let graph = Graph::build(&Spec::from_yaml(table).unwrap()).unwrap();
+    let weights = Weights::random(&graph.tensors, 1);
+    let mut file = Vec::new();
+    onnx::write(&graph, &weights, None, &mut file).unwrap();
+    (graph, weights, file)
+}
+
+/// Every network whose outputs PyTorch computed goes through an ONNX file and back.
+#[test]
+fn what_is_emitted_comes_back() {
+    let mut count = 0;
+    let folder = std::fs::read_dir(golden("")).unwrap();
+    for table in folder.map(|entry| entry.unwrap().path()) {
+        if table.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let name = table.file_stem().unwrap().to_str().unwrap();
+        let spec = Spec::from_yaml(&std::fs::read_to_string(&table).unwrap()).unwrap();
+        let graph = Graph::build(&spec).unwrap();
+        let weights = Weights::open(table.with_extension("safetensors")).unwrap();
+        let mut file = Vec::new();
+        onnx::write(&graph, &weights, None, &mut file).unwrap();
+        let imported = import_bytes(file, &format!("{name}.onnx"), &Options::default());
+        // A plain network is imported as the convolutions that it consists of.
+        if name.starts_with("attention-") {
+            let error = imported.unwrap_err().to_string();
+            contains(&error, &["`plain.0.se.gate` (Mul)", "outside of a residual block"]);
+            continue;
+        }
+        let imported = imported.unwrap_or_else(|error| panic!("{error}"));
+        run(&imported, &array(&golden(name), "input.npy"), &array(&golden(name), "output.npy"));
+        count += 1;
+    }
+    assert!(count > 30, "only {count} networks");
+}
+
+/// What the zoo's networks compute is what their ONNX files' tables say, operator by operator.
+#[test]
+fn networks_of_the_zoo_come_back_as_they_were() {
+    for name in ["resnet18", "resnet26d", "resnet50_os8", "resnext50_32x4d", "cifar-resnet20"] {
+        let (graph, _, file) = emitted(zoo(name).unwrap());
+        let imported = import_bytes(file, "x.onnx", &Options::default());
+        let imported = imported.unwrap_or_else(|error| panic!("{error}"));
+        let again = Graph::build(&Spec::from_yaml(&imported.table).unwrap()).unwrap();
+        assert_eq!(graph.fingerprint(), again.fingerprint(), "{}", imported.table);
+        assert_eq!((graph.params, graph.macs), (again.params, again.macs));
+    }
+}
+
+const TINY: &str = "
+name: tiny
+input: 3x8x8
+table:
+  - {layer: conv1, op: conv, kernel: 3, channels: 4}
+  - {layer: conv2_x, op: basic, channels: 4}
+  - {layer: avgpool, op: global_average_pool}
+  - {layer: fc, op: linear, channels: 2}
+";
+
+/// A small file, changed.
+fn changed(change: impl FnOnce(&mut ModelProto)) -> Vec<u8> {
+    let mut model = ModelProto::decode(&*emitted(TINY).2).unwrap();
+    change(&mut model);
+    model.encode_to_vec()
+}
+
+fn graph(model: &mut ModelProto) -> &mut GraphProto {
+    model.graph.as_mut().unwrap()
+}
+
+fn node<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut NodeProto {
+    graph(model).node.iter_mut().find(|node| node.name == name).unwrap()
+}
+
+fn attribute<'a>(node: &'a mut NodeProto, name: &str) -> &'a mut AttributeProto {
+    node.attribute.iter_mut().find(|attribute| attribute.name == name).unwrap()
+}
+
+fn refused(file: Vec<u8>, options: &Options) -> String {
+    import_bytes(file, "tiny.onnx", options).unwrap_err().to_string()
+}
+
+#[track_caller]
+fn refuses(change: impl FnOnce(&mut ModelProto), expected: &[&str]) {
+    contains(&refused(changed(change), &Options::default()), expected);
+}
+
+#[test]
+fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
+    refuses(
+        |model| node(model, "conv2_x.0.relu1").op_type = "LeakyRelu".to_owned(),
+        &["node `conv2_x.0.relu1` (LeakyRelu): no operator of a residual network", "model.eval()"],
+    );
+    refuses(
+        |model| {
+            let node = node(model, "conv2_x.0.relu1");
+            node.name.clear();
+            node.op_type = "HardSwish".to_owned();
+        },
+        &["the node that makes `conv2_x.0.relu1` (HardSwish)"],
+    );
+    refuses(
+        |model| node(model, "conv1").domain = "com.microsoft".to_owned(),
+        &[
+            "node `conv1` (Conv): an operator of `com.microsoft`",
+            "without a runtime's optimisations",
+        ],
+    );
+    refuses(
+        |model| attribute(node(model, "conv2_x.0.conv2"), "strides").ints = vec![2, 2],
+        &["node `conv2_x.0.add` (Add): it adds 4x4x4 and 4x8x8"],
+    );
+    refuses(
+        |model| attribute(node(model, "conv2_x.0.conv1"), "pads").ints = vec![2, 2, 0, 0],
+        &[
+            "node `conv2_x.0.conv1` (Conv): a padding of 2x2 before, 0x0 after",
+            "in a block it is 1",
+        ],
+    );
+    refuses(
+        |model| node(model, "conv2_x.0.conv1").input[1] = "missing".to_owned(),
+        &["node `conv2_x.0.conv1` (Conv): it reads `missing`, which nothing before it makes"],
+    );
+    refuses(
+        |model| node(model, "conv2_x.0.bn1").op_type = "InstanceNormalization".to_owned(),
+        &["node `conv2_x.0.bn1` (InstanceNormalization)"],
+    );
+    refuses(
+        |model| attribute(node(model, "conv2_x.0.bn2"), "epsilon").f = Some(1e-3),
+        &["node `conv2_x.0.bn2` (BatchNormalization): an epsilon of 0.001, and 0.00001"],
+    );
+    refuses(
+        |model| node(model, "conv2_x.0.relu").input[0] = "conv2_x.0.bn2".to_owned(),
+        &["node `conv2_x.0.bn2` (BatchNormalization): what it makes is read by 2 nodes"],
+    );
+    refuses(
+        |model| graph(model).node.retain(|node| node.name != "conv2_x.0.relu"),
+        &["which nothing before it makes"],
+    );
+    refuses(
+        |model| graph(model).input.clear(),
+        &["the graph has the inputs none; a table has one, the picture"],
+    );
+    refuses(|model| graph(model).output.clear(), &["the graph has no output"]);
+    refuses(
+        |model| model.opset_import[0].version = 6,
+        &["its operator set is 6; 7 and later ones are read"],
+    );
+    refuses(|model| model.graph = None, &["there is no graph in it"]);
+    let options = Options { strides: vec![1], ..Options::default() };
+    contains(&refused(changed(|_| ()), &options), &["says what `--strides` would; leave it out"]);
+}
+
+#[test]
+fn the_size_of_pictures_can_be_chosen() {
+    let options = Options { input: Some((16, 12)), ..Options::default() };
+    let imported = import_bytes(changed(|_| ()), "tiny.onnx", &options).unwrap();
+    contains(&imported.table, &["input: 3x16x12", "output: 16x12"]);
+}
+
+/// The first tensor, said to be in another file.
+fn outside(location: &str, entries: &[(&str, &str)]) -> Vec<u8> {
+    changed(|model| {
+        let tensor = &mut graph(model).initializer[0];
+        tensor.raw_data = Default::default();
+        tensor.data_location = onnx::proto::EXTERNAL;
+        let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        tensor.external_data = [("location", location)].iter().chain(entries).map(entry).collect();
+    })
+}
+
+#[test]
+fn tensors_in_other_files_are_read_from_the_same_folder_alone() {
+    let folder = std::env::temp_dir().join(format!("resnet-import-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    std::fs::write(folder.join("inner/weights.bin"), [0; 500]).unwrap();
+    let at = |location: &str, entries: &[(&str, &str)]| {
+        let file = folder.join("inner/tiny.onnx");
+        std::fs::write(&file, outside(location, entries)).unwrap();
+        import(&file, &Options::default())
+    };
+    // 4 x 3 x 3 x 3 floats are 432 bytes.
+    let good = [("offset", "68"), ("length", "432")];
+    assert!(at("weights.bin", &good).is_ok() && at("./weights.bin", &good).is_ok());
+    for (location, entries, expected) in [
+        ("../inner/weights.bin", &good[..], "outside the ONNX file's folder; refused"),
+        ("/etc/hostname", &good, "outside the ONNX file's folder; refused"),
+        ("other.bin", &good, "has to lie beside the ONNX file"),
+        (".", &good, "it is no file"),
+        ("weights.bin", &[("offset", "69"), ("length", "432")], "which has 500 bytes"),
+        ("weights.bin", &[("offset", "501")], "which has 500 bytes"),
+        ("weights.bin", &[("offset", "18446744073709551615"), ("length", "9")], "which has 500"),
+        ("weights.bin", &[("offset", "-1")], "the `offset` of tensor"),
+        ("weights.bin", &[("length", "400")], "has 400 bytes of elements"),
+    ] {
+        let error = at(location, entries).unwrap_err().to_string();
+        contains(&error, &[expected]);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    let error = refused(outside("weights.bin", &good), &Options::default());
+    contains(&error, &["the ONNX file was given as bytes"]);
+}
+
+#[test]
+fn claims_that_do_not_hold_are_errors() {
+    let wrong = |change: &dyn Fn(&mut TensorProto)| {
+        let file = changed(|model| change(&mut graph(model).initializer[0]));
+        import_bytes(file, "tiny.onnx", &Options::default()).unwrap_err()
+    };
+    for dims in [vec![-4, 3, 3, 3], vec![i64::MAX, i64::MAX], vec![4, 3, 3, 4], vec![]] {
+        let error = wrong(&|tensor| tensor.dims.clone_from(&dims));
+        assert!(matches!(error, ImportError::Corrupt { .. }), "{error}");
+    }
+    let error = wrong(&|tensor| tensor.data_type = 3);
+    contains(&error.to_string(), &["has elements of ONNX's type 3"]);
+    // Two bytes a node, which would become a hundred times as much.
+    let mut many = vec![0x08, 8, 0x12, 0];
+    let nodes = [0x0a, 0].repeat(1 << 20);
+    many.push(0x3a);
+    prost::encoding::encode_varint(nodes.len() as u64, &mut many);
+    many.extend(nodes);
+    contains(&refused(many, &Options::default()), &["more nodes and names than any network has"]);
+    let short = [0x08, 8, 0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f].to_vec();
+    contains(&refused(short, &Options::default()), &["a field reaches past the end"]);
+}
