@@ -113,6 +113,17 @@ impl Network {
         let channels = channels.map_or(0, |conv| conv.channels);
         let linear = modules.linear(channels)?;
         let (stem, norm) = modules.stem(pre_activation)?;
+        for pair in stem.windows(2) {
+            let [before, conv] = [&pair[0].conv, &pair[1].conv];
+            // A convolution of a part that comes after the blocks, such as a head for segmentation.
+            if !before.channels.is_multiple_of(conv.inputs) {
+                return unknown(format!(
+                    "`{wrapper}{}` reads {} channels, and what stands before the blocks makes {}; it has no \
+                     place in a network of a stem, blocks and a classifier",
+                    conv.module, conv.inputs, before.channels
+                ));
+            }
+        }
         if let Some(name) = modules.map.keys().next() {
             let rest = modules.map.len() - 1;
             return unknown(format!(
@@ -168,11 +179,18 @@ impl Modules {
             }
         }
         if found.is_empty() {
-            let names: Vec<String> = self.map.keys().take(5).map(|n| format!("`{n}`")).collect();
-            return unknown(format!(
-                "no residual blocks: expected names such as `layer1.0.conv1.weight`, found {}",
-                names.join(", ")
-            ));
+            let names = self.map.iter().flat_map(|(module, parts)| {
+                let dot = if module.is_empty() { "" } else { "." };
+                parts.keys().map(move |part| format!("`{module}{dot}{part}`"))
+            });
+            let names: Vec<String> = names.take(5).collect();
+            return unknown(match &*names {
+                [] => "there are no tensors in it".to_owned(),
+                _ => format!(
+                    "no residual blocks: expected names such as `layer1.0.conv1.weight`, found {}",
+                    names.join(", ")
+                ),
+            });
         }
         let mut stages = Vec::new();
         for ((_, prefix), blocks) in found {
@@ -209,7 +227,16 @@ impl Modules {
                     block.attention = Some(self.attention(module)?);
                 }
                 (Some(Role::Norm(_)), _) => {
-                    return unknown(format!("`{module}` has no `running_mean`: no batch norm"));
+                    return unknown(format!(
+                        "`{module}` has no `running_mean`: it is group norm or another one without \
+                         statistics, and a table has batch norm"
+                    ));
+                }
+                _ if self.map[module].contains_key("filt") => {
+                    return unknown(format!(
+                        "`{module}` is the filter of a blur pool (anti-aliasing), which a table does not \
+                         have"
+                    ));
                 }
                 _ => {
                     return unknown(format!(

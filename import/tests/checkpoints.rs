@@ -54,6 +54,8 @@ fn networks_of_timm() {
 fn networks_with_other_names() {
     contains(&check("cifar-a.pth"), &["input: 3x32x32", "shortcut: zero_pad,", "weights: linear"]);
     check("cifar-b.safetensors");
+    let table = check("cifar-wide.pth");
+    contains(&table, &["pre_activation: true", "conv3_x, op: basic", "stride: 2,"]);
     let table = check("hugging-face.safetensors");
     contains(&table, &["renamed"]);
 }
@@ -102,7 +104,8 @@ fn what_cannot_be_known_is_said_and_can_be_set() {
     assert!(error.contains("1 strides were given for 3 stages"), "{error}");
     let options = Options { key: Some("optimizer".to_owned()), ..Options::default() };
     let error = import(file("groups.pth"), &options).unwrap_err().to_string();
-    assert!(error.contains("no residual blocks"), "{error}");
+    let expected = "no dict of tensors under `optimizer`; its keys are `epoch`";
+    assert!(error.contains(expected), "{error}");
 }
 
 /// An archive as `torch.save` makes it, with this pickle.
@@ -149,7 +152,9 @@ fn claims_that_do_not_hold_are_errors() {
         (endless, "more than 500000 steps"),
         (cycle, "something other than a dict"),
         (b"\x80\x02}".to_vec(), "the pickle ends early"),
-        (b"\x80\x02}.".to_vec(), "no state dict in it"),
+        (b"\x80\x02}.".to_vec(), "it is an empty dict; save `model.state_dict()`"),
+        (b"\x80\x02}K\x01K\x02s.".to_vec(), "none of its keys is a text. Name the state dict's"),
+        (b"\x80\x02}X\x01\0\0\0aK\x02s.".to_vec(), "its keys are `a`. Name the state dict's"),
         (b"\x80\x02K\x01u.".to_vec(), "a mark is needed"),
         (b"\x80\x02i.".to_vec(), "0x69 is no opcode"),
     ] {
@@ -157,11 +162,57 @@ fn claims_that_do_not_hold_are_errors() {
         let error = import_bytes(bytes, "claims.pth", &Options::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "no `{expected}` in {error}");
     }
+    let empty = import_bytes(Vec::new(), "x.pth", &Options::default()).unwrap_err().to_string();
+    assert!(empty.contains("is an empty file; networks are read from"), "{empty}");
     let other = import_bytes(b"GGUF....".to_vec(), "x.pth", &Options::default()).unwrap_err();
     assert!(matches!(other, ImportError::Foreign { .. }), "{other}");
     let long = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
     let error = import_bytes(long, "x", &Options::default()).unwrap_err();
     assert!(matches!(error, ImportError::Corrupt { .. }), "{error}");
+}
+
+/// A safetensors file of zeros.
+fn zeros(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let bytes = vec![0; 1 << 16];
+    let views = tensors.iter().map(|&(name, shape)| {
+        let length = shape.iter().product::<usize>() * 4;
+        let dtype = safetensors::Dtype::F32;
+        let view = safetensors::tensor::TensorView::new(dtype, shape.to_vec(), &bytes[..length]);
+        (name, view.unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn other_networks_are_named() {
+    let conv: (&str, &[usize]) = ("layer1.0.conv1.weight", &[4, 4, 3, 3]);
+    for (tensors, expected) in [
+        (&[][..], "there are no tensors in it"),
+        (&[("cls", &[4][..])], "names such as `layer1.0.conv1.weight`, found `cls`"),
+        (
+            &[conv, ("layer1.0.bn1.weight", &[4])],
+            "`layer1.0.bn1` has no `running_mean`: it is group norm",
+        ),
+        (&[conv, ("layer1.0.conv2.1.filt", &[4, 1, 3, 3])], "is the filter of a blur pool"),
+    ] {
+        let error = import_bytes(zeros(tensors), "x", &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "no `{expected}` in {error}");
+    }
+    // A head for segmentation beside a backbone.
+    let mut names = Vec::new();
+    for conv in ["conv1", "conv2"] {
+        names.push((format!("backbone.layer1.0.{conv}.weight"), vec![4, 4, 3, 3]));
+    }
+    for norm in ["bn1", "bn2"] {
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            names.push((format!("backbone.layer1.0.{norm}.{part}"), vec![4]));
+        }
+    }
+    names.push(("backbone.conv1.weight".to_owned(), vec![4, 3, 7, 7]));
+    names.push(("classifier.0.weight".to_owned(), vec![8, 16, 3, 3]));
+    let names: Vec<(&str, &[usize])> = names.iter().map(|(n, s)| (n.as_str(), &**s)).collect();
+    let error = import_bytes(zeros(&names), "x", &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("`classifier.0` reads 16 channels"), "{error}");
 }
 
 /// A generator of numbers that are good enough to break files with (splitmix64).

@@ -90,6 +90,49 @@ class Cifar(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class WideCifar(nn.Module):
+    """A wide residual network for CIFAR under the names that are usual for it."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs, channels, stride):
+            super().__init__()
+            self.bn1 = nn.BatchNorm2d(inputs)
+            self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            self.convShortcut = None
+            if inputs != channels:
+                self.convShortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
+
+        def forward(self, x):
+            first = self.bn1(x).relu()
+            main = self.conv2(self.bn2(self.conv1(first)).relu())
+            return main + (x if self.convShortcut is None else self.convShortcut(first))
+
+    class Stage(nn.Module):
+        def __init__(self, *blocks):
+            super().__init__()
+            self.layer = nn.Sequential(*blocks)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    def __init__(self, widths=(4, 6, 8)):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, 1, 1, bias=False)
+        inputs = 4
+        for number, width in enumerate(widths, 1):
+            first = self.Block(inputs, width, 1 if number == 1 else 2)
+            setattr(self, f"block{number}", self.Stage(first, self.Block(width, width, 1)))
+            inputs = width
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.fc = nn.Linear(inputs, 10)
+
+    def forward(self, x):
+        x = self.block3(self.block2(self.block1(self.conv1(x))))
+        return self.fc(self.bn1(x).relu().mean((2, 3)))
+
+
 class HuggingFace(nn.Module):
     """A torchvision network under the names of Hugging Face's `ResNetForImageClassification`."""
 
@@ -194,6 +237,7 @@ def networks():
     yield "pre-activation.pth", v2, (1, 3, 224, 224), torch.save
     yield "cifar-a.pth", Cifar("A"), (2, 3, 32, 32), torch.save
     yield "cifar-b.safetensors", Cifar("B"), (2, 3, 32, 32), save_file
+    yield "cifar-wide.pth", WideCifar(), (2, 3, 32, 32), lambda state, path: torch.save(wrapped(state), path)
     hugging_face = HuggingFace(tv(Bottleneck, [1, 1, 1, 1], [2, 3, 4, 5]))
     yield "hugging-face.safetensors", hugging_face, (1, 3, 224, 224), save_file
     half = tv(BasicBlock, [1, 1, 1, 1], [4, 4, 6, 6]).half()

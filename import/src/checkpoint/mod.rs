@@ -77,7 +77,7 @@ impl Checkpoint {
     /// in a PyTorch file.
     pub(crate) fn read(bytes: &[u8], key: Option<&str>) -> Result<Self, Fault> {
         match bytes {
-            [] => Err(Fault::Corrupt("it is empty".to_owned())),
+            [] => Err(Fault::Foreign("an empty file")),
             [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key),
             _ if torch::is_legacy(bytes) => torch::legacy(bytes, key),
             [0x80, 2..=5, ..] => Err(Fault::Foreign("a pickle that `torch.save` did not write")),

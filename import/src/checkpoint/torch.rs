@@ -168,22 +168,27 @@ impl<'p, 'a> StateDict<'p, 'a> {
         let root = pickle.root;
         let mut dict = root;
         let Some(pairs) = pickle.dict(root) else {
-            let what = "it holds something other than a dict; save `model.state_dict()`";
+            let what = "it holds something other than a dict of tensors; save `model.state_dict()`";
             return Err(Fault::Unknown(what.to_owned()));
         };
         if let Some(key) = key {
-            dict = pickle
-                .get(root, key)
-                .filter(|&dict| pickle.dict(dict).is_some())
-                .ok_or_else(|| Fault::Unknown(format!("no dict under `{key}`; {}", keys(pairs))))?;
+            dict = pickle.get(root, key).filter(|&dict| holds_tensors(pickle, dict)).ok_or_else(
+                || Fault::Unknown(format!("no dict of tensors under `{key}`; {}", keys(pairs))),
+            )?;
         } else if !holds_tensors(pickle, dict) {
             let mut found = WRAPPERS.iter().filter_map(|&wrapper| {
                 let dict = pickle.get(root, wrapper)?;
                 holds_tensors(pickle, dict).then_some((wrapper, dict))
             });
             let Some((wrapper, inner)) = found.next() else {
-                let what = format!("no state dict in it; {}: name one with `--key`", keys(pairs));
-                return Err(Fault::Unknown(what));
+                return Err(Fault::Unknown(match pairs {
+                    [] => "it is an empty dict; save `model.state_dict()`".to_owned(),
+                    _ => format!(
+                        "there are no tensors in it, nor under one of the usual keys; {}. Name the state \
+                         dict's with `--key`, or save `model.state_dict()`",
+                        keys(pairs)
+                    ),
+                }));
             };
             dict = inner;
             notes.push(format!("the state dict is the one under `{wrapper}`"));
@@ -238,7 +243,10 @@ fn keys(pairs: &[(Value<'_>, Value<'_>)]) -> String {
         _ => None,
     });
     let texts: Vec<String> = texts.take(10).collect();
-    format!("its keys are {}", texts.join(", "))
+    match &*texts {
+        [] => "none of its keys is a text".to_owned(),
+        _ => format!("its keys are {}", texts.join(", ")),
+    }
 }
 
 /// One past the last element of a tensor, counted from its first; `None` if that is more than there
