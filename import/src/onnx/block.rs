@@ -139,7 +139,7 @@ impl Blocks<'_> {
                     return step.refuse("nothing follows a block's attention");
                 }
                 Op::Norm(found) if norm.is_none() && (!relu || units.is_empty()) => {
-                    (norm, relu) = (Some(found), false);
+                    (norm, relu) = (Some(&**found), false);
                 }
                 Op::Relu => relu = true,
                 Op::Conv(conv) => {
@@ -290,7 +290,7 @@ impl Blocks<'_> {
             {
                 let norm = match *rest {
                     [] => None,
-                    [Op::Norm(norm)] => Some(norm),
+                    [Op::Norm(norm)] => Some(&**norm),
                     _ => return misplaced(steps[2]),
                 };
                 (Path::PoolProjection, project(conv, norm, one)?)

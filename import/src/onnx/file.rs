@@ -19,6 +19,9 @@ use crate::error::{Fault, corrupt, unknown};
 /// What decoding may make, not counting elements of tensors. ResNet-1202 takes a tenth of it.
 const MOST_MEMORY: usize = 12 << 20;
 
+/// No tensor of a network has more.
+const MOST_DIMENSIONS: usize = 8;
+
 /// Whether a file begins as ONNX files do: with its version, a small number.
 pub(crate) fn is_onnx(bytes: &[u8]) -> bool {
     matches!(bytes, [0x08, 1..=127, 0x12 | 0x1a | 0x22 | 0x2a | 0x32 | 0x3a | 0x42, ..])
@@ -160,6 +163,9 @@ impl Files {
     /// Finds the elements of a tensor and checks that all are there.
     pub(crate) fn constant(&mut self, tensor: &TensorProto) -> Result<Constant, Fault> {
         let name = &tensor.name;
+        if tensor.dims.len() > MOST_DIMENSIONS {
+            return corrupt(format!("tensor `{name}` has {} dimensions", tensor.dims.len()));
+        }
         let shape: Option<Vec<usize>> =
             tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
         let count = shape.as_ref().and_then(|shape| {

@@ -17,13 +17,16 @@ const MOST_ELEMENTS: u128 = 1 << 31;
 /// No picture has a longer side.
 const LONGEST_SIDE: usize = 1 << 20;
 
+/// More answers than any network has stages.
+const MOST_OUTPUTS: usize = 1000;
+
 /// An operator on activations.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Conv(Conv),
+    Conv(Box<Conv>),
     /// Along the channels of a 1x1 activation: the weights.
     ChannelConv(Stored),
-    Norm(Norm),
+    Norm(Box<Norm>),
     Relu,
     Sigmoid,
     Add,
@@ -43,10 +46,7 @@ pub(crate) enum Op {
     PadPixels([usize; 4]),
     /// The same elements in the same order in another shape.
     Reshape,
-    Linear {
-        weight: Stored,
-        bias: Option<Stored>,
-    },
+    Linear(Box<Linear>),
     /// Adds a number to each channel.
     Bias(Stored),
     Softmax,
@@ -58,6 +58,13 @@ pub(crate) enum Op {
 pub(crate) struct Conv {
     pub(crate) window: Window,
     pub(crate) groups: usize,
+    pub(crate) weight: Stored,
+    pub(crate) bias: Option<Stored>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    /// `[out, in]`.
     pub(crate) weight: Stored,
     pub(crate) bias: Option<Stored>,
 }
@@ -174,10 +181,13 @@ impl Network {
                 _ => return unknown(format!("the graph's output `{}` is not made", output.name)),
             }
         }
-        if reader.network.outputs.is_empty() {
-            return unknown("the graph has no output");
+        match reader.network.outputs.len() {
+            0 => unknown("the graph has no output"),
+            1..=MOST_OUTPUTS => Ok(reader.network),
+            count => {
+                unknown(format!("the graph has {count} outputs, more than a network has rows"))
+            }
         }
-        Ok(reader.network)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::node::Node;
 
 /// No shape, and no list of pads, has more.
-pub(crate) const MOST_NUMBERS: usize = 64;
+pub(crate) const MOST_NUMBERS: usize = 16;
 
 /// A small tensor of whole numbers.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 
 use resnet_compiler::graph::Shape;
 
-use super::graph::{Known, Norm, Op, Reader, ValueId};
+use super::graph::{Known, Linear, Norm, Op, Reader, ValueId};
 use super::node::Node;
 use super::numbers::Numbers;
 use crate::checkpoint::{Elements, Stored};
@@ -203,8 +203,13 @@ impl Reader<'_> {
     }
 
     fn norm(&mut self, node: &Node<'_>) -> Result<(), Fault> {
-        if node.int("training_mode").unwrap_or(0) != 0 || node.0.output.len() > 1 {
+        let outputs = node.0.output.iter().filter(|output| !output.is_empty()).count();
+        if node.int("training_mode").unwrap_or(0) != 0 || outputs > 1 {
             return node.refuse("it is for training; export after `model.eval()`");
+        }
+        if node.int("spatial") == Some(0) {
+            return node
+                .refuse("it normalises every pixel by itself; a table's norms go by channels");
         }
         let channels = self.shape(self.activation(node, 0)?).channels;
         let mut tensors = Vec::new();
@@ -223,7 +228,7 @@ impl Reader<'_> {
         // The shortest decimal, which is what the exporter was told.
         let epsilon = node.float("epsilon").unwrap_or(1e-5);
         let epsilon = epsilon.to_string().parse().unwrap_or(f64::from(epsilon));
-        self.same(node, Op::Norm(Norm { tensors, epsilon }))
+        self.same(node, Op::Norm(Box::new(Norm { tensors, epsilon })))
     }
 
     /// `Clip` that is ReLU.
@@ -413,7 +418,13 @@ impl Reader<'_> {
         {
             return node.refuse(format!("its bias is {:?} for {classes} channels", bias.shape));
         }
-        self.push(node, Op::Linear { weight, bias }, &[value], Shape::new(classes, 1, 1), true)
+        self.push(
+            node,
+            Op::Linear(Box::new(Linear { weight, bias })),
+            &[value],
+            Shape::new(classes, 1, 1),
+            true,
+        )
     }
 
     fn softmax(&mut self, node: &Node<'_>) -> Result<(), Fault> {

@@ -120,7 +120,7 @@ impl<'a> Rows<'a> {
                 self.push(Row::new(name, "global_average_pool"), step.output);
                 1
             }
-            Op::Linear { weight, bias } => self.linear(step, weight, bias.as_ref()),
+            Op::Linear(linear) => self.linear(step, &linear.weight, linear.bias.as_ref()),
             Op::Softmax => {
                 let name = self.numbered("prob");
                 self.push(Row::new(name, "softmax"), step.output);

@@ -96,8 +96,10 @@ impl<'a> Joiner<'a> {
         let (added, output) = (added.clone(), step.output);
         if let Some(maker) = self.before(index) {
             let maker_step = &mut self.network.steps[maker];
-            if let Op::Linear { bias: bias @ None, .. } = &mut maker_step.op {
-                *bias = Some(added);
+            if let Op::Linear(linear) = &mut maker_step.op
+                && linear.bias.is_none()
+            {
+                linear.bias = Some(added);
             } else if let Op::Conv(conv) = &mut maker_step.op
                 && conv.bias.is_none()
             {
@@ -182,7 +184,7 @@ impl<'a> Joiner<'a> {
 /// Weights and bias of a 1x1 convolution or a linear layer.
 fn layer(op: &Op) -> Option<(Stored, Option<Stored>)> {
     match op {
-        Op::Linear { weight, bias } => Some((weight.clone(), bias.clone())),
+        Op::Linear(linear) => Some((linear.weight.clone(), linear.bias.clone())),
         Op::Conv(conv) => {
             let one = Extent::square(1);
             let plain = Window::new(one, one, Padding::NONE);

@@ -55,7 +55,7 @@ impl Reader<'_> {
             return node.refuse("its weights are not of its `kernel_shape`");
         }
         let (window, [height, width]) = window(node, kernel, shape)?;
-        let conv = Conv { window, groups, weight, bias };
+        let conv = Box::new(Conv { window, groups, weight, bias });
         self.push(node, Op::Conv(conv), &[value], Shape::new(channels, height, width), false)
     }
 
