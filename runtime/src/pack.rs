@@ -146,11 +146,15 @@ impl<'a> Packer<'a> {
         assert_eq!(weight.len(), self.source(panel).len(), "the weights of panel {panel}");
         match self.recipe.transform {
             Transform::None => self.pack_direct(panel, weight, out),
-            Transform::Winograd2x2 => {
-                self.pack_winograd(winograd::evaluate_4, panel, weight, out);
-            }
-            Transform::Winograd4x4 => {
-                self.pack_winograd(winograd::evaluate_6, panel, weight, out);
+            Transform::Winograd2x2 => self.pack_winograd(winograd::f2, panel, weight, out),
+            Transform::Winograd4x4 => self.pack_winograd(winograd::f4, panel, weight, out),
+            Transform::Winograd2x2Stride2 => self.pack_winograd(winograd::f2s2, panel, weight, out),
+            Transform::Winograd4x4Stride2 => self.pack_winograd(winograd::f4s2, panel, weight, out),
+            Transform::Winograd4x1Stride2 => {
+                let evaluate = winograd::f4x7s2;
+                self.pack_blocks(panel, weight, out, |taps, row, block, out| {
+                    winograd::transform_columns(evaluate, taps, row, block, out, flush);
+                });
             }
         }
     }
@@ -184,19 +188,33 @@ impl<'a> Packer<'a> {
 
     fn pack_winograd<const N: usize>(
         &self,
-        evaluate: impl Evaluate<N>,
+        evaluate: impl Evaluate<3, N>,
         panel: usize,
         weight: &[f32],
         out: &mut [f32],
     ) {
+        self.pack_blocks(panel, weight, out, |taps, row, block, out| {
+            winograd::transform_block(evaluate, taps, row, block, out, flush);
+        });
+    }
+
+    /// Hands each block of a panel, folded, to `transform`: the taps, the output channels of a row,
+    /// the block, and the packed panel.
+    fn pack_blocks(
+        &self,
+        panel: usize,
+        weight: &[f32],
+        out: &mut [f32],
+        transform: impl Fn(&[f64], usize, usize, &mut [f32]),
+    ) {
         let recipe = self.recipe;
         let rows = input_lanes(recipe) * kernel_len(recipe);
         let mut folded = vec![0.0; rows];
-        let row = out.len() / (recipe.in_blocks * recipe.kernel_points() * BLOCK);
+        let row = out.len() / (recipe.in_blocks * recipe.kernel_points() * input_lanes(recipe));
         let mut taps = vec![0.0; rows * row];
         for block in 0..recipe.in_blocks {
             self.fold_block((panel, block), weight, row, &mut folded, &mut taps, |value| value);
-            winograd::transform_block(evaluate, &taps, row, block, out, flush);
+            transform(&taps, row, block, out);
         }
     }
 
@@ -361,9 +379,8 @@ fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
     if !out_channels.is_multiple_of(groups) || !in_channels.is_multiple_of(groups) {
         return Err(PackError::Recipe("the groups do not divide the channels"));
     }
-    let kernel = (recipe.kernel_rows, recipe.kernel_columns);
-    if recipe.transform != Transform::None && (recipe.planar || kernel != (3, 3)) {
-        return Err(PackError::Recipe("Winograd needs a 3x3 kernel and a blocked input"));
+    if !recipe.transform.suits(recipe.planar, (recipe.kernel_rows, recipe.kernel_columns)) {
+        return Err(PackError::Recipe("the transform is for another kernel or layout"));
     }
     let panel_out = recipe.panel_blocks * BLOCK;
     let (group_in, group_out) = (in_channels / groups, out_channels / groups);

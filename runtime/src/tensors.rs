@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::kernels::{BLOCK, Filter};
+
 /// A tensor that a network needs: its name in the state dict, its shape, and what random weights
 /// should look like there.
 ///
@@ -50,16 +52,48 @@ pub struct NormTensors<Name = String> {
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
+///
+/// Winograd's transforms give the weights of the products between
+/// [`Call::WinogradInput`](crate::kernels::Call::WinogradInput) and
+/// [`Call::WinogradOutput`](crate::kernels::Call::WinogradOutput).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Transform {
     /// Nothing: a direct convolution.
     None,
-    /// Winograd's F(2x2, 3x3): each 3x3 kernel becomes 16 points, the weights of 16 products
-    /// between [`Call::WinogradInput`](crate::kernels::Call::WinogradInput) and
-    /// [`Call::WinogradOutput`](crate::kernels::Call::WinogradOutput).
+    /// F(2x2, 3x3): each 3x3 kernel becomes 16 points.
     Winograd2x2,
-    /// Winograd's F(4x4, 3x3): 36 points.
+    /// F(4x4, 3x3): 36 points.
     Winograd4x4,
+    /// Tiles of 2x2 outputs of a 3x3 kernel with stride 2: 16 points, for 25 products.
+    Winograd2x2Stride2,
+    /// Tiles of 4x4 outputs of a 3x3 kernel with stride 2: 36 points, for 81 products.
+    Winograd4x4Stride2,
+    /// Columns of 4 outputs of a 7x7 kernel with stride 2, of a planar input: each of the kernel's
+    /// columns becomes 13 points.
+    Winograd4x1Stride2,
+}
+
+impl Transform {
+    /// What the rows and the columns are filtered by; nothing, of a direct convolution.
+    pub const fn filters(self) -> [Filter; 2] {
+        match self {
+            Self::None => [Filter::Identity; 2],
+            Self::Winograd2x2 => [Filter::F2; 2],
+            Self::Winograd4x4 => [Filter::F4; 2],
+            Self::Winograd2x2Stride2 => [Filter::F2s2; 2],
+            Self::Winograd4x4Stride2 => [Filter::F4s2; 2],
+            Self::Winograd4x1Stride2 => [Filter::F4x7s2, Filter::Identity],
+        }
+    }
+
+    /// Whether it is for a planar input; a direct convolution's weights may be for either.
+    pub(crate) const fn suits(self, planar: bool, kernel: (usize, usize)) -> bool {
+        match self {
+            Self::None => true,
+            Self::Winograd4x1Stride2 => planar && matches!(kernel, (7, 7)),
+            _ => !planar && matches!(kernel, (3, 3)),
+        }
+    }
 }
 
 /// How one convolution's weights are folded and laid out for [`Call::Conv`] or
@@ -69,9 +103,10 @@ pub enum Transform {
 /// covers output blocks `2g` and `2g + 1` (or the last single one, or one each if `panel_blocks`
 /// is 1), its bias follows all panels: `[panel 0][panel 1]...[bias, out_channels rounded up to 16]`.
 ///
-/// With a Winograd transform a panel is `[points][in_blocks][16 lanes][panel_blocks * 16]`,
-/// the weights of 16 or 36 1x1 convolutions one after the other; they have no bias, and the 32 zeros that
-/// they take for one follow the bias, which is for the output transform.
+/// With a Winograd transform a panel is `[points][in_blocks][16 lanes][panel_blocks * 16]`, the
+/// weights of so many 1x1 convolutions one after the other, or, where only the rows are filtered,
+/// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
+/// that they take for one follow the bias, which is for the output transform.
 ///
 /// Every part of the packed form starts at a multiple of 16 elements.
 ///
@@ -134,7 +169,7 @@ pub enum VectorSource<Name = String> {
 impl<Name> VectorRecipe<Name> {
     /// Elements of one run.
     pub fn run_len(&self) -> usize {
-        self.channels.next_multiple_of(crate::kernels::BLOCK)
+        self.channels.next_multiple_of(BLOCK)
     }
 
     /// Elements of the packed form.
@@ -200,23 +235,20 @@ impl ConvRecipe<&str> {
 impl<Name> ConvRecipe<Name> {
     /// Output channel blocks.
     pub fn out_blocks(&self) -> usize {
-        self.out_channels.div_ceil(crate::kernels::BLOCK)
+        self.out_channels.div_ceil(BLOCK)
     }
 
     /// Elements of one full panel.
     pub fn panel_len(&self) -> usize {
-        let lanes = if self.planar { 1 } else { crate::kernels::BLOCK };
+        let lanes = if self.planar { 1 } else { BLOCK };
         let rows = self.in_blocks * self.kernel_points() * lanes;
-        rows * self.panel_blocks * crate::kernels::BLOCK
+        rows * self.panel_blocks * BLOCK
     }
 
     /// Packed weights of one input and one output channel.
     pub fn kernel_points(&self) -> usize {
-        match self.transform {
-            Transform::None => self.kernel_rows * self.kernel_columns,
-            Transform::Winograd2x2 => 16,
-            Transform::Winograd4x4 => 36,
-        }
+        let [rows, columns] = self.transform.filters();
+        rows.weights(self.kernel_rows) * columns.weights(self.kernel_columns)
     }
 
     /// Elements before the bias.
@@ -226,15 +258,12 @@ impl<Name> ConvRecipe<Name> {
 
     /// Elements before the zeros, and without them: [`Transform::None`] has none.
     pub fn zeros_offset(&self) -> usize {
-        self.bias_offset() + self.out_blocks() * crate::kernels::BLOCK
+        self.bias_offset() + self.out_blocks() * BLOCK
     }
 
     /// Elements of the packed form.
     pub fn len(&self) -> usize {
-        let zeros = match self.transform {
-            Transform::None => 0,
-            Transform::Winograd2x2 | Transform::Winograd4x4 => 2 * crate::kernels::BLOCK,
-        };
+        let zeros = if self.transform == Transform::None { 0 } else { 2 * BLOCK };
         self.zeros_offset() + zeros
     }
 

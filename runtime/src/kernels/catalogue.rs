@@ -55,21 +55,38 @@ pub struct ConvParams {
     pub next: usize,
 }
 
-/// The input of a Winograd convolution F(m x m, 3x3), for one row of tiles of one channel block.
+/// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
+/// that is planar, in which 16 neighbouring pixels stand for the block).
 ///
-/// A tile is `n = m + 2` pixels high and wide and overlaps its neighbours by 2: tile `t` is rows
-/// `0..n` and columns `m * t..m * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
+/// What is multiplied with what is a pair of [`Filter`]s, one for the rows and one for the columns,
+/// which the tile and the stride tell:
+///
+/// | tile, stride | rows | columns |
+/// | --- | --- | --- |
+/// | 2x2, 1 | `F2` | `F2` |
+/// | 4x4, 1 | `F4` | `F4` |
+/// | 2x2, 2 | `F2s2` | `F2s2` |
+/// | 4x4, 2 | `F4s2` | `F4s2` |
+/// | 4x1, 2 | `F4x7s2` | `Identity` |
+///
+/// With the filters' points `m` and `n` and the columns' step `s`, tile `t` is rows `0..m` and columns
+/// `s * t..s * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
 /// `x[row * x_row + column * 16 + l]`. All of them are read, also where the convolution's output
-/// ends within the last tile. Its `n * n` points `V = B^T d B` are
+/// ends within the last tile. Its `m * n` points `V = B^T d B` are
 /// `y[(n * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
 ///
 /// The products of a point with its weights are a [`Call::Conv`] with a 1x1 kernel whose pixels are
-/// tiles, and [`Call::WinogradOutput`] makes the convolution's output of them.
+/// tiles (for `Identity`, a [`Call::ConvPlanar`] along the rows), and [`Call::WinogradOutput`] makes
+/// the convolution's output of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradInputParams {
-    /// Output pixels of a tile's side, `m`: 2 or 4.
-    pub side: usize,
+    /// Output rows of a tile.
+    pub tile_rows: usize,
+    /// Output columns of a tile.
+    pub tile_columns: usize,
+    /// The convolution's stride.
+    pub stride: usize,
     /// Tiles of the row, at least 1.
     pub tiles: usize,
     /// Distance between input rows.
@@ -78,23 +95,29 @@ pub struct WinogradInputParams {
     pub y_point: usize,
 }
 
-/// The output of a Winograd convolution F(m x m, 3x3), for one row of tiles of one block of output
-/// channels: `y = epilogue(bias + A^T M A)`.
+/// The output of a Winograd convolution, for one row of tiles of one block of output channels:
+/// `y = epilogue(bias + A^T M A)`.
 ///
-/// With `n = m + 2`, the points of tile `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i`
-/// and column `j` of `M`. It gives `m` x `m` pixels: rows `0..m` and columns `m * t..m * t + m` of
-/// the output, of which only those within `rows` and `columns` are stored, at
-/// `y[row * y_row + column * 16 + l]`; their residual is `r[row * r_row + column * 16 + l]`.
+/// The filters are those of [`WinogradInputParams`]. With `n` points of a row, the products of tile
+/// `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i` and column `j` of `M`. A tile `h` high
+/// and `w` wide is rows `0..h` and columns `w * t..w * t + w` of the output, of which only those
+/// within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`; their residual is
+/// `r[row * r_row + column * 16 + l]`. Products that these do not need, see [`Filter::needs`], are
+/// read but do not count.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradOutputParams {
-    /// Output pixels of a tile's side, `m`: 2 or 4.
-    pub side: usize,
+    /// Output rows of a tile, `h`.
+    pub tile_rows: usize,
+    /// Output columns of a tile, `w`.
+    pub tile_columns: usize,
+    /// The convolution's stride.
+    pub stride: usize,
     /// Tiles of the row, at least 1.
     pub tiles: usize,
-    /// Output rows: 1 to `m`.
+    /// Output rows: 1 to `h`.
     pub rows: usize,
-    /// Output columns: more than `m * (tiles - 1)`, at most `m * tiles`.
+    /// Output columns: more than `w * (tiles - 1)`, at most `w * tiles`.
     pub columns: usize,
     /// Distance between points.
     pub x_point: usize,

@@ -25,6 +25,7 @@ mod catalogue;
 mod channel;
 mod conv;
 mod copy;
+mod filter;
 mod float_mode;
 mod isa;
 pub(crate) mod limits;
@@ -37,10 +38,11 @@ mod winograd;
 mod x86_64;
 
 pub use catalogue::*;
+pub use filter::Filter;
 pub use float_mode::FlushDenormals;
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 
-pub(crate) use winograd::points as winograd_points;
+pub(crate) use filter::points as winograd_points;
 
 /// Channels in one block of an activation.
 pub const BLOCK: usize = 16;
