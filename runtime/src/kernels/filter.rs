@@ -78,9 +78,7 @@ impl Filter {
                 let even = self.even_points();
                 whole || point + 1 < even || (point >= even && point - even < outputs)
             }
-            Self::F4x7s2 => {
-                whole || point + 1 < self.points() && point + 1 != self.even_points()
-            }
+            Self::F4x7s2 => whole || point + 1 < self.points() && point + 1 != self.even_points(),
         }
     }
 
@@ -338,7 +336,12 @@ impl Minimal<4, 13> for F4x7s2 {
                 simd,
                 8.0,
                 c,
-                times(simd, 0.125, difference_a, simd.add(simd.add(difference_b, infinity), odd[3])),
+                times(
+                    simd,
+                    0.125,
+                    difference_a,
+                    simd.add(simd.add(difference_b, infinity), odd[3]),
+                ),
             ),
         ]
     }

@@ -178,7 +178,6 @@ unsafe fn output<
     }
 }
 
-
 /// Row `i` of `N` columns.
 #[inline(always)]
 fn row<V: Copy, const M: usize, const N: usize>(columns: &[[V; M]; N], i: usize) -> [V; N] {

@@ -14,7 +14,10 @@ const ROW: usize = 2 * BLOCK;
 type Row<T> = [T; ROW];
 
 /// `G g`, `K` taps to `N` weights.
-pub(super) trait Evaluate<const K: usize, const N: usize>: Fn([f64; K]) -> [f64; N] + Copy {}
+pub(super) trait Evaluate<const K: usize, const N: usize>:
+    Fn([f64; K]) -> [f64; N] + Copy
+{
+}
 
 impl<const K: usize, const N: usize, F: Fn([f64; K]) -> [f64; N] + Copy> Evaluate<K, N> for F {}
 
@@ -134,14 +137,7 @@ pub(super) fn f2s2([g0, g1, g2]: [f64; 3]) -> [f64; 4] {
 /// differences and, at 1/2, times 1/2; and the odd one.
 #[inline(always)]
 pub(super) fn f4s2([g0, g1, g2]: [f64; 3]) -> [f64; 6] {
-    [
-        g0 / 0.75,
-        (g0 + 0.5 * g2) / -1.5,
-        (g0 - g2) / -3.75,
-        (g0 + 1.5 * g2) / 3.75,
-        g2,
-        g1,
-    ]
+    [g0 / 0.75, (g0 + 0.5 * g2) / -1.5, (g0 - g2) / -3.75, (g0 + 1.5 * g2) / 3.75, g2, g1]
 }
 
 /// `G g` of `Filter::F4x7s2`: the even taps at 0, +-1/2, +-1, 2 and infinity, and the odd ones as

@@ -19,9 +19,10 @@ macro_rules! assert_words {
 fn parameters_are_words_in_field_order() {
     assert_words!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows kernel_columns x_row
         x_column out_blocks y_block r_block residual relu next);
-    assert_words!(WinogradInput(WinogradInputParams): side tiles x_row y_point);
-    assert_words!(WinogradOutput(WinogradOutputParams): side tiles rows columns x_point y_row r_row
-        residual relu);
+    assert_words!(WinogradInput(WinogradInputParams): tile_rows tile_columns stride tiles x_row
+        y_point);
+    assert_words!(WinogradOutput(WinogradOutputParams): tile_rows tile_columns stride tiles rows
+        columns x_point y_row r_row residual relu);
     assert_words!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
         kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns
         count_padding);

@@ -2,7 +2,8 @@ use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Isa};
 use resnet_runtime::pack::{Norm, PackError, pack_conv};
 use resnet_runtime::tensors::{ConvRecipe, Transform};
 
-use super::{Guarded, Random, assert_close, invoke, winograd};
+use super::winograd::Form;
+use super::{Guarded, Random, assert_close, invoke};
 
 fn recipe(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> ConvRecipe {
     ConvRecipe {
@@ -90,8 +91,7 @@ fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
                     let folded: Vec<f64> = kernel.iter().map(|&w| f64::from(w) * scale).collect();
                     match recipe.transform {
                         Transform::None => folded[k],
-                        Transform::Winograd2x2 => winograd::F2.weight(k, &folded),
-                        Transform::Winograd4x4 => winograd::F4.weight(k, &folded),
+                        transform => Form::of(transform).weight(k, &folded),
                     }
                 } else {
                     0.0
@@ -115,15 +115,18 @@ fn expected(recipe: &ConvRecipe, values: &Values) -> Vec<f64> {
     packed
 }
 
-/// The kernel's points and the input blocks, in the order in which a panel has them.
+/// The kernel's points and the input blocks, in the order in which a panel has them: for each
+/// convolution that it is for, those of a block together.
 fn order(recipe: &ConvRecipe) -> Vec<(usize, usize)> {
     let (points, blocks) = (recipe.kernel_points(), recipe.in_blocks);
-    match recipe.transform {
-        Transform::None => (0..blocks).flat_map(|b| (0..points).map(move |k| (k, b))).collect(),
-        Transform::Winograd2x2 | Transform::Winograd4x4 => {
-            (0..points).flat_map(|k| (0..blocks).map(move |b| (k, b))).collect()
-        }
-    }
+    let together = match recipe.transform {
+        Transform::None => points,
+        Transform::Winograd4x1Stride2 => recipe.kernel_columns,
+        _ => 1,
+    };
+    let firsts = (0..points).step_by(together);
+    let blocks = firsts.flat_map(|first| (0..blocks).map(move |block| (first, block)));
+    blocks.flat_map(|(first, b)| (first..first + together).map(move |k| (k, b))).collect()
 }
 
 fn recipes() -> Vec<ConvRecipe> {
@@ -147,7 +150,12 @@ fn recipes() -> Vec<ConvRecipe> {
         ConvRecipe { panel_blocks: 2, ..grouped((64, 64), 2, 2, 2) },
         ConvRecipe { panel_blocks: 2, ..grouped((128, 64), 32, 1, 1) },
     ];
-    for transform in [Transform::Winograd2x2, Transform::Winograd4x4] {
+    for transform in [
+        Transform::Winograd2x2,
+        Transform::Winograd4x4,
+        Transform::Winograd2x2Stride2,
+        Transform::Winograd4x4Stride2,
+    ] {
         let of_3x3 = [
             recipe(32, 16, (3, 3)),
             recipe(48, 32, (3, 3)),
@@ -160,6 +168,14 @@ fn recipes() -> Vec<ConvRecipe> {
         ];
         recipes.extend(of_3x3.map(|recipe| ConvRecipe { transform, ..recipe }));
     }
+    let of_7x7 = [
+        planar(64, 3, (7, 7)),
+        planar(10, 1, (7, 7)),
+        planar(33, 4, (7, 7)),
+        ConvRecipe { panel_blocks: 1, ..planar(48, 3, (7, 7)) },
+    ];
+    let transform = Transform::Winograd4x1Stride2;
+    recipes.extend(of_7x7.map(|recipe| ConvRecipe { transform, ..recipe }));
     recipes
 }
 
@@ -185,7 +201,7 @@ fn every_element_is_where_the_recipe_says() {
         // Sums of nine, in another order, may fall on the other side of a rounding to `f32`.
         let tolerance = match recipe.transform {
             Transform::None => 0.0,
-            Transform::Winograd2x2 | Transform::Winograd4x4 => f64::from(f32::EPSILON),
+            _ => f64::from(f32::EPSILON),
         };
         for (at, (&found, &expected)) in packed.iter().zip(&expected).enumerate() {
             let error = f64::from((found - expected as f32).abs());
@@ -315,13 +331,17 @@ fn what_does_not_fit_is_refused() {
         pack(&ConvRecipe { groups: 3, ..recipe.clone() }, weight, bias, norm),
         "the packing recipe is inconsistent: the groups do not divide the channels"
     );
-    for wrong in [
-        ConvRecipe { kernel_rows: 1, ..recipe.clone() },
-        ConvRecipe { planar: true, ..recipe.clone() },
+    let seven = ConvRecipe { kernel_rows: 7, kernel_columns: 7, ..recipe.clone() };
+    for (transform, wrong) in [
+        (Transform::Winograd4x4, ConvRecipe { kernel_rows: 1, ..recipe.clone() }),
+        (Transform::Winograd2x2Stride2, ConvRecipe { planar: true, ..recipe.clone() }),
+        (Transform::Winograd4x4Stride2, seven.clone()),
+        (Transform::Winograd4x1Stride2, ConvRecipe { planar: true, ..recipe.clone() }),
+        (Transform::Winograd4x1Stride2, seven),
     ] {
         assert_eq!(
-            pack(&ConvRecipe { transform: Transform::Winograd4x4, ..wrong }, weight, bias, norm),
-            "the packing recipe is inconsistent: Winograd needs a 3x3 kernel and a blocked input"
+            pack(&ConvRecipe { transform, ..wrong }, weight, bias, norm),
+            "the packing recipe is inconsistent: the transform is for another kernel or layout"
         );
     }
     let short = pack_conv(&recipe, weight, None, None, &mut [0.0; 8]).unwrap_err();
