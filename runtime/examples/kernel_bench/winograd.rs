@@ -1,35 +1,142 @@
-//! Whole Winograd convolutions of padding 1, in the order in which compiled networks do them: the
-//! points of the whole input, then for each panel its products and its output.
+//! Whole Winograd convolutions, padded by half their kernel, in the order in which compiled networks
+//! do them: the points of the whole input, then for each panel its products and its output.
 //!
 //! The parts in parentheses are timed by themselves, each in a loop, so that they find their
 //! operands in nearer caches than as parts of the whole.
 
 use super::*;
 
-/// As many channels out as in.
+#[derive(Clone, Copy)]
 pub(super) struct Layer {
-    /// Rows and columns.
+    transform: Transform,
+    /// Output rows and columns.
     size: usize,
-    channels: usize,
-    /// Output pixels of a tile's side.
-    side: usize,
+    input: usize,
+    output: usize,
     /// Rows of tiles whose products are made before their output is.
     group: usize,
 }
 
-pub(super) const LAYERS: [Layer; 6] = [
-    Layer { size: 56, channels: 64, side: 4, group: 1 },
-    Layer { size: 28, channels: 128, side: 4, group: 7 },
-    Layer { size: 14, channels: 256, side: 4, group: 4 },
-    Layer { size: 14, channels: 256, side: 2, group: 7 },
-    Layer { size: 7, channels: 512, side: 4, group: 2 },
-    Layer { size: 7, channels: 512, side: 2, group: 4 },
+const fn layer(
+    transform: Transform,
+    size: usize,
+    input: usize,
+    output: usize,
+    group: usize,
+) -> Layer {
+    Layer { transform, size, input, output, group }
+}
+
+pub(super) const LAYERS: [Layer; 11] = [
+    layer(Transform::Winograd4x1Stride2, 112, 3, 64, 1),
+    layer(Transform::Winograd4x4, 56, 64, 64, 1),
+    layer(Transform::Winograd4x4, 28, 128, 128, 7),
+    layer(Transform::Winograd4x4, 14, 256, 256, 4),
+    layer(Transform::Winograd2x2, 14, 256, 256, 7),
+    layer(Transform::Winograd4x4, 7, 512, 512, 2),
+    layer(Transform::Winograd2x2, 7, 512, 512, 4),
+    layer(Transform::Winograd4x4Stride2, 28, 64, 128, 7),
+    layer(Transform::Winograd4x4Stride2, 14, 128, 256, 4),
+    layer(Transform::Winograd2x2Stride2, 14, 128, 256, 7),
+    layer(Transform::Winograd2x2Stride2, 7, 256, 512, 4),
 ];
 
 impl Layer {
+    fn rows(&self) -> Filter {
+        self.transform.filters()[0]
+    }
+
+    fn columns(&self) -> Filter {
+        self.transform.filters()[1]
+    }
+
+    fn stride(&self) -> usize {
+        self.rows().step() / self.rows().outputs()
+    }
+
+    /// Whether a convolution along the rows does the columns.
+    fn planar(&self) -> bool {
+        self.columns() == Filter::Identity
+    }
+
+    fn kernel(&self) -> usize {
+        if self.planar() { 7 } else { 3 }
+    }
+
+    /// Input channels of a block.
+    fn lanes(&self) -> usize {
+        if self.planar() { 1 } else { BLOCK }
+    }
+
+    fn blocks(&self) -> usize {
+        self.input / self.lanes()
+    }
+
+    /// Panels of two output blocks.
+    fn panels(&self) -> usize {
+        self.output / (2 * BLOCK)
+    }
+
+    fn points(&self) -> usize {
+        self.rows().points() * self.columns().points()
+    }
+
+    /// Weights of an input and an output channel, of which each product has as many as its kernel.
+    fn weights(&self) -> usize {
+        self.rows().weights(self.kernel()) * self.columns().weights(self.kernel())
+    }
+
+    /// Width of the products' kernel.
+    fn product_kernel(&self) -> usize {
+        if self.planar() { self.kernel() } else { 1 }
+    }
+
+    /// Elements of a panel's weights for one product.
+    fn product_len(&self) -> usize {
+        self.input * self.product_kernel() * 2 * BLOCK
+    }
+
+    /// Where a panel has the weights of point `point`.
+    fn product_at(&self, point: usize) -> usize {
+        let (rows, columns) = (self.rows(), self.columns());
+        let row = columns.weights(self.kernel()) / self.product_kernel();
+        let (i, j) = (point / columns.points(), point % columns.points());
+        (rows.weight(i) * row + columns.weight(j)) * self.product_len()
+    }
+
+    /// Tiles of a row.
+    fn tiles(&self) -> usize {
+        self.size.div_ceil(self.columns().outputs())
+    }
+
+    fn tile_rows(&self) -> usize {
+        self.size.div_ceil(self.rows().outputs())
+    }
+
+    /// Elements of an input row.
+    fn x_row(&self) -> usize {
+        if self.planar() {
+            (self.stride() * (self.size - 1) + self.kernel()).next_multiple_of(BLOCK)
+        } else {
+            (self.columns().step() * (self.tiles() - 1) + self.columns().points()) * BLOCK
+        }
+    }
+
+    /// Elements of an input block.
+    fn x_block(&self) -> usize {
+        (self.rows().step() * (self.tile_rows() - 1) + self.rows().points()) * self.x_row()
+    }
+
+    /// Elements of a point, for a row of tiles of one block.
+    fn v_row(&self) -> usize {
+        if self.planar() { self.x_row() } else { self.tiles() * BLOCK }
+    }
+
     pub(super) fn name(&self) -> String {
-        let Self { size, channels, side, .. } = self;
-        format!("F({side}x{side}) {size}x{size} {channels} to {channels}")
+        let Self { size, input, output, .. } = self;
+        let (height, width) = (self.rows().outputs(), self.columns().outputs());
+        let (kernel, stride) = (self.kernel(), self.stride());
+        format!("F({height}x{width}) {kernel}x{kernel}/{stride} {size}x{size} {input} to {output}")
     }
 
     pub(super) fn bench(&self, table: &'static Table, copies_of: usize) -> String {
@@ -41,7 +148,8 @@ impl Layer {
         let points = best(|| buffers.points());
         let products = best(|| buffers.panels(true, false));
         let output = best(|| buffers.panels(false, true));
-        let macs = (self.size * self.size * self.channels * self.channels * 9) as f64;
+        let steps = self.input * self.kernel() * self.kernel();
+        let macs = (self.size * self.size * self.output * steps) as f64;
         format!(
             "{:8.3} ms {:6.1} GFLOP/s (points {:.3}, products {:.3}, output {:.3} ms)",
             all * 1e3,
@@ -55,15 +163,7 @@ impl Layer {
 
 struct Buffers {
     table: &'static Table,
-    size: usize,
-    side: usize,
-    /// Points of a tile.
-    points: usize,
-    /// Channel blocks in and out.
-    blocks: usize,
-    /// Tiles of a row, and rows of tiles.
-    tiles: usize,
-    group: usize,
+    layer: Layer,
     v_point: usize,
     m_point: usize,
     x: &'static mut [f32],
@@ -78,45 +178,44 @@ struct Buffers {
 
 impl Buffers {
     fn new(table: &'static Table, layer: &Layer, copies_of: usize) -> Self {
-        let Layer { size, channels, side, group } = *layer;
-        let (blocks, tiles) = (channels / BLOCK, size.div_ceil(side));
-        let points = (side + 2) * (side + 2);
         // One block more than needed, so that the points do not all fall into one set of a cache.
-        let v_point = (blocks * tiles * tiles + 1) * BLOCK;
-        let m_point = (2 * group * tiles + 1) * BLOCK;
-        let copies = copies_of.div_ceil(points * channels * channels).max(1);
+        let v_point = layer.blocks() * layer.tile_rows() * layer.v_row() + BLOCK;
+        let m_point = (2 * layer.group * layer.tiles() + 1) * BLOCK;
+        let w_len = layer.weights() * layer.input * layer.output;
+        let copies = copies_of.div_ceil(w_len).max(1);
         Self {
             table,
-            size,
-            side,
-            points,
-            blocks,
-            tiles,
-            group,
+            layer: *layer,
             v_point,
             m_point,
-            x: aligned(blocks * (side * tiles + 2) * (side * tiles + 2) * BLOCK),
-            v: aligned(points * v_point),
-            weights: aligned(copies * points * channels * channels),
+            x: aligned(layer.blocks() * layer.x_block()),
+            v: aligned(layer.points() * v_point),
+            weights: aligned(copies * w_len),
             copies,
             copy: 0,
             bias: aligned(2 * BLOCK),
-            m: aligned(points * m_point),
-            y: aligned(blocks * size * size * BLOCK),
+            m: aligned(layer.points() * m_point),
+            y: aligned(layer.output * layer.size * layer.size),
         }
     }
 
     fn points(&mut self) {
-        let (side, tiles) = (self.side, self.tiles);
-        let x_row = (side * tiles + 2) * BLOCK;
-        let call =
-            Call::WinogradInput(WinogradInputParams { side, tiles, x_row, y_point: self.v_point });
-        for block in 0..self.blocks {
-            for row in 0..tiles {
-                let x = self.x[(block * (side * tiles + 2) + side * row) * x_row..].as_mut_ptr();
-                let v = self.v[(block * tiles + row) * tiles * BLOCK..].as_mut_ptr();
+        let layer = self.layer;
+        let call = Call::WinogradInput(WinogradInputParams {
+            tile_rows: layer.rows().outputs(),
+            tile_columns: layer.columns().outputs(),
+            stride: layer.stride(),
+            tiles: layer.v_row() / BLOCK,
+            x_row: layer.x_row(),
+            y_point: self.v_point,
+        });
+        for block in 0..layer.blocks() {
+            for row in 0..layer.tile_rows() {
+                let x = block * layer.x_block() + layer.rows().step() * row * layer.x_row();
+                let v = (block * layer.tile_rows() + row) * layer.v_row();
+                let operands = [self.x[x..].as_mut_ptr(), self.v[v..].as_mut_ptr()];
                 // SAFETY: the buffers hold the whole layer, and the table is this CPU's.
-                unsafe { call.invoke(self.table, &[x, v]) }
+                unsafe { call.invoke(self.table, &operands) }
             }
         }
     }
@@ -124,8 +223,8 @@ impl Buffers {
     /// The products of each panel, and its output: one of them, or both.
     fn panels(&mut self, products: bool, output: bool) {
         self.copy = (self.copy + 1) % self.copies;
-        for panel in 0..self.blocks / 2 {
-            for first in (0..self.tiles).step_by(self.group) {
+        for panel in 0..self.layer.panels() {
+            for first in (0..self.layer.tile_rows()).step_by(self.layer.group) {
                 if products {
                     self.products(panel, first);
                 }
@@ -137,29 +236,31 @@ impl Buffers {
     }
 
     fn products(&mut self, panel: usize, first: usize) {
-        let (blocks, tiles) = (self.blocks, self.tiles);
-        let point_len = blocks * BLOCK * 2 * BLOCK;
-        let call = Call::Conv(ConvParams {
-            pixels: self.group * tiles,
-            x_step: BLOCK,
-            blocks,
-            x_block: tiles * tiles * BLOCK,
+        let layer = self.layer;
+        let pixels = layer.group * layer.tiles();
+        let params = ConvParams {
+            pixels,
+            x_step: if layer.planar() { layer.stride() } else { BLOCK },
+            blocks: layer.blocks(),
+            x_block: layer.tile_rows() * layer.v_row(),
             kernel_rows: 1,
-            kernel_columns: 1,
-            x_row: BLOCK,
-            x_column: BLOCK,
+            kernel_columns: layer.product_kernel(),
+            x_row: layer.v_row(),
+            x_column: layer.lanes(),
             out_blocks: 2,
-            y_block: self.group * tiles * BLOCK,
+            y_block: pixels * BLOCK,
             r_block: 0,
             residual: 0,
             relu: 0,
-            next: point_len,
-        });
-        let panel = (self.copy * blocks / 2 + panel) * self.points * point_len;
-        for point in 0..self.points {
-            let w = self.weights[panel + point * point_len..].as_mut_ptr();
+            next: layer.product_len(),
+        };
+        let call = if layer.planar() { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        let panel_len = layer.weights() * layer.input * 2 * BLOCK;
+        let panel = (self.copy * layer.panels() + panel) * panel_len;
+        for point in 0..layer.points() {
+            let w = self.weights[panel + layer.product_at(point)..].as_mut_ptr();
             let operands = [
-                self.v[point * self.v_point + first * tiles * BLOCK..].as_mut_ptr(),
+                self.v[point * self.v_point + first * layer.v_row()..].as_mut_ptr(),
                 w,
                 self.bias.as_mut_ptr(),
                 std::ptr::null_mut(),
@@ -172,14 +273,17 @@ impl Buffers {
     }
 
     fn output(&mut self, panel: usize, first: usize) {
-        let (size, side, tiles) = (self.size, self.side, self.tiles);
+        let layer = self.layer;
+        let (size, height) = (layer.size, layer.rows().outputs());
         for block in 0..2 {
-            for row in 0..self.group {
-                let top = side * (first + row);
+            for row in 0..layer.group {
+                let top = height * (first + row);
                 let call = Call::WinogradOutput(WinogradOutputParams {
-                    side,
-                    tiles,
-                    rows: (size - top).min(side),
+                    tile_rows: height,
+                    tile_columns: layer.columns().outputs(),
+                    stride: layer.stride(),
+                    tiles: layer.tiles(),
+                    rows: (size - top).min(height),
                     columns: size,
                     x_point: self.m_point,
                     y_row: size * BLOCK,
@@ -187,7 +291,8 @@ impl Buffers {
                     residual: 0,
                     relu: 1,
                 });
-                let m = self.m[(block * self.group + row) * tiles * BLOCK..].as_mut_ptr();
+                let m = (block * layer.group + row) * layer.tiles() * BLOCK;
+                let m = self.m[m..].as_mut_ptr();
                 let y = ((2 * panel + block) * size + top) * size * BLOCK;
                 let y = self.y[y..].as_mut_ptr();
                 // SAFETY: as above.

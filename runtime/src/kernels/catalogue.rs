@@ -58,8 +58,8 @@ pub struct ConvParams {
 /// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
 /// that is planar, in which 16 neighbouring pixels stand for the block).
 ///
-/// What is multiplied with what is a pair of [`Filter`]s, one for the rows and one for the columns,
-/// which the tile and the stride tell:
+/// What is multiplied with what is a pair of [`Filter`](super::Filter)s, one for the rows and one for
+/// the columns, which the tile and the stride tell:
 ///
 /// | tile, stride | rows | columns |
 /// | --- | --- | --- |
@@ -102,8 +102,8 @@ pub struct WinogradInputParams {
 /// `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i` and column `j` of `M`. A tile `h` high
 /// and `w` wide is rows `0..h` and columns `w * t..w * t + w` of the output, of which only those
 /// within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`; their residual is
-/// `r[row * r_row + column * 16 + l]`. Products that these do not need, see [`Filter::needs`], are
-/// read but do not count.
+/// `r[row * r_row + column * 16 + l]`. Products that these do not need, see
+/// [`Filter::needs`](super::Filter::needs), are read but do not count.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradOutputParams {

@@ -63,9 +63,9 @@ pub(super) fn transform_columns<const K: usize, const N: usize>(
     for (kernel, taps) in kernels.as_flattened_mut().iter_mut().zip(taps.chunks_exact(row)) {
         kernel[..row].copy_from_slice(taps);
     }
-    for column in 0..K {
+    for (column, taps) in columns(&kernels).into_iter().enumerate() {
         let mut points = [[0.0; ROW]; N];
-        rows(evaluate, std::array::from_fn(|r| &kernels[r][column]), &mut points, round);
+        rows(evaluate, taps, &mut points, round);
         let at = (channel * K + column) * row;
         for (point, panel) in points.iter().zip(panel.chunks_exact_mut(point_len)) {
             panel[at..][..row].copy_from_slice(&point[..row]);
@@ -80,13 +80,18 @@ fn transform<const K: usize, const N: usize>(
     points: &mut [[Row<f32>; N]; N],
     round: impl Fn(f64) -> f32 + Copy,
 ) {
-    let mut columns = [[[0.0; ROW]; N]; K];
-    for (c, column) in columns.iter_mut().enumerate() {
-        rows(evaluate, std::array::from_fn(|r| &kernels[r][c]), column, |value| value);
+    let mut halves = [[[0.0; ROW]; N]; K];
+    for (half, column) in halves.iter_mut().zip(columns(kernels)) {
+        rows(evaluate, column, half, |value| value);
     }
-    for (i, row) in points.iter_mut().enumerate() {
-        rows(evaluate, std::array::from_fn(|c| &columns[c][i]), row, round);
+    for (point, row) in points.iter_mut().zip(columns(&halves)) {
+        rows(evaluate, row, point, round);
     }
+}
+
+/// The columns of `M` rows of `N` elements.
+fn columns<T, const M: usize, const N: usize>(rows: &[[T; N]; M]) -> [[&T; M]; N] {
+    std::array::from_fn(|c| std::array::from_fn(|r| &rows[r][c]))
 }
 
 /// Evaluates one output channel after the other.
