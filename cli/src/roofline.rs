@@ -43,6 +43,7 @@ const STYLE: &str = "
   .direct { fill: #e07b1a }
   .winograd4 { fill: #3d85d9 }
   .winograd2 { fill: #2aa58c }
+  .winograd41 { fill: #9a63c9 }
   .other { fill: #8a8a8a }
   @media (prefers-color-scheme: dark) {
     .roof { stroke: #e4e4e4 }
@@ -148,7 +149,7 @@ impl Plot {
                 middle - 9.0
             );
             let shown = match algorithm {
-                Algorithm::Winograd(side) => format!("Winograd F({side}x{side}, 3x3)"),
+                Algorithm::Winograd([rows, columns]) => format!("Winograd F({rows}x{columns})"),
                 algorithm => algorithm.to_string(),
             };
             text(svg, [left + 30.0, middle], "", &shown);
@@ -166,7 +167,8 @@ impl Dot {
 fn class(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Direct => "direct",
-        Algorithm::Winograd(4) => "winograd4",
+        Algorithm::Winograd([4, 1]) => "winograd41",
+        Algorithm::Winograd([4, _]) => "winograd4",
         Algorithm::Winograd(_) => "winograd2",
         Algorithm::Other => "other",
     }

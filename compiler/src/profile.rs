@@ -58,8 +58,8 @@ pub struct Step {
 pub enum Algorithm {
     /// A convolution as it is defined.
     Direct,
-    /// Winograd's F(m x m, 3x3) for this `m`, 2 or 4.
-    Winograd(usize),
+    /// Winograd with tiles of so many output rows and columns.
+    Winograd([usize; 2]),
     /// It is no convolution.
     Other,
 }
@@ -68,7 +68,7 @@ impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.pad("direct"),
-            Self::Winograd(side) => f.pad(&format!("winograd {side}x{side}")),
+            Self::Winograd([rows, columns]) => f.pad(&format!("winograd {rows}x{columns}")),
             Self::Other => f.pad("other"),
         }
     }
@@ -263,7 +263,7 @@ table:
         for (direct, layer) in direct.iter().zip(&winograd) {
             match layer.algorithm {
                 // 36 multiplications instead of 144 for sixteen pixels, 16 instead of 36 for four.
-                Algorithm::Winograd(4) => assert_eq!(layer.macs_done() * 4, direct.macs),
+                Algorithm::Winograd([4, 4]) => assert_eq!(layer.macs_done() * 4, direct.macs),
                 Algorithm::Winograd(_) => assert_eq!(layer.macs_done() * 9, direct.macs * 4),
                 _ => assert_eq!(layer.macs_done(), direct.macs_done()),
             }

@@ -29,13 +29,17 @@ pub enum Var {
     Block,
     /// Group of rows of Winograd tiles.
     Group,
-    /// Point of a Winograd tile.
+    /// Strip of a row of Winograd tiles.
+    Strip,
+    /// Row of the points of a Winograd tile.
+    PointRow,
+    /// Point of a row of them.
     Point,
 }
 
 impl Var {
     /// Number of variables.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
 }
 
 impl fmt::Display for Var {
@@ -46,6 +50,8 @@ impl fmt::Display for Var {
             Self::Row => "row",
             Self::Block => "block",
             Self::Group => "group",
+            Self::Strip => "strip",
+            Self::PointRow => "point_row",
             Self::Point => "point",
         })
     }

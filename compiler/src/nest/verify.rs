@@ -14,7 +14,7 @@
 //!
 //! Back ends run only verified programs, so this is the fact on which their unsafe code rests.
 
-use resnet_runtime::kernels::{BLOCK, Call};
+use resnet_runtime::kernels::{BLOCK, Call, Filter};
 
 use super::{Address, Base, Loop, Place, Program, Statement, Step};
 use crate::schedule::Region;
@@ -90,6 +90,7 @@ impl Program {
         loops: &[Loop],
     ) -> Result<(), String> {
         let reach = reach(call);
+        // A call that there is no kernel for reaches nowhere.
         if addresses.len() != call.operands().len() || reach.len() != addresses.len() {
             return Err("wrong number of operands".to_owned());
         }
@@ -151,13 +152,19 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
         Call::WinogradInput(p) => {
-            let n = p.side + 2;
-            let x = last(n, p.x_row) + (p.side * p.tiles + 2) * BLOCK;
-            vec![Some(x), Some(last(n * n, p.y_point) + p.tiles * BLOCK)]
+            let Some([rows, columns]) = Filter::pair(p.tile_rows, p.tile_columns, p.stride) else {
+                return Vec::new();
+            };
+            let pixels = last(p.tiles, columns.step()) + columns.points();
+            let x = last(rows.points(), p.x_row) + pixels * BLOCK;
+            let points = rows.points() * columns.points();
+            vec![Some(x), Some(last(points, p.y_point) + p.tiles * BLOCK)]
         }
         Call::WinogradOutput(p) => {
-            let n = p.side + 2;
-            let x = last(n * n, p.x_point) + p.tiles * BLOCK;
+            let Some([rows, columns]) = Filter::pair(p.tile_rows, p.tile_columns, p.stride) else {
+                return Vec::new();
+            };
+            let x = last(rows.points() * columns.points(), p.x_point) + p.tiles * BLOCK;
             let r = last(p.rows, p.r_row) + p.columns * BLOCK;
             let y = last(p.rows, p.y_row) + p.columns * BLOCK;
             vec![Some(x), Some(BLOCK), (p.residual == 1).then_some(r), Some(y)]

@@ -6,9 +6,9 @@ use std::fmt;
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::tensors::Transform;
 
-use super::Order;
+use super::{Order, winograd};
 use crate::fuse::Conv;
-use crate::graph::{Extent, Shape};
+use crate::graph::{Extent, Shape, Window};
 
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,39 +30,18 @@ impl fmt::Display for Choice {
 pub enum Method {
     /// The definition.
     Direct,
-    /// Winograd's F(2x2, 3x3): 4/9 of the multiplications, 16/9 of the weights.
+    /// Winograd with tiles of 2x2 outputs. Of a 3x3 kernel it has 4/9 of the multiplications, with
+    /// stride 2 25/36, and 16/9 of the weights.
     Winograd2,
-    /// Winograd's F(4x4, 3x3): 1/4 of the multiplications, 4 times the weights.
+    /// Winograd with tiles of 4x4 outputs. Of a 3x3 kernel it has 1/4 of the multiplications, with
+    /// stride 2 9/16, and 4 times the weights. Of a picture that stays planar and a 7x7 kernel with
+    /// stride 2, tiles of 4 rows have 13/28 of the multiplications.
     Winograd4,
 }
 
 impl Method {
     /// All methods.
     pub const ALL: [Self; 3] = [Self::Direct, Self::Winograd2, Self::Winograd4];
-
-    /// Output pixels of a Winograd tile's side.
-    pub fn side(self) -> Option<usize> {
-        match self {
-            Self::Direct => None,
-            Self::Winograd2 => Some(2),
-            Self::Winograd4 => Some(4),
-        }
-    }
-
-    /// What becomes of the weights.
-    pub fn transform(self) -> Transform {
-        match self {
-            Self::Direct => Transform::None,
-            Self::Winograd2 => Transform::Winograd2x2,
-            Self::Winograd4 => Transform::Winograd4x4,
-        }
-    }
-
-    /// The tiles that cover a picture's output.
-    pub(super) fn tiles(self, output: Shape) -> Option<Extent> {
-        let cover = |side| Extent::new(output.height.div_ceil(side), output.width.div_ceil(side));
-        self.side().map(cover)
-    }
 }
 
 impl fmt::Display for Method {
@@ -86,39 +65,48 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// What becomes of the weights, if `method` can compute it.
+    pub(super) fn transform(&self, method: Method) -> Option<Transform> {
+        let Window { kernel, stride, dilation, .. } = self.conv.window;
+        let plain =
+            dilation == Extent::square(1) && self.conv.groups == 1 && !self.conv.zero_pads();
+        let square = |n: Extent| (n.rows == n.columns).then_some(n.rows);
+        match (method, square(kernel), square(stride), self.planar) {
+            (Method::Direct, ..) => Some(Transform::None),
+            _ if !plain => None,
+            (Method::Winograd2, Some(3), Some(1), false) => Some(Transform::Winograd2x2),
+            (Method::Winograd4, Some(3), Some(1), false) => Some(Transform::Winograd4x4),
+            (Method::Winograd2, Some(3), Some(2), false) => Some(Transform::Winograd2x2Stride2),
+            (Method::Winograd4, Some(3), Some(2), false) => Some(Transform::Winograd4x4Stride2),
+            (Method::Winograd4, Some(7), Some(2), true) => Some(Transform::Winograd4x1Stride2),
+            _ => None,
+        }
+    }
+
     /// Whether `choice` can compute it.
-    pub(super) fn allows(&self, choice: Choice) -> bool {
-        let zero_pads = self.conv.zero_pads();
-        let winograd = self.conv.window.kernel == Extent::square(3)
-            && self.conv.window.stride == Extent::square(1)
-            && self.conv.window.dilation == Extent::square(1)
-            && self.conv.groups == 1
-            && !self.planar
-            && !zero_pads;
-        match choice.method {
-            Method::Direct => !zero_pads || choice.order == Order::RowsOuter,
-            Method::Winograd2 | Method::Winograd4 => {
-                winograd && choice.order != Order::PicturesOuter
-            }
+    pub(super) fn allows(&self, Choice { method, order }: Choice) -> bool {
+        match self.transform(method) {
+            None => false,
+            Some(Transform::None) => !self.conv.zero_pads() || order == Order::RowsOuter,
+            Some(Transform::Winograd4x1Stride2) => order == Order::RowsOuter,
+            Some(_) => order != Order::PicturesOuter,
         }
     }
 
     /// The choice that the model below expects to be the fastest for `costs.batch` pictures.
     pub(super) fn choose(&self, costs: &Costs, exact: bool) -> Choice {
-        Method::ALL
-            .into_iter()
-            .filter(|&method| !exact || method == Method::Direct)
-            .map(|method| Choice { method, order: self.order(method, costs.batch) })
-            .filter(|&choice| self.allows(choice))
-            .min_by(|a, b| self.cycles(costs, a.method).total_cmp(&self.cycles(costs, b.method)))
+        self.methods()
+            .filter(|&(method, _)| !exact || method == Method::Direct)
+            .min_by(|a, b| self.cycles(costs, a.1).total_cmp(&self.cycles(costs, b.1)))
+            .map(|(method, transform)| Choice { method, order: self.order(transform, costs.batch) })
             .expect("the definition is always allowed")
     }
 
     /// All choices that are allowed and differ; first that of [`Site::choose`].
     pub(super) fn candidates(&self, costs: &Costs, exact: bool) -> Vec<Choice> {
         let chosen = self.choose(costs, exact);
-        let methods = Method::ALL.into_iter().filter(|&m| !exact || m == Method::Direct);
-        let all = methods.flat_map(|method| Order::ALL.map(|order| Choice { method, order }));
+        let methods = self.methods().filter(|&(method, _)| !exact || method == Method::Direct);
+        let all = methods.flat_map(|(method, _)| Order::ALL.map(|order| Choice { method, order }));
         let others = all.filter(|&choice| {
             // Of a single picture, pictures outer is panels outer.
             let differs = costs.batch > 1 || choice.order != Order::PicturesOuter;
@@ -130,26 +118,31 @@ impl Site<'_> {
     /// The algorithm of fewer bytes of weights that costs the least for them, and its price: more
     /// cycles for each byte less.
     pub(super) fn leaner(&self, costs: &Costs, than: Choice) -> Option<(f64, Choice)> {
-        let (bytes, cycles) = (self.weight_bytes(than.method), self.cycles(costs, than.method));
-        Method::ALL
-            .into_iter()
-            .map(|method| Choice { method, order: self.order(method, costs.batch) })
-            .filter(|&choice| self.allows(choice) && self.weight_bytes(choice.method) < bytes)
-            .map(|choice| {
-                let saved = bytes - self.weight_bytes(choice.method);
-                ((self.cycles(costs, choice.method) - cycles) / saved, choice)
+        let than = self.transform(than.method)?;
+        let (bytes, cycles) = (self.weight_bytes(than), self.cycles(costs, than));
+        self.methods()
+            .filter(|&(_, transform)| self.weight_bytes(transform) < bytes)
+            .map(|(method, transform)| {
+                let saved = bytes - self.weight_bytes(transform);
+                let choice = Choice { method, order: self.order(transform, costs.batch) };
+                ((self.cycles(costs, transform) - cycles) / saved, choice)
             })
             .min_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    /// The methods that can compute it.
+    fn methods(&self) -> impl Iterator<Item = (Method, Transform)> {
+        Method::ALL.into_iter().filter_map(|method| Some((method, self.transform(method)?)))
     }
 
     /// Small weights stay in cache while the rows pass, so that each row is read once; large ones
     /// are read once, panel by panel, while the rows stay. A batch whose pictures do not stay is
     /// computed picture by picture if reading its weights anew costs less than reading its pictures
     /// for every panel.
-    fn order(&self, method: Method, batch: usize) -> Order {
+    fn order(&self, transform: Transform, batch: usize) -> Order {
         let zero_pads = self.conv.zero_pads();
-        let weights = self.weight_bytes(method);
-        let Some(side) = method.side() else {
+        let weights = self.weight_bytes(transform);
+        if transform == Transform::None {
             let inputs = padded(self.input.channels) * self.input.pixels();
             let picture = (inputs * size_of::<f32>()) as f64;
             let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
@@ -163,25 +156,25 @@ impl Site<'_> {
             } else {
                 Order::PanelsOuter
             };
-        };
-        // A picture whose last row of tiles is a partial one is a single band, which no threads
-        // could divide.
-        if self.output.height.is_multiple_of(side) && weights <= RESIDENT_POINTS {
+        }
+        if self.planar || weights <= RESIDENT_POINTS {
             Order::RowsOuter
         } else {
             Order::PanelsOuter
         }
     }
 
+    /// Input channels that are computed with.
+    fn inputs(&self) -> usize {
+        if self.planar { self.input.channels } else { padded(self.input.channels) }
+    }
+
     /// Bytes of the packed weights, near enough.
-    fn weight_bytes(&self, method: Method) -> f64 {
+    fn weight_bytes(&self, transform: Transform) -> f64 {
         let kernel = &self.conv.window.kernel;
-        let points = match method.side() {
-            None => kernel.rows * kernel.columns,
-            Some(side) => (side + 2) * (side + 2),
-        };
-        let inputs = if self.planar { self.input.channels } else { padded(self.input.channels) };
-        let pairs = inputs * padded(self.output.channels) / self.conv.groups;
+        let [rows, columns] = transform.filters();
+        let points = rows.weights(kernel.rows) * columns.weights(kernel.columns);
+        let pairs = self.inputs() * padded(self.output.channels) / self.conv.groups;
         (points * pairs * size_of::<f32>()) as f64
     }
 
@@ -189,20 +182,25 @@ impl Site<'_> {
     ///
     /// Weights arrive from memory while the core computes, so that the longer of both counts. A
     /// Winograd convolution's points are written and read once more, which takes its own time.
-    fn cycles(&self, costs: &Costs, method: Method) -> f64 {
+    fn cycles(&self, costs: &Costs, transform: Transform) -> f64 {
         let batch = costs.batch as f64;
-        let weights = self.weight_bytes(method);
-        let per_point = weights / size_of::<f32>() as f64;
+        let weights = self.weight_bytes(transform);
         let arrival = weights / costs.weight_bytes;
-        let Some(tiles) = method.tiles(self.output) else {
-            let sums = self.output.pixels() as f64 * per_point;
+        let pairs = (self.inputs() * padded(self.output.channels) / self.conv.groups) as f64;
+        let Extent { rows, columns } = self.conv.window.kernel;
+        if transform == Transform::None {
+            let sums = (self.output.pixels() * rows * columns) as f64 * pairs;
             return f64::max(batch * sums / FMAS, arrival);
-        };
-        let side = method.side().expect("it has tiles") + 2;
-        let count = (tiles.rows * tiles.columns) as f64;
-        let channels = padded(self.input.channels) + padded(self.output.channels);
-        let points = count * (side * side * channels * size_of::<f32>()) as f64;
-        f64::max(batch * (count * per_point / FMAS + points / POINT_BYTES), arrival)
+        }
+        let filters = transform.filters();
+        let tiles = winograd::tiles(transform, self.output);
+        let points =
+            (tiles.rows * filters[0].points() * tiles.columns * filters[1].points()) as f64;
+        // Where only the rows are filtered, a product is a sum over the kernel's columns.
+        let sums = if self.planar { columns as f64 } else { 1.0 };
+        let channels = self.inputs() + padded(self.output.channels);
+        let bytes = points * (channels * size_of::<f32>()) as f64;
+        f64::max(batch * (points * sums * pairs / FMAS + bytes / POINT_BYTES), arrival)
     }
 }
 
@@ -242,7 +240,7 @@ pub(super) struct Costs {
 impl Costs {
     /// For a network of these convolutions.
     pub(super) fn new<'a>(batch: usize, sites: impl Iterator<Item = &'a Site<'a>>) -> Self {
-        let bytes: f64 = sites.map(|site| site.weight_bytes(Method::Direct)).sum();
+        let bytes: f64 = sites.map(|site| site.weight_bytes(Transform::None)).sum();
         // What a last-level cache keeps from one run to the next arrives faster.
         let weight_bytes = if bytes <= CACHED_WEIGHTS { 24.0 } else { 9.0 };
         Self { batch, weight_bytes }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use resnet_runtime::kernels::BLOCK;
 use resnet_runtime::load::Packing;
-use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
+use resnet_runtime::tensors::{ConvRecipe, Transform, VectorRecipe, VectorSource};
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
@@ -184,7 +184,7 @@ pub enum Algorithm {
         /// input, residual and output are contiguous.
         rows: usize,
     },
-    /// Winograd's F(2x2, 3x3) or F(4x4, 3x3).
+    /// One of Winograd's.
     Winograd(Winograd),
 }
 
@@ -299,19 +299,35 @@ pub fn schedule(fused: &Fused, wishes: &Wishes, batch: usize) -> Result<Schedule
             site.map(|site| measured.choose(&node.name, &site, wishes.exact)).transpose()
         };
         let choices: Result<Vec<_>, _> = fused.nodes.iter().zip(&sites).map(choice).collect();
-        return Ok(lay_out(fused, &layouts, &choices?, batch));
+        return Ok(lay_out(fused, &layouts, &transforms(&sites, &choices?), batch));
     }
     let mut choices: Vec<Option<Choice>> =
         sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect();
     if let Some(memory) = wishes.memory {
         // Whatever `batch` is: all plans for the same wishes choose the same.
-        while lay_out(fused, &layouts, &choices, wishes.batch).run_bytes(fused) > memory {
+        let plan = |choices: &[Option<Choice>]| {
+            lay_out(fused, &layouts, &transforms(&sites, choices), wishes.batch)
+        };
+        while plan(&choices).run_bytes(fused) > memory {
             if !slim(&sites, &costs, &mut choices) {
                 break;
             }
         }
     }
-    Ok(lay_out(fused, &layouts, &choices, batch))
+    Ok(lay_out(fused, &layouts, &transforms(&sites, &choices), batch))
+}
+
+/// What becomes of a convolution's weights, and the order of its loops.
+type Decision = (Transform, Order);
+
+/// What the choices come to.
+fn transforms(sites: &[Option<Site<'_>>], choices: &[Option<Choice>]) -> Vec<Option<Decision>> {
+    let decision = |(site, choice): (&Option<Site<'_>>, &Option<Choice>)| {
+        let choice = (*choice)?;
+        let transform = site.as_ref()?.transform(choice.method);
+        Some((transform.expect("only what is allowed is chosen"), choice.order))
+    };
+    sites.iter().zip(choices).map(decision).collect()
 }
 
 /// All choices that each convolution has, by its name; first the one that the cost model takes.
@@ -347,7 +363,7 @@ fn slim(sites: &[Option<Site<'_>>], costs: &Costs, choices: &mut [Option<Choice>
 fn lay_out(
     fused: &Fused,
     layouts: &[Layout],
-    choices: &[Option<Choice>],
+    decisions: &[Option<Decision>],
     batch: usize,
 ) -> Schedule {
     let mut buffers: Vec<Buffer> = fused
@@ -355,7 +371,7 @@ fn lay_out(
         .map(|(id, node)| {
             let layout = layouts[id.index()];
             let shape = node.shape;
-            let (ring, margin) = borders(fused, choices, id);
+            let (ring, margin) = borders(fused, decisions, layout, id);
             Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
         })
         .collect();
@@ -364,7 +380,7 @@ fn lay_out(
     let mut vectors = Vec::new();
     let (mut weights_len, mut scratch_len) = (0, 0);
     for (id, node) in fused.iter() {
-        plans.push(match (&node.op, choices[id.index()]) {
+        plans.push(match (&node.op, decisions[id.index()]) {
             (FusedOp::Input, _) if reads_picture_in_place(fused, &buffers[id.index()]) => {
                 buffers[id.index()].region = Region::Input;
                 Plan::InPlace
@@ -374,19 +390,16 @@ fn lay_out(
                 let input = &buffers[node.input.expect("a convolution has an input").index()];
                 let output = &buffers[id.index()];
                 let residual = conv.residual.map(|r| buffers[r.source().index()]);
-                let transform = choice.method.transform();
+                let (transform, order) = choice;
                 let recipe = conv::recipe(conv, transform, input, node.shape, weights_len);
                 weights_len += recipe.len();
-                let Choice { method, order } = choice;
-                let algorithm = match (method.side(), method.tiles(node.shape)) {
-                    (Some(side), Some(tiles)) => {
-                        let plan = winograd::plan(side, order, tiles, &recipe, output, batch);
-                        scratch_len = scratch_len.max(plan.scratch_len());
-                        Algorithm::Winograd(plan)
-                    }
-                    _ => Algorithm::Direct {
-                        rows: conv::joined_rows(conv, input, residual.as_ref(), output),
-                    },
+                let algorithm = if transform == Transform::None {
+                    let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
+                    Algorithm::Direct { rows }
+                } else {
+                    let plan = winograd::plan(order, &recipe, &conv.window, output, batch);
+                    scratch_len = scratch_len.max(plan.scratch_len());
+                    Algorithm::Winograd(plan)
                 };
                 recipes.push(recipe);
                 Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm })
@@ -461,31 +474,35 @@ fn choose_layouts(fused: &Fused) -> Vec<Layout> {
 
 /// The ring of `id`, the largest padding among the convolutions that read it (pools handle edges
 /// themselves), and the margin that its Winograd convolutions need to read whole tiles.
-fn borders(fused: &Fused, choices: &[Option<Choice>], id: FusedId) -> (Extent, Extent) {
+fn borders(
+    fused: &Fused,
+    decisions: &[Option<Decision>],
+    layout: Layout,
+    id: FusedId,
+) -> (Extent, Extent) {
     let readers = || {
         fused.iter().filter_map(|(reader, node)| match &node.op {
             FusedOp::Conv(conv) if node.input == Some(id) => {
-                let method = choices[reader.index()].map(|choice| choice.method)?;
-                Some((conv.window.padding, method.side().zip(method.tiles(node.shape))))
+                let (transform, _) = decisions[reader.index()]?;
+                Some((conv.window, transform, node.shape))
             }
             _ => None,
         })
     };
     let none = Extent::square(0);
-    let ring = readers().fold(none, |ring, (padding, _)| ring.max(padding.most()));
+    let ring = readers().fold(none, |ring, (window, ..)| ring.max(window.padding.most()));
     let shape = fused.node(id).shape;
-    let margin = readers().fold(none, |margin, (padding, tiles)| match tiles {
-        None => margin,
-        Some((side, tiles)) => {
-            let padding = padding.before;
-            // Tiles read 2 pixels more than they give, from the padding on.
-            let missing = |tiles: usize, padding: usize, size: usize, ring: usize| {
-                (side * tiles + 2).saturating_sub(padding + size + ring)
-            };
-            let rows = missing(tiles.rows, padding.rows, shape.height, ring.rows);
-            let columns = missing(tiles.columns, padding.columns, shape.width, ring.columns);
-            Extent::new(margin.rows.max(rows), margin.columns.max(columns))
-        }
+    let margin = readers().fold(none, |margin, (window, transform, output)| {
+        let Some(reads) = winograd::reads(transform, &window, output, layout) else {
+            return margin;
+        };
+        let padding = window.padding.before;
+        let missing = |reads: usize, padding: usize, size: usize, ring: usize| {
+            reads.saturating_sub(padding + size + ring)
+        };
+        let rows = missing(reads.rows, padding.rows, shape.height, ring.rows);
+        let columns = missing(reads.columns, padding.columns, shape.width, ring.columns);
+        margin.max(Extent::new(rows, columns))
     });
     (ring, margin)
 }

@@ -1,10 +1,12 @@
 //! Plans of Winograd convolutions: what is computed together, and where it lies meanwhile.
 
-use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::ConvRecipe;
+use std::fmt;
 
-use super::{Buffer, Order, Region};
-use crate::graph::Extent;
+use resnet_runtime::kernels::{BLOCK, Filter};
+use resnet_runtime::tensors::{ConvRecipe, Transform};
+
+use super::{Buffer, Layout, Order, Region};
+use crate::graph::{Extent, Shape, Window};
 
 /// The plan of a Winograd convolution.
 ///
@@ -14,13 +16,19 @@ use crate::graph::Extent;
 /// weights pass over all bands. The products of one panel and one band are scratch in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Winograd {
-    /// Output pixels of a tile's side: 2 or 4.
-    pub side: usize,
-    /// Rows and columns of tiles in a picture.
+    /// Whose filters it is computed with.
+    pub transform: Transform,
+    /// Output rows and columns of a tile.
+    pub tile: Extent,
+    /// Rows and columns of tiles in a picture. The last row may be a partial one.
     pub tiles: Extent,
     /// The tiles that are computed together.
     pub band: Band,
-    /// The input's points of one band, `[point][block][tile][16]`.
+    /// Tiles of a row whose products are made before their outputs: all of them, but for a planar
+    /// input, whose products are so many that they would not stay near.
+    pub strip: usize,
+    /// The input's points of one band, `[point][block][tile][16]`, or, if the input is planar,
+    /// `[point][channel][column]`.
     pub input: Points,
     /// Where the points of the first band lie; those of the others follow if it is the arena.
     pub input_place: (Region, usize),
@@ -31,7 +39,7 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Tiles that are computed together.
+    /// Tiles that a band has room for.
     pub fn band_tiles(&self) -> usize {
         self.band.tiles(self.tiles)
     }
@@ -44,16 +52,27 @@ impl Winograd {
     /// Bands of `batch` pictures.
     pub fn bands(&self, batch: usize) -> usize {
         match self.band {
-            Band::Rows(rows) => batch * (self.tiles.rows / rows),
+            // The last row may be a band by itself.
+            Band::Rows(rows) => batch * self.tiles.rows.div_ceil(rows),
             Band::Pictures(pictures) => batch / pictures,
         }
+    }
+}
+
+/// As in `Winograd F(4x4, 3x3)`, the outputs of a tile and the kernel.
+impl fmt::Display for Winograd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernel = if self.transform == Transform::Winograd4x1Stride2 { 7 } else { 3 };
+        let Extent { rows, columns } = self.tile;
+        write!(f, "Winograd F({rows}x{columns}, {kernel}x{kernel})")
     }
 }
 
 /// Tiles that a Winograd convolution computes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Band {
-    /// As many rows of tiles of one picture; it divides the rows.
+    /// As many rows of tiles of one picture; it divides the whole rows. A partial one is a band by
+    /// itself.
     Rows(usize),
     /// All tiles of as many pictures; it divides the batch.
     Pictures(usize),
@@ -76,6 +95,8 @@ pub struct Points {
     pub count: usize,
     /// Distance between points.
     pub distance: usize,
+    /// Distance between a point's blocks.
+    pub block: usize,
 }
 
 impl Points {
@@ -96,46 +117,105 @@ const PRODUCT_BYTES: usize = 256 * 1024;
 /// The same for the input's points, where a band's are made just before all its panels pass.
 const BAND_BYTES: usize = 160 * 1024;
 
+/// Tiles of a row whose products are computed together where the input is planar: two of the widest
+/// register tiles, whose products and weights a first-level cache holds, more or less.
+const STRIP: usize = 28;
+
+/// The strip for rows of so many tiles. Where they have no fitting divisor, products that do not stay
+/// near cost less than tiles of a few pixels.
+fn strip(columns: usize) -> usize {
+    let strip = largest_divisor(columns, |columns| columns <= STRIP);
+    if strip < STRIP / 4 { columns } else { strip }
+}
+
 /// The plan of a Winograd convolution for `batch` pictures; the arena sets the offset of points
 /// that lie there.
 pub(super) fn plan(
-    side: usize,
     order: Order,
-    tiles: Extent,
     recipe: &ConvRecipe,
+    window: &Window,
     output: &Buffer,
     batch: usize,
 ) -> Winograd {
-    let points = (side + 2) * (side + 2);
-    let bytes = |blocks: usize, tiles: usize| points * tiles * blocks * BLOCK * size_of::<f32>();
-    let fits = |count: usize| {
-        let products = bytes(recipe.panel_blocks, count) <= PRODUCT_BYTES;
-        products && (order != Order::RowsOuter || bytes(recipe.in_blocks, count) <= BAND_BYTES)
-    };
-    let picture = tiles.rows * tiles.columns;
-    let pictures = match order {
-        // Bands are the iterations that threads divide; they should be many.
-        Order::RowsOuter => 1,
-        _ => largest_divisor(batch, |pictures| fits(pictures * picture)),
-    };
-    let band = if pictures > 1 || fits(picture) && order != Order::RowsOuter {
-        Band::Pictures(pictures)
-    } else if output.shape.height.is_multiple_of(side) {
-        Band::Rows(largest_divisor(tiles.rows, |rows| fits(rows * tiles.columns)))
+    let transform = recipe.transform;
+    let [rows, columns] = transform.filters();
+    let tile = Extent::new(rows.outputs(), columns.outputs());
+    let tiles = tiles(transform, output.shape);
+    let count = rows.points() * columns.points();
+    let (band, strip) = if recipe.planar {
+        (Band::Rows(1), strip(tiles.columns))
     } else {
-        // Only whole rows of tiles can be divided: the last, partial one needs a call of its own.
-        Band::Pictures(1)
+        (band(order, recipe, count, tiles, output.shape.height / tile.rows, batch), tiles.columns)
     };
-    let in_band = band.tiles(tiles);
+    let in_strip = band.tiles(tiles) / tiles.columns * strip;
     // One block more than needed, so that the points do not all fall into one set of a cache.
-    let distance = |blocks: usize| (blocks * in_band + 1) * BLOCK;
-    let input = Points { count: points, distance: distance(recipe.in_blocks) };
-    let output = Points { count: points, distance: distance(recipe.panel_blocks) };
+    let points =
+        |blocks: usize, block: usize| Points { count, distance: blocks * block + BLOCK, block };
+    let in_block =
+        if recipe.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
+    let input = points(recipe.in_blocks, in_block);
+    let output = points(recipe.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
-        Order::RowsOuter => ((Region::Scratch, 0), input.len()),
+        Order::RowsOuter => ((Region::Scratch, 0), input.len().next_multiple_of(BLOCK)),
         _ => ((Region::Arena, 0), 0),
     };
-    Winograd { side, tiles, band, input, input_place, output, output_offset }
+    Winograd { transform, tile, tiles, band, strip, input, input_place, output, output_offset }
+}
+
+/// The band of a convolution with `count` points a tile and `whole` whole rows of `tiles`.
+fn band(
+    order: Order,
+    recipe: &ConvRecipe,
+    count: usize,
+    tiles: Extent,
+    whole: usize,
+    batch: usize,
+) -> Band {
+    let bytes = |blocks: usize, tiles: usize| count * tiles * blocks * BLOCK * size_of::<f32>();
+    let fits = |tiles: usize| {
+        let products = bytes(recipe.panel_blocks, tiles) <= PRODUCT_BYTES;
+        products && (order != Order::RowsOuter || bytes(recipe.in_blocks, tiles) <= BAND_BYTES)
+    };
+    let picture = tiles.rows * tiles.columns;
+    if order != Order::RowsOuter && fits(picture) {
+        Band::Pictures(largest_divisor(batch, |pictures| fits(pictures * picture)))
+    } else {
+        // Here, bands are the iterations that threads divide; they should be many.
+        Band::Rows(largest_divisor(whole, |rows| fits(rows * tiles.columns)))
+    }
+}
+
+/// The tiles that cover a picture's output.
+pub(super) fn tiles(transform: Transform, output: Shape) -> Extent {
+    let [rows, columns] = transform.filters();
+    let (rows, columns) = (rows.outputs(), columns.outputs());
+    Extent::new(output.height.div_ceil(rows), output.width.div_ceil(columns))
+}
+
+/// Rows and columns that a Winograd convolution reads of a picture, from its padding on.
+pub(super) fn reads(
+    transform: Transform,
+    window: &Window,
+    output: Shape,
+    layout: Layout,
+) -> Option<Extent> {
+    if transform == Transform::None {
+        return None;
+    }
+    let [rows, columns] = transform.filters();
+    let tiles = tiles(transform, output);
+    let along = |filter: Filter, tiles: usize| filter.step() * (tiles - 1) + filter.points();
+    let columns = match layout {
+        Layout::Blocked => along(columns, tiles.columns),
+        Layout::Planar => columns_read(window, output),
+    };
+    Some(Extent::new(along(rows, tiles.rows), columns))
+}
+
+/// Columns that are read of a planar picture; sixteen neighbours stand for a block.
+fn columns_read(window: &Window, output: Shape) -> usize {
+    let last = window.stride.columns * (output.width - 1);
+    (last + window.kernel.columns).next_multiple_of(BLOCK)
 }
 
 /// The largest divisor of `n` that is `good`, or 1.

@@ -58,8 +58,9 @@ pub struct ConvParams {
 /// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
 /// that is planar, in which 16 neighbouring pixels stand for the block).
 ///
-/// What is multiplied with what is a pair of [`Filter`](super::Filter)s, one for the rows and one for
-/// the columns, which the tile and the stride tell:
+/// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
+/// one for the columns, which follow from the tile and the stride, see
+/// [`Filter::pair`](super::Filter::pair):
 ///
 /// | tile, stride | rows | columns |
 /// | --- | --- | --- |

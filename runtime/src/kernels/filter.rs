@@ -91,6 +91,19 @@ impl Filter {
         }
     }
 
+    /// The filters of the rows and of the columns, of tiles of so many output pixels, if there are
+    /// kernels for them.
+    pub const fn pair(tile_rows: usize, tile_columns: usize, stride: usize) -> Option<[Self; 2]> {
+        match (tile_rows, tile_columns, stride) {
+            (2, 2, 1) => Some([Self::F2; 2]),
+            (4, 4, 1) => Some([Self::F4; 2]),
+            (2, 2, 2) => Some([Self::F2s2; 2]),
+            (4, 4, 2) => Some([Self::F4s2; 2]),
+            (4, 1, 2) => Some([Self::F4x7s2, Self::Identity]),
+            _ => None,
+        }
+    }
+
     /// Points of the even pixels; they come first.
     const fn even_points(self) -> usize {
         match self {

@@ -127,7 +127,7 @@ impl Layer<'_> {
             doc += ", relu";
         }
         doc += &match (&self.plan.algorithm, self.recipe.planar) {
-            (Algorithm::Winograd(plan), _) => format!("; Winograd F({0}x{0}, 3x3)", plan.side),
+            (Algorithm::Winograd(plan), _) => format!("; {plan}"),
             (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
             (Algorithm::Direct { .. }, false) => "; direct".to_owned(),
         };

@@ -1,76 +1,84 @@
 //! Winograd convolutions: the input's tiles become points; the points' products, each a 1x1
 //! convolution whose pixels are tiles, become output tiles, with the epilogue.
+//!
+//! Where the input is planar only rows are filtered: the products are convolutions along the rows.
 
-use resnet_runtime::kernels::{BLOCK, Call, ConvParams, WinogradInputParams, WinogradOutputParams};
+use std::ops::Range;
+
+use resnet_runtime::kernels::{
+    BLOCK, Call, ConvParams, Filter, WinogradInputParams, WinogradOutputParams,
+};
 
 use super::conv::Layer;
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
-use crate::nest::{Function, Loop, Place, Statement, Var};
+use crate::nest::{Address, Function, Loop, Place, Statement, Var};
 use crate::schedule::{Band, Buffer, Order, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
-        let parts = Parts::new(layer, plan, self.batch);
-        match layer.plan.order {
-            Order::RowsOuter => self.bands(&parts),
-            _ => {
-                self.points(&parts);
-                let full = layer.full_panels();
-                if full > 0 {
-                    self.panels(&parts, layer.recipe.panel_blocks, 0..full);
-                }
-                if layer.rest_blocks() > 0 {
-                    self.panels(&parts, layer.rest_blocks(), full..full + 1);
-                }
+        let parts = Part::all(layer, plan, self.batch);
+        if layer.plan.order == Order::RowsOuter {
+            return parts.iter().for_each(|part| self.bands(part));
+        }
+        parts.iter().for_each(|part| self.points(part));
+        for part in &parts {
+            let full = layer.full_panels();
+            if full > 0 {
+                self.panels(part, layer.recipe.panel_blocks, 0..full);
+            }
+            if layer.rest_blocks() > 0 {
+                self.panels(part, layer.rest_blocks(), full..full + 1);
             }
         }
     }
 
     /// One step for all: each band's points, then its panels.
-    fn bands(&mut self, parts: &Parts<'_>) {
-        let Parts { layer, bands, .. } = parts;
-        let points = [bands, &[parts.in_blocks()][..], &parts.rows].concat();
-        let input = parts.input(&points);
-        let mut body = nested(&points[bands.len()..], vec![input]);
+    fn bands(&mut self, part: &Part<'_>) {
+        let Part { layer, bands, .. } = part;
+        let points = [bands, &[part.in_blocks()][..], &part.rows].concat();
+        let mut body = nested(&points[bands.len()..], vec![part.input(&points)]);
+        let strip = part.strips();
+        let mut panels = Vec::new();
         let full = layer.full_panels();
         if full > 0 {
             let panel = Loop { var: Var::Panel, extent: full };
-            let products =
-                parts.panel(layer.recipe.panel_blocks, 0, &[bands, &[panel][..]].concat());
-            body.extend(nested(&[panel], products));
+            let loops = [bands, &[strip, panel][..]].concat();
+            let products = part.panel(layer.recipe.panel_blocks, 0, &loops);
+            panels.extend(nested(&[panel], products));
         }
         if layer.rest_blocks() > 0 {
-            body.extend(parts.panel(layer.rest_blocks(), full, bands));
+            let loops = [bands, &[strip][..]].concat();
+            panels.extend(part.panel(layer.rest_blocks(), full, &loops));
         }
-        self.step_of(parts, layer.doc(), bands, body);
+        body.extend(nested(&[strip], panels));
+        self.step_of(part, layer.doc() + part.what(), bands, body);
     }
 
-    /// The step that transforms the whole input.
-    fn points(&mut self, parts: &Parts<'_>) {
-        let layer = parts.layer;
-        let parallel = [&parts.bands[..], &[parts.in_blocks()], &parts.rows].concat();
-        let Sides { x, v, .. } = &parts.sides;
-        let params = parts.input_params();
-        let side = parts.plan.side;
-        let doc = format!("points of {} for Winograd F({side}x{side}, 3x3)", layer.input.shape);
+    /// The step that transforms the input.
+    fn points(&mut self, part: &Part<'_>) {
+        let Part { layer, plan, .. } = part;
+        let parallel = [&part.bands[..], &[part.in_blocks()], &part.rows].concat();
+        let Sides { x, v, .. } = &part.sides;
+        let call = Call::WinogradInput(part.input_params());
+        let doc = format!("points of {} for {plan}{}", layer.input.shape, part.what());
         let name = format!("{}.points", layer.name);
-        self.simple(&name, doc, Call::WinogradInput(params), x.clone(), v.clone(), &parallel);
+        self.simple(&name, doc, call, x.clone(), v.clone(), &parallel);
     }
 
     /// The step that computes the products of `panels`, all of `out_blocks` blocks, and the output.
-    fn panels(&mut self, parts: &Parts<'_>, out_blocks: usize, panels: std::ops::Range<usize>) {
+    fn panels(&mut self, part: &Part<'_>, out_blocks: usize, panels: Range<usize>) {
         let panel = Loop { var: Var::Panel, extent: panels.len() };
-        let parallel = [&[panel], &parts.bands[..]].concat();
-        let body = parts.panel(out_blocks, panels.start, &parallel);
+        let parallel = [&[panel], &part.bands[..]].concat();
+        let body = part.panel(out_blocks, panels.start, &parallel);
         let last = if panels.start > 0 { ", last panel" } else { "" };
-        self.step_of(parts, parts.layer.doc() + last, &parallel, body);
+        self.step_of(part, part.layer.doc() + part.what() + last, &parallel, body);
     }
 
-    fn step_of(&mut self, parts: &Parts<'_>, doc: String, parallel: &[Loop], body: Vec<Statement>) {
-        let (operands, places) = parts.operands();
+    fn step_of(&mut self, part: &Part<'_>, doc: String, parallel: &[Loop], body: Vec<Statement>) {
+        let (operands, places) = part.operands();
         let function = Function { doc, operands, parallel: real_loops(parallel), body };
-        self.step(parts.layer.name, function, places);
+        self.step(part.layer.name, function, places);
     }
 }
 
@@ -85,14 +93,18 @@ const R: usize = 5;
 /// Products are scratch, never an operand.
 const M: usize = usize::MAX;
 
-/// A Winograd convolution with its loops and operands.
-struct Parts<'a> {
+/// Bands of a Winograd convolution that are alike, with their loops and operands.
+struct Part<'a> {
     layer: &'a Layer<'a>,
     plan: &'a Winograd,
     /// The loops over bands.
     bands: Vec<Loop>,
     /// The loops over the rows of tiles of a band.
     rows: Vec<Loop>,
+    /// Output rows that exist of the last row of tiles, if they are not all.
+    partial: Option<usize>,
+    /// The part is that last row alone.
+    last: bool,
     sides: Sides,
 }
 
@@ -108,30 +120,65 @@ struct Sides {
     r: Option<Side>,
 }
 
-impl<'a> Parts<'a> {
-    fn new(layer: &'a Layer<'a>, plan: &'a Winograd, batch: usize) -> Self {
-        let tiles = plan.tiles;
-        let (bands, rows) = match plan.band {
-            Band::Rows(rows) => (
-                vec![
-                    Loop { var: Var::Picture, extent: batch },
-                    Loop { var: Var::Group, extent: tiles.rows / rows },
-                ],
-                vec![Loop { var: Var::Row, extent: rows }],
-            ),
-            Band::Pictures(pictures) => (
-                vec![Loop { var: Var::Group, extent: batch / pictures }],
-                vec![
-                    Loop { var: Var::Picture, extent: pictures },
-                    Loop { var: Var::Row, extent: tiles.rows },
-                ],
-            ),
+impl Sides {
+    /// The same, `groups` steps further on.
+    fn skip(mut self, groups: usize) -> Self {
+        let residual = self.r.iter_mut();
+        for side in [&mut self.x, &mut self.v, &mut self.y].into_iter().chain(residual) {
+            side.place.offset += groups * side.distance(Var::Group);
+        }
+        self
+    }
+}
+
+impl<'a> Part<'a> {
+    /// Usually one; two if bands are rows of tiles and the last row is a partial one.
+    fn all(layer: &'a Layer<'a>, plan: &'a Winograd, batch: usize) -> Vec<Self> {
+        let height = layer.output.shape.height;
+        let (whole, rest) = (height / plan.tile.rows, height % plan.tile.rows);
+        let partial = (rest > 0).then_some(rest);
+        let part = |bands, rows, partial, skipped| Self {
+            layer,
+            plan,
+            bands,
+            rows,
+            partial,
+            last: skipped > 0,
+            sides: sides(layer, plan).skip(skipped),
         };
-        Self { layer, plan, bands, rows, sides: sides(layer, plan) }
+        let pictures = |extent| Loop { var: Var::Picture, extent };
+        let groups = |extent| Loop { var: Var::Group, extent };
+        let rows_of = |extent| Loop { var: Var::Row, extent };
+        match plan.band {
+            Band::Pictures(count) => {
+                let rows = vec![pictures(count), rows_of(plan.tiles.rows)];
+                vec![part(vec![groups(batch / count)], rows, partial, 0)]
+            }
+            Band::Rows(rows) => {
+                let whole = whole / rows;
+                let bands = |extent| vec![pictures(batch), groups(extent)];
+                let main = (whole > 0).then(|| part(bands(whole), vec![rows_of(rows)], None, 0));
+                let last = partial.map(|_| part(bands(1), vec![rows_of(1)], partial, whole));
+                main.into_iter().chain(last).collect()
+            }
+        }
+    }
+
+    /// What the part is of the convolution, for people.
+    fn what(&self) -> &'static str {
+        if self.last { ", last rows" } else { "" }
     }
 
     fn in_blocks(&self) -> Loop {
         Loop { var: Var::Block, extent: self.layer.input.blocks() }
+    }
+
+    fn strips(&self) -> Loop {
+        Loop { var: Var::Strip, extent: self.plan.tiles.columns / self.plan.strip }
+    }
+
+    fn stride(&self) -> usize {
+        self.layer.conv.window.stride.rows
     }
 
     fn operands(&self) -> (Vec<&'static str>, Vec<Place>) {
@@ -150,11 +197,15 @@ impl<'a> Parts<'a> {
     }
 
     fn input_params(&self) -> WinogradInputParams {
+        let plan = self.plan;
+        let planar = self.layer.recipe.planar;
         WinogradInputParams {
-            side: self.plan.side,
-            tiles: self.plan.tiles.columns,
+            tile_rows: plan.tile.rows,
+            tile_columns: plan.tile.columns,
+            stride: self.stride(),
+            tiles: if planar { plan.input.block / BLOCK } else { plan.tiles.columns },
             x_row: self.layer.input.row_len(),
-            y_point: self.plan.input.distance,
+            y_point: plan.input.distance,
         }
     }
 
@@ -168,59 +219,116 @@ impl<'a> Parts<'a> {
     /// The products and the output of one band and one panel of `out_blocks` blocks, which is
     /// `skipped` panels after the one that the loops point at.
     fn panel(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
-        let point = Loop { var: Var::Point, extent: self.plan.output.count };
-        let with_point = [loops, &[point]].concat();
-        let product = self.product(out_blocks, skipped, &with_point);
-        let mut body = vec![Statement::For(point, vec![product])];
+        let mut body = self.products(out_blocks, skipped, loops);
         let block = Loop { var: Var::Block, extent: out_blocks };
         let outputs = self.outputs(skipped, &[loops, &[block]].concat());
         body.extend(nested(&[block], outputs));
         body
     }
 
-    /// The 1x1 convolution over the tiles of one point.
-    fn product(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
-        let recipe = self.layer.recipe;
-        let tiles = self.plan.band_tiles();
-        let point = recipe.in_blocks * BLOCK * out_blocks * BLOCK;
+    /// The products of all points.
+    fn products(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
+        let [rows, columns] = self.plan.transform.filters();
+        // A row of points that only a missing output row would need is computed for the rows of
+        // tiles before, which have to lie side by side.
+        let partial = self
+            .partial
+            .filter(|_| self.rows.iter().all(|l| l.var != Var::Picture || l.extent == 1));
+        let columns = runs(columns, None);
+        let mut body = Vec::new();
+        for row in runs(rows, partial) {
+            let row_loop = Loop { var: Var::PointRow, extent: row.len };
+            let products = columns.iter().flat_map(|column| {
+                let point = Loop { var: Var::Point, extent: column.len };
+                let loops = [loops, &[row_loop, point]].concat();
+                let product = self.product(out_blocks, skipped, [&row, column], &loops);
+                product.map_or(Vec::new(), |product| nested(&[point], vec![product]))
+            });
+            body.extend(nested(&[row_loop], products.collect()));
+        }
+        body
+    }
+
+    /// The convolution over the tiles of one point, in a run of rows and a run of columns of points.
+    /// None if there is nothing to compute.
+    fn product(
+        &self,
+        out_blocks: usize,
+        skipped: usize,
+        [row, column]: [&Run; 2],
+        loops: &[Loop],
+    ) -> Option<Statement> {
+        let (plan, recipe, window) = (self.plan, self.layer.recipe, &self.layer.conv.window);
+        let row_tiles: usize = self.rows.iter().map(|l| l.extent).product();
+        let row_tiles = if row.needed { row_tiles } else { row_tiles - 1 };
+        if row_tiles == 0 {
+            return None;
+        }
+        let [_, columns] = plan.transform.filters();
+        let (lanes, x_step, kernel_columns) = if recipe.planar {
+            (1, window.stride.columns, window.kernel.columns)
+        } else {
+            (BLOCK, BLOCK, 1)
+        };
+        let len = recipe.in_blocks * lanes * kernel_columns * out_blocks * BLOCK;
+        // The points of a run that share weights fetch a share of the following ones each.
+        let shared: usize =
+            [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
+        let next = len / shared - len / shared % BLOCK;
         let params = ConvParams {
-            pixels: tiles,
-            x_step: BLOCK,
+            pixels: row_tiles * plan.strip,
+            x_step,
             blocks: recipe.in_blocks,
-            x_block: tiles * BLOCK,
+            x_block: plan.input.block,
             kernel_rows: 1,
-            kernel_columns: 1,
-            x_row: BLOCK,
-            x_column: BLOCK,
+            kernel_columns,
+            x_row: lanes,
+            x_column: lanes,
             out_blocks,
-            y_block: tiles * BLOCK,
+            y_block: plan.output.block,
             r_block: 0,
             residual: 0,
             relu: 0,
-            next: point,
+            next,
         };
+        let per_row = columns.weights(1);
+        let moves = |run: &Run, len: usize| if run.shared { 0 } else { len };
         let Sides { v, w, zeros, m, .. } = &self.sides;
-        let w = w.clone().with(Var::Point, point).past(W, loops, Var::Panel, skipped);
-        let (v, m) = (v.address(V, loops), m.address(M, loops));
+        let w = w
+            .clone()
+            .with(Var::PointRow, moves(row, per_row * len))
+            .with(Var::Point, moves(column, len));
+        let mut w = w.past(W, loops, Var::Panel, skipped);
+        w.offset += (row.weight * per_row + column.weight) * len;
+        let mut n = w.clone();
+        n.terms.extend(shares(row, column, next));
+        let first = row.first * columns.points() + column.first;
+        let at = |side: &Side, operand: usize, distance: usize| {
+            let side = side
+                .clone()
+                .with(Var::PointRow, columns.points() * distance)
+                .with(Var::Point, distance);
+            let address = side.address(operand, loops);
+            Address { offset: address.offset + first * distance, ..address }
+        };
+        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
         let zeros = zeros.address(ZEROS, loops);
-        // The next point's weights follow this one's.
-        Statement::Call(Call::Conv(params), vec![v, w.clone(), zeros, m.clone(), w, m])
+        let call = if recipe.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
     }
 
     /// The calls that make output tiles of the products: whole rows of tiles, then a partial one.
     fn outputs(&self, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
-        let side = self.plan.side;
-        let height = self.layer.output.shape.height;
         let (row, outer) = self.rows.split_last().expect("a band has rows");
-        let partial = height % side;
-        let whole = if partial == 0 { row.extent } else { height / side };
+        let whole = row.extent - usize::from(self.partial.is_some());
         let mut body = Vec::new();
         if whole > 0 {
             let row = Loop { extent: whole, ..*row };
-            let call = self.output(side, 0, skipped, &[loops, outer, &[row]].concat());
+            let rows = self.plan.tile.rows;
+            let call = self.output(rows, 0, skipped, &[loops, outer, &[row]].concat());
             body.extend(nested(&[row], vec![call]));
         }
-        if partial > 0 {
+        if let Some(partial) = self.partial {
             body.push(self.output(partial, whole, skipped, &[loops, outer].concat()));
         }
         nested(outer, body)
@@ -229,13 +337,16 @@ impl<'a> Parts<'a> {
     /// The call for a row of tiles, `below` rows after the one that the loops point at, of which
     /// `rows` output rows exist.
     fn output(&self, rows: usize, below: usize, skipped: usize, loops: &[Loop]) -> Statement {
-        let layer = self.layer;
+        let (layer, plan) = (self.layer, self.plan);
+        let width = layer.output.shape.width;
         let params = WinogradOutputParams {
-            side: self.plan.side,
-            tiles: self.plan.tiles.columns,
+            tile_rows: plan.tile.rows,
+            tile_columns: plan.tile.columns,
+            stride: self.stride(),
+            tiles: plan.strip,
             rows,
-            columns: layer.output.shape.width,
-            x_point: self.plan.output.distance,
+            columns: width.min(plan.strip * plan.tile.columns),
+            x_point: plan.output.distance,
             y_row: layer.output.row_len(),
             r_row: layer.residual.as_ref().map_or(0, Buffer::row_len),
             residual: usize::from(layer.residual.is_some()),
@@ -253,6 +364,50 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Neighbouring points, in one dimension, that a loop can run over.
+#[derive(Clone, Copy)]
+struct Run {
+    /// The first point.
+    first: usize,
+    len: usize,
+    /// The first point's weight.
+    weight: usize,
+    /// All points have it; else each has its own.
+    shared: bool,
+    /// Whether a partial last tile needs them.
+    needed: bool,
+}
+
+/// The points of a filter, where the last tile has `partial` outputs if it has not all.
+fn runs(filter: Filter, partial: Option<usize>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for point in 0..filter.points() {
+        let weight = filter.weight(point);
+        let needed = partial.is_none_or(|outputs| filter.needs(point, outputs));
+        match runs.last_mut() {
+            Some(run) if run.needed == needed && !run.shared && run.weight + run.len == weight => {
+                run.len += 1;
+            }
+            // The second of those that share a weight shows that they do.
+            Some(run)
+                if run.needed == needed && run.weight == weight && (run.shared || run.len == 1) =>
+            {
+                (run.shared, run.len) = (true, run.len + 1);
+            }
+            _ => runs.push(Run { first: point, len: 1, weight, shared: false, needed }),
+        }
+    }
+    runs
+}
+
+/// How far the points that share weights move on in what follows these, to fetch it ahead: `next`
+/// elements each.
+fn shares(row: &Run, column: &Run, next: usize) -> Vec<(Var, usize)> {
+    let of_row = if column.shared { column.len * next } else { next };
+    let moves = [(row, (Var::PointRow, of_row)), (column, (Var::Point, next))];
+    moves.into_iter().filter(|(run, _)| run.shared).map(|(_, term)| term).collect()
+}
+
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     let recipe = layer.recipe;
     let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
@@ -261,43 +416,48 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         Band::Rows(rows) => (rows, 0),
         Band::Pictures(pictures) => (0, pictures),
     };
-    let in_band = plan.band_tiles();
-    let pixels = |buffer: &Buffer, padding: Extent| {
-        let tiles = plan.side * buffer.row_len();
+    let pixels = |buffer: &Buffer, padding: Extent, tile_rows: usize| {
+        let tiles = tile_rows * buffer.row_len();
         Side::new(buffer, padding, buffer.block_len())
             .with(Var::Group, rows * tiles + pictures * buffer.picture_len())
             .with(Var::Row, tiles)
     };
     let output = |buffer: &Buffer| {
         let panel = recipe.panel_blocks * buffer.block_len();
-        pixels(buffer, Extent::square(0)).with(Var::Panel, panel)
+        pixels(buffer, Extent::square(0), plan.tile.rows)
+            .with(Var::Panel, panel)
+            .with(Var::Strip, plan.strip * plan.tile.columns * BLOCK)
     };
     let weights = |offset: usize, panel: usize| Side {
         place: Place { region: Region::Weights, offset: recipe.offset + offset },
         terms: vec![(Var::Panel, panel)],
     };
-    let tile_terms = || {
-        let mut terms = vec![(Var::Block, in_band * BLOCK), (Var::Row, columns * BLOCK)];
+    let tile_terms = |block: usize| {
+        let mut terms = vec![(Var::Block, block), (Var::Row, columns * BLOCK)];
         if pictures > 0 {
             terms.push((Var::Picture, picture * BLOCK));
         }
         terms
     };
     let (region, offset) = plan.input_place;
-    let mut v = Side { place: Place { region, offset }, terms: tile_terms() };
+    let mut v = Side { place: Place { region, offset }, terms: tile_terms(plan.input.block) };
     if region == Region::Arena {
         v = v.with(Var::Group, plan.input.len());
         if let Band::Rows(rows) = plan.band {
-            v = v.with(Var::Picture, plan.tiles.rows / rows * plan.input.len());
+            v = v.with(Var::Picture, plan.tiles.rows.div_ceil(rows) * plan.input.len());
         }
     }
+    if recipe.planar {
+        v = v.with(Var::Strip, plan.strip * layer.conv.window.stride.columns);
+    }
     let m = Place { region: Region::Scratch, offset: plan.output_offset };
+    let step = plan.transform.filters()[0].step();
     Sides {
-        x: pixels(layer.input, layer.conv.window.padding.before),
-        v: v.with(Var::Point, plan.input.distance),
+        x: pixels(layer.input, layer.conv.window.padding.before, step),
+        v,
         w: weights(0, recipe.panel_len()),
         zeros: weights(recipe.zeros_offset(), 0),
-        m: Side { place: m, terms: tile_terms() }.with(Var::Point, plan.output.distance),
+        m: Side { place: m, terms: tile_terms(plan.output.block) },
         b: weights(recipe.bias_offset(), recipe.panel_blocks * BLOCK).with(Var::Block, BLOCK),
         y: output(layer.output),
         r: layer.residual.as_ref().map(output),
