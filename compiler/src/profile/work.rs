@@ -68,7 +68,9 @@ impl Work<'_> {
         let algorithm = match self.schedule.plans[id.index()] {
             Plan::Conv(plan) => match plan.algorithm {
                 schedule::Algorithm::Direct { .. } => Algorithm::Direct,
-                schedule::Algorithm::Winograd(plan) => Algorithm::Winograd([plan.tile.rows, plan.tile.columns]),
+                schedule::Algorithm::Winograd(plan) => {
+                    Algorithm::Winograd([plan.tile.rows, plan.tile.columns])
+                }
             },
             Plan::InPlace | Plan::Copy | Plan::Vector { .. } | Plan::Simple => Algorithm::Other,
         };

@@ -115,7 +115,7 @@ impl Points {
 const PRODUCT_BYTES: usize = 256 * 1024;
 
 /// The same for the input's points, where a band's are made just before all its panels pass.
-const BAND_BYTES: usize = 160 * 1024;
+const BAND_BYTES: usize = 300 * 1024;
 
 /// Tiles of a row whose products are computed together where the input is planar: two of the widest
 /// register tiles, whose products and weights a first-level cache holds, more or less.

@@ -270,10 +270,8 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
     /// fetched ahead, more requests would only delay them.
     #[inline(always)]
     fn fetches_inputs(&self) -> bool {
-        let Operands { params, lanes, ahead, .. } = self.0;
-        lanes == BLOCK
-            && params.kernel_rows * params.kernel_columns == 1
-            && 4 * ahead.lines <= params.blocks * BLOCK
+        let Operands { params, lanes, .. } = self.0;
+        lanes == BLOCK && params.kernel_rows * params.kernel_columns == 1
     }
 
     /// The chain of multiply-adds of each output element, from the bias on.

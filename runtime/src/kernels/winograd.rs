@@ -145,6 +145,11 @@ unsafe fn output<
         let r = r.wrapping_add(tile * CM * BLOCK);
         let y = y.wrapping_add(tile * CM * BLOCK);
         let width = (params.columns - tile * CM).min(CM);
+        for i in 0..RM {
+            for c in 0..CM {
+                simd.prefetch_near(y.wrapping_add(i * params.y_row + c * BLOCK));
+            }
+        }
         let mut columns = [[simd.splat(0.0); RM]; CN];
         for (j, column) in columns.iter_mut().enumerate() {
             let mut points = [simd.splat(0.0); RN];

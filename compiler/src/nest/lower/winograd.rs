@@ -274,7 +274,10 @@ impl<'a> Part<'a> {
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
-        let next = len / shared - len / shared % BLOCK;
+        let next = match self.layer.plan.order {
+            Order::RowsOuter => 0,
+            _ => len / shared - len / shared % BLOCK,
+        };
         let params = ConvParams {
             pixels: row_tiles * plan.strip,
             x_step,
