@@ -166,12 +166,12 @@ pub struct ConvPlan {
 impl ConvPlan {
     /// What was chosen.
     pub fn choice(&self) -> Choice {
-        let side = match self.algorithm {
-            Algorithm::Direct { .. } => None,
-            Algorithm::Winograd(winograd) => Some(winograd.side),
+        let method = match self.algorithm {
+            Algorithm::Direct { .. } => Method::Direct,
+            Algorithm::Winograd(winograd) if winograd.tile.rows == 2 => Method::Winograd2,
+            Algorithm::Winograd(_) => Method::Winograd4,
         };
-        let method = Method::ALL.into_iter().find(|method| method.side() == side);
-        Choice { method: method.expect("every side is a method's"), order: self.order }
+        Choice { method, order: self.order }
     }
 }
 
