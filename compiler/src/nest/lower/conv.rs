@@ -6,7 +6,7 @@ use resnet_runtime::tensors::ConvRecipe;
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::{Conv, Residual};
 use crate::graph::Extent;
-use crate::nest::{Function, Loop, Place, Statement, Var};
+use crate::nest::{Address, Base, Function, Loop, Place, Statement, Var};
 use crate::schedule::{Algorithm, Buffer, ConvPlan, Layout, Order, Region};
 
 /// A convolution with all that was decided about it.
@@ -18,7 +18,13 @@ pub(super) struct Layer<'a> {
     pub(super) input: &'a Buffer,
     pub(super) residual: Option<Buffer>,
     pub(super) output: &'a Buffer,
+    /// Elements of weights that follow this layer's.
+    pub(super) weights_after: usize,
 }
+
+/// Elements of the following layers' weights that a layer fetches ahead whose own stay in cache: as
+/// many as a second-level cache may hold besides.
+const AHEAD: usize = 640 * 1024 / size_of::<f32>();
 
 impl Lowering {
     pub(super) fn conv(&mut self, layer: &Layer<'_>) {
@@ -198,9 +204,10 @@ impl Layer<'_> {
             r_block,
             residual: usize::from(self.conv.residual.is_some()),
             relu: usize::from(self.conv.relu),
-            next: self.ahead(rows, out_blocks),
+            next: self.ahead(rows, out_blocks, loops),
         };
         let sides = self.sides(rows);
+        let w_len = self.panel_len(out_blocks);
         let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
@@ -210,7 +217,11 @@ impl Layer<'_> {
         };
         let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
         // The next panel follows this one; each row fetches its share.
-        let n = address(W, &sides.w.clone().with(Var::Row, params.next));
+        let n = if self.plan.order == Order::RowsOuter {
+            self.after(w_len, params.next, loops)
+        } else {
+            address(W, &sides.w.clone().with(Var::Row, params.next))
+        };
         let call = if input.layout == Layout::Planar {
             Call::ConvPlanar(params)
         } else {
@@ -221,15 +232,41 @@ impl Layer<'_> {
 
     /// Elements of the following weights that one call fetches ahead: where a panel's weights come
     /// from memory, its rows share those of the next panel, or of the next layer, among them.
-    fn ahead(&self, rows: usize, out_blocks: usize) -> usize {
+    fn ahead(&self, rows: usize, out_blocks: usize, loops: &[Loop]) -> usize {
         match self.plan.order {
-            Order::RowsOuter => 0,
+            Order::RowsOuter => self.share_after(loops),
             Order::PanelsOuter | Order::PicturesOuter => {
-                let panel_len = self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks;
+                let panel_len = self.panel_len(out_blocks);
                 let share = panel_len / (self.output.shape.height / rows);
                 share - share % BLOCK
             }
         }
+    }
+
+    /// Elements of a panel of `out_blocks` blocks.
+    fn panel_len(&self, out_blocks: usize) -> usize {
+        self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks
+    }
+
+    /// The share of each iteration of `loops` in fetching ahead what follows this layer's weights,
+    /// whole cache lines; 0 if there are not enough, or not all of the layer's calls are in them.
+    pub(super) fn share_after(&self, loops: &[Loop]) -> usize {
+        let calls: usize = loops.iter().map(|l| l.extent).product();
+        let share = self.weights_after.min(AHEAD) / calls;
+        if self.rest_blocks() > 0 { 0 } else { share - share % BLOCK }
+    }
+
+    /// Where to fetch ahead, for a call with `len` elements of weights: so far before the share of the
+    /// iteration that the loops are at.
+    pub(super) fn after(&self, len: usize, share: usize, loops: &[Loop]) -> Address {
+        let mut terms = Vec::new();
+        let mut inner = share;
+        for each in loops.iter().rev().filter(|each| each.extent > 1 && share > 0) {
+            terms.push((each.var, inner));
+            inner *= each.extent;
+        }
+        terms.reverse();
+        Address { base: Base::Operand(W), offset: self.recipe.len() - len, terms }
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.

@@ -264,7 +264,7 @@ impl<'a> Part<'a> {
         if row_tiles == 0 {
             return None;
         }
-        let [_, columns] = plan.transform.filters();
+        let [rows, columns] = plan.transform.filters();
         let (lanes, x_step, kernel_columns) = if recipe.planar {
             (1, window.stride.columns, window.kernel.columns)
         } else {
@@ -275,6 +275,9 @@ impl<'a> Part<'a> {
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
         let next = match self.layer.plan.order {
+            Order::RowsOuter if row.is_all(rows) && column.is_all(columns) && !self.last => {
+                self.layer.share_after(loops)
+            }
             Order::RowsOuter => 0,
             _ => len / shared - len / shared % BLOCK,
         };
@@ -303,8 +306,14 @@ impl<'a> Part<'a> {
             .with(Var::Point, moves(column, len));
         let mut w = w.past(W, loops, Var::Panel, skipped);
         w.offset += (row.weight * per_row + column.weight) * len;
-        let mut n = w.clone();
-        n.terms.extend(shares(row, column, next));
+        let n = match self.layer.plan.order {
+            Order::RowsOuter => self.layer.after(len, next, loops),
+            _ => {
+                let mut n = w.clone();
+                n.terms.extend(shares(row, column, next));
+                n
+            }
+        };
         let first = row.first * columns.points() + column.first;
         let at = |side: &Side, operand: usize, distance: usize| {
             let side = side
@@ -379,6 +388,13 @@ struct Run {
     shared: bool,
     /// Whether a partial last tile needs them.
     needed: bool,
+}
+
+impl Run {
+    /// Whether these are all points of the filter, each with a weight.
+    fn is_all(&self, filter: Filter) -> bool {
+        self.len == filter.points() && !self.shared
+    }
 }
 
 /// The points of a filter, where the last tile has `partial` outputs if it has not all.
