@@ -266,8 +266,7 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
 
     /// Whether to fetch each input block ahead while its predecessor is reduced. A 1x1 kernel
     /// takes a few cache lines of each block and goes on to the next one far away, which the CPU
-    /// does not foresee; larger kernels come back to neighbouring lines. Where many weights are
-    /// fetched ahead, more requests would only delay them.
+    /// does not foresee; larger kernels come back to neighbouring lines.
     #[inline(always)]
     fn fetches_inputs(&self) -> bool {
         let Operands { params, lanes, .. } = self.0;
