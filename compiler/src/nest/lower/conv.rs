@@ -217,7 +217,7 @@ impl Layer<'_> {
         };
         let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
         // The next panel follows this one; each row fetches its share.
-        let n = if self.plan.order == Order::RowsOuter {
+        let n = if self.plan.order == Order::RowsOuter && params.next > 0 {
             self.after(w_len, params.next, loops)
         } else {
             address(W, &sides.w.clone().with(Var::Row, params.next))
@@ -261,7 +261,7 @@ impl Layer<'_> {
     pub(super) fn after(&self, len: usize, share: usize, loops: &[Loop]) -> Address {
         let mut terms = Vec::new();
         let mut inner = share;
-        for each in loops.iter().rev().filter(|each| each.extent > 1 && share > 0) {
+        for each in loops.iter().rev().filter(|each| each.extent > 1) {
             terms.push((each.var, inner));
             inner *= each.extent;
         }

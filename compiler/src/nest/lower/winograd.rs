@@ -307,7 +307,7 @@ impl<'a> Part<'a> {
         let mut w = w.past(W, loops, Var::Panel, skipped);
         w.offset += (row.weight * per_row + column.weight) * len;
         let n = match self.layer.plan.order {
-            Order::RowsOuter => self.layer.after(len, next, loops),
+            Order::RowsOuter if next > 0 => self.layer.after(len, next, loops),
             _ => {
                 let mut n = w.clone();
                 n.terms.extend(shares(row, column, next));
