@@ -8,11 +8,12 @@ use resnet_runtime::kernels::{
 
 use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::{Extent, Window};
+use crate::graph::Extent;
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
 mod channel;
 mod conv;
+mod pool;
 mod winograd;
 
 /// Lowers a scheduled network.
@@ -211,34 +212,6 @@ impl Lowering {
             let last = |buffer: &Buffer| side(buffer).skip(full * distance(buffer));
             self.simple(name, doc, make(params(rest)), last(x), last(y), &[self.picture()]);
         }
-    }
-
-    fn pool(
-        &mut self,
-        name: &str,
-        kind: &str,
-        make: impl FnOnce(PoolParams) -> Call,
-        window: &Window,
-        x: &Buffer,
-        y: &Buffer,
-    ) {
-        let call = make(PoolParams {
-            in_rows: x.shape.height,
-            in_columns: x.shape.width,
-            x_row: x.row_len(),
-            out_rows: y.shape.height,
-            out_columns: y.shape.width,
-            y_row: y.row_len(),
-            kernel_rows: window.kernel.rows,
-            kernel_columns: window.kernel.columns,
-            stride_rows: window.stride.rows,
-            stride_columns: window.stride.columns,
-            padding_rows: window.padding.before.rows,
-            padding_columns: window.padding.before.columns,
-            count_padding: 0,
-        });
-        let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
-        self.per_block(name, doc, call, x, y);
     }
 
     fn mean(&mut self, name: &str, x: &Buffer, y: &Buffer) {

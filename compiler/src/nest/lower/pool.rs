@@ -1,0 +1,102 @@
+//! Pools, row by row.
+
+use std::ops::Range;
+
+use resnet_runtime::kernels::{Call, PoolParams};
+
+use super::{Lowering, Side, nested};
+use crate::graph::{Extent, Window};
+use crate::nest::{Function, Loop, Statement, Var};
+use crate::schedule::Buffer;
+
+impl Lowering {
+    /// Rows of windows within the input are what threads divide, as they do the rows of the
+    /// convolutions around, so that each reads what it has written. The few windows that reach over
+    /// the upper or the lower edge come first.
+    pub(super) fn pool(
+        &mut self,
+        name: &str,
+        kind: &str,
+        make: impl Fn(PoolParams) -> Call,
+        window: &Window,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let [top, inside, bottom] = parts(window, x.shape.height, y.shape.height);
+        let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
+        let (stride, padding) = (window.stride.rows, window.padding.before.rows);
+        let part = |rows: &Range<usize>, count: usize| {
+            let from = (rows.start * stride).saturating_sub(padding);
+            let call = make(PoolParams {
+                in_rows: (x.shape.height - from).min((count - 1) * stride + window.kernel.rows),
+                in_columns: x.shape.width,
+                x_row: x.row_len(),
+                out_rows: count,
+                out_columns: y.shape.width,
+                y_row: y.row_len(),
+                kernel_rows: window.kernel.rows,
+                kernel_columns: window.kernel.columns,
+                stride_rows: stride,
+                stride_columns: window.stride.columns,
+                padding_rows: padding.saturating_sub(rows.start * stride),
+                padding_columns: window.padding.before.columns,
+                count_padding: 0,
+            });
+            let side = |buffer: &Buffer, row: usize, step: usize| {
+                Side::new(buffer, Extent::square(0), buffer.block_len())
+                    .with(Var::Row, step * buffer.row_len())
+                    .skip(row * buffer.row_len())
+            };
+            (call, side(x, from, stride), side(y, rows.start, 1))
+        };
+        let blocks = Loop { var: Var::Block, extent: x.blocks() };
+        for rows in [top, bottom] {
+            if !rows.is_empty() {
+                let (call, x, y) = part(&rows, rows.len());
+                let loops = [self.picture(), blocks];
+                let call = Statement::Call(call, vec![x.address(0, &loops), y.address(1, &loops)]);
+                let doc = format!("{doc}, rows {} to {}", rows.start, rows.end - 1);
+                let body = nested(&loops, vec![call]);
+                let function = Function { doc, operands: vec!["x", "y"], parallel: vec![], body };
+                self.step(name, function, vec![x.place, y.place]);
+            }
+        }
+        if !inside.is_empty() {
+            let (call, x, y) = part(&inside, 1);
+            let rows = Loop { var: Var::Row, extent: inside.len() };
+            self.simple(name, doc, call, x, y, &[self.picture(), rows, blocks]);
+        }
+    }
+}
+
+/// Output rows whose windows reach over the upper edge, over none, and over the lower edge alone.
+fn parts(window: &Window, in_rows: usize, out_rows: usize) -> [Range<usize>; 3] {
+    let (kernel, stride) = (window.kernel.rows, window.stride.rows);
+    let padding = window.padding.before.rows;
+    let top = padding.div_ceil(stride).min(out_rows);
+    let fits = (in_rows + padding).checked_sub(kernel).map_or(0, |last| last / stride + 1);
+    let inside = top..fits.clamp(top, out_rows);
+    [0..top, inside.clone(), inside.end..out_rows]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Padding;
+
+    fn parts_of(kernel: usize, stride: usize, padding: usize, rows: usize) -> [Range<usize>; 3] {
+        let padding = Padding::even(Extent::square(padding));
+        let window = Window::new(Extent::square(kernel), Extent::square(stride), padding);
+        let out_rows = (rows + 2 * padding.before.rows - kernel) / stride + 1;
+        parts(&window, rows, out_rows)
+    }
+
+    #[test]
+    fn edges_are_apart() {
+        assert_eq!(parts_of(3, 2, 1, 112), [0..1, 1..56, 56..56]);
+        assert_eq!(parts_of(3, 2, 1, 7), [0..1, 1..3, 3..4], "below too");
+        assert_eq!(parts_of(2, 2, 0, 8), [0..0, 0..4, 4..4]);
+        assert_eq!(parts_of(3, 1, 1, 1), [0..1, 1..1, 1..1], "both edges at once");
+        assert_eq!(parts_of(5, 1, 2, 3), [0..2, 2..2, 2..3], "a window over all");
+    }
+}
