@@ -199,12 +199,67 @@ fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
     );
     refuses(|model| graph(model).output.clear(), &["the graph has no output"]);
     refuses(
+        |model| {
+            let node = node(model, "avgpool");
+            node.op_type = "Cast".to_owned();
+            let to = AttributeProto { name: "to".to_owned(), i: Some(7), ..Default::default() };
+            node.attribute = vec![to];
+        },
+        &["node `avgpool` (Cast): it makes something other than floating-point numbers"],
+    );
+    refuses(
+        |model| {
+            let node = node(model, "avgpool");
+            node.op_type = "MaxPool".to_owned();
+            let list = |name: &str, ints: &[i64]| AttributeProto {
+                name: name.to_owned(),
+                ints: ints.to_vec(),
+                ..Default::default()
+            };
+            node.attribute = vec![list("kernel_shape", &[2, 2]), list("dilations", &[2, 2])];
+        },
+        &["node `avgpool` (MaxPool): a pool with a dilation"],
+    );
+    refuses(
+        |model| {
+            let softmax = NodeProto {
+                op_type: "Softmax".to_owned(),
+                input: vec!["conv2_x.0.relu".to_owned()],
+                output: vec!["odd".to_owned()],
+                ..Default::default()
+            };
+            graph(model).node.push(softmax);
+        },
+        &["the node that makes `odd` (Softmax): a table has softmax over the classes alone"],
+    );
+    refuses(
         |model| model.opset_import[0].version = 6,
         &["its operator set is 6; 7 and later ones are read"],
     );
     refuses(|model| model.graph = None, &["there is no graph in it"]);
     let options = Options { strides: vec![1], ..Options::default() };
     contains(&refused(changed(|_| ()), &options), &["says what `--strides` would; leave it out"]);
+}
+
+/// A shortcut that reads the block's input, where a table's reads what the first norm and ReLU made.
+#[test]
+fn shortcuts_before_the_first_norm_are_refused() {
+    let table = TINY
+        .replace(
+            "channels: 4}\n  - {layer: conv2_x",
+            "channels: 4, norm: none, activation: none}\n  - {layer: conv2_x",
+        )
+        .replace(
+            "op: basic, channels: 4}",
+            "op: basic, channels: 4, shortcut: project_all}\n  - {layer: norm, op: norm}",
+        )
+        .replace("input: 3x8x8", "input: 3x8x8\npre_activation: true");
+    let file = emitted(&table).2;
+    assert!(import_bytes(file.clone(), "x.onnx", &Options::default()).is_ok());
+    let mut model = ModelProto::decode(&*file).unwrap();
+    node(&mut model, "conv2_x.0.downsample").input[0] = "conv1".to_owned();
+    let said = ["node `conv2_x.0.add` (Add)", "the shortcut reads the block's input"];
+    contains(&refused(model.encode_to_vec(), &Options::default()), &said);
 }
 
 #[test]

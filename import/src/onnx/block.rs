@@ -92,7 +92,7 @@ impl Blocks<'_> {
         let padded = self.padded(&units)?;
         let changes = stride != Extent::square(1) || from.channels != same.channels;
         let (path, projection) = self.shortcut(branch, stride, from)?;
-        if self.pre_activation && path != Path::Identity && changes && starts_with_norm(branch) {
+        if self.pre_activation && path != Path::Identity && starts_with_norm(branch) {
             return branch.add.refuse(
                 "the shortcut reads the block's input; in a table's pre-activation block it reads what \
                  the first norm and ReLU made",

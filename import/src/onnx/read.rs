@@ -3,6 +3,7 @@
 //! Attributes that later versions of an operator have as inputs are found in either place, so that one
 //! reading does for the operator sets 7 to 20 and beyond.
 
+use resnet_compiler::emit::onnx::proto;
 use resnet_compiler::graph::Shape;
 
 use super::graph::{Known, Linear, Norm, Op, Reader, ValueId};
@@ -15,6 +16,9 @@ use crate::error::Fault;
 const KNOWN: &str = "a layer table has convolutions, batch norm, ReLU, pools, sums, \
                      squeeze-and-excitation, linear layers and softmax; export the network alone, for \
                      inference (`model.eval()`)";
+
+/// The types of weights and activations, of which each is as good as another here.
+const FLOATS: [i32; 4] = [proto::FLOAT, proto::FLOAT16, proto::BFLOAT16, proto::DOUBLE];
 
 impl Reader<'_> {
     /// Reads one node.
@@ -47,6 +51,10 @@ impl Reader<'_> {
         match node.op() {
             "Identity" | "Cast" => {
                 let known = self.known(node, 0)?;
+                let to = node.int("to").unwrap_or(proto::FLOAT.into());
+                if !FLOATS.iter().any(|&float| to == i64::from(float)) {
+                    return node.refuse("it makes something other than floating-point numbers");
+                }
                 self.alias(node, known);
             }
             "Dropout" => {
@@ -364,7 +372,8 @@ impl Reader<'_> {
         };
         if !flattens {
             return node.refuse(format!(
-                "it gives {from} another shape; a table flattens before a linear layer, and nowhere else"
+                "it gives {from} another shape, as group norm and shuffles do; a table flattens before a linear \
+                 layer, and nowhere else"
             ));
         }
         let flat = matches!(op, "Flatten" | "Reshape" | "Squeeze");
@@ -429,8 +438,10 @@ impl Reader<'_> {
 
     fn softmax(&mut self, node: &Node<'_>) -> Result<(), Fault> {
         let value = self.activation(node, 0)?;
-        let axis = node.int("axis").unwrap_or(1);
-        if self.shape(value).pixels() != 1 || !(axis == 1 || axis == -1) {
+        // Left out, it was the first axis and became the last one.
+        let axis = node.int("axis");
+        let last = self.network.values[value].flat && matches!(axis, None | Some(-1));
+        if self.shape(value).pixels() != 1 || !(axis == Some(1) || last) {
             return node.refuse("a table has softmax over the classes alone");
         }
         self.same(node, Op::Softmax)

@@ -93,7 +93,12 @@ impl Reader<'_> {
         let shape = self.shape(value);
         let (window, [height, width]) = pool_window(node, shape)?;
         let one = Extent::square(1);
-        let op = if window.kernel == one && window.padding == Padding::NONE {
+        let takes = window.kernel == one && window.padding == Padding::NONE;
+        if takes && window.stride == one {
+            self.alias(node, Known::Activation(value));
+            return Ok(());
+        }
+        let op = if takes {
             Op::Subsample([window.stride.rows, window.stride.columns])
         } else {
             op(window)
@@ -157,8 +162,13 @@ impl Reader<'_> {
             Some(stored) => self.files.number(&stored) == Some(0.0),
             None => node.float("value").unwrap_or(0.0) == 0.0,
         };
-        if !matches!(mode, "" | "constant") || !zero {
-            return node.refuse("it pads with something other than zeros");
+        if !matches!(mode, "" | "constant") {
+            return node.refuse(format!(
+                "it pads by `{mode}`, as the blur pools of anti-aliased networks do; a table pads with zeros"
+            ));
+        }
+        if !zero {
+            return node.refuse("it pads with another number than zero");
         }
         if !node.input(3).is_empty() {
             return node.refuse("it pads some axes; export with operator set 17 or older");
@@ -198,7 +208,11 @@ fn kernel_of(node: &Node<'_>) -> Result<[i64; 2], Fault> {
 }
 
 fn pool_window(node: &Node<'_>, shape: Shape) -> Result<(Window, [usize; 2]), Fault> {
-    window(node, kernel_of(node)?, shape)
+    let (window, sizes) = window(node, kernel_of(node)?, shape)?;
+    match window.dilation == Extent::square(1) {
+        true => Ok((window, sizes)),
+        false => node.refuse("a pool with a dilation; a table's pools have none"),
+    }
 }
 
 /// The window of a node and the height and width that it makes. `ceil_mode` becomes padding below and
