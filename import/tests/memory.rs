@@ -109,6 +109,17 @@ fn names() -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
 }
 
+/// A zip archive of as many entries as one may have.
+fn entries() -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for number in 0..99_000 {
+        writer.start_file(format!("{number:x}"), stored).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
 #[test]
 fn no_file_takes_much_more_than_itself() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/import");
@@ -134,6 +145,7 @@ fn no_file_takes_much_more_than_itself() {
         ("a chain of ReLUs", chain("Relu", "x")),
         ("a chain of names", chain("Identity", "n")),
         ("a header of names", names()),
+        ("an archive of entries", entries()),
         ("marks", endless(b"(")),
         ("dicts", endless(b"}")),
         ("tuples", endless(b")\x85")),

@@ -33,6 +33,28 @@ fn a_checkpoint_becomes_a_table_and_weights_that_answer_as_pytorch_does() {
 }
 
 #[test]
+fn an_onnx_file_beside_its_weights_becomes_a_table() {
+    let workshop = Workshop::new();
+    for name in ["dynamo.onnx", "dynamo.onnx.data", "dynamo.input.npy"] {
+        std::fs::copy(golden(name), workshop.path(name)).unwrap();
+    }
+    let done = workshop.resnet("import dynamo.onnx -o made");
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(!done.err.contains("assumed"), "an ONNX file tells all: {}", done.err);
+    let run = "run made/dynamo.yaml --weights made/dynamo.safetensors --input dynamo.input.npy";
+    workshop.resnet(&format!("{run} --output answers.npy")).succeeds();
+    let (_, found) = read_npy(&workshop.path("answers.npy"));
+    let (_, expected) = read_npy(Path::new(&golden("dynamo.output.npy")));
+    let largest = expected.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() <= 1e-4 * largest, "{found}, ONNX Runtime {expected}");
+    }
+    workshop.resnet("import dynamo.onnx -o made --pool true").fails("leave it out");
+    std::fs::remove_file(workshop.path("dynamo.onnx.data")).unwrap();
+    workshop.resnet("import dynamo.onnx -o made").fails("has to lie beside the ONNX file");
+}
+
+#[test]
 fn what_cannot_be_imported_is_refused_and_nothing_is_written() {
     let workshop = Workshop::new();
     workshop.resnet("import missing.pth -o made").fails("there is no such file");
