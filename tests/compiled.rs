@@ -21,6 +21,14 @@ macro_rules! networks {
 
 networks! { GOLDENS:
     Aligned = "tests/golden/aligned.yaml",
+    AntiAliasAverage = "tests/golden/anti-alias-average.yaml",
+    AntiAliasPreActivation = "tests/golden/anti-alias-pre-activation.yaml",
+    Blur = "tests/golden/blur.yaml",
+    BlurDilation = "tests/golden/blur-dilation.yaml",
+    BlurVariants = "tests/golden/blur-variants.yaml",
+    GroupNorm = "tests/golden/group-norm.yaml",
+    GroupNormPreActivation = "tests/golden/group-norm-pre-activation.yaml",
+    GroupNormVariants = "tests/golden/group-norm-variants.yaml",
     AttentionPreActivation = "tests/golden/attention-pre-activation.yaml",
     AttentionVariants = "tests/golden/attention-variants.yaml",
     Basic = "tests/golden/basic.yaml",
@@ -32,6 +40,7 @@ networks! { GOLDENS:
     ConvRows = "tests/golden/conv-rows.yaml",
     Dilation = "tests/golden/dilation.yaml",
     DilationBasic = "tests/golden/dilation-basic.yaml",
+    DilationPoolProjection = "tests/golden/dilation-pool-projection.yaml",
     DilationRows = "tests/golden/dilation-rows.yaml",
     Features = "tests/golden/features.yaml",
     FeaturesVariants = "tests/golden/features-variants.yaml",

@@ -42,9 +42,13 @@ fn row() -> impl Strategy<Value = String> {
         1 => (1usize..5).prop_map(|d| format!(", dilation: {d}")),
         1 => (1usize..4, 1usize..4).prop_map(|(r, c)| format!(", dilation: {r}x{c}")),
     ];
-    let conv = (kernel.clone(), stride.clone(), padding.clone(), dilation.clone(), channels.clone(), any::<[bool; 3]>(), 1usize..4)
-        .prop_map(|(kernel, stride, padding, dilation, channels, [norm, relu, grouped], groups)| {
-            let norm = if norm { "" } else { ", norm: none" };
+    let norm = prop_oneof![
+        4 => Just(String::new()),
+        1 => (1usize..6).prop_map(|groups| format!(", norm: {{groups: {groups}}}")),
+    ];
+    let conv_norm = prop_oneof![1 => norm.clone(), 1 => Just(", norm: none".to_owned())];
+    let conv = (kernel.clone(), stride.clone(), padding.clone(), dilation.clone(), channels.clone(), conv_norm, any::<[bool; 2]>(), 1usize..4)
+        .prop_map(|(kernel, stride, padding, dilation, channels, norm, [relu, grouped], groups)| {
             let relu = if relu { "" } else { ", activation: none" };
             let groups = if grouped { format!(", groups: {groups}") } else { String::new() };
             format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{dilation}{norm}{relu}{groups}")
@@ -62,15 +66,22 @@ fn row() -> impl Strategy<Value = String> {
         1 => (0usize..9).prop_map(|n| format!(", eca: {}", 2 * n + 1)),
     ];
     // What both kinds of blocks take.
-    let more = (shortcut, dilation, attention, any::<[bool; 3]>(), 0usize..4).prop_map(
-        |(shortcut, dilation, attention, [same, bias, bare], first)| {
-            let mut text = format!("{shortcut}{dilation}{attention}");
-            text += if same { ", padding: same" } else { "" };
-            text += if bias { ", bias: true" } else { "" };
-            text += if bare { ", projection_norm: none" } else { "" };
-            text + &if first > 0 { format!(", first_dilation: {first}") } else { String::new() }
-        },
-    );
+    let anti_alias = prop_oneof![4 => Just(""), 1 => Just(", anti_alias: blur"), 1 => Just(", anti_alias: average")];
+    let more =
+        (shortcut, dilation, attention, norm.clone(), anti_alias, any::<[bool; 3]>(), 0usize..4)
+            .prop_map(
+                |(shortcut, dilation, attention, norm, anti_alias, [same, bias, bare], first)| {
+                    let mut text = format!("{shortcut}{dilation}{attention}{norm}{anti_alias}");
+                    text += if same { ", padding: same" } else { "" };
+                    text += if bias { ", bias: true" } else { "" };
+                    text += if bare { ", projection_norm: none" } else { "" };
+                    text + &if first > 0 {
+                        format!(", first_dilation: {first}")
+                    } else {
+                        String::new()
+                    }
+                },
+            );
     let basic = (1usize..9, stride.clone(), channels.clone(), more.clone()).prop_map(
         |(repeat, stride, channels, more)| {
             format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{more}")
@@ -88,12 +99,14 @@ fn row() -> impl Strategy<Value = String> {
             },
         );
     let pool =
-        (0..3usize, 1usize..4, stride, padding).prop_map(|(kind, kernel, stride, padding)| {
-            let op = ["max_pool", "average_pool", "average_pool, count_padding: false"][kind];
+        (0..4usize, 1usize..5, stride, padding).prop_map(|(kind, kernel, stride, padding)| {
+            let op =
+                ["max_pool", "average_pool", "average_pool, count_padding: false", "blur"][kind];
             format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
         });
-    let norm = prop_oneof![Just("op: norm"), Just("op: norm, activation: none")];
-    let norm = norm.prop_map(str::to_owned);
+    let activation = prop_oneof![Just(""), Just(", activation: none")];
+    let norm =
+        (norm, activation).prop_map(|(norm, activation)| format!("op: norm{norm}{activation}"));
     prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool, 1 => norm]
 }
 

@@ -1,6 +1,8 @@
 //! The network as inference computes it: every batch norm, activation, addition and zero-padding
 //! shortcut becomes a part of the convolution before it. A batch norm without a convolution of its
-//! own, as of a residual stream that others read too, becomes an operator with the ReLU after it.
+//! own, as of a residual stream that others read too, becomes an operator with the ReLU after it. So
+//! do a gate and a group norm, whose numbers are not known before the picture is, with the addition
+//! and the ReLU.
 //!
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
 //! whole input, so that there is one operator to schedule.
@@ -9,7 +11,7 @@ use std::fmt;
 
 use resnet_runtime::tensors::NormTensors;
 
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
+use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Shape, Window};
 
 /// A node of a [`Fused`] graph; prints as `%3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +114,15 @@ pub enum FusedOp {
         /// Whether `max(0, x)` comes last.
         relu: bool,
     },
+    /// A group norm.
+    GroupNorm {
+        /// Groups, scale and shift.
+        norm: GroupNorm,
+        /// What is added to the result.
+        residual: Option<Residual>,
+        /// Whether `max(0, x)` comes last.
+        relu: bool,
+    },
     /// A convolution along the channels of a 1x1 activation.
     ChannelConv {
         /// Channels of the kernel.
@@ -119,10 +130,36 @@ pub enum FusedOp {
         /// Name of the weight tensor.
         weight: String,
     },
+    /// A binomial filter over the mirrored picture.
+    Blur(Window),
     /// Mean over all pixels.
     GlobalAveragePool,
     /// Softmax over the channels of a 1x1 activation.
     Softmax,
+}
+
+impl FusedOp {
+    /// What is added to the result.
+    pub fn residual(&self) -> Option<Residual> {
+        match self {
+            Self::Conv(Conv { residual, .. })
+            | Self::Gate { residual, .. }
+            | Self::GroupNorm { residual, .. } => *residual,
+            _ => None,
+        }
+    }
+
+    /// Places for what is added to the result, and for whether `max(0, x)` comes last, where the
+    /// operator can take them in.
+    fn epilogue(&mut self) -> (Option<&mut Option<Residual>>, Option<&mut bool>) {
+        match self {
+            Self::Conv(Conv { residual, relu, .. })
+            | Self::Gate { residual, relu, .. }
+            | Self::GroupNorm { residual, relu, .. } => (Some(residual), Some(relu)),
+            Self::Affine { relu, .. } => (None, Some(relu)),
+            _ => (None, None),
+        }
+    }
 }
 
 /// One operator that writes an activation to memory.
@@ -141,12 +178,11 @@ pub struct FusedNode {
 impl FusedNode {
     /// Every activation that this node reads.
     pub fn reads(&self) -> impl Iterator<Item = FusedId> + '_ {
-        let (residual, gate) = match &self.op {
-            FusedOp::Conv(conv) => (conv.residual, None),
-            FusedOp::Gate { gate, residual, .. } => (*residual, Some(*gate)),
-            _ => (None, None),
+        let gate = match self.op {
+            FusedOp::Gate { gate, .. } => Some(gate),
+            _ => None,
         };
-        self.input.into_iter().chain(residual.map(|r| r.source())).chain(gate)
+        self.input.into_iter().chain(self.op.residual().map(|r| r.source())).chain(gate)
     }
 }
 
@@ -171,7 +207,7 @@ impl Fused {
     }
 }
 
-/// A node that no convolution can absorb. Tables never lead here; it marks a gap in this compiler.
+/// A node that no operator can absorb. Tables never lead here; it marks a gap in this compiler.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "`{node}` can't be fused: {reason}; this is a bug in the compiler, please report the table"
@@ -187,7 +223,7 @@ pub struct FuseError {
 ///
 /// # Errors
 ///
-/// If a batch norm, an activation or an addition has no convolution of its own to go into.
+/// If an activation or an addition has no operator to go into.
 pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
     let mut fuser = Fuser {
         graph,
@@ -221,19 +257,8 @@ fn count_readers(graph: &Graph) -> Vec<usize> {
 enum Value {
     /// Not computed yet, or given away to the node that absorbed it.
     Missing,
-    /// A convolution that may still absorb what follows.
-    Open { name: String, conv: Conv, input: FusedId, shape: Shape },
-    /// A gate that may still absorb an addition and a ReLU.
-    OpenGate {
-        name: String,
-        gate: FusedId,
-        residual: Option<Residual>,
-        relu: bool,
-        input: FusedId,
-        shape: Shape,
-    },
-    /// A batch norm of its own that may still absorb a ReLU.
-    OpenNorm { name: String, norm: NormTensors, input: FusedId, shape: Shape },
+    /// An operator that may still absorb what follows.
+    Open(Box<FusedNode>),
     /// A zero-padding shortcut, waiting for its addition.
     Shortcut { source: FusedId, stride: Extent, before: usize },
     /// Written to memory by a fused node.
@@ -252,32 +277,30 @@ impl Fuser<'_> {
         match &node.op {
             Op::Input => Ok(Value::Written(self.push(node, FusedOp::Input, None))),
             Op::Conv { window, groups, weight, bias } => {
-                self.open(node, *window, *groups, weight, bias.clone())
+                self.open(node, conv(*window, *groups, weight, bias.clone()))
             }
             Op::Linear { weight, bias } => {
                 let input = self.graph.node(node.inputs[0]).shape;
                 let kernel = Extent::new(input.height, input.width);
                 let window = Window::new(kernel, Extent::square(1), Padding::NONE);
-                self.open(node, window, 1, weight, Some(bias.clone()))
-            }
-            Op::BatchNorm(norm) if self.can_take_norm(node.inputs[0]) => {
-                self.absorb(node, "a batch norm needs a convolution", |conv| {
-                    conv.norm = Some(norm.clone());
-                    Some(())
-                })
+                self.open(node, conv(window, 1, weight, Some(bias.clone())))
             }
             Op::BatchNorm(norm) => {
-                let (name, norm) = (node.name.clone(), norm.clone());
-                let input = self.written(node.inputs[0])?;
-                Ok(Value::OpenNorm { name, norm, input, shape: node.shape })
+                if let Some(conv) = self.unfinished_conv(node.inputs[0]) {
+                    conv.norm = Some(norm.clone());
+                    return Ok(self.take(node.inputs[0]));
+                }
+                self.open(node, FusedOp::Affine { norm: norm.clone(), relu: false })
+            }
+            Op::GroupNorm(norm) => {
+                let norm = norm.clone();
+                self.open(node, FusedOp::GroupNorm { norm, residual: None, relu: false })
             }
             Op::Relu => self.absorb_relu(node),
             Op::Add => self.absorb_addition(node),
             Op::Gate => {
-                let input = self.written(node.inputs[0])?;
                 let gate = self.written(node.inputs[1])?;
-                let (name, shape) = (node.name.clone(), node.shape);
-                Ok(Value::OpenGate { name, gate, residual: None, relu: false, input, shape })
+                self.open(node, FusedOp::Gate { gate, residual: None, relu: false })
             }
             Op::ChannelConv { kernel, weight } => {
                 let op = FusedOp::ChannelConv { kernel: *kernel, weight: weight.clone() };
@@ -291,80 +314,33 @@ impl Fuser<'_> {
             &Op::AveragePool { window, count_padding } => {
                 self.plain(node, FusedOp::AveragePool { window, count_padding })
             }
+            Op::Blur(window) => self.plain(node, FusedOp::Blur(*window)),
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),
         }
     }
 
-    fn open(
-        &mut self,
-        node: &Node,
-        window: Window,
-        groups: usize,
-        weight: &str,
-        bias: Option<String>,
-    ) -> Result<Value, FuseError> {
-        let input = self.written(node.inputs[0])?;
-        let weight = weight.to_owned();
-        let conv = Conv { window, groups, weight, bias, norm: None, residual: None, relu: false };
-        Ok(Value::Open { name: node.name.clone(), conv, input, shape: node.shape })
+    /// An operator that reads what the node's first input makes, and may absorb what follows.
+    fn open(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
+        let input = Some(self.written(node.inputs[0])?);
+        let (name, shape) = (node.name.clone(), node.shape);
+        Ok(Value::Open(FusedNode { name, op, input, shape }.into()))
     }
 
-    /// Lets the open convolution that `node` reads take it in; `take` says whether it can.
-    fn absorb(
-        &mut self,
-        node: &Node,
-        reason: &'static str,
-        take: impl FnOnce(&mut Conv) -> Option<()>,
-    ) -> Result<Value, FuseError> {
-        let input = node.inputs[0];
-        let refused = || FuseError { node: node.name.clone(), reason };
-        if self.readers[input.index()] != 1 {
-            return Err(refused());
-        }
-        match std::mem::replace(&mut self.values[input.index()], Value::Missing) {
-            Value::Open { name, mut conv, input, shape } => {
-                take(&mut conv).ok_or_else(refused)?;
-                Ok(Value::Open { name, conv, input, shape })
-            }
-            _ => Err(refused()),
+    /// The operator that makes the value of `id`, if it may still absorb its only reader.
+    fn unfinished(&mut self, id: NodeId) -> Option<&mut FusedOp> {
+        match &mut self.values[id.index()] {
+            Value::Open(node) if self.readers[id.index()] == 1 => Some(&mut node.op),
+            _ => None,
         }
     }
 
-    /// Whether the value of `id` is an unfinished convolution that only a batch norm reads.
-    fn can_take_norm(&self, id: NodeId) -> bool {
-        let Value::Open { conv, .. } = &self.values[id.index()] else { return false };
-        self.readers[id.index()] == 1
-            && conv.norm.is_none()
-            && conv.residual.is_none()
-            && !conv.relu
-    }
-
-    fn absorb_relu(&mut self, node: &Node) -> Result<Value, FuseError> {
-        let input = node.inputs[0].index();
-        if let (1, Value::OpenNorm { .. }) = (self.readers[input], &self.values[input])
-            && let Value::OpenNorm { name, norm, input, shape } =
-                std::mem::replace(&mut self.values[input], Value::Missing)
-        {
-            let op = FusedOp::Affine { norm, relu: true };
-            self.nodes.push(FusedNode { name, op, input: Some(input), shape });
-            return Ok(Value::Written(FusedId(self.nodes.len() as u32 - 1)));
-        }
-        if let Some((_, relu)) = self.open_gate(node) {
-            *relu = true;
-            return Ok(self.take(node.inputs[0]));
-        }
-        self.absorb(node, "an activation needs a convolution or a batch norm", |conv| {
-            (!conv.relu).then(|| conv.relu = true)
-        })
-    }
-
-    /// The unfinished gate that only `node` reads: its residual and its ReLU.
-    fn open_gate(&mut self, node: &Node) -> Option<(&mut Option<Residual>, &mut bool)> {
-        let input = node.inputs[0].index();
-        match &mut self.values[input] {
-            Value::OpenGate { residual, relu, .. } if self.readers[input] == 1 => {
-                Some((residual, relu))
+    /// The same if it is a convolution and nothing else so far.
+    fn unfinished_conv(&mut self, id: NodeId) -> Option<&mut Conv> {
+        match self.unfinished(id)? {
+            FusedOp::Conv(conv) => {
+                let bare = conv.norm.is_none() && conv.residual.is_none() && !conv.relu;
+                bare.then_some(conv)
             }
             _ => None,
         }
@@ -374,21 +350,38 @@ impl Fuser<'_> {
         std::mem::replace(&mut self.values[id.index()], Value::Missing)
     }
 
+    fn absorb_relu(&mut self, node: &Node) -> Result<Value, FuseError> {
+        let input = node.inputs[0];
+        match self.unfinished(input).map(FusedOp::epilogue) {
+            Some((_, Some(relu))) if !*relu => {
+                *relu = true;
+                Ok(self.take(input))
+            }
+            _ => Err(FuseError {
+                node: node.name.clone(),
+                reason: "an activation needs an operator that can take it in",
+            }),
+        }
+    }
+
     fn absorb_addition(&mut self, node: &Node) -> Result<Value, FuseError> {
-        let shortcut = node.inputs[1];
+        let (input, shortcut) = (node.inputs[0], node.inputs[1]);
         let residual = match self.values[shortcut.index()] {
             Value::Shortcut { source, stride, before } => {
                 Residual::ZeroPad { source, stride, before }
             }
             _ => Residual::Same(self.written(shortcut)?),
         };
-        if let Some((slot, false)) = self.open_gate(node).map(|(slot, relu)| (slot, *relu)) {
-            *slot = Some(residual);
-            return Ok(self.take(node.inputs[0]));
+        match self.unfinished(input).map(FusedOp::epilogue) {
+            Some((Some(slot), Some(false))) if slot.is_none() => {
+                *slot = Some(residual);
+                Ok(self.take(input))
+            }
+            _ => Err(FuseError {
+                node: node.name.clone(),
+                reason: "an addition needs an operator on its main path that can take it in",
+            }),
         }
-        self.absorb(node, "an addition needs a convolution on its main path", |conv| {
-            (conv.residual.is_none() && !conv.relu).then(|| conv.residual = Some(residual))
-        })
     }
 
     fn plain(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
@@ -396,24 +389,13 @@ impl Fuser<'_> {
         Ok(Value::Written(self.push(node, op, Some(input))))
     }
 
-    /// The fused node that writes the value of `id`; an open convolution is closed.
+    /// The fused node that writes the value of `id`; an open operator is closed.
     fn written(&mut self, id: NodeId) -> Result<FusedId, FuseError> {
         let slot = &mut self.values[id.index()];
         let fused = match std::mem::replace(slot, Value::Missing) {
             Value::Written(fused) => fused,
-            Value::Open { name, conv, input, shape } => {
-                let node = FusedNode { name, op: FusedOp::Conv(conv), input: Some(input), shape };
-                self.nodes.push(node);
-                FusedId(self.nodes.len() as u32 - 1)
-            }
-            Value::OpenGate { name, gate, residual, relu, input, shape } => {
-                let op = FusedOp::Gate { gate, residual, relu };
-                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
-                FusedId(self.nodes.len() as u32 - 1)
-            }
-            Value::OpenNorm { name, norm, input, shape } => {
-                let op = FusedOp::Affine { norm, relu: false };
-                self.nodes.push(FusedNode { name, op, input: Some(input), shape });
+            Value::Open(node) => {
+                self.nodes.push(*node);
                 FusedId(self.nodes.len() as u32 - 1)
             }
             Value::Missing | Value::Shortcut { .. } => {
@@ -429,4 +411,9 @@ impl Fuser<'_> {
         self.nodes.push(FusedNode { name: node.name.clone(), op, input, shape: node.shape });
         FusedId(self.nodes.len() as u32 - 1)
     }
+}
+
+fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> FusedOp {
+    let weight = weight.to_owned();
+    FusedOp::Conv(Conv { window, groups, weight, bias, norm: None, residual: None, relu: false })
 }

@@ -10,7 +10,7 @@ use resnet_runtime::tensors::NormTensors;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{Weights, WeightsError};
 
-use crate::graph::{Axis, Extent, Graph, Node, Op, Shape, Window};
+use crate::graph::{Axis, Extent, Graph, GroupNorm, Node, Op, Shape, Window, binomial};
 
 /// A network that is evaluated by definition.
 #[derive(Clone)]
@@ -132,6 +132,7 @@ impl Evaluator {
                 convolve(x, from, node.shape, window, *groups, &self.tensors[weight], bias)
             }
             Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
+            Op::GroupNorm(norm) => self.normalise_groups(x, node.shape, norm),
             Op::Relu => x.iter().map(|&v| if v < 0.0 { 0.0 } else { v }).collect(),
             Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
             Op::Gate => {
@@ -168,6 +169,7 @@ impl Evaluator {
                 }
                 y
             }
+            Op::Blur(window) => blur(x, from, node.shape, window),
             Op::GlobalAveragePool => x
                 .chunks(from.pixels())
                 .map(|plane| plane.iter().sum::<f64>() / from.pixels() as f64)
@@ -195,6 +197,22 @@ impl Evaluator {
             let (mean, scale) = (of(&norm.mean, channel), of(&norm.weight, channel));
             let shift = of(&norm.bias, channel);
             y.extend(plane.iter().map(|v| (v - mean) / deviation * scale + shift));
+        }
+        y
+    }
+
+    fn normalise_groups(&self, x: &Values, shape: Shape, norm: &GroupNorm) -> Values {
+        let of = |name: &String, channel: usize| f64::from(self.tensors[name][channel]);
+        let mut y = Values::with_capacity(x.len());
+        for group in x.chunks(x.len() / norm.groups) {
+            let mean = group.iter().sum::<f64>() / group.len() as f64;
+            let squares = group.iter().map(|v| (v - mean).powi(2));
+            let deviation = (squares.sum::<f64>() / group.len() as f64 + norm.epsilon).sqrt();
+            for plane in group.chunks(shape.pixels()) {
+                let channel = y.len() / shape.pixels();
+                let (scale, shift) = (of(&norm.weight, channel), of(&norm.bias, channel));
+                y.extend(plane.iter().map(|v| (v - mean) / deviation * scale + shift));
+            }
         }
         y
     }
@@ -287,4 +305,30 @@ fn pool(
         }
     }
     y
+}
+
+fn blur(x: &Values, from: Shape, to: Shape, window: &Window) -> Values {
+    let kernel = window.kernel;
+    let [row_weights, column_weights] = [kernel.rows, kernel.columns].map(binomial);
+    let mut y = vec![0.0; to.elements()];
+    for (plane, input) in y.chunks_mut(to.pixels()).zip(x.chunks(from.pixels())) {
+        for (at, sum) in plane.iter_mut().enumerate() {
+            let (row, column) = (at / to.width, at % to.width);
+            for (kr, row_weight) in row_weights.iter().enumerate() {
+                let from_row = mirrored(row, kr, window.rows(), from.height);
+                for (kc, column_weight) in column_weights.iter().enumerate() {
+                    let from_column = mirrored(column, kc, window.columns(), from.width);
+                    let pixel = input[from_row * from.width + from_column];
+                    *sum += row_weight * column_weight * pixel;
+                }
+            }
+        }
+    }
+    y
+}
+
+/// Where element `k` of a window looks, in a picture mirrored at its first and last pixel.
+fn mirrored(output: usize, k: usize, axis: Axis, size: usize) -> usize {
+    let from = (output * axis.stride + k).abs_diff(axis.before);
+    if from < size { from } else { 2 * (size - 1) - from }
 }

@@ -34,7 +34,7 @@ pub struct Report {
     pub layers: Vec<Layer>,
 }
 
-/// A line of a [`Report`]. A convolution's batch norm is counted with it; what only follows it
+/// A line of a [`Report`]. A convolution's norm is counted with it; what only follows it
 /// (ReLU, a gate, the addition) has no line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
@@ -93,7 +93,7 @@ fn layers(graph: &Graph) -> Vec<Layer> {
         let input = node.inputs.first().copied();
         match &node.op {
             Op::Input | Op::Relu | Op::Add | Op::Gate => {}
-            Op::BatchNorm(_) if input.is_some_and(|id| is_conv(graph, id)) => {
+            Op::BatchNorm(_) | Op::GroupNorm(_) if input.is_some_and(|id| is_conv(graph, id)) => {
                 if let Some(&line) = input.and_then(|input| lines.get(&input)) {
                     layers[line].params += params;
                 }

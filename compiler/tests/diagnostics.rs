@@ -206,6 +206,27 @@ table:
         rows(&["layer: a, op: basic, channels: 64, eca: 3, squeeze_excitation: {reduction: 16}"]);
     squeeze_given_twice:
         rows(&["layer: a, op: basic, channels: 64, squeeze_excitation: {reduction: 16, channels: 4}"]);
+    groups_of_a_norm: rows(&["layer: a, op: conv, kernel: 1, channels: 48, norm: group"]);
+    groups_of_norms_in_a_block:
+        rows(&["layer: a, op: bottleneck, channels: 64, norm: {groups: 3}"]);
+    bad_norms: rows(&[
+        "layer: a, op: conv, kernel: 1, channels: 8, norm: {group: 8}",
+        "layer: b, op: conv, kernel: 1, channels: 8, norm: [8]",
+        "layer: c, op: basic, channels: 8, norm: none",
+        "layer: d, op: basic, channels: 8, projection_norm: layer",
+        "layer: e, op: norm, norm: {groups: 0}",
+    ]);
+    blur_that_mirrors_too_much: rows(&[
+        "layer: a, op: max_pool, kernel: 28, stride: 28, padding: 0",
+        "layer: b, op: blur, stride: 2",
+        "layer: c, op: blur, kernel: 5, padding: {left: 1}",
+    ]);
+    blur_of_a_large_kernel: rows(&["layer: a, op: blur, kernel: 3x8"]);
+    anti_alias_of_a_pixel: rows(&[
+        "layer: a, op: global_average_pool",
+        "layer: b, op: basic, channels: 64, stride: 2, anti_alias: blur",
+    ]);
+    anti_alias_of_unknown_kind: rows(&["layer: a, op: basic, channels: 64, anti_alias: blurred"]);
     features_of_unknown_layers: top("features: [conv2]");
     features_out_of_order: rows(&[
         "layer: conv1, op: conv, kernel: 3, channels: 8",

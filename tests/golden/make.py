@@ -22,9 +22,11 @@ must torchvision's networks at their full width, and the block of `models/cifar1
 counted by PyTorch from the tensors that were used.
 """
 import argparse
+import functools
 import importlib.util
 import io
 import json
+import math
 import pathlib
 import sys
 import textwrap
@@ -36,7 +38,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save as safetensors_bytes
-from timm.layers import BatchNormAct2d, create_conv2d
+from timm.layers import BatchNormAct2d, BlurPool2d, GroupNorm, GroupNormAct, create_conv2d
 from timm.models import resnet as timm_resnet
 from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
@@ -339,6 +341,23 @@ GOLDENS = [
             *head(5),
         ]),
     Golden(
+        "dilation-pool-projection", "3x35x27", batch=2,
+        covers="shortcut D of dilated stages as timm has it, output stride 8, odd and even sizes",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 1, 2, 1), num_classes=6, output_stride=8, stem_width=4,
+            stem_type="deep", avg_down=True, channels=(4, 6, 7, 8)),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=4, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=4, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=8, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=16, shortcut="pool_projection"),
+            row("conv3_x", "bottleneck", channels=24, stride=2, shortcut="pool_projection"),
+            row("conv4_x", "bottleneck", repeat=2, channels=28, dilation=2, shortcut="pool_projection"),
+            row("conv5_x", "bottleneck", channels=32, dilation=4, shortcut="pool_projection"),
+            *head(6),
+        ]),
+    Golden(
         "dilation-rows", "3x31x28", batch=1,
         covers="dilation of conv rows: planar and blocked, with strides, groups, even and oblong kernels; "
                "first_dilation; a 3x3 kernel that reaches past a small activation",
@@ -494,6 +513,142 @@ GOLDENS = [
             *head(5),
         ]),
     Golden(
+        "blur", "3x37x42", batch=2,
+        covers="anti-aliased bottlenecks and stem as timm has them, odd and even sizes down to 2",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 1), num_classes=7, stem_width=5, stem_type="deep",
+            channels=(5, 8, 9, 12), aa_layer=BlurPool2d),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3),
+            row("blur1", "blur", stride=2),
+            row("conv2_x", "bottleneck", channels=20, anti_alias="blur"),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, anti_alias="blur"),
+            row("conv4_x", "bottleneck", channels=36, stride=2, anti_alias="blur"),
+            row("conv5_x", "bottleneck", channels=48, stride=2, anti_alias="blur"),
+            *head(7),
+        ]),
+    Golden(
+        "blur-dilation", "3x33x25", batch=1,
+        covers="anti-aliased basic blocks as timm has them, output stride 16: where dilation grows, a blur of stride 1",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.BasicBlock, (1, 1, 2, 2), num_classes=5, output_stride=16, stem_width=4,
+            stem_type="deep", channels=(12, 16, 20, 20), aa_layer=BlurPool2d),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=4, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=4, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=8, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3),
+            row("blur1", "blur", stride=2),
+            row("conv2_x", "basic", channels=12, anti_alias="blur"),
+            row("conv3_x", "basic", channels=16, stride=2, anti_alias="blur"),
+            row("conv4_x", "basic", repeat=2, channels=20, stride=2, anti_alias="blur"),
+            row("conv5_x", "basic", repeat=2, channels=20, dilation=2, anti_alias="blur"),
+            *head(5),
+        ]),
+    Golden(
+        "anti-alias-average", "3x64x64", batch=2,
+        covers="blocks and stem with an average pool in the place of their stride, as timm has them, shortcut D",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 1, 1, 2), num_classes=6, stem_width=4, stem_type="deep", avg_down=True,
+            channels=(4, 6, 7, 8), aa_layer=nn.AvgPool2d),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=4, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=4, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=8, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "average_pool", kernel=2, stride=2, padding=0),
+            row("conv2_x", "bottleneck", channels=16, shortcut="pool_projection", anti_alias="average"),
+            row("conv3_x", "bottleneck", channels=24, stride=2, shortcut="pool_projection", anti_alias="average"),
+            row("conv4_x", "bottleneck", channels=28, stride=2, shortcut="pool_projection", anti_alias="average"),
+            row("conv5_x", "bottleneck", repeat=2, channels=32, stride=2, shortcut="pool_projection",
+                anti_alias="average"),
+            *head(6),
+        ]),
+    Golden(
+        "blur-variants", "20x23x18", batch=2,
+        covers="begins with a blur; kernels from 1 to 7, even and oblong, padding by sides, as TensorFlow pads and none, "
+               "up to one pixel less than the picture; anti-aliased blocks with the stride on the 1x1, with strides 3 "
+               "and 1x2, with dilation, averages at odd sizes; ends with a blur",
+        table=[
+            row("large", "blur", kernel=7, stride="2x1"),
+            row("even", "blur", kernel="2x4", stride="1x2"),
+            row("sides", "blur", kernel="1x5", padding=dict(top=1, bottom=2, left=4, right=0)),
+            row("on_1x1", "bottleneck", channels=16, stride=2, stride_on="1x1", anti_alias="blur"),
+            row("same", "blur", kernel=6, padding="same"),
+            row("open", "blur", kernel=2, padding=0),
+            row("averages", "basic", repeat=2, channels=18, stride="2x1", anti_alias="average", shortcut="zero_pad"),
+            row("dilated", "basic", channels=18, dilation="1x2", first_dilation=2, anti_alias="blur"),
+            row("plain", "basic", channels=14, stride="1x3", anti_alias="average", shortcut="none"),
+            row("last", "blur", kernel=3, padding=1),
+        ]),
+    Golden(
+        "group-norm", "3x35x30", batch=2,
+        covers="group norm in bottlenecks, their projections and a deep stem as timm has it, 2 to 12 channels a group",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 1), num_classes=8, stem_width=8, stem_type="deep",
+            channels=(8, 8, 12, 12), norm_layer=functools.partial(GroupNorm, num_groups=4)),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=8, norm=dict(groups=4), weights="conv1.0",
+                norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=8, norm=dict(groups=4), weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=16, norm=dict(groups=4), weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=32, norm=dict(groups=4)),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, norm=dict(groups=4)),
+            row("conv4_x", "bottleneck", channels=48, stride=2, norm=dict(groups=4)),
+            row("conv5_x", "bottleneck", channels=48, stride=2, norm=dict(groups=4)),
+            *head(8),
+        ]),
+    Golden(
+        "group-norm-pre-activation", "3x37x33", batch=2, pre_activation=True, linear_as_conv=True,
+        covers="group norm of 32 groups in pre-activation bottlenecks with timm's names",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 1], channels=(128, 128), num_classes=5, stem_chs=32, conv_layer=create_conv2d,
+            norm_layer=GroupNormAct),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=32, norm="none", bias=False, activation="none",
+                weights="stem.conv"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            *(row(f"conv{i + 2}_x", "bottleneck", channels=128, stride=1 if i == 0 else 2, norm="group",
+                  weights=f"stages.{i}.blocks") for i in range(2)),
+            row("norm", "norm", norm="group"),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=5, weights="head.fc"),
+        ]),
+    Golden(
+        "group-norm-variants", "20x14x11", batch=2, epsilon=1e-3, features=("conv", "bare", "mixed", "last"),
+        covers="group norm of the picture itself, of one group, of one channel a group, of groups that straddle blocks; "
+               "beside every shortcut, with attention, with another norm in projections, without ReLU",
+        table=[
+            row("first", "norm", norm=dict(groups=4), activation="none"),
+            row("conv", "conv", kernel=3, channels=24, norm=dict(groups=1)),
+            row("bare", "conv", kernel=1, channels=18, norm=dict(groups=18), activation="none", bias=True),
+            row("zeros", "basic", channels=37, stride=2, norm=dict(groups=1), shortcut="zero_pad"),
+            row("all", "bottleneck", repeat=2, channels=48, norm=dict(groups=2), shortcut="project_all"),
+            row("plain", "bottleneck", channels=40, width=20, norm=dict(groups=5), shortcut="none"),
+            row("squeezed", "bottleneck", repeat=2, channels=40, width=8, norm=dict(groups=8),
+                squeeze_excitation=dict(channels=3)),
+            row("mixed", "bottleneck", channels=72, width=12, norm=dict(groups=3), projection_norm="batch",
+                anti_alias="blur", stride=2),
+            row("other", "bottleneck", channels=32, projection_norm="group", eca=3, shortcut="pool_projection"),
+            row("last", "norm", norm=dict(groups=2)),
+        ]),
+    Golden(
+        "anti-alias-pre-activation", "3x15x13", batch=1, pre_activation=True,
+        covers="anti-aliased pre-activation blocks, with group norm too: the blur comes after the next ReLU",
+        table=[
+            row("conv1", "conv", kernel=3, channels=16, norm="none", bias=False, activation="none"),
+            row("blurred", "basic", repeat=2, channels=24, stride=2, anti_alias="blur", norm=dict(groups=4)),
+            row("averaged", "bottleneck", channels=32, stride=2, anti_alias="average",
+                projection_norm=dict(groups=16)),
+            row("first", "bottleneck", channels=40, stride=2, stride_on="1x1", anti_alias="blur",
+                shortcut="pool_projection"),
+            row("norm", "norm"),
+            *head(5),
+        ]),
+    Golden(
         "features", "3x33x29", batch=3, features=("conv2_x", "conv3_x", "conv4_x", "conv5_x"),
         covers="the outputs of four stages, as torchvision's create_feature_extractor gives them; the classifier is "
                "in the file and not computed",
@@ -540,7 +695,7 @@ def same(size, kernel, stride, dilation):
     return total // 2, total - total // 2
 
 
-def padded(x, padding, kernel, stride, dilation=(1, 1), value=0.0):
+def padded(x, padding, kernel, stride, dilation=(1, 1), value=0.0, mode="constant"):
     """`x` with the padding that a table's cell asks for: none is left for the operator itself."""
     if padding == "same":
         top, bottom = same(x.shape[2], kernel[0], stride[0], dilation[0])
@@ -551,7 +706,7 @@ def padded(x, padding, kernel, stride, dilation=(1, 1), value=0.0):
         half = tuple((d * (k - 1) + 1) // 2 for k, d in zip(kernel, dilation))
         rows, columns = half if padding is None else extent(padding)
         top, bottom, left, right = rows, rows, columns, columns
-    return F.pad(x, (left, right, top, bottom), value=value)
+    return F.pad(x, (left, right, top, bottom), mode, value if mode == "constant" else None)
 
 
 class Tensors:
@@ -593,10 +748,13 @@ class Interpreter:
         x = padded(x, padding, kernel, stride, dilation)
         return F.conv2d(x, weight, bias, stride, dilation=dilation, groups=groups)
 
-    def norm(self, x, name):
+    def norm(self, x, name, kind="batch"):
         get, shape = self.tensors.get, (x.shape[1],)
         weight = get(f"{name}.weight", shape, self.tensors.uniform(0.5, 1.5))
         bias = get(f"{name}.bias", shape, self.tensors.normal(0.3))
+        if kind != "batch":
+            groups = 32 if kind == "group" else kind["groups"]
+            return F.group_norm(x, groups, weight, bias, self.epsilon)
         mean = get(f"{name}.running_mean", shape, self.tensors.normal(0.5))
         variance = get(f"{name}.running_var", shape, self.tensors.uniform(0.5, 1.5))
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.epsilon)
@@ -610,18 +768,19 @@ class Interpreter:
     def conv_row(self, x, row, number):
         name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
         kernel, stride, dilation = (extent(row.get(key, 1)) for key in ("kernel", "stride", "dilation"))
-        normed = row.get("norm", "batch") == "batch"
+        kind = row.get("norm", "batch")
+        normed = kind != "none"
         x = self.conv(x, name, row["channels"], kernel, stride, row.get("padding"), row.get("groups", 1),
                       row.get("bias", not normed), dilation)
-        x = self.norm(x, norm) if normed else x
+        x = self.norm(x, norm, kind) if normed else x
         self.depth += 1
         return F.relu(x) if row.get("activation", "relu") == "relu" else x
 
     def projection(self, x, row, name, channels, stride, index=0):
         conv, norm = ("conv", "norm") if self.pre_activation else (index, index + 1)
         x = self.conv(x, f"{name}.downsample.{conv}", channels, (1, 1), stride, bias=row.get("bias", False))
-        normed = row.get("projection_norm", "none" if self.pre_activation else "batch") == "batch"
-        return self.norm(x, f"{name}.downsample.{norm}") if normed else x
+        kind = row.get("projection_norm", "none" if self.pre_activation else row.get("norm", "batch"))
+        return x if kind == "none" else self.norm(x, f"{name}.downsample.{norm}", kind)
 
     def shortcut(self, x, y, row, name, stride):
         """Adds the shortcut of a block from `x` to its main path `y`."""
@@ -632,7 +791,13 @@ class Interpreter:
         if kind == "project_all" or (kind == "projection" and changes):
             return y + self.projection(x, row, name, y.shape[1], stride)
         if kind == "pool_projection" and changes:
-            x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+            dilation = extent(row.get("dilation", 1))
+            if stride == (1, 1) and dilation != (1, 1):
+                # timm's AvgPool2dSame, whose padding counts.
+                kernel = tuple(min(d, 2) for d in dilation)
+                x = F.avg_pool2d(padded(x, "same", kernel, stride), kernel, stride)
+            else:
+                x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
             return y + self.projection(x, row, name, y.shape[1], (1, 1), index=1)
         if changes:
             assert kind == "zero_pad"
@@ -658,28 +823,46 @@ class Interpreter:
             return x
         return x * torch.sigmoid(gate)
 
+    def blur(self, x, kernel, stride, padding=None):
+        """A depthwise convolution with binomial coefficients over the mirrored picture."""
+        weights = [np.array([math.comb(k - 1, i) for i in range(k)]) / 2 ** (k - 1) for k in kernel]
+        weight = torch.from_numpy(np.outer(*weights)).expand(x.shape[1], 1, *kernel)
+        return F.conv2d(padded(x, padding, kernel, stride, mode="reflect"), weight, None, stride, groups=x.shape[1])
+
+    def anti_alias(self, x, row, stride):
+        if row["anti_alias"] == "blur":
+            return self.blur(x, (3, 3), stride)
+        return F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+
     def block(self, x, row, name, stride, first_dilation):
         channels, once = row["channels"], (1, 1)
         dilation = extent(row.get("dilation", 1))
+        norm = row.get("norm", "batch")
+        aliased = "anti_alias" in row and (stride != once or first_dilation != dilation)
+        own = once if aliased else stride
         if row["op"] == "basic":
-            convs = [(channels, 3, stride, first_dilation, 1), (channels, 3, once, dilation, 1)]
+            convs = [(channels, 3, own, first_dilation, 1), (channels, 3, once, dilation, 1)]
+            strided = 1
         else:
             width = row.get("width", channels // 4)
             on_1x1 = row.get("stride_on", "3x3") == "1x1"
-            convs = [(width, 1, stride if on_1x1 else once, once, 1),
-                     (width, 3, once if on_1x1 else stride, first_dilation, row.get("groups", 1)),
+            convs = [(width, 1, own if on_1x1 else once, once, 1),
+                     (width, 3, once if on_1x1 else own, first_dilation, row.get("groups", 1)),
                      (channels, 1, once, once, 1)]
+            strided = 1 if on_1x1 else 2
         y = shortcut = x
         for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
             if self.pre_activation:
-                y = F.relu(self.norm(y, f"{name}.norm{i}"))
+                y = F.relu(self.norm(y, f"{name}.norm{i}", norm))
+                y = self.anti_alias(y, row, stride) if aliased and i == strided + 1 else y
                 changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
                 shortcut = y if i == 1 and changes else shortcut
             y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
                           row.get("bias", False), conv_dilation)
             if not self.pre_activation:
-                y = self.norm(y, f"{name}.bn{i}")
+                y = self.norm(y, f"{name}.bn{i}", norm)
                 y = F.relu(y) if i < len(convs) else y
+                y = self.anti_alias(y, row, stride) if aliased and i == strided else y
         self.depth += len(convs)
         y = self.attention(y, row, f"{name}.se")
         if self.pre_activation:
@@ -697,7 +880,9 @@ class Interpreter:
         return x
 
     def pool(self, x, row):
-        kernel, stride, padding = extent(row["kernel"]), extent(row.get("stride", 1)), row.get("padding")
+        kernel, stride, padding = extent(row.get("kernel", 3)), extent(row.get("stride", 1)), row.get("padding")
+        if row["op"] == "blur":
+            return self.blur(x, kernel, stride, padding)
         if row["op"] == "max_pool":
             return F.max_pool2d(padded(x, padding, kernel, stride, value=float("-inf")), kernel, stride)
         y = F.avg_pool2d(padded(x, padding, kernel, stride), kernel, stride)
@@ -720,9 +905,10 @@ class Interpreter:
                 x = self.stage(x, row, stages)
             elif op == "norm":
                 norms += 1
-                x = self.norm(x, row.get("weights", "norm" if norms == 1 else f"norm{norms}"))
+                name = row.get("weights", "norm" if norms == 1 else f"norm{norms}")
+                x = self.norm(x, name, row.get("norm", "batch"))
                 x = F.relu(x) if row.get("activation", "relu") == "relu" else x
-            elif op in ("max_pool", "average_pool"):
+            elif op in ("max_pool", "average_pool", "blur"):
                 x = self.pool(x, row)
             elif op == "global_average_pool":
                 x = F.adaptive_avg_pool2d(x, 1)
@@ -922,7 +1108,7 @@ def zoo():
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
         "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")}
     makers["resnet50_os8"] = of_torchvision("resnet50", replace_stride_with_dilation=[False, True, True])
-    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d"):
+    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d", "resnetblur50", "resnet50_gn"):
         makers[name] = lambda name=name: timm.create_model(name)
     networks = {}
     for name, make in makers.items():

@@ -10,11 +10,11 @@
 
 use resnet_runtime::tensors::Init;
 
-use crate::diagnostics::{Diagnostic, Span};
+use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::graph::build::Builder;
 use crate::graph::conv::{Conv, Places};
 use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
-use crate::spec::{Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
+use crate::spec::{AntiAlias, Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
 
 /// One block of a row.
 struct Block<'a> {
@@ -29,11 +29,21 @@ struct Block<'a> {
     first_dilation: Extent,
 }
 
+impl Block<'_> {
+    /// As in timm, where the block has a stride, or where dilation grows in place of one.
+    fn anti_alias(&self) -> Option<Spanned<AntiAlias>> {
+        let changes =
+            self.stride != Extent::square(1) || self.first_dilation != self.row.dilation.value;
+        self.row.anti_alias.filter(|_| changes)
+    }
+}
+
 /// One convolution of a block's main path.
 struct Part {
     kernel: usize,
     channels: usize,
-    stride: Extent,
+    /// Whether the block's stride is its own.
+    strided: bool,
     dilation: Extent,
     groups: usize,
 }
@@ -72,13 +82,16 @@ impl Builder<'_> {
         let parts = self.parts(block)?;
         let last = parts.len();
         let pre_activation = self.spec.pre_activation;
+        let norm = block.row.norm;
         let mut node = input;
         let mut shortcut_input = input;
+        let mut anti_alias = None;
         for (number, part) in (1..).zip(parts) {
             if pre_activation {
-                let norm = format!("{prefix}.norm{number}");
-                node = self.batch_norm(format!("{name}.norm{number}"), node, &norm, false)?;
+                let weights = format!("{prefix}.norm{number}");
+                node = self.norm(norm, format!("{name}.norm{number}"), node, &weights, false)?;
                 node = self.relu(format!("{name}.relu{number}"), node)?;
+                node = self.anti_alias(block, anti_alias.take(), node)?;
                 if number == 1 && self.changes_shape(block, input) {
                     shortcut_input = node;
                 }
@@ -94,6 +107,9 @@ impl Builder<'_> {
                 counts: true,
                 places: block.places,
             };
+            if part.strided {
+                anti_alias = block.anti_alias();
+            }
             let ends_residual = number == last && block.row.shortcut.value != Shortcut::None;
             if pre_activation {
                 let scale = if ends_residual { 0.2 } else { 1.0 };
@@ -101,10 +117,11 @@ impl Builder<'_> {
                 continue;
             }
             node = self.conv(conv, node)?;
-            let norm = format!("{prefix}.bn{number}");
-            node = self.batch_norm(format!("{name}.bn{number}"), node, &norm, ends_residual)?;
+            let weights = format!("{prefix}.bn{number}");
+            node = self.norm(norm, format!("{name}.bn{number}"), node, &weights, ends_residual)?;
             if number < last {
                 node = self.relu(format!("{name}.relu{number}"), node)?;
+                node = self.anti_alias(block, anti_alias.take(), node)?;
             }
         }
         if let Some(attention) = block.row.attention {
@@ -129,14 +146,13 @@ impl Builder<'_> {
 
     /// The convolutions of a block's main path.
     fn parts(&mut self, block: &Block<'_>) -> Option<Vec<Part>> {
-        let one = Extent::square(1);
         let channels = block.row.channels.value;
-        let (first, stride) = (block.first_dilation, block.stride);
+        let first = block.first_dilation;
         Some(match block.row.kind {
             BlockKind::Basic => {
                 let part =
-                    |stride, dilation| Part { kernel: 3, channels, stride, dilation, groups: 1 };
-                vec![part(stride, first), part(one, block.row.dilation.value)]
+                    |strided, dilation| Part { kernel: 3, channels, strided, dilation, groups: 1 };
+                vec![part(true, first), part(false, block.row.dilation.value)]
             }
             BlockKind::Bottleneck { width, groups, stride_on } => {
                 let width = match width {
@@ -156,27 +172,19 @@ impl Builder<'_> {
                         return None;
                     }
                 };
-                let (reduce, middle) = match stride_on {
-                    StrideOn::First => (stride, one),
-                    StrideOn::Middle => (one, stride),
-                };
-                let point = |channels, stride| Part {
-                    kernel: 1,
-                    channels,
-                    stride,
-                    dilation: one,
-                    groups: 1,
-                };
+                let dilation = Extent::square(1);
+                let point =
+                    |channels, strided| Part { kernel: 1, channels, strided, dilation, groups: 1 };
                 vec![
-                    point(width, reduce),
+                    point(width, stride_on == StrideOn::First),
                     Part {
                         kernel: 3,
                         channels: width,
-                        stride: middle,
+                        strided: stride_on == StrideOn::Middle,
                         dilation: first,
                         groups: groups.value,
                     },
-                    point(channels, one),
+                    point(channels, false),
                 ]
             }
         })
@@ -232,7 +240,9 @@ impl Builder<'_> {
 
     /// The window of one convolution, padded by as much as it reaches to either side.
     fn window(&self, block: &Block<'_>, part: &Part, input: NodeId) -> Window {
-        let &Part { kernel, stride, dilation, .. } = part;
+        let &Part { kernel, strided, dilation, .. } = part;
+        let own = strided && block.anti_alias().is_none();
+        let stride = if own { block.stride } else { Extent::square(1) };
         let reach = |dilation: usize| (kernel / 2).saturating_mul(dilation);
         let padding = Padding::even(Extent::new(reach(dilation.rows), reach(dilation.columns)));
         let window = Window { kernel: Extent::square(kernel), stride, dilation, padding };
@@ -262,7 +272,7 @@ impl Builder<'_> {
         Some(Some(node))
     }
 
-    /// A 1x1 convolution with batch norm; `index` is the convolution's among the modules of
+    /// A 1x1 convolution with a norm; `index` is the convolution's among the modules of
     /// `downsample`, and the norm's is the next one.
     fn projection(
         &mut self,
@@ -289,20 +299,35 @@ impl Builder<'_> {
             places: block.places,
         };
         let node = self.conv(conv, input)?;
-        if !block.row.projection_norm.unwrap_or(!self.spec.pre_activation) {
-            return Some(node);
-        }
-        let norm = format!("{prefix}.downsample.{norm}");
-        self.batch_norm(format!("{name}.downsample.bn"), node, &norm, false)
+        let default = (!self.spec.pre_activation).then_some(block.row.norm);
+        let Some(kind) = block.row.projection_norm.unwrap_or(default) else { return Some(node) };
+        let weights = format!("{prefix}.downsample.{norm}");
+        self.norm(kind, format!("{name}.downsample.bn"), node, &weights, false)
     }
 
-    /// The mean of `stride x stride` pixels, of fewer at an edge that the stride does not divide, as
-    /// timm's ResNet-D has it (`ceil_mode` on, padding not counted).
+    /// The mean that timm's ResNet-D takes before a projection. Where dilation stands in for the
+    /// stride it is of each pixel and the next ones, and past the last row and column of zeros
+    /// (timm's `AvgPool2dSame`, which counts what it pads).
     fn shortcut_pool(&mut self, block: &Block<'_>, input: NodeId) -> Option<NodeId> {
-        let stride = block.stride;
-        if stride == Extent::square(1) {
+        let (stride, dilation) = (block.stride, block.row.dilation.value);
+        let one = Extent::square(1);
+        if (stride, dilation) == (one, one) {
             return Some(input);
         }
+        let name = format!("{}.downsample.pool", block.name);
+        if stride != one {
+            return self.mean_of_strides(name, stride, input);
+        }
+        let shape = self.shape(input);
+        let kernel = dilation.min(Extent::square(2));
+        let window = Window::new(kernel, one, Padding::NONE).padded_to_same(shape);
+        let op = Op::AveragePool { window, count_padding: true };
+        self.push(name, op, vec![input], shape)
+    }
+
+    /// The mean of `stride x stride` pixels, of fewer at an edge that the stride does not divide: of
+    /// PyTorch's pools one whose `ceil_mode` is on and which counts no padding.
+    fn mean_of_strides(&mut self, name: String, stride: Extent, input: NodeId) -> Option<NodeId> {
         let from = self.shape(input);
         let to = strided(from, stride);
         let after = Extent::new(
@@ -312,7 +337,27 @@ impl Builder<'_> {
         let padding = Padding { before: Extent::square(0), after };
         let window = Window::new(stride, stride, padding);
         let op = Op::AveragePool { window, count_padding: false };
-        self.push(format!("{}.downsample.pool", block.name), op, vec![input], to)
+        self.push(name, op, vec![input], to)
+    }
+
+    /// The pool that has a convolution's stride in its place.
+    fn anti_alias(
+        &mut self,
+        block: &Block<'_>,
+        kind: Option<Spanned<AntiAlias>>,
+        input: NodeId,
+    ) -> Option<NodeId> {
+        let Some(Spanned { value: kind, span }) = kind else { return Some(input) };
+        let (name, stride) = (format!("{}.aa", block.name), block.stride);
+        match kind {
+            AntiAlias::Blur => {
+                let padding = Padding::even(Extent::square(1));
+                let window = Window::new(Extent::square(3), stride, padding);
+                self.blur(name, window, input, span, span)
+            }
+            AntiAlias::Average if stride == Extent::square(1) => Some(input),
+            AntiAlias::Average => self.mean_of_strides(name, stride, input),
+        }
     }
 
     fn zero_pad(&mut self, block: &Block<'_>, input: NodeId, to: Shape) -> Option<NodeId> {

@@ -233,10 +233,11 @@ impl<'a> Builder<'a> {
                 let count_padding = *count_padding;
                 self.pool(row, window, |window| Op::AveragePool { window, count_padding }, input)
             }
+            RowOp::Blur(window) => self.blur_row(row, window, input),
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
-            RowOp::Norm { relu } => {
+            RowOp::Norm { norm, relu } => {
                 let relu_name = format!("{name}.relu");
-                let node = self.batch_norm(name, input, prefix, false)?;
+                let node = self.norm(*norm, name, input, prefix, false)?;
                 if *relu { self.relu(relu_name, node) } else { Some(node) }
             }
             RowOp::GlobalAveragePool => {

@@ -106,6 +106,7 @@ fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
         Some(match &row.op.value {
             RowOp::Conv(ConvRow { window, .. })
             | RowOp::MaxPool(window)
+            | RowOp::Blur(window)
             | RowOp::AveragePool { window, .. } => WindowCells { stride, ..*window }.window(input),
             // All paddings and dilations of a block divide the size by its stride, rounding up.
             RowOp::Block(_) => {

@@ -70,10 +70,10 @@ impl Builder<'_> {
             },
         };
         let mut node = self.conv(convolution, input)?;
-        if conv.norm {
+        if let Some(norm) = conv.norm {
             let default = format!("bn{}", self.conv_rows);
             let prefix = conv.norm_weights.as_ref().map_or(default, |prefix| prefix.value.clone());
-            node = self.batch_norm(format!("{name}.bn"), node, &prefix, false)?;
+            node = self.norm(norm, format!("{name}.bn"), node, &prefix, false)?;
         }
         if conv.relu {
             node = self.relu(format!("{name}.relu"), node)?;

@@ -7,9 +7,9 @@ use crate::graph::{Graph, NodeId, Op, Shape};
 /// Parameters and multiply-adds; wide enough for anything that a table can say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Weights, biases and batch norm's scales and shifts.
+    /// Weights, biases and norms' scales and shifts.
     pub params: u128,
-    /// Multiply-adds of convolutions and linear layers, for one picture.
+    /// Multiply-adds of convolutions, blurs among them, and linear layers, for one picture.
     pub macs: u128,
 }
 
@@ -46,7 +46,11 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
             Cost { params: weights + out, macs: weights }
         }
         Op::ChannelConv { kernel, .. } => Cost { params: wide(*kernel), macs: wide(*kernel) * out },
-        Op::BatchNorm(_) => Cost { params: 2 * out, macs: 0 },
+        Op::Blur(window) => {
+            let taps = wide(window.kernel.rows) * wide(window.kernel.columns);
+            Cost { params: 0, macs: out * taps * pixels }
+        }
+        Op::BatchNorm(_) | Op::GroupNorm(_) => Cost { params: 2 * out, macs: 0 },
         Op::Input
         | Op::Relu
         | Op::Add

@@ -33,6 +33,7 @@ impl Op {
             Op::Input => "input",
             Op::Conv { .. } => "conv",
             Op::BatchNorm(_) => "batch_norm",
+            Op::GroupNorm(_) => "group_norm",
             Op::Relu => "relu",
             Op::Add => "add",
             Op::Gate => "gate",
@@ -40,6 +41,7 @@ impl Op {
             Op::ZeroPad { .. } => "zero_pad",
             Op::MaxPool(_) => "max_pool",
             Op::AveragePool { .. } => "average_pool",
+            Op::Blur(_) => "blur",
             Op::GlobalAveragePool => "global_average_pool",
             Op::Linear { .. } => "linear",
             Op::Softmax => "softmax",
@@ -54,7 +56,10 @@ impl fmt::Display for Op {
         match self {
             Op::Conv { window, groups: 1, .. } => write!(f, " {window}"),
             Op::Conv { window, groups, .. } => write!(f, " {window} groups {groups}"),
-            Op::MaxPool(window) | Op::AveragePool { window, .. } => write!(f, " {window}"),
+            Op::MaxPool(window) | Op::AveragePool { window, .. } | Op::Blur(window) => {
+                write!(f, " {window}")
+            }
+            Op::GroupNorm(norm) => write!(f, " {}", norm.groups),
             Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
             _ => Ok(()),

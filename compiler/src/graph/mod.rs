@@ -19,7 +19,7 @@ use resnet_runtime::packed::fingerprint;
 use resnet_runtime::tensors::{NormTensors, TensorSpec};
 
 pub use cost::Cost;
-pub use window::{Axis, output_size};
+pub use window::{Axis, binomial, output_size};
 
 /// Channels, height and width of an activation of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,6 +189,8 @@ pub enum Op {
     },
     /// Batch norm with running statistics.
     BatchNorm(NormTensors),
+    /// Group norm with the picture's own statistics.
+    GroupNorm(GroupNorm),
     /// `max(0, x)`.
     Relu,
     /// Sum of two inputs of one shape: main path first, shortcut second.
@@ -222,6 +224,9 @@ pub enum Op {
         /// pixels inside.
         count_padding: bool,
     },
+    /// The sum of a window's pixels, weighed by the coefficients of `(1/2 + x/2)^(kernel - 1)` each
+    /// way, over the picture mirrored at its first and last rows and columns.
+    Blur(Window),
     /// Mean over all pixels.
     GlobalAveragePool,
     /// A matrix `[out, in]` and a bias `[out]`, over the input flattened in channel, row, column
@@ -234,6 +239,21 @@ pub enum Op {
     },
     /// Softmax over the channels of a 1x1 activation.
     Softmax,
+}
+
+/// "Group Normalization" (Wu and He, 2018): the pixels of each group of channels that lie side by side
+/// have their mean subtracted and are divided by `sqrt(variance + epsilon)`, where the variance is
+/// the mean square (not corrected for the sample); then each channel is scaled and shifted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// Groups.
+    pub groups: usize,
+    /// Name of the scales, `[channels]`.
+    pub weight: String,
+    /// Name of the shifts, `[channels]`.
+    pub bias: String,
+    /// Added to the variance before the root.
+    pub epsilon: f64,
 }
 
 /// One operator.
@@ -319,8 +339,12 @@ impl Graph {
         for node in &self.nodes {
             text += &format!("{} {:?} {}", node.op, node.inputs, node.shape);
             match &node.op {
-                Op::BatchNorm(norm) => text += &format!(" {:016x}", norm.epsilon.to_bits()),
+                Op::BatchNorm(NormTensors { epsilon, .. })
+                | Op::GroupNorm(GroupNorm { epsilon, .. }) => {
+                    text += &format!(" {:016x}", epsilon.to_bits());
+                }
                 Op::ZeroPad { before, .. } => text += &format!(" {before}"),
+                Op::AveragePool { count_padding: true, .. } => text += " counting padding",
                 _ => {}
             }
             text.push('\n');

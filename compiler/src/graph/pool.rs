@@ -1,6 +1,8 @@
 //! Pools.
 
-use crate::diagnostics::Diagnostic;
+use resnet_runtime::kernels::LARGEST_BLUR;
+
+use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::Builder;
 use crate::graph::conv::Places;
 use crate::graph::{NodeId, Op, Window};
@@ -35,5 +37,52 @@ impl Builder<'_> {
         let output = self.slide(&name, shape, &window, shape.channels, places)?;
         self.explain(&name, shape, &window, output);
         self.push(name, op(window), vec![input], output)
+    }
+
+    pub(super) fn blur_row(
+        &mut self,
+        row: &Row,
+        cells: &WindowCells,
+        input: NodeId,
+    ) -> Option<NodeId> {
+        let kernel = cells.kernel;
+        if kernel.value.rows.max(kernel.value.columns) > LARGEST_BLUR {
+            let message = format!("a blur's kernel of {} is too large", kernel.value);
+            self.errors.push(
+                Diagnostic::new(kernel.span, message)
+                    .label(format!("at most {LARGEST_BLUR}"))
+                    .help("blur twice, or with a smaller kernel"),
+            );
+            return None;
+        }
+        let window = cells.window(self.shape(input));
+        self.blur(row.layer.value.clone(), window, input, kernel.span, cells.padding.span)
+    }
+
+    /// A binomial filter; `kernel` and `padding` are the cells to blame.
+    pub(super) fn blur(
+        &mut self,
+        name: String,
+        window: Window,
+        input: NodeId,
+        kernel: Span,
+        padding: Span,
+    ) -> Option<NodeId> {
+        let shape = self.shape(input);
+        let most = window.padding.most();
+        if most.rows >= shape.height || most.columns >= shape.width {
+            let message = format!("{name}: a blur mirrors more of its input than there is");
+            self.errors.push(
+                Diagnostic::new(padding, message)
+                    .note(format!("the input is {shape}, mirrored by {}", window.padding))
+                    .note("past an edge, it sees the pixels behind the first and the last one")
+                    .help("use larger pictures, fewer strides before it, or less padding"),
+            );
+            return None;
+        }
+        let places = Places { kernel, channels: kernel, groups: kernel };
+        let output = self.slide(&name, shape, &window, shape.channels, places)?;
+        self.explain(&name, shape, &window, output);
+        self.push(name, Op::Blur(window), vec![input], output)
     }
 }

@@ -77,6 +77,17 @@ pub fn output_size(size: usize, axis: Axis) -> Option<usize> {
     padded.checked_sub(axis.reach()?)?.checked_div(axis.stride)?.checked_add(1)
 }
 
+/// The weights of a blur along one direction: a row of Pascal's triangle over its sum.
+pub fn binomial(len: usize) -> Vec<f64> {
+    let mut row = vec![1.0];
+    while row.len() < len {
+        let pairs = row.windows(2).map(|pair| pair[0] + pair[1]);
+        row = [1.0].into_iter().chain(pairs).chain([1.0]).collect();
+    }
+    let sum: f64 = row.iter().sum();
+    row.into_iter().map(|coefficient| coefficient / sum).collect()
+}
+
 /// The height and width that a window makes of a shape.
 pub(super) fn output(input: Shape, window: &Window) -> Option<(usize, usize)> {
     Some((output_size(input.height, window.rows())?, output_size(input.width, window.columns())?))
@@ -171,6 +182,13 @@ mod tests {
         assert_eq!(same(32, axis(3, 2, 0)), (0, 1));
         assert_eq!(same(33, axis(3, 2, 0)), (1, 1));
         assert_eq!(same(224, axis(7, 2, 0)), (2, 3));
+    }
+
+    #[test]
+    fn blurs_are_binomial() {
+        assert_eq!(binomial(1), [1.0]);
+        assert_eq!(binomial(3), [0.25, 0.5, 0.25]);
+        assert_eq!(binomial(4), [0.125, 0.375, 0.375, 0.125]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
 mod channel;
 mod conv;
+mod norm;
 mod pool;
 mod winograd;
 
@@ -62,10 +63,10 @@ impl Lowering {
             self.ring(&node.name, output);
         }
         let input = node.input.map(|input| schedule.buffer(input));
-        match (&node.op, schedule.plans[id.index()], input) {
+        match (&node.op, &schedule.plans[id.index()], input) {
             (_, Plan::InPlace, _) => {}
             (_, Plan::Copy, _) => self.copy_in(&node.name, output),
-            (FusedOp::Conv(conv), Plan::Conv(plan), Some(input)) => {
+            (FusedOp::Conv(conv), &Plan::Conv(plan), Some(input)) => {
                 let residual = conv.residual.map(|r| *schedule.buffer(r.source()));
                 let recipe = &schedule.recipes[plan.recipe];
                 self.conv(&conv::Layer {
@@ -79,10 +80,10 @@ impl Lowering {
                     weights_after: schedule.weights_len - recipe.offset - recipe.len(),
                 });
             }
-            (FusedOp::Affine { relu, .. }, Plan::Vector { weights }, Some(input)) => {
+            (FusedOp::Affine { relu, .. }, &Plan::Vector { weights }, Some(input)) => {
                 self.affine(&node.name, *relu, weights, input, output);
             }
-            (FusedOp::ChannelConv { kernel, .. }, Plan::Vector { weights }, Some(input)) => {
+            (FusedOp::ChannelConv { kernel, .. }, &Plan::Vector { weights }, Some(input)) => {
                 self.channel_conv(&node.name, *kernel, weights, input, output);
             }
             (FusedOp::Gate { gate, residual, relu }, _, Some(input)) => {
@@ -91,6 +92,24 @@ impl Lowering {
                 let residual = residual.as_ref().zip(buffer);
                 self.gate(&node.name, *relu, residual, gates, input, output);
             }
+            (
+                FusedOp::GroupNorm { norm, residual, relu },
+                &Plan::GroupNorm { weights, blocks },
+                Some(input),
+            ) => {
+                let residual = residual.as_ref().map(|r| (r, schedule.buffer(r.source())));
+                self.group_norm(&norm::Layer {
+                    name: &node.name,
+                    group: node.shape.channels / norm.groups,
+                    epsilon: norm.epsilon,
+                    relu: *relu,
+                    residual,
+                    weights,
+                    blocks,
+                    input,
+                    output,
+                });
+            }
             (FusedOp::MaxPool(window), _, Some(input)) => {
                 self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);
             }
@@ -98,6 +117,9 @@ impl Lowering {
                 let count_padding = usize::from(*count_padding);
                 let make = |pool| Call::AveragePool(PoolParams { count_padding, ..pool });
                 self.pool(&node.name, "average_pool", make, window, input, output);
+            }
+            (FusedOp::Blur(window), _, Some(input)) => {
+                self.blur(&node.name, window, input, output);
             }
             (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
             (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),

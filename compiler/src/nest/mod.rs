@@ -27,7 +27,7 @@ pub enum Var {
     Row,
     /// Channel block, or channel of a planar activation.
     Block,
-    /// Group of rows of Winograd tiles.
+    /// Group of rows of Winograd tiles, or of channel blocks.
     Group,
     /// Strip of a row of Winograd tiles.
     Strip,

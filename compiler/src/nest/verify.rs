@@ -169,7 +169,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let y = last(p.rows, p.y_row) + p.columns * BLOCK;
             vec![Some(x), Some(BLOCK), (p.residual == 1).then_some(r), Some(y)]
         }
-        Call::MaxPool(p) | Call::AveragePool(p) => {
+        Call::MaxPool(p) | Call::AveragePool(p) | Call::Blur(p) => {
             let x = last(p.in_rows, p.x_row) + p.in_columns * BLOCK;
             let y = last(p.out_rows, p.y_row) + p.out_columns * BLOCK;
             vec![Some(x), Some(y)]
@@ -183,6 +183,21 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let plane = |row: usize| last(p.rows, row) + p.columns * BLOCK;
             let r = (p.residual == 1).then_some(plane(p.r_row));
             vec![Some(plane(p.x_row)), Some(BLOCK), r, Some(plane(p.y_row))]
+        }
+        Call::Normalise(p) => {
+            let plane = |row: usize| Some(last(p.rows, row) + p.columns * BLOCK);
+            let r = plane(p.r_row).filter(|_| p.residual == 1);
+            let numbers = Some(BLOCK);
+            vec![plane(p.x_row), numbers, numbers, numbers, r, plane(p.y_row)]
+        }
+        Call::Variance(p) => {
+            let x = last(p.rows, p.x_row) + p.columns * BLOCK;
+            vec![Some(x), Some(BLOCK), Some(BLOCK)]
+        }
+        Call::GroupMean(p) => vec![Some(p.channels), Some(p.channels.next_multiple_of(BLOCK))],
+        Call::GroupScale(p) => {
+            let y = p.channels.next_multiple_of(BLOCK);
+            vec![Some(p.channels), Some(p.channels), Some(y)]
         }
         Call::ChannelConv(p) => {
             let y = p.channels.next_multiple_of(BLOCK);

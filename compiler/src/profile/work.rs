@@ -72,7 +72,11 @@ impl Work<'_> {
                     Algorithm::Winograd([plan.tile.rows, plan.tile.columns])
                 }
             },
-            Plan::InPlace | Plan::Copy | Plan::Vector { .. } | Plan::Simple => Algorithm::Other,
+            Plan::InPlace
+            | Plan::Copy
+            | Plan::Vector { .. }
+            | Plan::GroupNorm { .. }
+            | Plan::Simple => Algorithm::Other,
         };
         let nodes = (0..).map(NodeId).zip(&self.graph.nodes);
         let costs = nodes.filter(|(_, node)| node.name == name).map(|(id, _)| self.graph.cost(id));
@@ -89,8 +93,14 @@ impl Work<'_> {
             (FusedOp::Conv(conv), Some(input)) => {
                 windowed(input, &conv.window, output) + self.residual(conv.residual, output)
             }
-            (FusedOp::MaxPool(window) | FusedOp::AveragePool { window, .. }, Some(input)) => {
-                windowed(input, window, output)
+            (
+                FusedOp::MaxPool(window)
+                | FusedOp::AveragePool { window, .. }
+                | FusedOp::Blur(window),
+                Some(input),
+            ) => windowed(input, window, output),
+            (FusedOp::GroupNorm { residual, .. }, Some(input)) => {
+                whole(input) + self.residual(*residual, output)
             }
             (FusedOp::Gate { gate, residual, .. }, Some(input)) => {
                 let gates = whole(self.schedule.buffer(*gate));
@@ -106,6 +116,7 @@ impl Work<'_> {
                 let mut vectors = self.schedule.vectors.iter();
                 vectors.find(|vector| vector.offset == weights).map_or(0, |vector| vector.len())
             }
+            Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,
         };
         self.schedule.batch * (read + whole(output)) + weights

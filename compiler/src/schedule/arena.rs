@@ -2,7 +2,7 @@
 //! share memory.
 
 use super::{Algorithm, Buffer, ConvPlan, Plan, Region};
-use crate::fuse::{Conv, Fused, FusedOp, Residual};
+use crate::fuse::{Fused, Residual};
 
 /// The steps over which an activation is alive: from the one that writes it to the last one that
 /// reads it, both included.
@@ -59,19 +59,17 @@ pub(super) fn plan(
     len
 }
 
-/// Whose memory each activation takes: its own, or that of its residual, on which a convolution
+/// Whose memory each activation takes: its own, or that of its residual, on which an operator
 /// writes if no one else reads it any more. Kernels read a residual just before they write the
 /// same element, so that one pass through the caches serves both. Owners live as long as the last
 /// of those that share with them.
 fn owners(fused: &Fused, buffers: &[Buffer], lifetimes: &mut [Lifetime]) -> Vec<usize> {
     let mut owners: Vec<usize> = (0..buffers.len()).collect();
     for (step, node) in fused.nodes.iter().enumerate() {
-        let FusedOp::Conv(Conv { residual: Some(Residual::Same(source)), .. }) = &node.op else {
-            continue;
-        };
+        let Some(Residual::Same(source)) = node.op.residual() else { continue };
         let (from, to) = (&buffers[source.index()], &buffers[step]);
         let owner = owners[source.index()];
-        if from == to && lifetimes[owner].last == step && node.input != Some(*source) {
+        if from == to && lifetimes[owner].last == step && node.input != Some(source) {
             owners[step] = owner;
             lifetimes[owner].last = lifetimes[step].last;
         }
@@ -140,9 +138,7 @@ mod tests {
             let schedule = schedule(&fused, &Wishes::default(), 1).unwrap();
             let mut overwritten = 0;
             for (id, node) in fused.iter() {
-                let FusedOp::Conv(Conv { residual: Some(residual), .. }) = &node.op else {
-                    continue;
-                };
+                let Some(residual) = node.op.residual() else { continue };
                 let source = residual.source();
                 if schedule.buffer(source).offset == schedule.buffer(id).offset {
                     let mut later = fused.nodes[id.index() + 1..].iter();

@@ -202,6 +202,14 @@ pub enum Plan {
         /// Where the numbers begin in the packed weights, in elements.
         weights: usize,
     },
+    /// A group norm.
+    GroupNorm {
+        /// Where the scales begin in the packed weights, in elements; the shifts follow.
+        weights: usize,
+        /// Channel blocks whose groups have no channel in another block: they are normalised
+        /// together, by one thread.
+        blocks: usize,
+    },
     /// Pools and softmax have one way each.
     Simple,
 }
@@ -406,11 +414,24 @@ fn lay_out(
             }
             (FusedOp::Affine { norm, .. }, _) => {
                 let source = VectorSource::Norm(norm.clone());
-                plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len)
+                let weights =
+                    plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len);
+                Plan::Vector { weights }
             }
             (FusedOp::ChannelConv { kernel, weight }, _) => {
                 let source = VectorSource::Tensor(weight.clone());
-                plan_vector(source, *kernel, &mut vectors, &mut weights_len)
+                let weights = plan_vector(source, *kernel, &mut vectors, &mut weights_len);
+                Plan::Vector { weights }
+            }
+            (FusedOp::GroupNorm { norm, .. }, _) => {
+                let channels = node.shape.channels;
+                let [weights, _] = [&norm.weight, &norm.bias].map(|name| {
+                    let source = VectorSource::Tensor(name.clone());
+                    plan_vector(source, channels, &mut vectors, &mut weights_len)
+                });
+                let blocks = joined_blocks(channels, channels / norm.groups);
+                scratch_len = scratch_len.max(2 * blocks * BLOCK);
+                Plan::GroupNorm { weights, blocks }
             }
             _ => Plan::Simple,
         });
@@ -436,17 +457,27 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
         .collect()
 }
 
+/// Packs a vector behind the weights so far; where it begins.
 fn plan_vector(
     source: VectorSource,
     channels: usize,
     vectors: &mut Vec<VectorRecipe>,
     weights_len: &mut usize,
-) -> Plan {
+) -> usize {
     let vector = VectorRecipe { source, channels, offset: *weights_len };
     *weights_len += vector.len();
     let weights = vector.offset;
     vectors.push(vector);
-    Plan::Vector { weights }
+    weights
+}
+
+/// The fewest channel blocks that hold whole groups of so many channels, and into which all blocks
+/// can be divided.
+fn joined_blocks(channels: usize, group: usize) -> usize {
+    let all = channels.div_ceil(BLOCK);
+    let whole =
+        |blocks: &usize| all.is_multiple_of(*blocks) && (blocks * BLOCK).is_multiple_of(group);
+    (1..all).find(whole).unwrap_or(all)
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels

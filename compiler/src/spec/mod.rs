@@ -114,10 +114,14 @@ pub enum RowOp {
         /// Whether padding counts as zeros; if not, the mean is over the pixels inside.
         count_padding: bool,
     },
+    /// A binomial filter over the mirrored picture, against aliasing.
+    Blur(WindowCells),
     /// Residual blocks.
     Block(BlockRow),
-    /// A batch norm of its own, as after the last block of a pre-activation network.
+    /// A norm of its own, as after the last block of a pre-activation network.
     Norm {
+        /// Which one.
+        norm: Spanned<Norm>,
         /// Whether ReLU follows.
         relu: bool,
     },
@@ -154,6 +158,24 @@ pub enum PaddingCell {
     Same,
 }
 
+/// What normalises activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Batch norm with running statistics.
+    Batch,
+    /// "Group Normalization" (Wu and He, 2018): with the statistics of the picture itself, over so
+    /// many groups of channels.
+    Group {
+        /// Groups.
+        groups: usize,
+    },
+}
+
+impl Norm {
+    /// The groups of a group norm that names none, as in the paper and in timm.
+    pub const GROUPS: usize = 32;
+}
+
 /// A `conv` row.
 #[derive(Clone, Debug)]
 pub struct ConvRow {
@@ -163,13 +185,13 @@ pub struct ConvRow {
     pub channels: Spanned<usize>,
     /// Groups.
     pub groups: Spanned<usize>,
-    /// Whether batch norm follows.
-    pub norm: bool,
+    /// The norm that follows.
+    pub norm: Option<Spanned<Norm>>,
     /// Whether the convolution has a bias of its own.
     pub bias: bool,
     /// Whether ReLU ends the row.
     pub relu: bool,
-    /// The state-dict prefix of the batch norm.
+    /// The state-dict prefix of the norm.
     pub norm_weights: Option<Spanned<String>>,
 }
 
@@ -192,15 +214,19 @@ pub struct BlockRow {
     pub first_dilation: Option<Spanned<Extent>>,
     /// Whether the 3x3 convolutions are padded as TensorFlow's `SAME` pads.
     pub same_padding: bool,
-    /// Whether convolutions have a bias beside their batch norm.
+    /// Whether convolutions have a bias beside their norm.
     pub bias: bool,
+    /// The norm of every convolution.
+    pub norm: Spanned<Norm>,
+    /// What takes the stride over from a convolution.
+    pub anti_alias: Option<Spanned<AntiAlias>>,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
     /// What weighs the channels of the main path before the shortcut is added.
     pub attention: Option<Attention>,
-    /// Whether batch norm follows the convolution of a projection; left out, it does unless the
-    /// network is one of pre-activation.
-    pub projection_norm: Option<bool>,
+    /// The norm that follows the convolution of a projection, if any. Left out, it is the blocks' own,
+    /// or none in a network of pre-activation.
+    pub projection_norm: Option<Option<Spanned<Norm>>>,
 }
 
 /// The residual block.
@@ -217,6 +243,28 @@ pub enum BlockKind {
         /// Which convolution has the stride.
         stride_on: StrideOn,
     },
+}
+
+/// What takes the stride over from a block's convolution, which then has none, after its norm and ReLU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AntiAlias {
+    /// A 3x3 binomial filter ("Making Convolutional Networks Shift-Invariant Again", Zhang, 2019).
+    Blur,
+    /// The mean of `stride x stride` pixels.
+    Average,
+}
+
+impl AntiAlias {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Blur, Self::Average];
+
+    /// The table's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blur => "blur",
+            Self::Average => "average",
+        }
+    }
 }
 
 /// What weighs the channels of a block's main path, by their means over all pixels.

@@ -132,11 +132,14 @@ pub struct WinogradOutputParams {
     pub relu: usize,
 }
 
-/// A max or average pool over one channel block's whole plane.
+/// A max pool, an average pool or a blur over one channel block's whole plane.
 ///
 /// The first window starts `padding` before the first pixel; the last one may reach over the far
 /// edges. A max pool ignores what lies outside. An average pool divides by `kernel_rows *
-/// kernel_columns` or by the pixels inside, of which every window has one at least.
+/// kernel_columns` or by the pixels inside, of which every window has one at least. A blur weighs a
+/// window's rows and columns, [`LARGEST_BLUR`] at most, by binomial coefficients whose sum is 1,
+/// and sees the picture mirrored at its first and last pixels; windows reach over the edges by
+/// less than the picture's size.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolParams {
@@ -168,7 +171,13 @@ pub struct PoolParams {
     pub count_padding: usize,
 }
 
-/// The mean of one channel block's plane: 16 results. Pixels are summed row by row.
+/// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
+/// Shift-Invariant Again" (Zhang, 2019) have up to 7.
+pub const LARGEST_BLUR: usize = 7;
+
+/// The mean, or the mean square distance from given values, of one channel block's plane: 16
+/// results. Each row has four running sums, of every fourth column; the rows' sums are added in
+/// order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MeanParams {
@@ -197,11 +206,12 @@ pub struct AffineParams {
     pub relu: usize,
 }
 
-/// A gate a channel over one channel block's plane: `y = epilogue(x * sigmoid(g))`, where the gates
-/// `g` are 16 numbers and the epilogue adds a residual and applies the activation.
+/// One channel block's plane, each channel with numbers of its own: `y = epilogue(v)`, where the
+/// epilogue adds a residual and applies the activation. `v` is `x * sigmoid(g)` for [`Call::Gate`]
+/// and `(x - m) * s + b` for [`Call::Normalise`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GateParams {
+pub struct PlaneParams {
     /// Height.
     pub rows: usize,
     /// Width.
@@ -227,6 +237,20 @@ pub struct ChannelConvParams {
     pub channels: usize,
     /// Taps, an odd number.
     pub kernel: usize,
+}
+
+/// What the groups of a group norm have in common, from what each of their channels has: for
+/// [`Call::GroupMean`] the mean of `x`, for [`Call::GroupScale`] `w / sqrt(mean of v + epsilon)`, a
+/// number a channel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupParams {
+    /// Values; the output is filled with zeros up to a multiple of 16.
+    pub channels: usize,
+    /// Values of a group, which lie side by side.
+    pub group: usize,
+    /// The bits of the epsilon, an `f32`. A group's mean has none.
+    pub epsilon: usize,
 }
 
 /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
@@ -416,14 +440,24 @@ catalogue! {
     MaxPool = max_pool(PoolParams: x, y);
     /// Average pool of one channel block.
     AveragePool = average_pool(PoolParams: x, y);
+    /// Anti-aliasing of one channel block, by a binomial filter.
+    Blur = blur(PoolParams: x, y);
     /// Scale and shift of one channel block.
     Affine = affine(AffineParams: x, w, b, y);
     /// Gates of one channel block. `r` may be `y` itself.
-    Gate = gate(GateParams: x, g, r, y);
+    Gate = gate(PlaneParams: x, g, r, y);
+    /// One channel block with another mean and another deviation. `r` may be `y` itself.
+    Normalise = normalise(PlaneParams: x, m, s, b, r, y);
     /// A convolution along the channels of one pixel.
     ChannelConv = channel_conv(ChannelConvParams: x, w, y);
     /// Global mean of one channel block.
     Mean = mean(MeanParams: x, y);
+    /// Global mean square distance of one channel block from `m`.
+    Variance = variance(MeanParams: x, m, y);
+    /// Means of groups of channels. `x` may be `y`.
+    GroupMean = group_mean(GroupParams: x, y);
+    /// Scales of groups of channels, from the channels' variances. `v` may be `y`.
+    GroupScale = group_scale(GroupParams: v, w, y);
     /// A row of a zero-padding shortcut.
     ZeroPad = zero_pad(ZeroPadParams: x, y);
     /// Zeros around a plane.

@@ -1,7 +1,7 @@
 //! Kernels with a few numbers for each channel, one channel block's plane at a time.
 
 use super::simd::Simd;
-use super::{AffineParams, BLOCK, ChannelConvParams, GateParams};
+use super::{AffineParams, BLOCK, ChannelConvParams, PlaneParams};
 
 /// [`Call::Affine`](super::Call::Affine).
 ///
@@ -41,12 +41,12 @@ pub(super) unsafe fn affine<S: Simd>(
 ///
 /// # Safety
 ///
-/// `x` and, with a residual, `r` are readable and `y` writable as far as [`GateParams`] says, `g`
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`PlaneParams`] says, `g`
 /// readable for 16 elements.
 #[inline(always)]
 pub(super) unsafe fn gate<S: Simd>(
     simd: S,
-    params: &GateParams,
+    params: &PlaneParams,
     x: *mut f32,
     g: *mut f32,
     r: *mut f32,

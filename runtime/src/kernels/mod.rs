@@ -29,6 +29,7 @@ mod filter;
 mod float_mode;
 mod isa;
 pub(crate) mod limits;
+mod norm;
 mod pool;
 mod portable;
 mod simd;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::simd::Simd;
-use super::{BLOCK, MeanParams, PoolParams};
+use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
 
 /// [`Call::MaxPool`](super::Call::MaxPool). NaN where the window has one, as in PyTorch.
 ///
@@ -70,6 +70,65 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
     }
 }
 
+/// [`Call::Blur`](super::Call::Blur).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+pub(super) unsafe fn blur<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
+    let row_weights = binomial(params.kernel_rows);
+    let column_weights = binomial(params.kernel_columns);
+    let (kernel_rows, kernel_columns) =
+        (params.kernel_rows.min(LARGEST_BLUR), params.kernel_columns.min(LARGEST_BLUR));
+    for row in 0..params.out_rows {
+        let mut lines = [x; LARGEST_BLUR];
+        for (k, line) in lines.iter_mut().enumerate() {
+            let from = mirrored(row * params.stride_rows + k, params.padding_rows, params.in_rows);
+            *line = x.wrapping_add(from * params.x_row);
+        }
+        for column in 0..params.out_columns {
+            let mut pixels = [0; LARGEST_BLUR];
+            for (k, pixel) in pixels.iter_mut().enumerate() {
+                let at = column * params.stride_columns + k;
+                *pixel = mirrored(at, params.padding_columns, params.in_columns) * BLOCK;
+            }
+            let mut sum = simd.splat(0.0);
+            for row in 0..kernel_rows {
+                let mut line = simd.splat(0.0);
+                for column in 0..kernel_columns {
+                    // SAFETY: `mirrored` answers with rows and columns of the input.
+                    let value = unsafe { simd.load(lines[row].add(pixels[column])) };
+                    line = simd.mul_add(value, simd.splat(column_weights[column]), line);
+                }
+                sum = simd.mul_add(line, simd.splat(row_weights[row]), sum);
+            }
+            // SAFETY: the row and column are the output's.
+            unsafe { simd.store(y.add(row * params.y_row + column * BLOCK), sum) };
+        }
+    }
+}
+
+/// The coefficients of `(1/2 + x/2)^(kernel - 1)`, all of them exact; zeros after them.
+#[inline(always)]
+fn binomial(kernel: usize) -> [f32; LARGEST_BLUR] {
+    let mut weights = [0.0; LARGEST_BLUR];
+    let mut weight = 1.0 / (1u32 << kernel.clamp(1, LARGEST_BLUR).saturating_sub(1)) as f32;
+    for (k, slot) in weights.iter_mut().enumerate().take(kernel) {
+        *slot = weight;
+        weight = weight * (kernel - 1 - k) as f32 / (k + 1) as f32;
+    }
+    weights
+}
+
+/// The pixel that is seen `at` pixels after the start of the padding: past an edge, the one as far
+/// inside of it. Some pixel, whatever the numbers are.
+#[inline(always)]
+fn mirrored(at: usize, padding: usize, size: usize) -> usize {
+    let from = at.abs_diff(padding);
+    if from < size { from } else { (2 * (size - 1)).saturating_sub(from) }
+}
+
 /// [`Call::Mean`](super::Call::Mean).
 ///
 /// # Safety
@@ -77,17 +136,44 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
 /// `x` is readable as far as [`MeanParams`] says, `y` writable for 16 elements.
 #[inline(always)]
 pub(super) unsafe fn mean<S: Simd>(simd: S, params: &MeanParams, x: *mut f32, y: *mut f32) {
-    let mut sum = simd.splat(0.0);
+    // SAFETY: the caller's promise.
+    unsafe { simd.store(y, plane_mean::<S, false>(simd, params, x, simd.splat(0.0))) }
+}
+
+/// The mean of a plane's pixels, or of the squares of what they are over `center`.
+///
+/// # Safety
+///
+/// `x` is readable as far as [`MeanParams`] says.
+#[inline(always)]
+pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
+    simd: S,
+    params: &MeanParams,
+    x: *mut f32,
+    center: S::F16,
+) -> S::F16 {
+    const SUMS: usize = 4;
+    let mut total = simd.splat(0.0);
     for row in 0..params.rows {
-        for column in 0..params.columns {
-            // SAFETY: the row and column are the input's.
-            let value = unsafe { simd.load(x.add(row * params.x_row + column * BLOCK)) };
-            sum = simd.add(sum, value);
+        let x = x.wrapping_add(row * params.x_row);
+        let mut sums = [simd.splat(0.0); SUMS];
+        for first in (0..params.columns).step_by(SUMS) {
+            for (k, sum) in sums.iter_mut().enumerate().take(params.columns - first) {
+                // SAFETY: the row and column are the input's.
+                let value = unsafe { simd.load(x.add((first + k) * BLOCK)) };
+                *sum = if SQUARED {
+                    let over = simd.sub(value, center);
+                    simd.mul_add(over, over, *sum)
+                } else {
+                    simd.add(*sum, value)
+                };
+            }
         }
+        let [a, b, c, d] = sums;
+        total = simd.add(total, simd.add(simd.add(a, b), simd.add(c, d)));
     }
     let pixels = simd.splat((params.rows * params.columns) as f32);
-    // SAFETY: the caller's promise.
-    unsafe { simd.store(y, simd.div(sum, pixels)) };
+    simd.div(total, pixels)
 }
 
 #[inline(always)]

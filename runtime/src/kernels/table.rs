@@ -52,10 +52,15 @@ macro_rules! kernel_table {
                 winograd::winograd_output(WinogradOutputParams: x, b, r, y);
                 pool::max_pool(PoolParams: x, y);
                 pool::average_pool(PoolParams: x, y);
+                pool::blur(PoolParams: x, y);
                 channel::affine(AffineParams: x, w, b, y);
-                channel::gate(GateParams: x, g, r, y);
+                channel::gate(PlaneParams: x, g, r, y);
+                norm::normalise(PlaneParams: x, m, s, b, r, y);
                 channel::channel_conv(ChannelConvParams: x, w, y);
                 pool::mean(MeanParams: x, y);
+                norm::variance(MeanParams: x, m, y);
+                norm::group_mean(GroupParams: x, y);
+                norm::group_scale(GroupParams: v, w, y);
                 copy::zero_pad(ZeroPadParams: x, y);
                 copy::ring(RingParams: y);
                 copy::copy_planar(CopyParams: x, y);

@@ -1,4 +1,4 @@
-use resnet_runtime::kernels::{AffineParams, BLOCK, Call, ChannelConvParams, GateParams};
+use resnet_runtime::kernels::{AffineParams, BLOCK, Call, ChannelConvParams, PlaneParams};
 
 use super::{Guarded, Random, assert_close, bits, invoke, tables};
 
@@ -57,7 +57,7 @@ fn gate() {
             let len = |row: usize| (rows - 1) * row + columns * BLOCK;
             let (x, r) = (random.vec(len(x_row)), random.vec(len(r_row)));
             let g: Vec<f32> = random.vec(BLOCK).iter().map(|g| g * 8.0).collect();
-            let params = GateParams { rows, columns, x_row, r_row, y_row, residual, relu };
+            let params = PlaneParams { rows, columns, x_row, r_row, y_row, residual, relu };
             for (isa, table) in tables() {
                 let mut y = Guarded::new(len(y_row));
                 let operands = [x.as_ptr(), g.as_ptr(), r.as_ptr(), y.pointer()];
@@ -87,7 +87,7 @@ fn gates_as_large_as_can_be_are_open_or_shut() {
     g[8..].fill(f32::MIN);
     let (rows, columns, row) = (1, 1, BLOCK);
     let params =
-        GateParams { rows, columns, x_row: row, r_row: row, y_row: row, residual: 0, relu: 0 };
+        PlaneParams { rows, columns, x_row: row, r_row: row, y_row: row, residual: 0, relu: 0 };
     for (isa, table) in tables() {
         let mut y = Guarded::new(BLOCK);
         let operands = [x.as_ptr(), g.as_ptr(), x.as_ptr(), y.pointer()];

@@ -27,8 +27,9 @@ fn parameters_are_words_in_field_order() {
         kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns
         count_padding);
     assert_words!(Affine(AffineParams): rows columns x_row y_row relu);
-    assert_words!(Gate(GateParams): rows columns x_row r_row y_row residual relu);
+    assert_words!(Gate(PlaneParams): rows columns x_row r_row y_row residual relu);
     assert_words!(ChannelConv(ChannelConvParams): channels kernel);
+    assert_words!(GroupMean(GroupParams): channels group epsilon);
     assert_words!(Mean(MeanParams): rows columns x_row);
     assert_words!(ZeroPad(ZeroPadParams): pixels x_step x_block y_block in_channels out_channels
         before);

@@ -6,6 +6,7 @@ mod conv;
 mod copy;
 mod isa;
 mod layout;
+mod norm;
 mod pack;
 mod pool;
 mod winograd;

@@ -1,4 +1,4 @@
-use resnet_runtime::kernels::{BLOCK, Call, MeanParams, PoolParams};
+use resnet_runtime::kernels::{BLOCK, Call, LARGEST_BLUR, MeanParams, PoolParams};
 
 use super::{Guarded, Random, assert_close, invoke, tables};
 
@@ -98,6 +98,57 @@ fn average_pool() {
 fn average_pool_of_the_pixels_inside() {
     let make = |p| Call::AveragePool(PoolParams { count_padding: 0, ..p });
     check(make, |_, window| window.iter().sum::<f64>() / window.len() as f64);
+}
+
+/// Coefficient `k` of `(1/2 + x/2)^(kernel - 1)`.
+fn binomial(kernel: usize, k: usize) -> f64 {
+    (0..k)
+        .fold(0.5_f64.powi(kernel as i32 - 1), |c, i| c * (kernel - 1 - i) as f64 / (i + 1) as f64)
+}
+
+#[test]
+fn blur() {
+    let sizes = [(1, 1), (2, 3), (7, 7), (8, 5), (13, 16)];
+    let windows = (1..=LARGEST_BLUR).flat_map(|k| {
+        let oblong = ((k, 3), (1, 3), (k / 2, 1));
+        [((k, k), (2, 2), (k / 2, k / 2)), ((k, k), (1, 1), ((k - 1) / 2, k / 2)), oblong]
+    });
+    let mut mirrored = 0;
+    for ((kernel, stride, padding), size) in
+        windows.flat_map(|window| sizes.map(|size| (window, size)))
+    {
+        if padding.0 >= size.0 || padding.1 >= size.1 {
+            continue;
+        }
+        let p = params(size, kernel, stride, padding);
+        let at = |position: usize, padding: usize, size: usize| {
+            let from = position.abs_diff(padding);
+            from.min(2 * (size - 1) - from.min(2 * (size - 1)))
+        };
+        let x = Random(0x51_7cc1).vec((p.in_rows - 1) * p.x_row + p.in_columns * BLOCK);
+        for (isa, table) in tables() {
+            let mut y = Guarded::new((p.out_rows - 1) * p.y_row + p.out_columns * BLOCK);
+            invoke(&Call::Blur(p), table, &[x.as_ptr(), y.pointer()]);
+            for (row, y) in y.values().chunks(p.y_row).enumerate() {
+                let (y, gap) = y.split_at(p.out_columns * BLOCK);
+                assert!(gap.iter().all(|value| value.to_bits() == Guarded::MARKER));
+                let tap = |column: usize, lane: usize, kr: usize, kc: usize| {
+                    let from_row = at(row * stride.0 + kr, padding.0, size.0);
+                    let from_column = at(column * stride.1 + kc, padding.1, size.1);
+                    let weight = binomial(kernel.0, kr) * binomial(kernel.1, kc);
+                    weight * f64::from(x[from_row * p.x_row + from_column * BLOCK + lane])
+                };
+                let sum = |at: usize| {
+                    let taps = (0..kernel.0).flat_map(|kr| (0..kernel.1).map(move |kc| (kr, kc)));
+                    taps.map(|(kr, kc)| tap(at / BLOCK, at % BLOCK, kr, kc)).sum()
+                };
+                let expected: Vec<f64> = (0..y.len()).map(sum).collect();
+                assert_close(y, &expected, 1e-6, &format!("{isa} row {row} of {p:?}"));
+            }
+        }
+        mirrored += usize::from(padding != (0, 0));
+    }
+    assert!(mirrored > 40, "only {mirrored} cases look past an edge");
 }
 
 #[test]

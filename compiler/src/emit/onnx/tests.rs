@@ -23,6 +23,8 @@ table:
   - {layer: conv7_x, op: basic, channels: 16, stride: 2, shortcut: pool_projection, dilation: 2, bias: true}
   - {layer: conv8_x, op: basic, channels: 16, squeeze_excitation: {channels: 3}}
   - {layer: conv9_x, op: basic, channels: 16, eca: 5}
+  - {layer: aa, op: basic, channels: 16, stride: 2x1, anti_alias: blur, norm: {groups: 4}}
+  - {layer: blur, op: blur, kernel: 2x3, padding: {left: 1}}
   - {layer: scale, op: norm}
   - {layer: sides, op: conv, kernel: 3, channels: 6, padding: {top: 2, right: 1}}
   - {layer: mean, op: average_pool, kernel: 2, stride: 2}
@@ -84,12 +86,21 @@ fn shown(attribute: &AttributeProto) -> String {
         AttributeType::Float => format!("{}", attribute.f.unwrap()),
         AttributeType::Int => format!("{}", attribute.i.unwrap()),
         AttributeType::Ints => format!("{:?}", attribute.ints),
+        AttributeType::String => {
+            String::from_utf8_lossy(attribute.s.as_ref().unwrap()).into_owned()
+        }
         AttributeType::Tensor => {
-            let bytes = &attribute.t.as_ref().unwrap().raw_data;
-            format!(
-                "{:?}",
-                bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect::<Vec<_>>()
-            )
+            let tensor = attribute.t.as_ref().unwrap();
+            let bytes = &tensor.raw_data;
+            if tensor.data_type == proto::FLOAT {
+                let values = bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b));
+                // One channel's is as any other's.
+                let values: Vec<f32> = values.take(9).collect();
+                format!("{:?} of {:?}", values, tensor.dims)
+            } else {
+                let values = bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b));
+                format!("{:?}", values.collect::<Vec<_>>())
+            }
         }
         AttributeType::Undefined => panic!("{attribute:?}"),
     };

@@ -7,7 +7,7 @@ use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
     TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
-use crate::graph::{Extent, Graph, Node, NodeId, Op, Padding, Shape, Window};
+use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Shape, Window, binomial};
 
 /// The network without its initialisers.
 pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
@@ -104,6 +104,7 @@ impl Translator<'_> {
                 let epsilon = float("epsilon", norm.epsilon as f32);
                 self.push("BatchNormalization", inputs, own, vec![epsilon]);
             }
+            Op::GroupNorm(norm) => self.group_norm(node, norm, own),
             Op::Relu => self.push("Relu", inputs, own, vec![]),
             Op::Add => self.push("Add", inputs, own, vec![]),
             Op::Gate => {
@@ -119,10 +120,64 @@ impl Translator<'_> {
                 attributes.push(int("count_include_pad", i64::from(*count_padding)));
                 self.push("AveragePool", inputs, own, attributes);
             }
+            Op::Blur(window) => self.blur(node, window, own),
             Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
             Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
             Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
         }
+    }
+
+    /// The opset has no group norm: a reshape makes groups channels, whose norm is over a picture's
+    /// pixels; scale and shift come after.
+    fn group_norm(&mut self, node: &Node, norm: &GroupNorm, own: String) {
+        let input = self.value(node, 0).name.clone();
+        let [rows, normed, shaped, scale, scaled, shift] =
+            ["groups", "normed", "channels", "scale", "scaled", "shift"]
+                .map(|what| self.fresh(&format!("{}.{what}", node.name)));
+        let Shape { channels, height, width } = node.shape;
+        // A zero keeps the batch; there is one -1.
+        let shape = self.constant(node, "group_shape", &[0, norm.groups as i64, -1]);
+        self.push("Reshape", vec![input, shape], rows.clone(), vec![]);
+        let ones = self.floats(node, "ones", &[norm.groups], vec![1.0; norm.groups]);
+        let zeros = self.floats(node, "zeros", &[norm.groups], vec![0.0; norm.groups]);
+        let epsilon = float("epsilon", norm.epsilon as f32);
+        let inputs = vec![rows, ones, zeros];
+        self.push("InstanceNormalization", inputs, normed.clone(), vec![epsilon]);
+        let sizes = [0, channels as i64, height as i64, width as i64];
+        let shape = self.constant(node, "shape", &sizes);
+        self.push("Reshape", vec![normed, shape], shaped.clone(), vec![]);
+        let axes = self.constant(node, "axes", &[1, 2]);
+        let inputs = vec![norm.weight.clone(), axes.clone()];
+        self.push("Unsqueeze", inputs, scale.clone(), vec![]);
+        self.push("Mul", vec![shaped, scale], scaled.clone(), vec![]);
+        self.push("Unsqueeze", vec![norm.bias.clone(), axes], shift.clone(), vec![]);
+        self.push("Add", vec![scaled, shift], own, vec![]);
+    }
+
+    /// A depthwise convolution of a mirrored picture.
+    fn blur(&mut self, node: &Node, window: &Window, own: String) {
+        let Padding { before, after } = window.padding;
+        let mut input = self.value(node, 0).name.clone();
+        if window.padding != Padding::NONE {
+            let mirrored = self.fresh(&format!("{}.mirrored", node.name));
+            let sides = [0, 0, before.rows, before.columns, 0, 0, after.rows, after.columns];
+            let pads = self.constant(node, "pads", &sides.map(|side| side as i64));
+            let mode = AttributeProto {
+                s: Some(b"reflect"[..].into()),
+                ..attribute("mode", AttributeType::String)
+            };
+            self.push("Pad", vec![input, pads], mirrored.clone(), vec![mode]);
+            input = mirrored;
+        }
+        let [rows, columns] = [window.kernel.rows, window.kernel.columns].map(binomial);
+        let channels = node.shape.channels;
+        let plane = rows.iter().flat_map(|row| columns.iter().map(move |v| (row * v) as f32));
+        let values = plane.collect::<Vec<_>>().repeat(channels);
+        let dims = [channels, 1, rows.len(), columns.len()];
+        let filter = self.floats(node, "filter", &dims, values);
+        let mut attributes = sliding(&Window { padding: Padding::NONE, ..*window });
+        attributes.push(int("group", channels as i64));
+        self.push("Conv", vec![input, filter], own, attributes);
     }
 
     /// A one-dimensional convolution over the channels, which a reshape makes pixels.
@@ -131,12 +186,12 @@ impl Translator<'_> {
         let [row, sums] = ["row", "sums"].map(|what| self.fresh(&format!("{}.{what}", node.name)));
         let channels = node.shape.channels;
         // A zero keeps the batch.
-        let shape = self.constant(node, "shape", &[0, 1, channels]);
+        let shape = self.constant(node, "shape", &[0, 1, channels as i64]);
         self.push("Reshape", vec![input, shape], row.clone(), vec![]);
         let pads = ints("pads", &[kernel / 2, kernel / 2]);
         let attributes = vec![ints("kernel_shape", &[kernel]), pads];
         self.push("Conv", vec![row, weight.to_owned()], sums.clone(), attributes);
-        let shape = self.constant(node, "pixel", &[0, channels, 1, 1]);
+        let shape = self.constant(node, "pixel", &[0, channels as i64, 1, 1]);
         self.push("Reshape", vec![sums, shape], own, vec![]);
     }
 
@@ -161,37 +216,45 @@ impl Translator<'_> {
         let pads = before + after > 0;
         if stride != Extent::square(1) {
             let to = if pads { self.fresh(&format!("{}.slice", node.name)) } else { own.clone() };
-            let ends = [from.height, from.width];
+            let ends = [from.height, from.width].map(|end| end as i64);
+            let steps = [stride.rows, stride.columns].map(|step| step as i64);
             let inputs = vec![
                 name,
                 self.constant(node, "starts", &[0, 0]),
                 self.constant(node, "ends", &ends),
                 self.constant(node, "axes", &[2, 3]),
-                self.constant(node, "steps", &[stride.rows, stride.columns]),
+                self.constant(node, "steps", &steps),
             ];
             self.push("Slice", inputs, to.clone(), vec![]);
             name = to;
         }
         if pads {
+            let [before, after] = [before, after].map(|channels| channels as i64);
             let pads = self.constant(node, "pads", &[0, before, 0, 0, 0, after, 0, 0]);
             self.push("Pad", vec![name, pads], own, vec![]);
         }
     }
 
-    /// A list of numbers that an operator takes as an input. A node, not an initialiser: those are
-    /// the tensors of the state dict, and nothing else.
-    fn constant(&mut self, node: &Node, what: &str, numbers: &[usize]) -> String {
+    /// A list of numbers that an operator takes as an input.
+    fn constant(&mut self, node: &Node, what: &str, numbers: &[i64]) -> String {
+        let raw_data = numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>().into();
+        let dims = vec![numbers.len() as i64];
+        let tensor = TensorProto { dims, data_type: INT64, raw_data, ..TensorProto::default() };
+        self.tensor(node, what, tensor)
+    }
+
+    /// A tensor that is always the same.
+    fn floats(&mut self, node: &Node, what: &str, dims: &[usize], values: Vec<f32>) -> String {
+        let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
+        let dims = dims.iter().map(|&size| size as i64).collect();
+        let tensor = TensorProto { dims, data_type: FLOAT, raw_data, ..TensorProto::default() };
+        self.tensor(node, what, tensor)
+    }
+
+    /// A constant: a node, not an initialiser; those are the tensors of the state dict, and nothing
+    /// else.
+    fn tensor(&mut self, node: &Node, what: &str, tensor: TensorProto) -> String {
         let name = self.fresh(&format!("{}.{what}", node.name));
-        let tensor = TensorProto {
-            dims: vec![numbers.len() as i64],
-            data_type: INT64,
-            raw_data: numbers
-                .iter()
-                .flat_map(|&n| (n as i64).to_le_bytes())
-                .collect::<Vec<_>>()
-                .into(),
-            ..TensorProto::default()
-        };
         let value = AttributeProto { t: Some(tensor), ..attribute("value", AttributeType::Tensor) };
         self.push("Constant", vec![], name.clone(), vec![value]);
         name

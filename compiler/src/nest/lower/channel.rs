@@ -1,7 +1,7 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
 use resnet_runtime::kernels::{
-    AffineParams, BLOCK, Call, ChannelConvParams, GateParams, ZeroPadParams,
+    AffineParams, BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams,
 };
 
 use super::{Lowering, Side, real_loops};
@@ -71,16 +71,8 @@ impl Lowering {
     ) {
         let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let r = match residual {
-            Some((Residual::Same(_), buffer)) => *buffer,
-            Some((&Residual::ZeroPad { stride, before, .. }, source)) => {
-                self.zero_pad(name, stride, before, source, y);
-                *y
-            }
-            // Any address does.
-            None => *y,
-        };
-        let params = GateParams {
+        let r = self.residual(name, residual, y);
+        let params = PlaneParams {
             rows: x.shape.height,
             columns: x.shape.width,
             x_row: x.row_len(),
@@ -94,6 +86,25 @@ impl Lowering {
         doc += if relu { ", relu" } else { "" };
         let sides = [plane(x), plane(gates), plane(&r), plane(y)];
         self.channelwise(name, doc, Call::Gate(params), &["x", "g", "r", "y"], &sides, &loops);
+    }
+
+    /// Where the residual of an operator lies that has an activation's place to write to; a zero-padded
+    /// one is written there first.
+    pub(super) fn residual(
+        &mut self,
+        name: &str,
+        residual: Option<(&Residual, &Buffer)>,
+        y: &Buffer,
+    ) -> Buffer {
+        match residual {
+            Some((Residual::Same(_), buffer)) => *buffer,
+            Some((&Residual::ZeroPad { stride, before, .. }, source)) => {
+                self.zero_pad(name, stride, before, source, y);
+                *y
+            }
+            // Any address does.
+            None => *y,
+        }
     }
 
     /// A zero-padding shortcut for a whole activation.

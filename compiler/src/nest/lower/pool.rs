@@ -29,18 +29,9 @@ impl Lowering {
             let from = (rows.start * stride).saturating_sub(padding);
             let call = make(PoolParams {
                 in_rows: (x.shape.height - from).min((count - 1) * stride + window.kernel.rows),
-                in_columns: x.shape.width,
-                x_row: x.row_len(),
                 out_rows: count,
-                out_columns: y.shape.width,
-                y_row: y.row_len(),
-                kernel_rows: window.kernel.rows,
-                kernel_columns: window.kernel.columns,
-                stride_rows: stride,
-                stride_columns: window.stride.columns,
                 padding_rows: padding.saturating_sub(rows.start * stride),
-                padding_columns: window.padding.before.columns,
-                count_padding: 0,
+                ..params(window, x, y)
             });
             let side = |buffer: &Buffer, row: usize, step: usize| {
                 Side::new(buffer, Extent::square(0), buffer.block_len())
@@ -66,6 +57,35 @@ impl Lowering {
             let rows = Loop { var: Var::Row, extent: inside.len() };
             self.simple(name, doc, call, x, y, &[self.picture(), rows, blocks]);
         }
+    }
+
+    /// What a window of a blur sees past an edge are rows that it reads anyway if it reaches over the
+    /// edge by less than half of itself. Where it reaches further, planes are not divided.
+    pub(super) fn blur(&mut self, name: &str, window: &Window, x: &Buffer, y: &Buffer) {
+        if 2 * window.padding.most().rows < window.kernel.rows {
+            return self.pool(name, "blur", Call::Blur, window, x, y);
+        }
+        let doc = format!("blur {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
+        self.per_block(name, doc, Call::Blur(params(window, x, y)), x, y);
+    }
+}
+
+/// A whole plane.
+fn params(window: &Window, x: &Buffer, y: &Buffer) -> PoolParams {
+    PoolParams {
+        in_rows: x.shape.height,
+        in_columns: x.shape.width,
+        x_row: x.row_len(),
+        out_rows: y.shape.height,
+        out_columns: y.shape.width,
+        y_row: y.row_len(),
+        kernel_rows: window.kernel.rows,
+        kernel_columns: window.kernel.columns,
+        stride_rows: window.stride.rows,
+        stride_columns: window.stride.columns,
+        padding_rows: window.padding.before.rows,
+        padding_columns: window.padding.before.columns,
+        count_padding: 0,
     }
 }
 

@@ -138,7 +138,7 @@ enum Statement {
 fn positional(op: &str) -> Option<&'static [&'static str]> {
     Some(match op {
         "conv" => &["kernel", "channels"],
-        "max_pool" | "average_pool" => &["kernel"],
+        "max_pool" | "average_pool" | "blur" => &["kernel"],
         "basic" | "bottleneck" | "linear" => &["channels"],
         "norm" | "global_average_pool" | "softmax" => &[],
         _ => return None,

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::diagnostics::Spanned;
 use crate::graph::{Extent, Padding};
 use crate::spec::{
-    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, PaddingCell, Row, RowOp, Spec,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, Row, RowOp, Spec,
     Squeeze, StrideOn, WindowCells,
 };
 
@@ -115,6 +116,7 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             arguments.push(format!("count_padding = {count_padding}"));
             ("average_pool", arguments, 1)
         }
+        RowOp::Blur(window) => ("blur", pool(window), 1),
         RowOp::Block(block) => {
             let op = match block.kind {
                 BlockKind::Basic => "basic",
@@ -122,7 +124,9 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             };
             (op, self::block(block), block.repeat.value)
         }
-        RowOp::Norm { relu } => ("norm", vec![activation(*relu)], 1),
+        RowOp::Norm { norm, relu } => {
+            ("norm", vec![self::norm("norm", Some(*norm)), activation(*relu)], 1)
+        }
         RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
         RowOp::Linear { channels } => ("linear", vec![channels.value.to_string()], 1),
         RowOp::Softmax => ("softmax", Vec::new(), 1),
@@ -165,13 +169,21 @@ fn conv(conv: &ConvRow) -> Vec<String> {
     arguments.extend(strides(&conv.window));
     arguments.push(format!("dilation = {}", extent(conv.window.dilation.value)));
     arguments.push(format!("groups = {}", conv.groups.value));
-    arguments.push(format!("norm = {}", if conv.norm { "batch" } else { "none" }));
+    arguments.push(norm("norm", conv.norm));
     arguments.push(format!("bias = {}", conv.bias));
     arguments.push(activation(conv.relu));
     if let Some(prefix) = &conv.norm_weights {
         arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
     }
     arguments
+}
+
+fn norm(name: &str, norm: Option<Spanned<Norm>>) -> String {
+    match norm.map(|norm| norm.value) {
+        Some(Norm::Batch) => format!("{name} = batch"),
+        Some(Norm::Group { groups }) => format!("{name} = {{ groups = {groups} }}"),
+        None => format!("{name} = none"),
+    }
 }
 
 fn activation(relu: bool) -> String {
@@ -184,11 +196,11 @@ fn block(block: &BlockRow) -> Vec<String> {
         format!("stride = {}", extent(block.stride.value)),
         format!("dilation = {}", extent(block.dilation.value)),
         format!("bias = {}", block.bias),
+        norm("norm", Some(block.norm)),
         format!("shortcut = {}", block.shortcut.value.word()),
     ];
-    if let Some(norm) = block.projection_norm {
-        arguments.push(format!("projection_norm = {}", if norm { "batch" } else { "none" }));
-    }
+    arguments.extend(block.projection_norm.map(|kind| norm("projection_norm", kind)));
+    arguments.extend(block.anti_alias.map(|kind| format!("anti_alias = {}", kind.value.word())));
     match block.attention {
         Some(Attention::SqueezeExcitation(Squeeze::Reduction(reduction))) => {
             arguments.push(format!("squeeze_excitation = {{ reduction = {reduction} }}"));

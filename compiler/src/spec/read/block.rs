@@ -1,12 +1,12 @@
 //! Rows of residual blocks.
 
 use super::Errors;
-use super::row::read_channels;
+use super::row::{read_channels, read_norm, read_norm_or_none};
 use crate::diagnostics::Diagnostic;
 use crate::graph::Extent;
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::Fields;
-use crate::spec::{Attention, BlockKind, BlockRow, Shortcut, Squeeze, StrideOn};
+use crate::spec::{AntiAlias, Attention, BlockKind, BlockRow, Shortcut, Squeeze, StrideOn};
 
 pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
     let width = fields.optional("width", |text| cell::number(text, 1), errors);
@@ -31,9 +31,13 @@ pub(super) fn read_block(
     let same_padding =
         fields.or("padding", false, |text| cell::choice(text, &[("same", true)]), errors);
     let bias = fields.or("bias", false, cell::boolean, errors);
-    let norms = [("batch", true), ("none", false)];
-    let projection_norm =
-        fields.optional("projection_norm", |text| cell::choice(text, &norms), errors);
+    let norm = read_norm(fields, errors);
+    let projection_norm = match fields.get("projection_norm") {
+        Some(node) => read_norm_or_none("projection_norm", node, errors).map(Some),
+        None => Some(None),
+    };
+    let kinds = AntiAlias::ALL.map(|kind| (kind.word(), kind));
+    let anti_alias = fields.optional("anti_alias", |text| cell::choice(text, &kinds), errors);
     let attention = read_attention(fields, errors);
     let shortcuts = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
     let shortcut =
@@ -47,9 +51,11 @@ pub(super) fn read_block(
         first_dilation: first_dilation?,
         same_padding: same_padding?.value,
         bias: bias?.value,
+        norm: norm?,
+        anti_alias: anti_alias?,
         shortcut: shortcut?,
         attention: attention?,
-        projection_norm: projection_norm?.map(|norm| norm.value),
+        projection_norm: projection_norm?,
     })
 }
 

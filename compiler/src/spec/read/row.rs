@@ -7,7 +7,7 @@ use crate::graph::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
-use crate::spec::{BlockKind, ConvRow, PaddingCell, Row, RowOp, WindowCells};
+use crate::spec::{BlockKind, ConvRow, Norm, PaddingCell, Row, RowOp, WindowCells};
 
 /// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
 const OPS: &[(&str, &[&[&str]])] = &[
@@ -29,9 +29,10 @@ const OPS: &[(&str, &[&[&str]])] = &[
     ),
     ("max_pool", &[WINDOW]),
     ("average_pool", &[WINDOW, &["count_padding"]]),
+    ("blur", &[WINDOW]),
     ("basic", &[BLOCK]),
     ("bottleneck", &[BLOCK, &["width", "groups", "stride_on"]]),
-    ("norm", &[&["activation", "weights"]]),
+    ("norm", &[&["norm", "activation", "weights"]]),
     ("global_average_pool", &[]),
     ("linear", &[&["channels", "weights"]]),
     ("softmax", &[]),
@@ -49,6 +50,8 @@ const BLOCK: &[&str] = &[
     "first_dilation",
     "padding",
     "bias",
+    "norm",
+    "anti_alias",
     "shortcut",
     "projection_norm",
     "squeeze_excitation",
@@ -101,18 +104,23 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
 fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
     Some(match op {
         "conv" => RowOp::Conv(read_conv(fields, errors)?),
-        "max_pool" => RowOp::MaxPool(read_window(fields, errors)?),
+        "max_pool" => RowOp::MaxPool(read_window(fields, None, errors)?),
         "average_pool" => {
-            let window = read_window(fields, errors);
+            let window = read_window(fields, None, errors);
             let count_padding = fields.or("count_padding", true, cell::boolean, errors);
             RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
         }
+        "blur" => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
         "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
         "bottleneck" => {
             let kind = read_bottleneck(fields, errors);
             RowOp::Block(read_block(fields, kind, errors)?)
         }
-        "norm" => RowOp::Norm { relu: read_activation(fields, errors)? },
+        "norm" => {
+            let norm = read_norm(fields, errors);
+            let relu = read_activation(fields, errors);
+            RowOp::Norm { norm: norm?, relu: relu? }
+        }
         "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
         "softmax" => RowOp::Softmax,
         _ => RowOp::GlobalAveragePool,
@@ -127,8 +135,17 @@ pub(super) fn read_channels(
     fields.required("channels", example, |text| cell::number(text, 1), errors)
 }
 
-fn read_window(fields: &Fields<'_>, errors: &mut Errors) -> Option<WindowCells> {
-    let kernel = fields.required("kernel", "3", |text| cell::extent(text, 1), errors);
+/// A window whose kernel may be left out if there is a `default`.
+fn read_window(
+    fields: &Fields<'_>,
+    default: Option<Extent>,
+    errors: &mut Errors,
+) -> Option<WindowCells> {
+    let parse = |text: &str| cell::extent(text, 1);
+    let kernel = match default {
+        Some(default) => fields.or("kernel", default, parse, errors),
+        None => fields.required("kernel", "3", parse, errors),
+    };
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
     let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
     let padding = read_padding(fields, errors);
@@ -173,39 +190,77 @@ fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spann
 }
 
 fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
-    let window = read_window(fields, errors);
+    let window = read_window(fields, None, errors);
     let channels = read_channels(fields, "64", errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
-    let norms = [("batch", true), ("none", false)];
-    let norm = fields.or("norm", true, |text| cell::choice(text, &norms), errors);
-    let without_norm = norm.as_ref().is_some_and(|norm| !norm.value);
+    let norm = match fields.get("norm") {
+        Some(node) => read_norm_or_none("norm", node, errors),
+        None => Some(Some(Spanned::new(Norm::Batch, fields.span))),
+    };
+    let without_norm = norm == Some(None);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
     let relu = read_activation(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
-            Diagnostic::new(prefix.span, "`norm_weights` without a batch norm")
+            Diagnostic::new(prefix.span, "`norm_weights` without a norm")
                 .help("remove it, or write `norm: batch`"),
         );
     }
-    if let (Some(norm), Some(None), Some(weights)) = (&norm, &norm_weights, fields.get("weights"))
-        && norm.value
+    if let (Some(Some(_)), Some(None), Some(weights)) =
+        (&norm, &norm_weights, fields.get("weights"))
     {
         errors.push(
-            Diagnostic::new(weights.span, "`weights` does not name the batch norm's tensors").help(
-                "add `norm_weights` with the batch norm's prefix in the state dict, such as bn1",
-            ),
+            Diagnostic::new(weights.span, "`weights` does not name the norm's tensors")
+                .help("add `norm_weights` with the norm's prefix in the state dict, such as bn1"),
         );
     }
     Some(ConvRow {
         window: window?,
         channels: channels?,
         groups: groups?,
-        norm: norm?.value,
+        norm: norm?,
         bias: bias?.value,
         relu: relu?,
         norm_weights: norm_weights?,
     })
+}
+
+/// The `norm` of a row that has one.
+pub(super) fn read_norm(fields: &Fields<'_>, errors: &mut Errors) -> Option<Spanned<Norm>> {
+    let Some(node) = fields.get("norm") else {
+        return Some(Spanned::new(Norm::Batch, fields.span));
+    };
+    let norms = [("batch", Norm::Batch), ("group", Norm::Group { groups: Norm::GROUPS })];
+    read_norm_of("norm", node, &norms, errors)
+}
+
+/// A norm that there may be.
+pub(super) fn read_norm_or_none(
+    name: &str,
+    node: &Spanned<Node>,
+    errors: &mut Errors,
+) -> Option<Option<Spanned<Norm>>> {
+    let group = Norm::Group { groups: Norm::GROUPS };
+    let norms = [("batch", Some(Norm::Batch)), ("group", Some(group)), ("none", None)];
+    let norm = read_norm_of(name, node, &norms, errors)?;
+    Some(norm.value.map(|value| Spanned::new(value, norm.span)))
+}
+
+/// One of the words, or `{groups: 8}`.
+fn read_norm_of<T: Copy + From<Norm>>(
+    name: &str,
+    node: &Spanned<Node>,
+    words: &[(&str, T)],
+    errors: &mut Errors,
+) -> Option<Spanned<T>> {
+    if let Node::Scalar(_) = &node.value {
+        return scalar(name, node, |text| cell::choice(text, words), errors);
+    }
+    let mut group = Fields::open(node, format!("`{name}`"), errors)?;
+    group.check_known(&["groups"], |_| None, errors);
+    let groups = group.required("groups", "32", |text| cell::number(text, 1), errors)?;
+    Some(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
 }
 
 fn read_activation(fields: &Fields<'_>, errors: &mut Errors) -> Option<bool> {

@@ -1,0 +1,109 @@
+//! Group norm: means, variances and the normalisation of a few channel blocks at a time, whose planes
+//! are then still in the cache.
+
+use resnet_runtime::kernels::{BLOCK, Call, GroupParams, MeanParams, PlaneParams};
+
+use super::{Lowering, Side, nested, real_loops};
+use crate::fuse::Residual;
+use crate::graph::Extent;
+use crate::nest::{Function, Loop, Place, Statement, Var};
+use crate::schedule::{Buffer, Region};
+
+/// A group norm with all that is decided about it.
+pub(super) struct Layer<'a> {
+    pub(super) name: &'a str,
+    /// Channels of a group.
+    pub(super) group: usize,
+    pub(super) epsilon: f64,
+    pub(super) relu: bool,
+    pub(super) residual: Option<(&'a Residual, &'a Buffer)>,
+    /// Where the scales begin in the packed weights; the shifts follow.
+    pub(super) weights: usize,
+    /// Channel blocks that are normalised together.
+    pub(super) blocks: usize,
+    pub(super) input: &'a Buffer,
+    pub(super) output: &'a Buffer,
+}
+
+impl Lowering {
+    pub(super) fn group_norm(&mut self, layer: &Layer<'_>) {
+        let Layer { name, group, blocks, input: x, output: y, .. } = *layer;
+        let r = self.residual(name, layer.residual, y);
+        let parallel = [self.picture(), Loop { var: Var::Group, extent: x.blocks() / blocks }];
+        let block = [Loop { var: Var::Block, extent: blocks }];
+        let all = [&parallel[..], &block].concat();
+
+        let plane = |buffer: &Buffer| {
+            let side = Side::new(buffer, Extent::square(0), buffer.block_len());
+            side.with(Var::Group, blocks * buffer.block_len())
+        };
+        let of_channels = |region, offset| Side {
+            place: Place { region, offset },
+            terms: vec![(Var::Block, BLOCK), (Var::Group, blocks * BLOCK)],
+        };
+        // What one iteration knows of its channels: their means, then variances, then scales.
+        let own = |offset| Side {
+            place: Place { region: Region::Scratch, offset },
+            terms: vec![(Var::Block, BLOCK)],
+        };
+        let shifts = layer.weights + x.blocks() * BLOCK;
+        let sides = [
+            plane(x),
+            of_channels(Region::Weights, layer.weights),
+            of_channels(Region::Weights, shifts),
+            plane(&r),
+            plane(y),
+        ];
+        let [means, scales] = [own(0), own(blocks * BLOCK)];
+
+        let groups = |epsilon| GroupParams {
+            channels: (blocks * BLOCK).min(x.shape.channels),
+            group,
+            epsilon,
+        };
+        let pixels =
+            MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
+        let pass = PlaneParams {
+            rows: x.shape.height,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            r_row: r.row_len(),
+            y_row: y.row_len(),
+            residual: usize::from(layer.residual.is_some()),
+            relu: usize::from(layer.relu),
+        };
+        let at = |operand: usize, loops: &[Loop]| sides[operand].address(operand, loops);
+        let temporary = |side: &Side, loops: &[Loop]| side.address(0, loops);
+        let each = |call, addresses| nested(&block, vec![Statement::Call(call, addresses)]);
+        let (mean, scale) = (temporary(&means, &all), temporary(&scales, &all));
+        let (mean_of_all, scale_of_all) =
+            (temporary(&means, &parallel), temporary(&scales, &parallel));
+        let epsilon = (layer.epsilon as f32).to_bits() as usize;
+        let body = [
+            each(Call::Mean(pixels), vec![at(0, &all), mean.clone()]),
+            vec![Statement::Call(
+                Call::GroupMean(groups(0)),
+                vec![mean_of_all.clone(), mean_of_all],
+            )],
+            each(Call::Variance(pixels), vec![at(0, &all), mean.clone(), scale.clone()]),
+            vec![Statement::Call(
+                Call::GroupScale(groups(epsilon)),
+                vec![scale_of_all.clone(), at(1, &parallel), scale_of_all],
+            )],
+            each(
+                Call::Normalise(pass),
+                vec![at(0, &all), mean, scale, at(2, &all), at(3, &all), at(4, &all)],
+            ),
+        ];
+        let mut doc = format!("group norm of {group} channels, {}", x.shape);
+        doc += if layer.residual.is_some() { ", + residual" } else { "" };
+        doc += if layer.relu { ", relu" } else { "" };
+        let function = Function {
+            doc,
+            operands: vec!["x", "w", "b", "r", "y"],
+            parallel: real_loops(&parallel),
+            body: body.concat(),
+        };
+        self.step(name, function, sides.iter().map(|side| side.place).collect());
+    }
+}

@@ -1,0 +1,151 @@
+//! Group norm, in pieces that a loop nest puts together: means and variances of channels, what groups
+//! of channels make of them, and the pass that normalises.
+
+use super::pool::plane_mean;
+use super::simd::Simd;
+use super::{BLOCK, GroupParams, MeanParams, PlaneParams};
+
+/// [`Call::Variance`](super::Call::Variance).
+///
+/// # Safety
+///
+/// `x` is readable as far as [`MeanParams`] says, `m` for 16 elements, and `y` writable for 16.
+#[inline(always)]
+pub(super) unsafe fn variance<S: Simd>(
+    simd: S,
+    params: &MeanParams,
+    x: *mut f32,
+    m: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { simd.store(y, plane_mean::<S, true>(simd, params, x, simd.load(m))) }
+}
+
+/// [`Call::GroupMean`](super::Call::GroupMean): a few numbers a picture, so plain arithmetic on every
+/// instruction set, in `f64`.
+///
+/// # Safety
+///
+/// `x` is readable for `channels` elements, and `y` writable for `channels`, rounded up to a multiple
+/// of 16; they are the same or do not overlap.
+#[inline(always)]
+pub(super) unsafe fn group_mean<S: Simd>(_simd: S, params: &GroupParams, x: *mut f32, y: *mut f32) {
+    for (first, last) in groups(params) {
+        // SAFETY: a range of the channels.
+        unsafe {
+            let mean = mean_of(x, first, last) as f32;
+            for channel in first..last {
+                *y.add(channel) = mean;
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { fill(params, y) };
+}
+
+/// [`Call::GroupScale`](super::Call::GroupScale), as [`group_mean`].
+///
+/// # Safety
+///
+/// `v` and `w` are readable for `channels` elements, and `y` writable for `channels`, rounded up to a
+/// multiple of 16; `v` and `y` are the same or do not overlap.
+#[inline(always)]
+pub(super) unsafe fn group_scale<S: Simd>(
+    _simd: S,
+    params: &GroupParams,
+    v: *mut f32,
+    w: *mut f32,
+    y: *mut f32,
+) {
+    let epsilon = f64::from(f32::from_bits(params.epsilon as u32));
+    for (first, last) in groups(params) {
+        // SAFETY: a range of the channels.
+        unsafe {
+            let deviation = (mean_of(v, first, last) + epsilon).sqrt();
+            for channel in first..last {
+                *y.add(channel) = (f64::from(*w.add(channel)) / deviation) as f32;
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { fill(params, y) };
+}
+
+/// [`Call::Normalise`](super::Call::Normalise).
+///
+/// # Safety
+///
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`PlaneParams`] says, `m`, `s`
+/// and `b` readable for 16 elements.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
+pub(super) unsafe fn normalise<S: Simd>(
+    simd: S,
+    params: &PlaneParams,
+    x: *mut f32,
+    m: *mut f32,
+    s: *mut f32,
+    b: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    let (mean, scale, shift) = unsafe { (simd.load(m), simd.load(s), simd.load(b)) };
+    let zero = simd.splat(0.0);
+    for row in 0..params.rows {
+        let x = x.wrapping_add(row * params.x_row);
+        let r = r.wrapping_add(row * params.r_row);
+        let y = y.wrapping_add(row * params.y_row);
+        for column in 0..params.columns {
+            // SAFETY: the row and column are the call's.
+            unsafe {
+                // The difference first: it is exact where a scale is large because all pixels are
+                // nearly the mean.
+                let over = simd.sub(simd.load(x.add(column * BLOCK)), mean);
+                let mut value = simd.mul_add(over, scale, shift);
+                if params.residual == 1 {
+                    value = simd.add(value, simd.load(r.add(column * BLOCK)));
+                }
+                if params.relu == 1 {
+                    // With the value as second operand, NaN stays NaN.
+                    value = simd.max(zero, value);
+                }
+                simd.store(y.add(column * BLOCK), value);
+            }
+        }
+    }
+}
+
+/// The first channel of each group, and the one after its last.
+#[inline(always)]
+fn groups(params: &GroupParams) -> impl Iterator<Item = (usize, usize)> {
+    let GroupParams { channels, group, .. } = *params;
+    (0..channels).step_by(group).map(move |first| (first, (first + group).min(channels)))
+}
+
+/// # Safety
+///
+/// `values` is readable up to `last`.
+#[inline(always)]
+unsafe fn mean_of(values: *mut f32, first: usize, last: usize) -> f64 {
+    let mut sum = 0.0;
+    for channel in first..last {
+        // SAFETY: the caller's promise.
+        sum += f64::from(unsafe { *values.add(channel) });
+    }
+    sum / (last - first) as f64
+}
+
+/// Zeros for the lanes past the last channel.
+///
+/// # Safety
+///
+/// `y` is writable up to the next multiple of 16.
+#[inline(always)]
+unsafe fn fill(params: &GroupParams, y: *mut f32) {
+    for channel in params.channels..params.channels.next_multiple_of(BLOCK) {
+        // SAFETY: the caller's promise.
+        unsafe { *y.add(channel) = 0.0 };
+    }
+}
