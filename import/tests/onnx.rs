@@ -100,6 +100,8 @@ fn networks_of_the_zoo_come_back_as_they_were() {
         let again = Graph::build(&Spec::from_yaml(&imported.table).unwrap()).unwrap();
         assert_eq!(graph.fingerprint(), again.fingerprint(), "{}", imported.table);
         assert_eq!((graph.params, graph.macs), (again.params, again.macs));
+        let rows = |table: &str| table.lines().filter(|line| line.starts_with("  - ")).count();
+        assert_eq!(rows(zoo(name).unwrap()), rows(&imported.table), "{}", imported.table);
     }
 }
 
@@ -235,6 +237,17 @@ fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
     refuses(
         |model| model.opset_import[0].version = 6,
         &["its operator set is 6; 7 and later ones are read"],
+    );
+    refuses(
+        |model| {
+            node(model, "conv2_x.0.bn1").input[0] = "conv1.relu".to_owned();
+            graph(model).node.retain(|node| node.name != "conv2_x.0.conv1");
+            node(model, "conv2_x.0.relu1").op_type = "Identity".to_owned();
+            node(model, "conv2_x.0.bn1").op_type = "Identity".to_owned();
+        },
+        &[
+            "node `conv2_x.0.add` (Add): the block that ends here has on its main path 1 convolution;",
+        ],
     );
     refuses(|model| model.graph = None, &["there is no graph in it"]);
     let options = Options { strides: vec![1], ..Options::default() };

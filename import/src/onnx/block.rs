@@ -87,8 +87,9 @@ impl Blocks<'_> {
             false => units_after(branch)?,
         };
         let from = self.network.values[branch.input].shape;
+        check_kernels(branch, &units)?;
         let (stride, on_first) = strides(branch, &units)?;
-        let (same, first_dilation) = self.kind(branch, &units, attention)?;
+        let (same, first_dilation) = self.kind(&units, attention)?;
         let padded = self.padded(&units)?;
         let changes = stride != Extent::square(1) || from.channels != same.channels;
         let (path, projection) = self.shortcut(branch, stride, from)?;
@@ -165,40 +166,10 @@ impl Blocks<'_> {
     /// What the convolutions say together.
     fn kind(
         &self,
-        branch: &Branch<'_>,
         units: &[Unit<'_>],
         attention: Option<&Attention>,
     ) -> Result<(Kind, Extent), Fault> {
-        let kernels: &[usize] = match units.len() {
-            2 => &[3, 3],
-            3 => &[1, 3, 1],
-            count => {
-                return branch.add.refuse(format!(
-                    "the block that ends here has {count} convolutions on its main path; a table has \
-                     basic blocks of two and bottlenecks of three"
-                ));
-            }
-        };
-        let one = Extent::square(1);
         let bottleneck = units.len() == 3;
-        for (unit, &kernel) in units.iter().zip(kernels) {
-            let window = &unit.conv.window;
-            if window.kernel != Extent::square(kernel) {
-                let what = if bottleneck { "bottleneck" } else { "basic block" };
-                return unit.step.refuse(format!(
-                    "a kernel of {}; in this place of a {what} it is {kernel}",
-                    window.kernel
-                ));
-            }
-            if kernel == 1 && window.dilation != one {
-                return unit.step.refuse("a 1x1 convolution with a dilation");
-            }
-            if unit.conv.groups != 1 && (kernel == 1 || !bottleneck) {
-                return unit
-                    .step
-                    .refuse("groups; a table has them in a bottleneck's 3x3 convolution");
-            }
-        }
         let outputs = |unit: &Unit<'_>| unit.conv.weight.shape[0];
         let channels = units.last().map_or(0, outputs);
         let width = outputs(&units[0]);
@@ -420,6 +391,40 @@ fn misplaced<T>(step: &Step) -> Result<T, Fault> {
         "not expected in this place; a block's main path is convolutions, each with batch norm and \
          ReLU, and perhaps squeeze-and-excitation at its end",
     )
+}
+
+/// The convolutions have to be those of a basic block or of a bottleneck.
+fn check_kernels(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(), Fault> {
+    let kernels: &[usize] = match units.len() {
+        2 => &[3, 3],
+        3 => &[1, 3, 1],
+        count => {
+            return branch.add.refuse(format!(
+                "the block that ends here has on its main path {count} convolution{}; a table has basic \
+                 blocks of two and bottlenecks of three",
+                if count == 1 { "" } else { "s" }
+            ));
+        }
+    };
+    let one = Extent::square(1);
+    let bottleneck = units.len() == 3;
+    for (unit, &kernel) in units.iter().zip(kernels) {
+        let window = &unit.conv.window;
+        if window.kernel != Extent::square(kernel) {
+            let what = if bottleneck { "bottleneck" } else { "basic block" };
+            return unit.step.refuse(format!(
+                "a kernel of {}; in this place of a {what} it is {kernel}",
+                window.kernel
+            ));
+        }
+        if kernel == 1 && window.dilation != one {
+            return unit.step.refuse("a 1x1 convolution with a dilation");
+        }
+        if unit.conv.groups != 1 && (kernel == 1 || !bottleneck) {
+            return unit.step.refuse("groups; a table has them in a bottleneck's 3x3 convolution");
+        }
+    }
+    Ok(())
 }
 
 /// The block's stride, and whether the first of three convolutions has it.

@@ -3,7 +3,7 @@
 use resnet_compiler::graph::Extent;
 use resnet_compiler::spec::rows::Row;
 
-use super::block::{Before, Block, Path};
+use super::block::{Before, Block, Kind, Path};
 use super::chain::Branch;
 use super::rows::Rows;
 use crate::checkpoint::Stored;
@@ -23,6 +23,9 @@ impl<'a> Rows<'a> {
         let block = self.blocks.read(branch, before, value)?;
         if !self.stage.is_empty() && !self.continues(&block) {
             self.flush();
+        }
+        if let Some(first) = self.stage.first_mut() {
+            first.same.dilation = block.same.dilation;
         }
         self.stage.push(block);
         if self.network.outputs.contains(&value) {
@@ -46,7 +49,12 @@ impl<'a> Rows<'a> {
         };
         let all_project = self.stage.len() > 1 && self.stage.iter().all(projects);
         let pads = |index: usize| self.stage.iter().chain([block]).all(|b| b.padded[index]);
-        block.same == first.same
+        // The first block of a bottleneck stage that is dilated may have the dilation before.
+        let dilation = match self.stage.len() {
+            1 if first.same.bottleneck.is_some() => block.same.dilation,
+            _ => first.same.dilation,
+        };
+        block.same == Kind { dilation, ..first.same.clone() }
             && block.stride == Extent::square(1)
             && !block.changes
             && block.first_dilation == block.same.dilation
