@@ -89,7 +89,7 @@ impl Site<'_> {
             None => false,
             Some(Transform::None) => !self.conv.zero_pads() || order == Order::RowsOuter,
             Some(Transform::Winograd4x1Stride2) => order == Order::RowsOuter,
-            Some(_) => order != Order::PicturesOuter,
+            Some(_) => true,
         }
     }
 
@@ -140,28 +140,31 @@ impl Site<'_> {
     /// computed picture by picture if reading its weights anew costs less than reading its pictures
     /// for every panel.
     fn order(&self, transform: Transform, batch: usize) -> Order {
-        let zero_pads = self.conv.zero_pads();
         let weights = self.weight_bytes(transform);
-        if transform == Transform::None {
-            let inputs = padded(self.input.channels) * self.input.pixels();
-            let picture = (inputs * size_of::<f32>()) as f64;
-            let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
-            return if zero_pads || weights <= RESIDENT_WEIGHTS {
-                Order::RowsOuter
-            } else if batch > 1
-                && batch as f64 * picture > RESIDENT_PICTURES
-                && weights < panels * picture
-            {
-                Order::PicturesOuter
-            } else {
-                Order::PanelsOuter
-            };
+        let direct = transform == Transform::None;
+        let resident = if direct { RESIDENT_WEIGHTS } else { RESIDENT_POINTS };
+        if self.conv.zero_pads() || (self.planar && !direct) || weights <= resident {
+            return Order::RowsOuter;
         }
-        if self.planar || weights <= RESIDENT_POINTS {
-            Order::RowsOuter
+        let elements = if direct {
+            padded(self.input.channels) * self.input.pixels()
+        } else {
+            self.points(transform) * self.inputs()
+        };
+        let picture = (elements * size_of::<f32>()) as f64;
+        let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
+        if batch > 1 && batch as f64 * picture > RESIDENT_PICTURES && weights < panels * picture {
+            Order::PicturesOuter
         } else {
             Order::PanelsOuter
         }
+    }
+
+    /// Points of a Winograd convolution's tiles, of one channel of one picture.
+    fn points(&self, transform: Transform) -> usize {
+        let [rows, columns] = transform.filters();
+        let tiles = winograd::tiles(transform, self.output);
+        tiles.rows * rows.points() * tiles.columns * columns.points()
     }
 
     /// Input channels that are computed with.

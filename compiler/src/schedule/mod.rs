@@ -132,8 +132,8 @@ pub enum Order {
     RowsOuter,
     /// A panel of weights stays in cache while it passes over all rows of all pictures.
     PanelsOuter,
-    /// The same, one picture after another, so that a picture stays in cache while the panels
-    /// pass over it; direct convolutions only.
+    /// The same, one picture (or band of a Winograd convolution) after another, so that it stays in
+    /// cache while the panels pass over it.
     PicturesOuter,
 }
 

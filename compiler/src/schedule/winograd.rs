@@ -12,8 +12,9 @@ use crate::graph::{Extent, Shape, Window};
 ///
 /// A band is what is computed together. With [`Order::RowsOuter`] the input's points of one band are
 /// made in a thread's scratch memory, where they stay in cache while all panels pass over them. With
-/// [`Order::PanelsOuter`] the points of the whole input are made first, in the arena, and a panel's
-/// weights pass over all bands. The products of one panel and one band are scratch in both.
+/// the others the points of the whole input are made first, in the arena, and a panel's
+/// weights pass over all bands, or all panels over one. The products of one panel and one band are
+/// scratch always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Winograd {
     /// Whose filters it is computed with.

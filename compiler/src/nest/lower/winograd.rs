@@ -69,7 +69,10 @@ impl Lowering {
     /// The step that computes the products of `panels`, all of `out_blocks` blocks, and the output.
     fn panels(&mut self, part: &Part<'_>, out_blocks: usize, panels: Range<usize>) {
         let panel = Loop { var: Var::Panel, extent: panels.len() };
-        let parallel = [&[panel], &part.bands[..]].concat();
+        let parallel = match part.layer.plan.order {
+            Order::PicturesOuter => [&part.bands[..], &[panel]].concat(),
+            _ => [&[panel], &part.bands[..]].concat(),
+        };
         let body = part.panel(out_blocks, panels.start, &parallel);
         let last = if panels.start > 0 { ", last panel" } else { "" };
         self.step_of(part, part.layer.doc() + part.what() + last, &parallel, body);
