@@ -21,6 +21,8 @@ pub(crate) struct Network {
     pub(crate) norm: Option<String>,
     pub(crate) linear: Option<Linear>,
     pub(crate) pre_activation: bool,
+    /// Whether norms have no statistics of their own, as group norm.
+    pub(crate) group_norm: bool,
     /// What all names begin with, dots included.
     pub(crate) wrapper: String,
 }
@@ -107,6 +109,7 @@ impl Network {
     /// Finds the parts. Tensors that batch norms count training steps with are left out.
     pub(crate) fn find(checkpoint: &Checkpoint) -> Result<Self, Fault> {
         let (wrapper, mut modules) = Modules::group(checkpoint);
+        let group_norm = modules.group_norm()?;
         let stages = modules.stages()?;
         let pre_activation = is_pre_activation(&stages)?;
         let channels = stages.last().and_then(|stage| stage.blocks.last()?.convs.last());
@@ -131,7 +134,7 @@ impl Network {
                  a table knows"
             ));
         }
-        Ok(Self { stem, stages, norm, linear, pre_activation, wrapper })
+        Ok(Self { stem, stages, norm, linear, pre_activation, group_norm, wrapper })
     }
 }
 
@@ -165,8 +168,25 @@ impl Modules {
         (!sizes.contains(&0)).then_some(Conv { module, channels, inputs, kernel, bias })
     }
 
+    /// A scale and a shift for each channel; a batch norm has statistics too.
     fn is_norm(&self, module: &str) -> bool {
-        self.map.get(module).is_some_and(|parts| parts.contains_key("running_mean"))
+        let one = |part: &str| {
+            self.map.get(module).and_then(|parts| parts.get(part)).is_some_and(|s| s.len() == 1)
+        };
+        one("weight") && one("bias")
+    }
+
+    /// Whether the norms are group norms, which all of them or none have to be.
+    fn group_norm(&self) -> Result<bool, Fault> {
+        let norms = || self.map.iter().filter(|(module, _)| self.is_norm(module));
+        let without = |(_, parts): &(&String, &Parts)| !parts.contains_key("running_mean");
+        match norms().find(without) {
+            Some((module, _)) if !norms().all(|norm| without(&norm)) => unknown(format!(
+                "`{module}` has no `running_mean`, and other norms have one; batch norm and group norm \
+                 together are not known"
+            )),
+            found => Ok(found.is_some()),
+        }
     }
 
     /// Takes all modules of blocks.
@@ -228,14 +248,14 @@ impl Modules {
                 }
                 (Some(Role::Norm(_)), _) => {
                     return unknown(format!(
-                        "`{module}` has no `running_mean`: it is group norm or another one without \
-                         statistics, and a table has batch norm"
+                        "`{module}` is no norm: a scale and a shift for each channel, `weight` and `bias`, \
+                         are expected"
                     ));
                 }
                 _ if self.map[module].contains_key("filt") => {
                     return unknown(format!(
-                        "`{module}` is the filter of a blur pool (anti-aliasing), which a table does not \
-                         have"
+                        "`{module}` is the filter of a blur, which is not read: leave it out of the file, and \
+                         write the blur into the table (`anti_alias`, a `blur` row)"
                     ));
                 }
                 _ => {

@@ -62,6 +62,7 @@ impl Writer<'_> {
         }
         if let Some(norm) = &self.network.norm {
             let mut row = Row::new("norm", "norm");
+            self.group_norm(&mut row);
             let weights = self.named(norm, "norm");
             self.weights(&mut row, "weights", &weights, "norm");
             self.draft.rows.push(row);
@@ -104,6 +105,7 @@ impl Writer<'_> {
             }
             match &unit.norm {
                 Some(norm) => {
+                    self.group_norm(&mut row);
                     let norm = self.named(norm, &default_norm);
                     if weights != default || norm != default_norm {
                         row.set("weights", weights);
@@ -185,6 +187,7 @@ impl Writer<'_> {
         let default = format!("layer{}", index + 1);
         let prefix = self.named_prefix(&stage.prefix, &default);
         self.weights(&mut row, "weights", &prefix, &default);
+        self.group_norm(&mut row);
         if bottleneck {
             self.bottleneck(&mut row, first, channels, stride);
         }
@@ -206,7 +209,11 @@ impl Writer<'_> {
         if let Some(projection) = projection
             && projection.norm.is_some() == self.network.pre_activation
         {
-            let norm = if projection.norm.is_some() { "batch" } else { "none" };
+            let norm = match (projection.norm.is_some(), self.network.group_norm) {
+                (true, false) => "batch",
+                (true, true) => "group",
+                (false, _) => "none",
+            };
             row.set("projection_norm", norm);
         }
         for (number, block) in stage.blocks.iter().enumerate() {
@@ -220,6 +227,16 @@ impl Writer<'_> {
         }
         self.draft.rows.push(row);
         Ok(())
+    }
+
+    /// Says in a row that its norms are group norms.
+    fn group_norm(&mut self, row: &mut Row) {
+        if self.network.group_norm {
+            row.set("norm", "group");
+            self.note(
+                "assumed: group norm has 32 groups (else write `norm: {groups: 16}` in the table)",
+            );
+        }
     }
 
     fn bottleneck(&mut self, row: &mut Row, block: &Block, channels: usize, stride: usize) {
@@ -341,7 +358,7 @@ impl Writer<'_> {
         self.draft.input = Shape::new(first.inputs, height, width);
         self.draft.norm_epsilon = self.options.norm_epsilon;
         if self.options.norm_epsilon.is_none() {
-            self.note("assumed: batch norm's epsilon is 1e-5 (else `--norm-epsilon`)");
+            self.note("assumed: the norms' epsilon is 1e-5 (else `--norm-epsilon`)");
         }
     }
 

@@ -189,11 +189,8 @@ fn other_networks_are_named() {
     for (tensors, expected) in [
         (&[][..], "there are no tensors in it"),
         (&[("cls", &[4][..])], "names such as `layer1.0.conv1.weight`, found `cls`"),
-        (
-            &[conv, ("layer1.0.bn1.weight", &[4])],
-            "`layer1.0.bn1` has no `running_mean`: it is group norm",
-        ),
-        (&[conv, ("layer1.0.conv2.1.filt", &[4, 1, 3, 3])], "is the filter of a blur pool"),
+        (&[conv, ("layer1.0.bn1.weight", &[4])], "`layer1.0.bn1` is no norm"),
+        (&[conv, ("layer1.0.conv2.1.filt", &[4, 1, 3, 3])], "is the filter of a blur"),
     ] {
         let error = import_bytes(zeros(tensors), "x", &Options::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "no `{expected}` in {error}");
@@ -213,6 +210,28 @@ fn other_networks_are_named() {
     let names: Vec<(&str, &[usize])> = names.iter().map(|(n, s)| (n.as_str(), &**s)).collect();
     let error = import_bytes(zeros(&names), "x", &Options::default()).unwrap_err().to_string();
     assert!(error.contains("`classifier.0` reads 16 channels"), "{error}");
+}
+
+#[test]
+fn norms_without_statistics_are_group_norms() {
+    let mut names = vec![("conv1.weight".to_owned(), vec![32, 3, 3, 3])];
+    for number in [1, 2] {
+        names.push((format!("layer1.0.conv{number}.weight"), vec![32, 32, 3, 3]));
+        for part in ["weight", "bias"] {
+            names.push((format!("layer1.0.bn{number}.{part}"), vec![32]));
+        }
+    }
+    names.extend(["weight", "bias"].map(|part| (format!("bn1.{part}"), vec![32])));
+    let read = |names: &[(String, Vec<usize>)]| {
+        let names: Vec<(&str, &[usize])> = names.iter().map(|(n, s)| (n.as_str(), &**s)).collect();
+        import_bytes(zeros(&names), "x", &Options::default())
+    };
+    let imported = read(&names).unwrap();
+    assert_eq!(imported.table.matches("norm: group").count(), 2, "{}", imported.table);
+    contains(&imported.table, &["assumed: group norm has 32 groups"]);
+    names.extend(["running_mean", "running_var"].map(|part| (format!("bn1.{part}"), vec![32])));
+    let error = read(&names).unwrap_err().to_string();
+    contains(&error, &["`layer1.0.bn1` has no `running_mean`, and other norms have one"]);
 }
 
 /// A generator of numbers that are good enough to break files with (splitmix64).
