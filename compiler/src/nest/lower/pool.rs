@@ -12,7 +12,7 @@ use crate::schedule::Buffer;
 impl Lowering {
     /// Rows of windows within the input are what threads divide, as they do the rows of the
     /// convolutions around, so that each reads what it has written. The few windows that reach over
-    /// the upper or the lower edge come first.
+    /// the upper or the lower edge follow.
     pub(super) fn pool(
         &mut self,
         name: &str,
@@ -41,6 +41,11 @@ impl Lowering {
             (call, side(x, from, stride), side(y, rows.start, 1))
         };
         let blocks = Loop { var: Var::Block, extent: x.blocks() };
+        if !inside.is_empty() {
+            let (call, x, y) = part(&inside, 1);
+            let rows = Loop { var: Var::Row, extent: inside.len() };
+            self.simple(name, doc.clone(), call, x, y, &[self.picture(), rows, blocks]);
+        }
         for rows in [top, bottom] {
             if !rows.is_empty() {
                 let (call, x, y) = part(&rows, rows.len());
@@ -51,11 +56,6 @@ impl Lowering {
                 let function = Function { doc, operands: vec!["x", "y"], parallel: vec![], body };
                 self.step(name, function, vec![x.place, y.place]);
             }
-        }
-        if !inside.is_empty() {
-            let (call, x, y) = part(&inside, 1);
-            let rows = Loop { var: Var::Row, extent: inside.len() };
-            self.simple(name, doc, call, x, y, &[self.picture(), rows, blocks]);
         }
     }
 
