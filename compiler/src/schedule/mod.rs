@@ -8,6 +8,7 @@ mod arena;
 mod choice;
 mod choices;
 mod conv;
+mod layout;
 mod winograd;
 
 use std::fmt;
@@ -19,20 +20,12 @@ use resnet_runtime::tensors::{ConvRecipe, Transform, VectorRecipe, VectorSource}
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::{Extent, Graph, Shape};
+use crate::graph::Graph;
 
 pub use self::choice::{Choice, Method};
 pub use self::choices::{Choices, ChoicesError, ParseError};
+pub use self::layout::{Buffer, Layout};
 pub use self::winograd::{Band, Points, Winograd};
-
-/// How an activation lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// `[C][H][W]`, as users give pictures.
-    Planar,
-    /// `[C / 16][H][W][16]`; missing channels of the last block are zero.
-    Blocked,
-}
 
 /// A block of memory that the entry function is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,64 +57,6 @@ impl fmt::Display for Region {
             Self::Weights => "weights",
             Self::Scratch => "scratch",
         })
-    }
-}
-
-/// Where an activation lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Buffer {
-    /// Which memory.
-    pub region: Region,
-    /// First element, of the ring if there is one.
-    pub offset: usize,
-    /// Order of the elements.
-    pub layout: Layout,
-    /// The activation's shape, without the ring.
-    pub shape: Shape,
-    /// Zeros above, below, left and right, so that a convolution's loops need no edge tests.
-    pub ring: Extent,
-    /// More zeros below and to the right, up to whole Winograd tiles.
-    pub margin: Extent,
-}
-
-impl Buffer {
-    /// Elements that lie side by side in one pixel.
-    pub fn lanes(&self) -> usize {
-        match self.layout {
-            Layout::Planar => 1,
-            Layout::Blocked => BLOCK,
-        }
-    }
-
-    /// Channel blocks, or channels if planar.
-    pub fn blocks(&self) -> usize {
-        self.shape.channels.div_ceil(self.lanes())
-    }
-
-    /// Distance between rows.
-    pub fn row_len(&self) -> usize {
-        (self.shape.width + 2 * self.ring.columns + self.margin.columns) * self.lanes()
-    }
-
-    /// Distance between blocks.
-    pub fn block_len(&self) -> usize {
-        (self.shape.height + 2 * self.ring.rows + self.margin.rows) * self.row_len()
-    }
-
-    /// Distance between pictures of a batch.
-    pub fn picture_len(&self) -> usize {
-        self.blocks() * self.block_len()
-    }
-
-    /// Distance from the first element to the pixel `above` rows up and `left` columns left of
-    /// the picture's first one; both within the ring.
-    pub fn corner(&self, above: usize, left: usize) -> usize {
-        (self.ring.rows - above) * self.row_len() + (self.ring.columns - left) * self.lanes()
-    }
-
-    /// Whether all pixels of a block lie side by side.
-    pub fn is_contiguous(&self) -> bool {
-        self.ring == Extent::square(0) && self.margin == Extent::square(0)
     }
 }
 
@@ -299,7 +234,7 @@ impl Default for Wishes {
 ///
 /// Measured choices that do not suit the convolutions.
 pub fn schedule(fused: &Fused, wishes: &Wishes, batch: usize) -> Result<Schedule, ChoicesError> {
-    let layouts = choose_layouts(fused);
+    let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
     let costs = Costs::new(wishes.batch, sites.iter().flatten());
     if let Some(measured) = &wishes.choices {
@@ -340,7 +275,7 @@ fn transforms(sites: &[Option<Site<'_>>], choices: &[Option<Choice>]) -> Vec<Opt
 
 /// All choices that each convolution has, by its name; first the one that the cost model takes.
 pub fn candidates(fused: &Fused, wishes: &Wishes) -> Vec<(String, Vec<Choice>)> {
-    let layouts = choose_layouts(fused);
+    let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
     let costs = Costs::new(wishes.batch, sites.iter().flatten());
     let of_site = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
@@ -379,7 +314,7 @@ fn lay_out(
         .map(|(id, node)| {
             let layout = layouts[id.index()];
             let shape = node.shape;
-            let (ring, margin) = borders(fused, decisions, layout, id);
+            let (ring, margin) = layout::borders(fused, decisions, layout, id);
             Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
         })
         .collect();
@@ -389,7 +324,7 @@ fn lay_out(
     let (mut weights_len, mut scratch_len) = (0, 0);
     for (id, node) in fused.iter() {
         plans.push(match (&node.op, decisions[id.index()]) {
-            (FusedOp::Input, _) if reads_picture_in_place(fused, &buffers[id.index()]) => {
+            (FusedOp::Input, _) if layout::reads_picture_in_place(fused, &buffers[id.index()]) => {
                 buffers[id.index()].region = Region::Input;
                 Plan::InPlace
             }
@@ -478,66 +413,4 @@ fn joined_blocks(channels: usize, group: usize) -> usize {
     let whole =
         |blocks: &usize| all.is_multiple_of(*blocks) && (blocks * BLOCK).is_multiple_of(group);
     (1..all).find(whole).unwrap_or(all)
-}
-
-/// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
-/// than a block, which would be padded with zeros that cost as much as channels do. All else is
-/// blocked.
-fn choose_layouts(fused: &Fused) -> Vec<Layout> {
-    let mut layouts = vec![Layout::Blocked; fused.nodes.len()];
-    for (id, node) in fused.iter() {
-        if node.op != FusedOp::Input || node.shape.channels >= BLOCK || fused.outputs.contains(&id)
-        {
-            continue;
-        }
-        let mut readers = fused.nodes.iter().filter(|reader| reader.reads().any(|r| r == id));
-        if let (Some(FusedNode { op: FusedOp::Conv(conv), .. }), None) =
-            (readers.next(), readers.next())
-        {
-            let residual_reads = conv.residual.is_some_and(|r| r.source() == id);
-            if conv.groups == 1 && !residual_reads {
-                layouts[id.index()] = Layout::Planar;
-            }
-        }
-    }
-    layouts
-}
-
-/// The ring of `id`, the largest padding among the convolutions that read it (pools handle edges
-/// themselves), and the margin that its Winograd convolutions need to read whole tiles.
-fn borders(
-    fused: &Fused,
-    decisions: &[Option<Decision>],
-    layout: Layout,
-    id: FusedId,
-) -> (Extent, Extent) {
-    let readers = || {
-        fused.iter().filter_map(|(reader, node)| match &node.op {
-            FusedOp::Conv(conv) if node.input == Some(id) => {
-                let (transform, _) = decisions[reader.index()]?;
-                Some((conv.window, transform, node.shape))
-            }
-            _ => None,
-        })
-    };
-    let none = Extent::square(0);
-    let ring = readers().fold(none, |ring, (window, ..)| ring.max(window.padding.most()));
-    let shape = fused.node(id).shape;
-    let margin = readers().fold(none, |margin, (window, transform, output)| {
-        let Some(reads) = winograd::reads(transform, &window, output, layout) else {
-            return margin;
-        };
-        let padding = window.padding.before;
-        let missing = |reads: usize, padding: usize, size: usize, ring: usize| {
-            reads.saturating_sub(padding + size + ring)
-        };
-        let rows = missing(reads.rows, padding.rows, shape.height, ring.rows);
-        let columns = missing(reads.columns, padding.columns, shape.width, ring.columns);
-        margin.max(Extent::new(rows, columns))
-    });
-    (ring, margin)
-}
-
-fn reads_picture_in_place(fused: &Fused, buffer: &Buffer) -> bool {
-    fused.nodes.len() > 1 && buffer.layout == Layout::Planar && buffer.is_contiguous()
 }
