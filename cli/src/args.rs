@@ -302,6 +302,10 @@ pub(crate) struct Import {
     /// Which convolution of a bottleneck has the stride [default: 3x3].
     #[arg(long, value_enum)]
     pub(crate) stride_on: Option<StrideOnName>,
+    /// What has the strides of blocks and of the stem's pool [default: their convolutions and a max
+    /// pool].
+    #[arg(long, value_enum)]
+    pub(crate) anti_alias: Option<AntiAliasName>,
     /// What stands beside every block [default: what names and shapes say].
     #[arg(long, value_enum)]
     pub(crate) shortcut: Option<ShortcutName>,
@@ -331,6 +335,14 @@ pub(crate) enum StrideOnName {
     /// As in the 2015 paper.
     #[value(name = "1x1")]
     First,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AntiAliasName {
+    /// A binomial filter, as in timm's `resnetblur*`.
+    Blur,
+    /// The mean over the stride, as in timm's `resnetaa*`.
+    Average,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use resnet_import::{Options, Shortcut, StrideOn};
+use resnet_import::{AntiAlias, Options, Shortcut, StrideOn};
 
 use crate::Outcome;
-use crate::args::{Import, ShortcutName, StrideOnName};
+use crate::args::{AntiAliasName, Import, ShortcutName, StrideOnName};
 use crate::output::Output;
 
 pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
@@ -47,6 +47,10 @@ fn derivation(options: &Import) -> Options {
         stride_on: options.stride_on.map(|on| match on {
             StrideOnName::Middle => StrideOn::Middle,
             StrideOnName::First => StrideOn::First,
+        }),
+        anti_alias: options.anti_alias.map(|kind| match kind {
+            AntiAliasName::Blur => AntiAlias::Blur,
+            AntiAliasName::Average => AntiAlias::Average,
         }),
         shortcut: options.shortcut.map(|shortcut| match shortcut {
             ShortcutName::Projection => Shortcut::Projection,

@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use error::ImportError;
 use prost::bytes::Bytes;
-pub use resnet_compiler::spec::{Shortcut, StrideOn};
+pub use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 use safetensors::tensor::Dtype;
 
 use checkpoint::{Checkpoint, Stored};
@@ -50,6 +50,9 @@ pub struct Options {
     pub strides: Vec<usize>,
     /// Which convolution of a bottleneck has the stride; `None` is the 3x3.
     pub stride_on: Option<StrideOn>,
+    /// What has the strides of blocks in the place of their convolutions, and of the stem's pool: a blur
+    /// or an average, as in timm's `resnetblur` and `resnetaa` networks. `None` is nothing.
+    pub anti_alias: Option<AntiAlias>,
     /// What stands beside blocks; `None` is what names and shapes say.
     pub shortcut: Option<Shortcut>,
     /// Whether a 3x3 max pool of stride 2 follows the stem; `None` is whether that has a stride.

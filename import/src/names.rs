@@ -255,7 +255,7 @@ impl Modules {
                 _ if self.map[module].contains_key("filt") => {
                     return unknown(format!(
                         "`{module}` is the filter of a blur, which is not read: leave it out of the file, and \
-                         write the blur into the table (`anti_alias`, a `blur` row)"
+                         import with `--anti-alias blur`, whose filters are binomial, 3x3"
                     ));
                 }
                 _ => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use resnet_compiler::graph::{Graph, Shape};
 use resnet_compiler::spec::rows::Row;
-use resnet_compiler::spec::{Shortcut, StrideOn};
+use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 
 use crate::Options;
 use crate::checkpoint::{Checkpoint, Stored};
@@ -57,6 +57,7 @@ impl Writer<'_> {
         self.head();
         self.stem();
         let strides = self.strides()?;
+        self.refuse_what_has_no_place(&strides)?;
         for (index, (stage, stride)) in self.network.stages.iter().zip(strides).enumerate() {
             self.stage(index, stage, stride)?;
         }
@@ -124,14 +125,55 @@ impl Writer<'_> {
         }
         let large = deep || stem.first().is_some_and(|unit| unit.conv.kernel[0] > 3);
         if self.options.pool.unwrap_or(large) {
-            let mut row = Row::new("pool1", "max_pool");
-            row.set("kernel", "3");
-            row.set("stride", "2");
-            self.draft.rows.push(row);
+            self.stem_pool();
         }
         if let (None, false) = (self.options.pool, stem.is_empty()) {
             let (what, flag) = if large { ("a", "false") } else { ("no", "true") };
             self.note(&format!("assumed: {what} max pool after the stem (else `--pool {flag}`)"));
+        }
+    }
+
+    /// The pool after the stem, which halves its output. The anti-aliased ones are timm's.
+    fn stem_pool(&mut self) {
+        let max = Row::new("pool1", "max_pool").with("kernel", 3);
+        let rows = match self.options.anti_alias {
+            None => vec![max.with("stride", 2)],
+            Some(AntiAlias::Blur) => {
+                vec![max, Row::new("blur1", "blur").with("kernel", 3).with("stride", 2)]
+            }
+            Some(AntiAlias::Average) => {
+                let average = Row::new("pool1", "average_pool").with("kernel", 2);
+                vec![average.with("stride", 2).with("padding", 0)]
+            }
+        };
+        self.draft.rows.extend(rows);
+    }
+
+    /// Options that would change nothing are mistakes; where `--anti-alias` would change something and is
+    /// not given, it is said.
+    fn refuse_what_has_no_place(&mut self, strides: &[usize]) -> Result<(), Fault> {
+        let blocks = || self.network.stages.iter().flat_map(|stage| &stage.blocks);
+        if self.options.stride_on.is_some() && blocks().all(|block| block.convs.len() != 3) {
+            return unknown(
+                "`--stride-on` says which convolution of a bottleneck has the stride, and the network has \
+                 basic blocks alone; leave it out",
+            );
+        }
+        let pools = self.draft.rows.iter().any(|row| row.get("layer") == Some("pool1"));
+        let has_place = pools || strides.iter().any(|&stride| stride != 1);
+        match self.options.anti_alias {
+            Some(_) if !has_place => unknown(
+                "`--anti-alias` takes the place of strides, and neither a stage nor a pool after the stem \
+                 has one; leave it out",
+            ),
+            None if has_place => {
+                self.note(
+                    "assumed: no anti-aliasing, which has no weights (else `--anti-alias blur` for timm's \
+                     `resnetblur*`, `--anti-alias average` for its `resnetaa*`)",
+                );
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -183,6 +225,9 @@ impl Writer<'_> {
         row.set("channels", channels);
         if stride != 1 {
             row.set("stride", stride);
+            if let Some(anti_alias) = self.options.anti_alias {
+                row.set("anti_alias", anti_alias.word());
+            }
         }
         let default = format!("layer{}", index + 1);
         let prefix = self.named_prefix(&stage.prefix, &default);

@@ -7,7 +7,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
-use resnet_import::{ImportError, Imported, Options, Shortcut, import, import_bytes};
+use resnet_import::{
+    AntiAlias, ImportError, Imported, Options, Shortcut, StrideOn, import, import_bytes,
+};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/import").join(name)
@@ -78,6 +80,8 @@ fn what_cannot_be_known_is_said_and_can_be_set() {
         "the prefix `module.`",
         "`num_batches_tracked`",
         "--stride-on 1x1",
+        "--anti-alias blur",
+        "--anti-alias average",
         "--strides 1,2,2,2",
         "--pool false",
         "--mean",
@@ -106,6 +110,41 @@ fn what_cannot_be_known_is_said_and_can_be_set() {
     let error = import(file("groups.pth"), &options).unwrap_err().to_string();
     let expected = "no dict of tensors under `optimizer`; its keys are `epoch`";
     assert!(error.contains(expected), "{error}");
+}
+
+/// Networks of timm whose blurs and averages leave nothing in the checkpoint.
+#[test]
+fn anti_aliasing_can_be_set() {
+    for (name, input, anti_alias, rows) in [
+        ("blur", (37, 42), AntiAlias::Blur, ["op: max_pool,", "op: blur,"]),
+        ("anti-alias-average", (64, 64), AntiAlias::Average, ["op: average_pool,", "padding: 0,"]),
+    ] {
+        let path = file("..").join(format!("{name}.safetensors"));
+        let options =
+            Options { input: Some(input), anti_alias: Some(anti_alias), ..Options::default() };
+        let imported = import(&path, &options).unwrap();
+        run(&imported, &array(&path, "input.npy"), &array(&path, "output.npy"));
+        contains(&imported.table, &rows);
+        let cell = format!("anti_alias: {}", anti_alias.word());
+        assert_eq!(imported.table.matches(&cell).count(), 3, "{}", imported.table);
+        assert!(!imported.table.contains("--anti-alias"), "{}", imported.table);
+    }
+}
+
+#[test]
+fn options_that_would_change_nothing_are_refused() {
+    let on_first = Options { stride_on: Some(StrideOn::First), ..small() };
+    let flat =
+        Options { anti_alias: Some(AntiAlias::Blur), strides: vec![1; 3], ..Options::default() };
+    let key = Options { key: Some("model".to_owned()), ..Options::default() };
+    for (name, options, expected) in [
+        ("basic.pth", on_first, "`--stride-on` says which convolution of a bottleneck"),
+        ("cifar-a.pth", flat, "`--anti-alias` takes the place of strides"),
+        ("cifar-b.safetensors", key, "`--key` names a dict of a PyTorch file"),
+    ] {
+        let error = import(file(name), &options).unwrap_err().to_string();
+        contains(&error, &[expected, "leave it out"]);
+    }
 }
 
 /// An archive as `torch.save` makes it, with this pickle.

@@ -62,3 +62,20 @@ fn what_cannot_be_imported_is_refused_and_nothing_is_written() {
     workshop.resnet("import colours.safetensors -o made").fails("no residual blocks");
     assert!(!workshop.path("made").exists());
 }
+
+#[test]
+fn anti_aliasing_is_an_option() {
+    let workshop = Workshop::new();
+    let checkpoint = golden("../blur.safetensors");
+    let import = format!("import {checkpoint} -o made --input 37x42");
+    let plain = workshop.resnet(&import);
+    assert!(plain.err.contains("else `--anti-alias blur` for timm's"), "{}", plain.err);
+    let blurred = workshop.resnet(&format!("{import} --anti-alias blur"));
+    assert_eq!(blurred.status, 0, "{}", blurred.err);
+    let table = std::fs::read_to_string(workshop.path("made/blur.yaml")).unwrap();
+    assert_eq!(table.matches("anti_alias: blur").count(), 3, "{table}");
+    let basic = golden("basic.pth");
+    workshop
+        .resnet(&format!("import {basic} -o made --stride-on 1x1"))
+        .fails("the network has basic blocks alone; leave it out");
+}

@@ -11,7 +11,7 @@
 use std::fmt::{Display, Write};
 
 /// The order of a row's cells. Fields of one column are never in one row.
-const COLUMNS: [&[&str]; 20] = [
+const COLUMNS: [&[&str]; 21] = [
     &["layer"],
     &["op"],
     &["kernel", "repeat"],
@@ -24,6 +24,7 @@ const COLUMNS: [&[&str]; 20] = [
     &["width"],
     &["groups"],
     &["stride_on"],
+    &["anti_alias"],
     &["shortcut"],
     &["projection_norm"],
     &["squeeze_excitation", "eca"],
@@ -73,7 +74,8 @@ impl Row {
         let mut columns = [const { None }; LAST + 1];
         for (field, value) in &self.cells {
             let column = COLUMNS.iter().position(|fields| fields.contains(field)).unwrap_or(LAST);
-            columns[column] = Some(format!("{field}: {value}"));
+            let before = columns[column].take().map_or(String::new(), |cell| cell + ", ");
+            columns[column] = Some(format!("{before}{field}: {value}"));
         }
         columns
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use crate::error::Fault;
+use crate::error::{Fault, unknown};
 
 /// ResNet-1202 has a third of it; the reader makes records of fifteen times its size.
 const LONGEST_HEADER: u64 = 2 << 20;
@@ -81,6 +81,10 @@ impl Checkpoint {
             [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key),
             _ if torch::is_legacy(bytes) => torch::legacy(bytes, key),
             [0x80, 2..=5, ..] => Err(Fault::Foreign("a pickle that `torch.save` did not write")),
+            [_, _, _, _, _, _, _, _, b'{', ..] if key.is_some() => unknown(
+                "`--key` names a dict of a PyTorch file, and this is a safetensors file, which has tensors \
+                 alone; leave it out",
+            ),
             [_, _, _, _, _, _, _, _, b'{', ..] => safetensors(bytes),
             [0x89, b'H', b'D', b'F', ..] => Err(Fault::Foreign("an HDF5 file")),
             [b'G', b'G', b'U', b'F', ..] => Err(Fault::Foreign("a GGUF file")),

@@ -80,6 +80,7 @@ fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
         ("--key", options.key.is_some()),
         ("--strides", !options.strides.is_empty()),
         ("--stride-on", options.stride_on.is_some()),
+        ("--anti-alias", options.anti_alias.is_some()),
         ("--shortcut", options.shortcut.is_some()),
         ("--pool", options.pool.is_some()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
