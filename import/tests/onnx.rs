@@ -79,7 +79,7 @@ fn what_is_emitted_comes_back() {
         let imported = import_bytes(file, &format!("{name}.onnx"), &Options::default());
         // What the graph of an ONNX file is not read for is refused, never read for something else.
         if let Err(error) = &imported
-            && ["attention-", "group-norm", "blur", "anti-alias", "dilation-pool"]
+            && ["attention-", "group-norm", "blur-", "anti-alias", "dilation-pool"]
                 .iter()
                 .any(|part| name.contains(part))
         {
@@ -96,7 +96,14 @@ fn what_is_emitted_comes_back() {
 /// What the zoo's networks compute is what their ONNX files' tables say, operator by operator.
 #[test]
 fn networks_of_the_zoo_come_back_as_they_were() {
-    for name in ["resnet18", "resnet26d", "resnet50_os8", "resnext50_32x4d", "cifar-resnet20"] {
+    for name in [
+        "resnet18",
+        "resnet26d",
+        "resnet50_os8",
+        "resnext50_32x4d",
+        "resnetblur50",
+        "cifar-resnet20",
+    ] {
         let (graph, _, file) = emitted(zoo(name).unwrap());
         let imported = import_bytes(file, "x.onnx", &Options::default());
         let imported = imported.unwrap_or_else(|error| panic!("{error}"));
@@ -255,6 +262,37 @@ fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
     refuses(|model| model.graph = None, &["there is no graph in it"]);
     let options = Options { strides: vec![1], ..Options::default() };
     contains(&refused(changed(|_| ()), &options), &["says what `--strides` would; leave it out"]);
+}
+
+/// A blur is told by its mirrored padding and its filter.
+#[test]
+fn mirrored_pixels_are_read_by_blurs_alone() {
+    let table = TINY
+        .replace("op: basic, channels: 4", "op: basic, channels: 4, stride: 2, anti_alias: blur");
+    let file = emitted(&table).2;
+    let imported = import_bytes(file.clone(), "x.onnx", &Options::default()).unwrap();
+    contains(&imported.table, &["anti_alias: blur"]);
+    let refuses = |change: &dyn Fn(&mut ModelProto), expected: &str| {
+        let mut model = ModelProto::decode(&*file).unwrap();
+        change(&mut model);
+        contains(&refused(model.encode_to_vec(), &Options::default()), &[expected]);
+    };
+    refuses(
+        &|model| node(model, "conv2_x.0.aa").input[1] = "layer1.0.conv2.weight".to_owned(),
+        "node `conv2_x.0.aa` (Conv): it reads mirrored pixels and is no blur",
+    );
+    refuses(
+        &|model| attribute(node(model, "conv2_x.0.aa"), "group").i = Some(1),
+        "node `conv2_x.0.aa` (Conv): it reads mirrored pixels and is no blur",
+    );
+    refuses(
+        &|model| node(model, "conv2_x.0.conv2").input[0] = "conv2_x.0.aa.mirrored".to_owned(),
+        "node `conv2_x.0.conv2` (Conv): it reads mirrored pixels and is no blur",
+    );
+    refuses(
+        &|model| node(model, "avgpool").input[0] = "conv2_x.0.aa.mirrored".to_owned(),
+        "node `avgpool` (GlobalAveragePool): it reads `conv2_x.0.aa.mirrored`, padded by mirroring",
+    );
 }
 
 /// A shortcut that reads the block's input, where a table's reads what the first norm and ReLU made.

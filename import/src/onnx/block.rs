@@ -14,6 +14,8 @@ pub(crate) struct Block {
     pub(crate) stride: Extent,
     /// Whether the first 1x1 convolution of a bottleneck has the stride.
     pub(crate) on_first: bool,
+    /// Whether a blur has the stride in the place of that convolution.
+    pub(crate) blurs: bool,
     /// Of the first 3x3 convolution, if it has another one than the others.
     pub(crate) first_dilation: Extent,
     pub(crate) path: Path,
@@ -63,6 +65,17 @@ struct Unit<'a> {
     conv: &'a Conv,
     norm: Option<&'a Norm>,
     relu: bool,
+    /// The stride of the blur after the next ReLU.
+    blur: Option<Extent>,
+}
+
+impl Unit<'_> {
+    /// Whether a blur has its place here: that of `anti_alias`, of which there is one.
+    fn takes(&self, window: &Window) -> bool {
+        let three = Extent::square(3);
+        let plain = Window::new(three, window.stride, Padding::even(Extent::square(1)));
+        *window == plain && self.blur.is_none() && window.stride != Extent::square(1)
+    }
 }
 
 /// What stands before the fork of a pre-activation block.
@@ -103,6 +116,7 @@ impl Blocks<'_> {
             same,
             stride,
             on_first,
+            blurs: units.iter().any(|unit| unit.blur.is_some()),
             first_dilation,
             path,
             changes,
@@ -132,7 +146,7 @@ impl Blocks<'_> {
     ) -> Result<(Vec<Unit<'s>>, Option<&'s Attention>), Fault> {
         let positive = self.network.values[branch.input].positive;
         let (mut norm, mut relu) = (before, positive);
-        let mut units = Vec::new();
+        let mut units: Vec<Unit<'_>> = Vec::new();
         let mut attention = None;
         for &step in &branch.main {
             match &step.op {
@@ -150,8 +164,13 @@ impl Blocks<'_> {
                              pre-activation blocks",
                         );
                     }
-                    units.push(Unit { step, conv, norm, relu });
+                    units.push(Unit { step, conv, norm, relu, blur: None });
                     (norm, relu) = (None, false);
+                }
+                Op::Blur(window) if relu && units.last().is_some_and(|unit| unit.takes(window)) => {
+                    if let Some(last) = units.last_mut() {
+                        last.blur = Some(window.stride);
+                    }
                 }
                 Op::Gate(found) if norm.is_none() && !relu => attention = Some(found),
                 _ => return misplaced(step),
@@ -370,12 +389,15 @@ fn units_after<'s>(branch: &Branch<'s>) -> Result<(Vec<Unit<'s>>, Option<&'s Att
                     return step
                         .refuse("a ReLU is expected before it, after the convolution before");
                 }
-                units.push(Unit { step, conv, norm: None, relu: false });
+                units.push(Unit { step, conv, norm: None, relu: false, blur: None });
             }
             (Op::Norm(norm), Some(last)) if last.norm.is_none() && !last.relu => {
                 last.norm = Some(norm);
             }
             (Op::Relu, Some(last)) => last.relu = true,
+            (Op::Blur(window), Some(last)) if last.relu && last.takes(window) => {
+                last.blur = Some(window.stride);
+            }
             (Op::Gate(found), Some(last)) if !last.relu => attention = Some(found),
             _ => return misplaced(step),
         }
@@ -430,7 +452,16 @@ fn check_kernels(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(), Fault> {
 /// The block's stride, and whether the first of three convolutions has it.
 fn strides(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(Extent, bool), Fault> {
     let one = Extent::square(1);
-    let strides: Vec<Extent> = units.iter().map(|unit| unit.conv.window.stride).collect();
+    let mut strides = Vec::new();
+    for unit in units {
+        let own = unit.conv.window.stride;
+        if unit.blur.is_some() && own != one {
+            return unit
+                .step
+                .refuse(format!("a stride of {own} before a blur, which has it alone"));
+        }
+        strides.push(unit.blur.unwrap_or(own));
+    }
     Ok(match *strides {
         [stride, last] if last == one => (stride, false),
         [first, middle, last] if last == one && first == one => (middle, false),

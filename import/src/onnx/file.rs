@@ -10,6 +10,7 @@ use resnet_compiler::emit::onnx::proto::{
     self, AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
+use resnet_compiler::graph::binomial;
 use safetensors::tensor::Dtype;
 
 use super::numbers::{MOST_NUMBERS, Numbers};
@@ -290,6 +291,28 @@ impl Files {
         self.bytes.push(bytes.into());
         self.numbers.insert(path, number);
         Ok(number)
+    }
+
+    /// Whether a tensor `[channels, 1, rows, columns]` is a blur's filter, binomial coefficients over their
+    /// sum for every channel. `None` for elements other than f32 and f64 in row-major order.
+    pub(crate) fn is_binomial(&self, stored: &Stored, [rows, columns]: [usize; 2]) -> Option<bool> {
+        let Elements::At { file, start, strides: None } = stored.elements else { return None };
+        let bytes = &self.bytes[file][start..][..stored.bytes()];
+        let [rows, columns] = [rows, columns].map(binomial);
+        let plane: Vec<f64> =
+            rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect();
+        let is = |(index, found): (usize, f64)| (found - plane[index % plane.len()]).abs() < 1e-6;
+        match stored.dtype {
+            Dtype::F32 => {
+                let numbers = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+                Some(numbers.map(f64::from).enumerate().all(is))
+            }
+            Dtype::F64 => {
+                let numbers = bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+                Some(numbers.enumerate().all(is))
+            }
+            _ => None,
+        }
     }
 
     /// The number of a tensor that has one.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use resnet_compiler::emit::onnx::proto::{GraphProto, Size, TypeProto, ValueInfoProto};
-use resnet_compiler::graph::{Shape, Window};
+use resnet_compiler::graph::{Padding, Shape, Window};
 
 use super::file::{Constant, Files};
 use super::node::Node;
@@ -36,6 +36,8 @@ pub(crate) enum Op {
         window: Window,
         count_padding: bool,
     },
+    /// A binomial filter on every channel; the padding mirrors.
+    Blur(Window),
     /// Over all pixels.
     Mean,
     /// Every so many rows and columns, from the first on.
@@ -141,6 +143,8 @@ impl Network {
 #[derive(Clone, Debug)]
 pub(super) enum Known {
     Activation(ValueId),
+    /// An activation with mirrored pixels past its edges, which a blur alone reads.
+    Mirrored(ValueId, Padding),
     Floats(Stored),
     /// Whole numbers; `None` where they depend on an activation's shape.
     Numbers(Option<Numbers>),
@@ -285,6 +289,7 @@ impl Reader<'_> {
             Op::Relu | Op::Sigmoid | Op::Softmax => true,
             Op::MaxPool(_)
             | Op::AveragePool { .. }
+            | Op::Blur(_)
             | Op::Mean
             | Op::Subsample(_)
             | Op::PadChannels(_)

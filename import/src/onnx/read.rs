@@ -105,6 +105,10 @@ impl Reader<'_> {
     pub(super) fn activation(&self, node: &Node<'_>, index: usize) -> Result<ValueId, Fault> {
         match self.known(node, index)? {
             Known::Activation(value) => Ok(value),
+            Known::Mirrored(..) => node.refuse(format!(
+                "it reads `{}`, padded by mirroring, as a table's blurs alone do",
+                node.input(index)
+            )),
             _ => node.refuse(format!(
                 "`{}` is a constant, where an activation is expected",
                 node.input(index)
@@ -117,7 +121,7 @@ impl Reader<'_> {
         let name = node.input(index);
         match self.known(node, index)? {
             Known::Floats(stored) => Ok(stored),
-            Known::Activation(_) => node.refuse(format!(
+            Known::Activation(_) | Known::Mirrored(..) => node.refuse(format!(
                 "`{name}` is computed, where weights are expected; export with constants folded"
             )),
             Known::Numbers(_) => {

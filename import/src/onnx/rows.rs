@@ -115,6 +115,11 @@ impl<'a> Rows<'a> {
                 self.push(row, step.output);
                 1
             }
+            Op::Blur(window) => {
+                let count = self.count("blur");
+                self.push(windowed(Row::new(format!("blur{count}"), "blur"), window), step.output);
+                1
+            }
             Op::Mean => {
                 let name = self.numbered("avgpool");
                 self.push(Row::new(name, "global_average_pool"), step.output);

@@ -99,6 +99,9 @@ impl<'a> Rows<'a> {
                 row.set("stride_on", "1x1");
             }
         }
+        if first.blurs {
+            row.set("anti_alias", "blur");
+        }
         if let Some((field, value)) = &kind.attention {
             row.set(field, value);
         }

@@ -2,15 +2,25 @@
 
 use resnet_compiler::graph::{Axis, Extent, Padding, Shape, Window, output_size};
 
-use super::graph::{Conv, Known, Op, Reader};
+use super::graph::{Conv, Known, Op, Reader, ValueId};
 use super::node::Node;
 use crate::error::Fault;
 
 /// Larger than any picture's side, and far from overflowing.
 const MOST: i64 = 1 << 20;
 
+/// The largest kernel of a table's blurs.
+const LARGEST_BLUR: usize = 7;
+
+/// What a convolution of mirrored pixels is answered with.
+const NO_BLUR: &str = "it reads mirrored pixels and is no blur: each channel by itself, binomial coefficients \
+                       over their sum, a kernel of at most 7, no bias, padding or dilation";
+
 impl Reader<'_> {
     pub(super) fn conv(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        if let Known::Mirrored(value, padding) = self.known(node, 0)? {
+            return self.blur(node, value, padding);
+        }
         let value = self.activation(node, 0)?;
         let (weight, bias) = (self.floats(node, 1)?, self.optional(node, 2)?);
         let shape = self.shape(value);
@@ -57,6 +67,28 @@ impl Reader<'_> {
         let (window, [height, width]) = window(node, kernel, shape)?;
         let conv = Box::new(Conv { window, groups, weight, bias });
         self.push(node, Op::Conv(conv), &[value], Shape::new(channels, height, width), false)
+    }
+
+    /// A convolution of mirrored pixels, which has to be a blur.
+    fn blur(&mut self, node: &Node<'_>, value: ValueId, padding: Padding) -> Result<(), Fault> {
+        let (weight, shape) = (self.floats(node, 1)?, self.shape(value));
+        let (&[channels, 1, rows, columns], true) = (&*weight.shape, node.input(2).is_empty())
+        else {
+            return node.refuse(NO_BLUR);
+        };
+        let own = padded(node, [rows as i64, columns as i64], shape)?;
+        let is_plain = own.padding == Padding::NONE && own.dilation == Extent::square(1);
+        let by_channel = channels == shape.channels && node.int("group") == Some(channels as i64);
+        if !is_plain || !by_channel || rows.max(columns) > LARGEST_BLUR {
+            return node.refuse(NO_BLUR);
+        }
+        match self.files.is_binomial(&weight, [rows, columns]) {
+            Some(true) => {}
+            Some(false) => return node.refuse(NO_BLUR),
+            None => return node.refuse("a blur's filter is read from elements of f32 or f64"),
+        }
+        let (window, [height, width]) = sized(node, Window { padding, ..own }, shape)?;
+        self.push(node, Op::Blur(window), &[value], Shape::new(channels, height, width), false)
     }
 
     pub(super) fn max_pool(&mut self, node: &Node<'_>) -> Result<(), Fault> {
@@ -162,12 +194,13 @@ impl Reader<'_> {
             Some(stored) => self.files.number(&stored) == Some(0.0),
             None => node.float("value").unwrap_or(0.0) == 0.0,
         };
-        if !matches!(mode, "" | "constant") {
+        let mirrors = mode == "reflect";
+        if !mirrors && !matches!(mode, "" | "constant") {
             return node.refuse(format!(
-                "it pads by `{mode}`, as the blur pools of anti-aliased networks do; a table pads with zeros"
+                "it pads by `{mode}`; a table pads with zeros, and before blurs by mirroring (`reflect`)"
             ));
         }
-        if !zero {
+        if !mirrors && !zero {
             return node.refuse("it pads with another number than zero");
         }
         if !node.input(3).is_empty() {
@@ -185,6 +218,15 @@ impl Reader<'_> {
             ([0, 0], [0, 0, 0, 0]) => {
                 self.alias(node, Known::Activation(value));
                 return Ok(());
+            }
+            ([0, 0], [top, left, bottom, right]) if mirrors => {
+                let padding =
+                    Padding { before: Extent::new(top, left), after: Extent::new(bottom, right) };
+                self.alias(node, Known::Mirrored(value, padding));
+                return Ok(());
+            }
+            _ if mirrors => {
+                return node.refuse("it mirrors channels; a table's blurs mirror pixels");
             }
             (_, [0, 0, 0, 0]) => (
                 Op::PadChannels(channels),
