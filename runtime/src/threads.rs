@@ -4,10 +4,10 @@ mod team;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use crate::session::Context;
 
@@ -24,12 +24,16 @@ pub(crate) use team::Lease;
 #[derive(Clone)]
 pub struct Pool(Arc<Team>);
 
+/// More than any machine has. With several times as many, a process can run out of mappings in the
+/// middle of a thread's start, where the standard library aborts.
+const MOST_THREADS: usize = 4096;
+
 /// The pool could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start {threads} threads: {reason}")]
 pub struct PoolError {
     threads: usize,
-    reason: std::io::Error,
+    reason: io::Error,
 }
 
 impl Pool {
@@ -37,10 +41,15 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses the threads.
+    /// If the operating system refuses the threads, or there are more than 4096.
     pub fn new(threads: NonZeroUsize) -> Result<Self, PoolError> {
-        let team = Team::new(threads.get());
-        let team = team.map_err(|reason| PoolError { threads: threads.get(), reason })?;
+        let threads = threads.get();
+        let team = if threads > MOST_THREADS {
+            Err(io::Error::other(format!("a pool has at most {MOST_THREADS}")))
+        } else {
+            Team::new(threads)
+        };
+        let team = team.map_err(|reason| PoolError { threads, reason })?;
         Ok(Self(Arc::new(team)))
     }
 

@@ -56,11 +56,14 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
             let columns = columns(params, column);
             let mut sum = simd.splat(0.0);
             for row in rows.clone() {
+                // Row by row, so that a large window's error stays small.
+                let mut line = simd.splat(0.0);
                 for column in columns.clone() {
                     // SAFETY: the window is cut to the input's rows and columns.
                     let value = unsafe { simd.load(x.add(row * params.x_row + column * BLOCK)) };
-                    sum = simd.add(sum, value);
+                    line = simd.add(line, value);
                 }
+                sum = simd.add(sum, line);
             }
             let pixels = if params.count_padding == 1 { area } else { rows.len() * columns.len() };
             let mean = simd.div(sum, simd.splat(pixels as f32));
@@ -153,24 +156,46 @@ pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
     center: S::F16,
 ) -> S::F16 {
     const SUMS: usize = 4;
-    let mut total = simd.splat(0.0);
+    // Parts of rows are added in pairs, the pairs in pairs and so on, so that the error hardly grows
+    // with the plane: a group norm of a plane that is nearly constant magnifies that of its mean.
+    // Level `k` holds the sum of `2^k` parts if bit `k` of their number is set.
+    const PART: usize = 64;
+    let mut levels = [simd.splat(0.0); 32];
+    let mut parts = 0usize;
     for row in 0..params.rows {
         let x = x.wrapping_add(row * params.x_row);
-        let mut sums = [simd.splat(0.0); SUMS];
-        for first in (0..params.columns).step_by(SUMS) {
-            for (k, sum) in sums.iter_mut().enumerate().take(params.columns - first) {
-                // SAFETY: the row and column are the input's.
-                let value = unsafe { simd.load(x.add((first + k) * BLOCK)) };
-                *sum = if SQUARED {
-                    let over = simd.sub(value, center);
-                    simd.mul_add(over, over, *sum)
-                } else {
-                    simd.add(*sum, value)
-                };
+        for start in (0..params.columns).step_by(PART) {
+            let end = params.columns.min(start + PART);
+            let mut sums = [simd.splat(0.0); SUMS];
+            for first in (start..end).step_by(SUMS) {
+                for (k, sum) in sums.iter_mut().enumerate().take(end - first) {
+                    // SAFETY: the row and column are the input's.
+                    let value = unsafe { simd.load(x.add((first + k) * BLOCK)) };
+                    *sum = if SQUARED {
+                        let over = simd.sub(value, center);
+                        simd.mul_add(over, over, *sum)
+                    } else {
+                        simd.add(*sum, value)
+                    };
+                }
             }
+            let [a, b, c, d] = sums;
+            let mut sum = simd.add(simd.add(a, b), simd.add(c, d));
+            for (k, level) in levels.iter_mut().enumerate() {
+                if parts >> k & 1 == 0 {
+                    *level = sum;
+                    break;
+                }
+                sum = simd.add(*level, sum);
+            }
+            parts += 1;
         }
-        let [a, b, c, d] = sums;
-        total = simd.add(total, simd.add(simd.add(a, b), simd.add(c, d)));
+    }
+    let mut total = simd.splat(0.0);
+    for (k, &level) in levels.iter().enumerate() {
+        if parts >> k & 1 == 1 {
+            total = simd.add(total, level);
+        }
     }
     let pixels = simd.splat((params.rows * params.columns) as f32);
     simd.div(total, pixels)

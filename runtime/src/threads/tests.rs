@@ -200,3 +200,11 @@ fn idle_workers_sleep() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn more_threads_than_any_machine_has_are_refused() {
+    for threads in [5000, usize::MAX] {
+        let error = Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap_err().to_string();
+        assert!(error.ends_with(" threads: a pool has at most 4096"), "{error}");
+    }
+}

@@ -187,3 +187,39 @@ fn mean() {
         }
     }
 }
+
+/// Equal pixels are the worst case: one running sum would round the same way each time.
+#[test]
+fn means_of_many_equal_pixels_stay_exact() {
+    let pixel = 0.1f32;
+    for (rows, columns) in [(30_000, 1), (1, 30_000), (150, 200)] {
+        let x = vec![pixel; rows * columns * BLOCK];
+        let expected = vec![f64::from(pixel); BLOCK];
+        let x_row = columns * BLOCK;
+        let pool = PoolParams {
+            out_rows: 1,
+            out_columns: 1,
+            in_rows: rows,
+            in_columns: columns,
+            kernel_rows: rows,
+            kernel_columns: columns,
+            stride_rows: 1,
+            stride_columns: 1,
+            padding_rows: 0,
+            padding_columns: 0,
+            count_padding: 1,
+            x_row,
+            y_row: BLOCK,
+        };
+        for (isa, table) in tables() {
+            let mut y = Guarded::new(BLOCK);
+            let call = Call::Mean(MeanParams { rows, columns, x_row });
+            invoke(&call, table, &[x.as_ptr(), y.pointer()]);
+            assert_close(y.full(), &expected, 1e-6, &format!("{isa} mean of {rows}x{columns}"));
+            if rows > 1 && columns > 1 {
+                invoke(&Call::AveragePool(pool), table, &[x.as_ptr(), y.pointer()]);
+                assert_close(y.full(), &expected, 3e-6, &format!("{isa} pool of {rows}x{columns}"));
+            }
+        }
+    }
+}
