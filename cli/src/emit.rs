@@ -28,7 +28,9 @@ pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
             out.flush()?;
         }
         Some(path) => {
-            let mut file = Output::create(path, model.path.iter().chain(&options.weights))?;
+            let files = model.files();
+            let inputs = files.iter().chain(&options.weights).chain(&options.schedule);
+            let mut file = Output::create(path, inputs)?;
             print(options, &model, &mut file).map_err(|error| cannot_write(path, error))?;
             file.finish()?;
         }

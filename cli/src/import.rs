@@ -14,12 +14,12 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let folder = &options.output;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    let inputs = std::slice::from_ref(&options.checkpoint);
+    let inputs = || std::iter::once(&options.checkpoint).chain(&imported.beside);
     let table = folder.join(format!("{}.yaml", imported.name));
     let weights = folder.join(format!("{}.safetensors", imported.name));
-    let mut file = Output::create(&table, inputs)?;
+    let mut file = Output::create(&table, inputs())?;
     // The weights are complete before the table appears.
-    let mut weights_file = Output::create(&weights, inputs)?;
+    let mut weights_file = Output::create(&weights, inputs())?;
     imported
         .write_weights(&mut weights_file)
         .with_context(|| format!("cannot write `{}`", weights.display()))?;

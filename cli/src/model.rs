@@ -52,14 +52,27 @@ impl Model {
         Ok(Self { spec: Spec::from_yaml_named(&text, model)?, path: Some(path.to_owned()) })
     }
 
+    /// The files that the model is in: the table's and the labels'.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let labels = self.spec.labels.as_ref().and_then(|labels| match &labels.value {
+            Labels::File(name) => Some(self.beside(name)),
+            Labels::Names(_) => None,
+        });
+        self.path.iter().cloned().chain(labels).collect()
+    }
+
+    /// The file that the table calls `name`.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(name)
+    }
+
     /// The names of the classes, one for each of `outputs`.
     pub(crate) fn labels(&self, outputs: usize) -> Result<Option<Vec<String>>> {
         let Some(labels) = &self.spec.labels else { return Ok(None) };
         let (names, origin) = match &labels.value {
             Labels::Names(names) => (names.clone(), "`labels`".to_owned()),
             Labels::File(name) => {
-                let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-                let path = folder.join(name);
+                let path = self.beside(name);
                 let text = read_text(&path)
                     .with_context(|| format!("cannot read the labels `{}`", path.display()))?;
                 let names = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();

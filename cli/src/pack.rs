@@ -18,7 +18,9 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let compiled = compile(&model.spec, &compiler).map_err(for_process)?;
     let opened = open_weights(options.weights.weights.as_deref())?;
     let weights = weights(opened, options.weights.random_weights, compiled.graph())?;
-    let inputs = options.weights.weights.iter().chain(&model.path);
+    let files = model.files();
+    let schedule = &options.algorithms.schedule;
+    let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
     let mut file = Output::create(&options.output, inputs)?;
     let bytes = compiled.pack(&weights, options.threads.get(), &words(options), &mut file)?;
     file.finish()?;

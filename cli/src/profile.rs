@@ -72,7 +72,9 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let svg = match &options.svg {
         Some(svg) => {
-            let inputs = model.path.iter().chain(&options.weights.weights);
+            let files = model.files();
+            let schedule = &options.engine.algorithms.schedule;
+            let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
             Some((svg.display(), Output::create(svg, inputs)?))
         }
         None => None,

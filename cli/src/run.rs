@@ -71,8 +71,9 @@ fn source(
     compiled: &Compiled,
 ) -> Result<(Box<dyn Source>, Vec<PathBuf>)> {
     let shape = compiled.info().input;
-    let mut files: Vec<PathBuf> =
-        options.weights.weights.iter().chain(&model.path).cloned().collect();
+    let mut files = model.files();
+    files.extend(options.weights.weights.clone());
+    files.extend(options.engine.algorithms.schedule.clone());
     if let Some(path) = &options.input {
         files.push(path.clone());
         return Ok((Box::new(Array::open(path, shape)?), files));

@@ -20,7 +20,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    let mut file = Output::create(&options.output, &model.path)?;
+    let mut file = Output::create(&options.output, &model.files())?;
     let threads = options.threads.get();
     let pool = pool(threads)?;
     let isa = isa(options.isa).unwrap_or_else(Isa::detect);

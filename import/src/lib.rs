@@ -26,7 +26,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use error::ImportError;
 use prost::bytes::Bytes;
@@ -77,6 +77,8 @@ pub struct Imported {
     pub table: String,
     /// What was assumed and what was left out, a line each.
     pub notes: Vec<String>,
+    /// The files that were read beside the given one: those that an ONNX file has its elements in.
+    pub beside: Vec<PathBuf>,
     tensors: Vec<(String, Stored)>,
     /// The file, and those that an ONNX file refers to.
     files: Vec<Bytes>,
@@ -127,10 +129,11 @@ fn derive(
     let name = plain(options.name.as_deref().unwrap_or(&stem));
     let file = printable(&file);
     if onnx::is_onnx(&bytes) {
-        let onnx::Imported { mut draft, tensors, files } = onnx::import(bytes, folder, options)?;
+        let onnx::Imported { mut draft, tensors, files, beside } =
+            onnx::import(bytes, folder, options)?;
         let (table, graph) = draft.finish(options, &name, &file)?;
         let tensors = fit(&graph, tensors)?;
-        return Ok(Imported { name, table, notes: draft.notes, tensors, files });
+        return Ok(Imported { name, table, notes: draft.notes, beside, tensors, files });
     }
     let checkpoint = Checkpoint::read(&bytes, options.key.as_deref())?;
     let network = Network::find(&checkpoint)?;
@@ -147,7 +150,7 @@ fn derive(
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    Ok(Imported { name, table, notes, tensors, files: vec![bytes] })
+    Ok(Imported { name, table, notes, beside: Vec::new(), tensors, files: vec![bytes] })
 }
 
 /// The tensors of a network, checked against what it needs.

@@ -50,6 +50,13 @@ fn an_onnx_file_beside_its_weights_becomes_a_table() {
         assert!((found - expected).abs() <= 1e-4 * largest, "{found}, ONNX Runtime {expected}");
     }
     workshop.resnet("import dynamo.onnx -o made --pool true").fails("leave it out");
+    #[cfg(unix)]
+    {
+        std::fs::create_dir(workshop.path("taken")).unwrap();
+        let weights = workshop.path("taken/dynamo.safetensors");
+        std::os::unix::fs::symlink("../dynamo.onnx.data", weights).unwrap();
+        workshop.resnet("import dynamo.onnx -o taken").fails("would be written over the input");
+    }
     std::fs::remove_file(workshop.path("dynamo.onnx.data")).unwrap();
     workshop.resnet("import dynamo.onnx -o made").fails("has to lie beside the ONNX file");
 }

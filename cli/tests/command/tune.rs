@@ -68,6 +68,17 @@ fn a_schedule_for_something_else_is_refused() {
         .fails("line 1: found `hello`, expected `resnet schedule 1`");
     workshop.resnet("bench net.yaml --schedule none").fails("cannot read the schedule `none`");
     workshop.resnet("tune net.yaml -o net.yaml").fails("would be written over the input");
+    workshop.write("net.schedule", &text);
+    for command in ["pack net.yaml --random-weights 1 -o", "bench net.yaml --profile --svg"] {
+        workshop
+            .resnet(&format!("{command} net.schedule --schedule net.schedule"))
+            .fails("would be written over the input `net.schedule`");
+    }
+    workshop.write("named.yaml", format!("labels: names.txt\n{NET}"));
+    workshop.write("names.txt", "precious");
+    workshop
+        .resnet("tune named.yaml -o names.txt")
+        .fails("would be written over the input `names.txt`");
 }
 
 #[test]

@@ -161,6 +161,12 @@ impl Files {
         Self { folder, bytes: vec![bytes], numbers: HashMap::new() }
     }
 
+    /// The files that were read beside the ONNX file.
+    pub(crate) fn beside(&self) -> Vec<PathBuf> {
+        let folder = self.folder.as_deref().unwrap_or(Path::new(""));
+        self.numbers.keys().map(|path| folder.join(path)).collect()
+    }
+
     /// Finds the elements of a tensor and checks that all are there.
     pub(crate) fn constant(&mut self, tensor: &TensorProto) -> Result<Constant, Fault> {
         let name = &tensor.name;

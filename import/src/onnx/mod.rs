@@ -21,7 +21,7 @@ mod stage;
 mod window;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
 
@@ -43,6 +43,8 @@ pub(crate) struct Imported {
     /// By their names in the table.
     pub(crate) tensors: BTreeMap<String, Stored>,
     pub(crate) files: Vec<Bytes>,
+    /// Where the files other than the first are.
+    pub(crate) beside: Vec<PathBuf>,
 }
 
 /// Imports a network. `folder` is the file's, for the elements that other files have.
@@ -71,7 +73,8 @@ pub(crate) fn import(
     let items = chain::decompose(&network)?;
     let (mut draft, tensors) = rows::Rows::write(&network, &items)?;
     draft.notes.splice(0..0, network.notes.iter().cloned());
-    Ok(Imported { draft, tensors, files: files.bytes })
+    let beside = files.beside();
+    Ok(Imported { draft, tensors, files: files.bytes, beside })
 }
 
 /// Options for what an ONNX file tells are mistakes.
