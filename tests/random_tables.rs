@@ -98,16 +98,20 @@ fn row() -> impl Strategy<Value = String> {
                 )
             },
         );
-    let pool =
-        (0..4usize, 1usize..5, stride, padding).prop_map(|(kind, kernel, stride, padding)| {
+    let pool = (0..4usize, 1usize..5, stride, padding.clone()).prop_map(
+        |(kind, kernel, stride, padding)| {
             let op =
                 ["max_pool", "average_pool", "average_pool, count_padding: false", "blur"][kind];
             format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
-        });
+        },
+    );
     let activation = prop_oneof![Just(""), Just(", activation: none")];
     let norm =
         (norm, activation).prop_map(|(norm, activation)| format!("op: norm{norm}{activation}"));
-    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool, 1 => norm]
+    let stem = (padding, 1usize..40).prop_map(|(padding, channels)| {
+        format!("op: conv, kernel: 7, stride: 2, channels: {channels}{padding}")
+    });
+    prop_oneof![3 => conv, 4 => basic, 3 => bottleneck, 1 => pool, 1 => norm, 1 => stem]
 }
 
 /// Rows after which the network may end.
