@@ -20,6 +20,8 @@ pub(super) struct Item {
     /// The file with a saved schedule.
     pub(super) schedule: Option<Text>,
     pub(super) budgets: Vec<Budget>,
+    /// The options that are given.
+    options: Vec<String>,
 }
 
 pub(super) enum Table {
@@ -77,6 +79,7 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         memory: None,
         schedule: None,
         budgets: Vec::new(),
+        options: Vec::new(),
     };
     while tokens.sees('#') {
         let hash = tokens.next();
@@ -190,6 +193,11 @@ fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
         let message = format!("unknown option `{name}`; there are {known}");
         return Err(Error::new((field.span(), field.span()), message));
     }
+    if item.options.contains(&name) {
+        let message = format!("the option `{name}` is given twice; leave one out");
+        return Err(Error::new((field.span(), field.span()), message));
+    }
+    item.options.push(name.clone());
     tokens.next();
     if !tokens.eat('=') {
         return Err(tokens.expected("`=` and a value"));
