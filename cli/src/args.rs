@@ -1,5 +1,7 @@
 //! The command line.
 
+mod import;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet::runtime::load::all_threads;
 
+pub(crate) use self::import::{AntiAliasName, Import, ShortcutName, StrideOnName};
 use crate::family::{FamilyOptions, Numbers};
 
 const EXAMPLES: &str = "\
@@ -278,89 +281,6 @@ pub(crate) struct Sweep {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Import {
-    /// A checkpoint of PyTorch's or in safetensors, or an ONNX file. It is read as data; nothing in it is
-    /// run.
-    #[arg(value_name = "FILE")]
-    pub(crate) checkpoint: PathBuf,
-    /// The folder for NAME.yaml and NAME.safetensors. Old ones are replaced.
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
-    /// The network's name [default: the file's, without its extension].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// The key of the state dict in a PyTorch file [default: the usual ones, `state_dict` first].
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: Option<String>,
-    /// The size of pictures, `224` or `height x width` [default: an ONNX file's, else 224; 32 if the
-    /// stem is a 3x3].
-    #[arg(long, value_name = "HxW", value_parser = picture_size)]
-    pub(crate) input: Option<(usize, usize)>,
-    /// The stride of each stage [default: 1 and then 2, where shortcuts do not say otherwise].
-    #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
-    pub(crate) strides: Vec<usize>,
-    /// Which convolution of a bottleneck has the stride [default: 3x3].
-    #[arg(long, value_enum)]
-    pub(crate) stride_on: Option<StrideOnName>,
-    /// What has the strides of blocks and of the stem's pool [default: their convolutions and a max
-    /// pool].
-    #[arg(long, value_enum)]
-    pub(crate) anti_alias: Option<AntiAliasName>,
-    /// What stands beside every block [default: what names and shapes say].
-    #[arg(long, value_enum)]
-    pub(crate) shortcut: Option<ShortcutName>,
-    /// Whether a 3x3 max pool of stride 2 follows the stem [default: not if the stem is a 3x3].
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) pool: Option<bool>,
-    /// Batch norm's epsilon [default: 1e-5].
-    #[arg(long, value_name = "E", value_parser = positive)]
-    pub(crate) norm_epsilon: Option<f64>,
-    /// The mean of each channel, of values from 0 to 1 [default: ImageNet's for 1000 classes].
-    #[arg(long, value_name = "M,M,M", value_delimiter = ',', value_parser = finite)]
-    pub(crate) mean: Vec<f64>,
-    /// The standard deviation of each channel [default: ImageNet's for 1000 classes].
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',', value_parser = positive)]
-    pub(crate) std: Vec<f64>,
-    /// Scale the shorter side of a picture to this before it is cut [default: the input's, or 8/7 of
-    /// it for 1000 classes].
-    #[arg(long, value_name = "N")]
-    pub(crate) resize: Option<NonZeroUsize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StrideOnName {
-    /// As in published weights.
-    #[value(name = "3x3")]
-    Middle,
-    /// As in the 2015 paper.
-    #[value(name = "1x1")]
-    First,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AntiAliasName {
-    /// A binomial filter, as in timm's `resnetblur*`.
-    Blur,
-    /// The mean over the stride, as in timm's `resnetaa*`.
-    Average,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum ShortcutName {
-    /// A 1x1 convolution where the shape changes.
-    Projection,
-    /// A mean over the stride, then a 1x1 convolution (ResNet-D).
-    PoolProjection,
-    /// A 1x1 convolution in every block.
-    ProjectAll,
-    /// Zeros for new channels.
-    ZeroPad,
-    /// Nothing: a plain network.
-    None,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Model {
     /// A layer table, or the name of a network that the command carries inside (`resnet50`).
     #[arg(value_name = "MODEL.yaml")]
@@ -445,25 +365,6 @@ impl Threads {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a length of time".to_owned())
-}
-
-/// The size of a picture: `224`, or `height x width` as in `224x192`.
-fn picture_size(text: &str) -> Result<(usize, usize), String> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    let size = |text: &str| text.parse().ok().filter(|&size| size > 0);
-    size(height)
-        .zip(size(width))
-        .ok_or_else(|| "expected a size, such as 224 or 224x192".to_owned())
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| "not a number".to_owned())
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    let number = finite(text)?;
-    if number > 0.0 { Ok(number) } else { Err("not a number above zero".to_owned()) }
 }
 
 /// A number of bytes, with `K`, `M` or `G` for powers of 1024 behind it.

@@ -104,8 +104,8 @@ pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Imp
     derive(bytes.into(), path.parent(), &origin, options).map_err(|fault| fault.at(&origin))
 }
 
-/// Imports a checkpoint that is in memory; an ONNX file has to have its tensors in itself. `origin` is its file's name, for messages and, unless
-/// `options` has one, for the network's name.
+/// Imports a checkpoint that is in memory; an ONNX file has to have its tensors in itself. `origin` is
+/// its file's name, for messages and, unless `options` has one, for the network's name.
 ///
 /// # Errors
 ///

@@ -74,6 +74,15 @@ pub enum Transform {
 }
 
 impl Transform {
+    /// All of Winograd's.
+    pub const WINOGRAD: [Self; 5] = [
+        Self::Winograd2x2,
+        Self::Winograd4x4,
+        Self::Winograd2x2Stride2,
+        Self::Winograd4x4Stride2,
+        Self::Winograd4x1Stride2,
+    ];
+
     /// What the rows and the columns are filtered by; nothing, of a direct convolution.
     pub const fn filters(self) -> [Filter; 2] {
         match self {
@@ -86,13 +95,20 @@ impl Transform {
         }
     }
 
-    /// Whether it is for a planar input; a direct convolution's weights may be for either.
-    pub(crate) const fn suits(self, planar: bool, kernel: (usize, usize)) -> bool {
-        match self {
-            Self::None => true,
-            Self::Winograd4x1Stride2 => planar && matches!(kernel, (7, 7)),
-            _ => !planar && matches!(kernel, (3, 3)),
-        }
+    /// Whether the weights of such a kernel can become that. What filters the rows alone is for
+    /// planar inputs, the others are for blocked ones; a direct convolution's may be for either.
+    pub fn suits(self, planar: bool, kernel: (usize, usize)) -> bool {
+        let [rows, columns] = self.filters();
+        self == Self::None
+            || kernel == (rows.taps(), rows.taps()) && planar == (columns == Filter::Identity)
+    }
+
+    /// The one with tiles of so many output pixels, for convolutions of this stride.
+    pub fn of_tile(rows: usize, columns: usize, stride: usize) -> Option<Self> {
+        Self::WINOGRAD.into_iter().find(|transform| {
+            let filters = transform.filters();
+            filters.map(Filter::outputs) == [rows, columns] && filters[0].stride() == stride
+        })
     }
 }
 

@@ -77,7 +77,6 @@ impl Lowering {
                     input,
                     residual,
                     output,
-                    weights_after: schedule.weights_len - recipe.offset - recipe.len(),
                 });
             }
             (FusedOp::Affine { relu, .. }, &Plan::Vector { weights }, Some(input)) => {

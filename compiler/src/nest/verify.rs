@@ -14,7 +14,8 @@
 //!
 //! Back ends run only verified programs, so this is the fact on which their unsafe code rests.
 
-use resnet_runtime::kernels::{BLOCK, Call, Filter};
+use resnet_runtime::kernels::{BLOCK, Call, PlaneParams};
+use resnet_runtime::tensors::Transform;
 
 use super::{Address, Base, Loop, Place, Program, Statement, Step};
 use crate::schedule::Region;
@@ -135,6 +136,11 @@ impl Program {
 /// This restates the catalogue's documentation in numbers.
 fn reach(call: &Call) -> Vec<Option<usize>> {
     let last = |n: usize, distance: usize| (n - 1) * distance;
+    // Input, residual and output.
+    let planes = |p: &PlaneParams| {
+        let plane = |row: usize| Some(last(p.rows, row) + p.columns * BLOCK);
+        [plane(p.x_row), plane(p.r_row).filter(|_| p.residual == 1), plane(p.y_row)]
+    };
     match call {
         Call::Conv(p) | Call::ConvPlanar(p) => {
             let lanes = if matches!(call, Call::Conv(_)) { BLOCK } else { 1 };
@@ -152,18 +158,16 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
         Call::WinogradInput(p) => {
-            let Some([rows, columns]) = Filter::pair(p.tile_rows, p.tile_columns, p.stride) else {
-                return Vec::new();
-            };
+            let form = Transform::of_tile(p.tile_rows, p.tile_columns, p.stride);
+            let Some([rows, columns]) = form.map(Transform::filters) else { return Vec::new() };
             let pixels = last(p.tiles, columns.step()) + columns.points();
             let x = last(rows.points(), p.x_row) + pixels * BLOCK;
             let points = rows.points() * columns.points();
             vec![Some(x), Some(last(points, p.y_point) + p.tiles * BLOCK)]
         }
         Call::WinogradOutput(p) => {
-            let Some([rows, columns]) = Filter::pair(p.tile_rows, p.tile_columns, p.stride) else {
-                return Vec::new();
-            };
+            let form = Transform::of_tile(p.tile_rows, p.tile_columns, p.stride);
+            let Some([rows, columns]) = form.map(Transform::filters) else { return Vec::new() };
             let x = last(rows.points() * columns.points(), p.x_point) + p.tiles * BLOCK;
             let r = last(p.rows, p.r_row) + p.columns * BLOCK;
             let y = last(p.rows, p.y_row) + p.columns * BLOCK;
@@ -175,20 +179,16 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             vec![Some(x), Some(y)]
         }
         Call::Affine(p) => {
-            let x = last(p.rows, p.x_row) + p.columns * BLOCK;
-            let y = last(p.rows, p.y_row) + p.columns * BLOCK;
-            vec![Some(x), Some(BLOCK), Some(BLOCK), Some(y)]
+            let [x, _, y] = planes(p);
+            vec![x, Some(BLOCK), Some(BLOCK), y]
         }
         Call::Gate(p) => {
-            let plane = |row: usize| last(p.rows, row) + p.columns * BLOCK;
-            let r = (p.residual == 1).then_some(plane(p.r_row));
-            vec![Some(plane(p.x_row)), Some(BLOCK), r, Some(plane(p.y_row))]
+            let [x, r, y] = planes(p);
+            vec![x, Some(BLOCK), r, y]
         }
         Call::Normalise(p) => {
-            let plane = |row: usize| Some(last(p.rows, row) + p.columns * BLOCK);
-            let r = plane(p.r_row).filter(|_| p.residual == 1);
-            let numbers = Some(BLOCK);
-            vec![plane(p.x_row), numbers, numbers, numbers, r, plane(p.y_row)]
+            let [x, r, y] = planes(p);
+            vec![x, Some(BLOCK), Some(BLOCK), Some(BLOCK), r, y]
         }
         Call::Variance(p) => {
             let x = last(p.rows, p.x_row) + p.columns * BLOCK;

@@ -70,17 +70,18 @@ impl Site<'_> {
         let Window { kernel, stride, dilation, .. } = self.conv.window;
         let plain =
             dilation == Extent::square(1) && self.conv.groups == 1 && !self.conv.zero_pads();
-        let square = |n: Extent| (n.rows == n.columns).then_some(n.rows);
-        match (method, square(kernel), square(stride), self.planar) {
-            (Method::Direct, ..) => Some(Transform::None),
-            _ if !plain => None,
-            (Method::Winograd2, Some(3), Some(1), false) => Some(Transform::Winograd2x2),
-            (Method::Winograd4, Some(3), Some(1), false) => Some(Transform::Winograd4x4),
-            (Method::Winograd2, Some(3), Some(2), false) => Some(Transform::Winograd2x2Stride2),
-            (Method::Winograd4, Some(3), Some(2), false) => Some(Transform::Winograd4x4Stride2),
-            (Method::Winograd4, Some(7), Some(2), true) => Some(Transform::Winograd4x1Stride2),
-            _ => None,
-        }
+        let rows = match method {
+            Method::Direct => return Some(Transform::None),
+            Method::Winograd2 => 2,
+            Method::Winograd4 => 4,
+        };
+        Transform::WINOGRAD.into_iter().find(|transform| {
+            let [filter, _] = transform.filters();
+            plain
+                && filter.outputs() == rows
+                && Extent::square(filter.stride()) == stride
+                && transform.suits(self.planar, (kernel.rows, kernel.columns))
+        })
     }
 
     /// Whether `choice` can compute it.
@@ -88,8 +89,7 @@ impl Site<'_> {
         match self.transform(method) {
             None => false,
             Some(Transform::None) => !self.conv.zero_pads() || order == Order::RowsOuter,
-            Some(Transform::Winograd4x1Stride2) => order == Order::RowsOuter,
-            Some(_) => true,
+            Some(_) => !self.planar || order == Order::RowsOuter,
         }
     }
 
@@ -172,13 +172,17 @@ impl Site<'_> {
         if self.planar { self.input.channels } else { padded(self.input.channels) }
     }
 
+    /// Pairs of an input and an output channel that are computed with.
+    fn pairs(&self) -> usize {
+        self.inputs() * padded(self.output.channels) / self.conv.groups
+    }
+
     /// Bytes of the packed weights, near enough.
     fn weight_bytes(&self, transform: Transform) -> f64 {
         let kernel = &self.conv.window.kernel;
         let [rows, columns] = transform.filters();
         let points = rows.weights(kernel.rows) * columns.weights(kernel.columns);
-        let pairs = self.inputs() * padded(self.output.channels) / self.conv.groups;
-        (points * pairs * size_of::<f32>()) as f64
+        (points * self.pairs() * size_of::<f32>()) as f64
     }
 
     /// What the model expects, in cycles of one core.
@@ -189,16 +193,13 @@ impl Site<'_> {
         let batch = costs.batch as f64;
         let weights = self.weight_bytes(transform);
         let arrival = weights / costs.weight_bytes;
-        let pairs = (self.inputs() * padded(self.output.channels) / self.conv.groups) as f64;
+        let pairs = self.pairs() as f64;
         let Extent { rows, columns } = self.conv.window.kernel;
         if transform == Transform::None {
             let sums = (self.output.pixels() * rows * columns) as f64 * pairs;
             return f64::max(batch * sums / FMAS, arrival);
         }
-        let filters = transform.filters();
-        let tiles = winograd::tiles(transform, self.output);
-        let points =
-            (tiles.rows * filters[0].points() * tiles.columns * filters[1].points()) as f64;
+        let points = self.points(transform) as f64;
         // Where only the rows are filtered, a product is a sum over the kernel's columns.
         let sums = if self.planar { columns as f64 } else { 1.0 };
         let channels = self.inputs() + padded(self.output.channels);

@@ -96,6 +96,18 @@ pub struct ConvPlan {
     pub order: Order,
     /// The algorithm.
     pub algorithm: Algorithm,
+    /// What its calls fetch of the packed weights ahead.
+    pub fetch: Fetch,
+}
+
+/// What a convolution fetches of the packed weights while it computes, for later calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// What follows the weights of each call: they come from memory, and each call is to find its own.
+    Next,
+    /// So many elements after all of the convolution's weights, which stay in cache meanwhile: a share
+    /// for each call.
+    After(usize),
 }
 
 impl ConvPlan {
@@ -345,7 +357,8 @@ fn lay_out(
                     Algorithm::Winograd(plan)
                 };
                 recipes.push(recipe);
-                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm })
+                let fetch = Fetch::Next;
+                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm, fetch })
             }
             (FusedOp::Affine { norm, .. }, _) => {
                 let source = VectorSource::Norm(norm.clone());
@@ -372,7 +385,24 @@ fn lay_out(
         });
     }
     let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
+    plan_fetches(&recipes, &mut plans, weights_len);
     Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len }
+}
+
+/// Elements of the following layers' weights that a convolution fetches ahead whose own stay in cache:
+/// as many as a second-level cache may hold besides.
+const AHEAD: usize = 640 * 1024 / size_of::<f32>();
+
+/// Decides what each convolution fetches.
+fn plan_fetches(recipes: &[ConvRecipe], plans: &mut [Plan], weights_len: usize) {
+    for plan in plans {
+        if let Plan::Conv(plan) = plan
+            && plan.order == Order::RowsOuter
+        {
+            let recipe = &recipes[plan.recipe];
+            plan.fetch = Fetch::After((weights_len - recipe.offset - recipe.len()).min(AHEAD));
+        }
+    }
 }
 
 /// The convolutions among the nodes.

@@ -63,7 +63,7 @@ impl Winograd {
 /// As in `Winograd F(4x4, 3x3)`, the outputs of a tile and the kernel.
 impl fmt::Display for Winograd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = if self.transform == Transform::Winograd4x1Stride2 { 7 } else { 3 };
+        let kernel = self.transform.filters()[0].taps();
         let Extent { rows, columns } = self.tile;
         write!(f, "Winograd F({rows}x{columns}, {kernel}x{kernel})")
     }

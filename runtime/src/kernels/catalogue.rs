@@ -60,7 +60,7 @@ pub struct ConvParams {
 ///
 /// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
 /// one for the columns, which follow from the tile and the stride, see
-/// [`Filter::pair`](super::Filter::pair):
+/// [`Transform::of_tile`](crate::tensors::Transform::of_tile):
 ///
 /// | tile, stride | rows | columns |
 /// | --- | --- | --- |
@@ -189,26 +189,11 @@ pub struct MeanParams {
     pub x_row: usize,
 }
 
-/// A scale and a shift a channel over one channel block's plane, `y = w * x + b`, with one fused
-/// multiply-add an element: a batch norm that no convolution could take in.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AffineParams {
-    /// Height.
-    pub rows: usize,
-    /// Width.
-    pub columns: usize,
-    /// Distance between input rows.
-    pub x_row: usize,
-    /// Distance between output rows.
-    pub y_row: usize,
-    /// 1: the activation is `max(0, v)`. 0: none.
-    pub relu: usize,
-}
-
 /// One channel block's plane, each channel with numbers of its own: `y = epilogue(v)`, where the
-/// epilogue adds a residual and applies the activation. `v` is `x * sigmoid(g)` for [`Call::Gate`]
-/// and `(x - m) * s + b` for [`Call::Normalise`].
+/// epilogue adds a residual and applies the activation. `v` is `x * w + b` for [`Call::Affine`], a
+/// batch norm that no convolution could take in and that has no residual, `x * sigmoid(g)` for
+/// [`Call::Gate`] and `(x - m) * s + b` for [`Call::Normalise`]; the product and its addition are
+/// fused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlaneParams {
@@ -443,7 +428,7 @@ catalogue! {
     /// Anti-aliasing of one channel block, by a binomial filter.
     Blur = blur(PoolParams: x, y);
     /// Scale and shift of one channel block.
-    Affine = affine(AffineParams: x, w, b, y);
+    Affine = affine(PlaneParams: x, w, b, y);
     /// Gates of one channel block. `r` may be `y` itself.
     Gate = gate(PlaneParams: x, g, r, y);
     /// One channel block with another mean and another deviation. `r` may be `y` itself.

@@ -1,40 +1,25 @@
 //! Kernels with a few numbers for each channel, one channel block's plane at a time.
 
 use super::simd::Simd;
-use super::{AffineParams, BLOCK, ChannelConvParams, PlaneParams};
+use super::{BLOCK, ChannelConvParams, PlaneParams};
 
 /// [`Call::Affine`](super::Call::Affine).
 ///
 /// # Safety
 ///
-/// `x` is readable and `y` writable as far as [`AffineParams`] says, `w` and `b` readable for 16
-/// elements.
+/// `x` is readable and `y` writable as far as [`PlaneParams`] says, without a residual; `w` and `b` are
+/// readable for 16 elements.
 #[inline(always)]
 pub(super) unsafe fn affine<S: Simd>(
     simd: S,
-    params: &AffineParams,
+    params: &PlaneParams,
     x: *mut f32,
     w: *mut f32,
     b: *mut f32,
     y: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    let (scale, shift) = unsafe { (simd.load(w), simd.load(b)) };
-    for row in 0..params.rows {
-        let x = x.wrapping_add(row * params.x_row);
-        let y = y.wrapping_add(row * params.y_row);
-        for column in 0..params.columns {
-            // SAFETY: the row and column are the call's.
-            unsafe {
-                let mut value = simd.mul_add(simd.load(x.add(column * BLOCK)), scale, shift);
-                if params.relu == 1 {
-                    // With the value as second operand, NaN stays NaN.
-                    value = simd.max(simd.splat(0.0), value);
-                }
-                simd.store(y.add(column * BLOCK), value);
-            }
-        }
-    }
+    unsafe { plane(simd, params, [simd.splat(0.0), simd.load(w), simd.load(b)], [x, y, y]) }
 }
 
 /// [`Call::Gate`](super::Call::Gate).
@@ -57,8 +42,23 @@ pub(super) unsafe fn gate<S: Simd>(
         // SAFETY: there is a gate for each lane.
         *weight = 1.0 / (1.0 + (-unsafe { *g.add(lane) }).exp());
     }
-    // SAFETY: an array of 16.
-    let weights = unsafe { simd.load(weights.as_ptr()) };
+    let zero = simd.splat(0.0);
+    // SAFETY: an array of 16; the caller's promise.
+    unsafe { plane(simd, params, [zero, simd.load(weights.as_ptr()), zero], [x, r, y]) }
+}
+
+/// `y = epilogue((x - mean) * scale + shift)`, over a plane.
+///
+/// # Safety
+///
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`PlaneParams`] says.
+#[inline(always)]
+pub(super) unsafe fn plane<S: Simd>(
+    simd: S,
+    params: &PlaneParams,
+    [mean, scale, shift]: [S::F16; 3],
+    [x, r, y]: [*mut f32; 3],
+) {
     let zero = simd.splat(0.0);
     for row in 0..params.rows {
         let x = x.wrapping_add(row * params.x_row);
@@ -67,11 +67,13 @@ pub(super) unsafe fn gate<S: Simd>(
         for column in 0..params.columns {
             // SAFETY: the row and column are the call's.
             unsafe {
-                let residual = match params.residual {
-                    1 => simd.load(r.add(column * BLOCK)),
-                    _ => zero,
-                };
-                let mut value = simd.mul_add(simd.load(x.add(column * BLOCK)), weights, residual);
+                // The difference first: it is exact where a scale is large because all pixels are
+                // nearly the mean.
+                let over = simd.sub(simd.load(x.add(column * BLOCK)), mean);
+                let mut value = simd.mul_add(over, scale, shift);
+                if params.residual == 1 {
+                    value = simd.add(value, simd.load(r.add(column * BLOCK)));
+                }
                 if params.relu == 1 {
                     // With the value as second operand, NaN stays NaN.
                     value = simd.max(zero, value);

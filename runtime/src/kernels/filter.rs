@@ -40,14 +40,7 @@ impl Filter {
 
     /// Inputs of a tile, which are as many as its products.
     pub const fn points(self) -> usize {
-        match self {
-            Self::Identity => 1,
-            Self::F2 => 4,
-            Self::F4 => 6,
-            Self::F2s2 => 5,
-            Self::F4s2 => 9,
-            Self::F4x7s2 => 13,
-        }
+        self.stride() * (self.outputs() - 1) + self.taps()
     }
 
     /// Weights that `taps` taps become.
@@ -82,26 +75,26 @@ impl Filter {
         }
     }
 
-    /// Distance between the inputs of neighbouring tiles.
-    pub const fn step(self) -> usize {
+    /// Weights of a kernel, in this dimension.
+    pub const fn taps(self) -> usize {
         match self {
             Self::Identity => 1,
-            Self::F2 | Self::F4 => self.outputs(),
-            Self::F2s2 | Self::F4s2 | Self::F4x7s2 => 2 * self.outputs(),
+            Self::F2 | Self::F4 | Self::F2s2 | Self::F4s2 => 3,
+            Self::F4x7s2 => 7,
         }
     }
 
-    /// The filters of the rows and of the columns, of tiles of so many output pixels, if there are
-    /// kernels for them.
-    pub const fn pair(tile_rows: usize, tile_columns: usize, stride: usize) -> Option<[Self; 2]> {
-        match (tile_rows, tile_columns, stride) {
-            (2, 2, 1) => Some([Self::F2; 2]),
-            (4, 4, 1) => Some([Self::F4; 2]),
-            (2, 2, 2) => Some([Self::F2s2; 2]),
-            (4, 4, 2) => Some([Self::F4s2; 2]),
-            (4, 1, 2) => Some([Self::F4x7s2, Self::Identity]),
-            _ => None,
+    /// Distance between the inputs of neighbouring outputs.
+    pub const fn stride(self) -> usize {
+        match self {
+            Self::Identity | Self::F2 | Self::F4 => 1,
+            Self::F2s2 | Self::F4s2 | Self::F4x7s2 => 2,
         }
+    }
+
+    /// Distance between the inputs of neighbouring tiles.
+    pub const fn step(self) -> usize {
+        self.stride() * self.outputs()
     }
 
     /// Points of the even pixels; they come first.

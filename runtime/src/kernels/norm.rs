@@ -1,6 +1,7 @@
 //! Group norm, in pieces that a loop nest puts together: means and variances of channels, what groups
 //! of channels make of them, and the pass that normalises.
 
+use super::channel::plane;
 use super::pool::plane_mean;
 use super::simd::Simd;
 use super::{BLOCK, GroupParams, MeanParams, PlaneParams};
@@ -91,30 +92,7 @@ pub(super) unsafe fn normalise<S: Simd>(
     y: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    let (mean, scale, shift) = unsafe { (simd.load(m), simd.load(s), simd.load(b)) };
-    let zero = simd.splat(0.0);
-    for row in 0..params.rows {
-        let x = x.wrapping_add(row * params.x_row);
-        let r = r.wrapping_add(row * params.r_row);
-        let y = y.wrapping_add(row * params.y_row);
-        for column in 0..params.columns {
-            // SAFETY: the row and column are the call's.
-            unsafe {
-                // The difference first: it is exact where a scale is large because all pixels are
-                // nearly the mean.
-                let over = simd.sub(simd.load(x.add(column * BLOCK)), mean);
-                let mut value = simd.mul_add(over, scale, shift);
-                if params.residual == 1 {
-                    value = simd.add(value, simd.load(r.add(column * BLOCK)));
-                }
-                if params.relu == 1 {
-                    // With the value as second operand, NaN stays NaN.
-                    value = simd.max(zero, value);
-                }
-                simd.store(y.add(column * BLOCK), value);
-            }
-        }
-    }
+    unsafe { plane(simd, params, [simd.load(m), simd.load(s), simd.load(b)], [x, r, y]) }
 }
 
 /// The first channel of each group, and the one after its last.

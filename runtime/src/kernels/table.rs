@@ -53,7 +53,7 @@ macro_rules! kernel_table {
                 pool::max_pool(PoolParams: x, y);
                 pool::average_pool(PoolParams: x, y);
                 pool::blur(PoolParams: x, y);
-                channel::affine(AffineParams: x, w, b, y);
+                channel::affine(PlaneParams: x, w, b, y);
                 channel::gate(PlaneParams: x, g, r, y);
                 norm::normalise(PlaneParams: x, m, s, b, r, y);
                 channel::channel_conv(ChannelConvParams: x, w, y);

@@ -29,6 +29,20 @@ use super::filter::{F2, F2s2, F4, F4s2, F4x7s2, Identity, Minimal};
 use super::simd::Simd;
 use super::{BLOCK, WinogradInputParams, WinogradOutputParams};
 
+/// A call of a function over the filters that a tile and a stride stand for.
+macro_rules! by_form {
+    ($params:ident, $function:ident($($argument:expr),*)) => {
+        match ($params.tile_rows, $params.tile_columns, $params.stride) {
+            (2, 2, 1) => $function::<S, F2, F2, 2, 4, 2, 4>($($argument),*),
+            (4, 4, 1) => $function::<S, F4, F4, 4, 6, 4, 6>($($argument),*),
+            (2, 2, 2) => $function::<S, F2s2, F2s2, 2, 5, 2, 5>($($argument),*),
+            (4, 4, 2) => $function::<S, F4s2, F4s2, 4, 9, 4, 9>($($argument),*),
+            (4, 1, 2) => $function::<S, F4x7s2, Identity, 4, 13, 1, 1>($($argument),*),
+            form => unreachable!("there is no form {form:?}"),
+        }
+    };
+}
+
 /// [`Call::WinogradInput`](super::Call::WinogradInput).
 ///
 /// # Safety
@@ -43,14 +57,7 @@ pub(super) unsafe fn winograd_input<S: Simd>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match (params.tile_rows, params.tile_columns, params.stride) {
-            (2, 2, 1) => input::<S, F2, F2, 2, 4, 2, 4>(simd, params, x, y),
-            (4, 4, 1) => input::<S, F4, F4, 4, 6, 4, 6>(simd, params, x, y),
-            (2, 2, 2) => input::<S, F2s2, F2s2, 2, 5, 2, 5>(simd, params, x, y),
-            (4, 4, 2) => input::<S, F4s2, F4s2, 4, 9, 4, 9>(simd, params, x, y),
-            (4, 1, 2) => input::<S, F4x7s2, Identity, 4, 13, 1, 1>(simd, params, x, y),
-            form => unreachable!("there is no form {form:?}"),
-        }
+        by_form!(params, input(simd, params, x, y));
     }
 }
 
@@ -70,15 +77,7 @@ pub(super) unsafe fn winograd_output<S: Simd>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let operands = [x, b, r, y];
-        match (params.tile_rows, params.tile_columns, params.stride) {
-            (2, 2, 1) => output::<S, F2, F2, 2, 4, 2, 4>(simd, params, operands),
-            (4, 4, 1) => output::<S, F4, F4, 4, 6, 4, 6>(simd, params, operands),
-            (2, 2, 2) => output::<S, F2s2, F2s2, 2, 5, 2, 5>(simd, params, operands),
-            (4, 4, 2) => output::<S, F4s2, F4s2, 4, 9, 4, 9>(simd, params, operands),
-            (4, 1, 2) => output::<S, F4x7s2, Identity, 4, 13, 1, 1>(simd, params, operands),
-            form => unreachable!("there is no form {form:?}"),
-        }
+        by_form!(params, output(simd, params, [x, b, r, y]));
     }
 }
 

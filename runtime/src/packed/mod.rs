@@ -16,9 +16,9 @@
 //! | 48 | | the text |
 //!
 //! The text has one line of JSON about the file, [`About`], and then one for each convolution, its
-//! [`ConvRecipe`]. The compiler chooses how weights are packed; the file keeps its choices, in a form
-//! that is the compiler's alone, so that it can be given them back. Whatever it makes of them, a reader compares the recipes as text with those that it needs, so whatever
-//! decides how weights are packed is compared, and a difference can be told in words.
+//! [`ConvRecipe`]. The file keeps the compiler's choices, which decide how weights are packed, so that
+//! it can be given them back. A reader compares the recipes as text with those that it needs, so that
+//! whatever decided is compared, and a difference can be told in words.
 
 mod error;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use resnet_runtime::kernels::{AffineParams, BLOCK, Call, ChannelConvParams, PlaneParams};
+use resnet_runtime::kernels::{BLOCK, Call, ChannelConvParams, PlaneParams};
 
 use super::{Guarded, Random, assert_close, bits, invoke, tables};
 
@@ -10,7 +10,7 @@ fn affine() {
             let mut random = Random(0x2545_f491);
             let x = random.vec((rows - 1) * x_row + columns * BLOCK);
             let (w, b) = (random.vec(BLOCK), random.vec(BLOCK));
-            let params = AffineParams { rows, columns, x_row, y_row, relu };
+            let params = PlaneParams { rows, columns, x_row, r_row: 0, y_row, residual: 0, relu };
             for (isa, table) in tables() {
                 let mut y = Guarded::new((rows - 1) * y_row + columns * BLOCK);
                 let operands = [x.as_ptr(), w.as_ptr(), b.as_ptr(), y.pointer()];
@@ -37,7 +37,15 @@ fn affine() {
 fn affine_keeps_nan() {
     let x = [f32::NAN; BLOCK];
     let w = [1.0; BLOCK];
-    let params = AffineParams { rows: 1, columns: 1, x_row: BLOCK, y_row: BLOCK, relu: 1 };
+    let params = PlaneParams {
+        rows: 1,
+        columns: 1,
+        x_row: BLOCK,
+        r_row: 0,
+        y_row: BLOCK,
+        residual: 0,
+        relu: 1,
+    };
     for (isa, table) in tables() {
         let mut y = Guarded::new(BLOCK);
         let operands = [x.as_ptr(), w.as_ptr(), w.as_ptr(), y.pointer()];

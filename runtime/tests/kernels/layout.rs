@@ -26,7 +26,6 @@ fn parameters_are_words_in_field_order() {
     assert_words!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
         kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns
         count_padding);
-    assert_words!(Affine(AffineParams): rows columns x_row y_row relu);
     assert_words!(Gate(PlaneParams): rows columns x_row r_row y_row residual relu);
     assert_words!(ChannelConv(ChannelConvParams): channels kernel);
     assert_words!(GroupMean(GroupParams): channels group epsilon);

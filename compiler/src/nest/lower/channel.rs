@@ -1,8 +1,6 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
-use resnet_runtime::kernels::{
-    AffineParams, BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams,
-};
+use resnet_runtime::kernels::{BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams};
 
 use super::{Lowering, Side, real_loops};
 use crate::fuse::Residual;
@@ -27,13 +25,7 @@ impl Lowering {
             terms: vec![(Var::Block, BLOCK)],
         };
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let params = AffineParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            y_row: y.row_len(),
-            relu: usize::from(relu),
-        };
+        let params = plane_params(x, None, y, relu);
         let shifts = weights + x.blocks() * BLOCK;
         let sides = [plane(x), of_block(weights), of_block(shifts), plane(y)];
         let doc = format!("norm {}{}", x.shape, if relu { ", relu" } else { "" });
@@ -72,15 +64,7 @@ impl Lowering {
         let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
         let r = self.residual(name, residual, y);
-        let params = PlaneParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            r_row: r.row_len(),
-            y_row: y.row_len(),
-            residual: usize::from(residual.is_some()),
-            relu: usize::from(relu),
-        };
+        let params = plane_params(x, residual.is_some().then_some(&r), y, relu);
         let mut doc = format!("gate {}", x.shape);
         doc += if residual.is_some() { ", + residual" } else { "" };
         doc += if relu { ", relu" } else { "" };
@@ -147,5 +131,23 @@ impl Lowering {
             body: vec![Statement::Call(call, addresses)],
         };
         self.step(name, function, sides.iter().map(|side| side.place).collect());
+    }
+}
+
+/// One channel block's plane of `x`, a residual and `y`.
+pub(super) fn plane_params(
+    x: &Buffer,
+    residual: Option<&Buffer>,
+    y: &Buffer,
+    relu: bool,
+) -> PlaneParams {
+    PlaneParams {
+        rows: x.shape.height,
+        columns: x.shape.width,
+        x_row: x.row_len(),
+        r_row: residual.map_or(0, Buffer::row_len),
+        y_row: y.row_len(),
+        residual: usize::from(residual.is_some()),
+        relu: usize::from(relu),
     }
 }

@@ -6,8 +6,8 @@ use resnet_runtime::tensors::ConvRecipe;
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::{Conv, Residual};
 use crate::graph::Extent;
-use crate::nest::{Address, Base, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Algorithm, Buffer, ConvPlan, Layout, Order, Region};
+use crate::nest::{Address, Function, Loop, Place, Statement, Var};
+use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order, Region};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
@@ -18,13 +18,7 @@ pub(super) struct Layer<'a> {
     pub(super) input: &'a Buffer,
     pub(super) residual: Option<Buffer>,
     pub(super) output: &'a Buffer,
-    /// Elements of weights that follow this layer's.
-    pub(super) weights_after: usize,
 }
-
-/// Elements of the following layers' weights that a layer fetches ahead whose own stay in cache: as
-/// many as a second-level cache may hold besides.
-const AHEAD: usize = 640 * 1024 / size_of::<f32>();
 
 impl Lowering {
     pub(super) fn conv(&mut self, layer: &Layer<'_>) {
@@ -190,6 +184,18 @@ impl Layer<'_> {
             (_, true) => output.block_len(),
             (None, false) => 0,
         };
+        let sides = self.sides(rows);
+        let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
+        let w = address(W, &sides.w);
+        let w_len = self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks;
+        let (next, n) = match self.plan.fetch {
+            // The next panel follows this one; each row fetches its share.
+            Fetch::Next => {
+                let share = lines(w_len / (output.shape.height / rows));
+                (share, address(W, &sides.w.clone().with(Var::Row, share)))
+            }
+            Fetch::After(len) => self.fetch_after(len, w_len, &w, loops),
+        };
         let params = ConvParams {
             pixels: rows * output.shape.width,
             x_step: window.stride.columns * input.lanes(),
@@ -204,24 +210,15 @@ impl Layer<'_> {
             r_block,
             residual: usize::from(self.conv.residual.is_some()),
             relu: usize::from(self.conv.relu),
-            next: self.ahead(rows, out_blocks, loops),
+            next,
         };
-        let sides = self.sides(rows);
-        let w_len = self.panel_len(out_blocks);
-        let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
         let r = match &sides.r {
             Some(r) if !self.conv.zero_pads() => address(R, r),
             _ => y.clone(),
         };
-        let (x, w, b) = (address(X, &sides.x), address(W, &sides.w), address(B, &sides.b));
-        // The next panel follows this one; each row fetches its share.
-        let n = if self.plan.order == Order::RowsOuter && params.next > 0 {
-            self.after(w_len, params.next, loops)
-        } else {
-            address(W, &sides.w.clone().with(Var::Row, params.next))
-        };
+        let (x, b) = (address(X, &sides.x), address(B, &sides.b));
         let call = if input.layout == Layout::Planar {
             Call::ConvPlanar(params)
         } else {
@@ -230,35 +227,21 @@ impl Layer<'_> {
         Statement::Call(call, vec![x, w, b, r, n, y])
     }
 
-    /// Elements of the following weights that one call fetches ahead: where a panel's weights come
-    /// from memory, its rows share those of the next panel, or of the next layer, among them.
-    fn ahead(&self, rows: usize, out_blocks: usize, loops: &[Loop]) -> usize {
-        match self.plan.order {
-            Order::RowsOuter => self.share_after(loops),
-            Order::PanelsOuter | Order::PicturesOuter => {
-                let panel_len = self.panel_len(out_blocks);
-                let share = panel_len / (self.output.shape.height / rows);
-                share - share % BLOCK
-            }
-        }
-    }
-
-    /// Elements of a panel of `out_blocks` blocks.
-    fn panel_len(&self, out_blocks: usize) -> usize {
-        self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks
-    }
-
-    /// The share of each iteration of `loops` in fetching ahead what follows this layer's weights,
-    /// whole cache lines; 0 if there are not enough, or not all of the layer's calls are in them.
-    pub(super) fn share_after(&self, loops: &[Loop]) -> usize {
+    /// How many of the `len` elements after this layer's weights an iteration of `loops` fetches, and
+    /// where to say so in a call whose weights are `w_len` elements at `w`. None if there are fewer
+    /// cache lines than iterations, or not all of the layer's calls are in the loops.
+    pub(super) fn fetch_after(
+        &self,
+        len: usize,
+        w_len: usize,
+        w: &Address,
+        loops: &[Loop],
+    ) -> (usize, Address) {
         let calls: usize = loops.iter().map(|l| l.extent).product();
-        let share = self.weights_after.min(AHEAD) / calls;
-        if self.rest_blocks() > 0 { 0 } else { share - share % BLOCK }
-    }
-
-    /// Where to fetch ahead, for a call with `len` elements of weights: so far before the share of the
-    /// iteration that the loops are at.
-    pub(super) fn after(&self, len: usize, share: usize, loops: &[Loop]) -> Address {
+        let share = if self.rest_blocks() > 0 { 0 } else { lines(len / calls) };
+        if share == 0 {
+            return (0, w.clone());
+        }
         let mut terms = Vec::new();
         let mut inner = share;
         for each in loops.iter().rev().filter(|each| each.extent > 1) {
@@ -266,7 +249,8 @@ impl Layer<'_> {
             inner *= each.extent;
         }
         terms.reverse();
-        Address { base: Base::Operand(W), offset: self.recipe.len() - len, terms }
+        // A call fetches what lies behind by as much as its weights take.
+        (share, Address { base: w.base, offset: self.recipe.len() - w_len, terms })
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
@@ -288,4 +272,9 @@ impl Layer<'_> {
         let x = sides.r.as_ref()?.address(R, loops);
         Some(Statement::Call(Call::ZeroPad(params), vec![x, sides.y.address(Y, loops)]))
     }
+}
+
+/// Whole cache lines of so many elements.
+pub(super) fn lines(elements: usize) -> usize {
+    elements - elements % BLOCK
 }

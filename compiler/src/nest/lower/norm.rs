@@ -1,8 +1,9 @@
 //! Group norm: means, variances and the normalisation of a few channel blocks at a time, whose planes
 //! are then still in the cache.
 
-use resnet_runtime::kernels::{BLOCK, Call, GroupParams, MeanParams, PlaneParams};
+use resnet_runtime::kernels::{BLOCK, Call, GroupParams, MeanParams};
 
+use super::channel::plane_params;
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::Residual;
 use crate::graph::Extent;
@@ -63,15 +64,7 @@ impl Lowering {
         };
         let pixels =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        let pass = PlaneParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            r_row: r.row_len(),
-            y_row: y.row_len(),
-            residual: usize::from(layer.residual.is_some()),
-            relu: usize::from(layer.relu),
-        };
+        let pass = plane_params(x, layer.residual.is_some().then_some(&r), y, layer.relu);
         let at = |operand: usize, loops: &[Loop]| sides[operand].address(operand, loops);
         let temporary = |side: &Side, loops: &[Loop]| side.address(0, loops);
         let each = |call, addresses| nested(&block, vec![Statement::Call(call, addresses)]);

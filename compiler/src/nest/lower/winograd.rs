@@ -9,11 +9,11 @@ use resnet_runtime::kernels::{
     BLOCK, Call, ConvParams, Filter, WinogradInputParams, WinogradOutputParams,
 };
 
-use super::conv::Layer;
+use super::conv::{Layer, lines};
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Band, Buffer, Order, Region, Winograd};
+use crate::schedule::{Band, Buffer, Fetch, Order, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
@@ -277,12 +277,27 @@ impl<'a> Part<'a> {
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
-        let next = match self.layer.plan.order {
-            Order::RowsOuter if row.is_all(rows) && column.is_all(columns) && !self.last => {
-                self.layer.share_after(loops)
+        let per_row = columns.weights(1);
+        let moves = |run: &Run, len: usize| if run.shared { 0 } else { len };
+        let w = self
+            .sides
+            .w
+            .clone()
+            .with(Var::PointRow, moves(row, per_row * len))
+            .with(Var::Point, moves(column, len));
+        let mut w = w.past(W, loops, Var::Panel, skipped);
+        w.offset += (row.weight * per_row + column.weight) * len;
+        let (next, n) = match self.layer.plan.fetch {
+            Fetch::Next => {
+                let next = lines(len / shared);
+                let mut n = w.clone();
+                n.terms.extend(shares(row, column, next));
+                (next, n)
             }
-            Order::RowsOuter => 0,
-            _ => len / shared - len / shared % BLOCK,
+            Fetch::After(after) if row.is_all(rows) && column.is_all(columns) && !self.last => {
+                self.layer.fetch_after(after, len, &w, loops)
+            }
+            Fetch::After(_) => (0, w.clone()),
         };
         let params = ConvParams {
             pixels: row_tiles * plan.strip,
@@ -300,23 +315,7 @@ impl<'a> Part<'a> {
             relu: 0,
             next,
         };
-        let per_row = columns.weights(1);
-        let moves = |run: &Run, len: usize| if run.shared { 0 } else { len };
-        let Sides { v, w, zeros, m, .. } = &self.sides;
-        let w = w
-            .clone()
-            .with(Var::PointRow, moves(row, per_row * len))
-            .with(Var::Point, moves(column, len));
-        let mut w = w.past(W, loops, Var::Panel, skipped);
-        w.offset += (row.weight * per_row + column.weight) * len;
-        let n = match self.layer.plan.order {
-            Order::RowsOuter if next > 0 => self.layer.after(len, next, loops),
-            _ => {
-                let mut n = w.clone();
-                n.terms.extend(shares(row, column, next));
-                n
-            }
-        };
+        let Sides { v, zeros, m, .. } = &self.sides;
         let first = row.first * columns.points() + column.first;
         let at = |side: &Side, operand: usize, distance: usize| {
             let side = side
