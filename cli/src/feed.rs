@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use crate::bench::pool;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use resnet::runtime::session::{Network, Session};
+
+use crate::bench::pool;
 
 /// Where inputs come from.
 pub(crate) trait Source: Sync {

@@ -19,6 +19,7 @@ use resnet_runtime::packed::fingerprint;
 use resnet_runtime::tensors::{NormTensors, TensorSpec};
 
 pub use cost::Cost;
+pub use resnet_runtime::kernels::LARGEST_BLUR;
 pub use window::{Axis, binomial, output_size};
 
 /// Channels, height and width of an activation of one picture.

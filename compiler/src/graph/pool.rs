@@ -1,11 +1,9 @@
 //! Pools.
 
-use resnet_runtime::kernels::LARGEST_BLUR;
-
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::Builder;
 use crate::graph::conv::Places;
-use crate::graph::{NodeId, Op, Window};
+use crate::graph::{LARGEST_BLUR, NodeId, Op, Window};
 use crate::spec::{Row, WindowCells};
 
 impl Builder<'_> {

@@ -1,6 +1,6 @@
 //! Nodes that move a window, or cut and pad activations.
 
-use resnet_compiler::graph::{Axis, Extent, Padding, Shape, Window, output_size};
+use resnet_compiler::graph::{Axis, Extent, LARGEST_BLUR, Padding, Shape, Window, output_size};
 
 use super::graph::{Conv, Known, Op, Reader, ValueId};
 use super::node::Node;
@@ -8,9 +8,6 @@ use crate::error::Fault;
 
 /// Larger than any picture's side, and far from overflowing.
 const MOST: i64 = 1 << 20;
-
-/// The largest kernel of a table's blurs.
-const LARGEST_BLUR: usize = 7;
 
 /// What a convolution of mirrored pixels is answered with.
 const NO_BLUR: &str = "it reads mirrored pixels and is no blur: each channel by itself, binomial coefficients \
