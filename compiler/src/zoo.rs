@@ -9,7 +9,7 @@ use crate::spec::Spec;
 /// A network's name and its table.
 macro_rules! table {
     ($name:literal) => {
-        ($name, include_str!(concat!("../../models/", $name, ".yaml")))
+        ($name, include_str!(concat!("../models/", $name, ".yaml")))
     };
 }
 
@@ -51,7 +51,7 @@ pub const ZOO: &[(&str, &str)] = &[
     table!("preact-resnet1001"),
     table!("wrn-28-10"),
     table!("resnet8"),
-    ("cifar10-resnet20", include_str!("../../models/cifar10/resnet20.yaml")),
+    ("cifar10-resnet20", include_str!("../models/cifar10/resnet20.yaml")),
 ];
 
 /// The table of a network, such as `resnet50`.
