@@ -414,6 +414,12 @@ pub(crate) enum IsaName {
 pub(crate) enum Form {
     /// Rust source, as the macro makes it.
     Rust,
+    /// The operators with their shapes, a line each.
+    Graph,
+    /// The same, fused.
+    Fused,
+    /// Where each activation lies, and how each layer is computed.
+    Schedule,
     /// The loop nests that every back end prints.
     Nest,
     /// Cranelift's intermediate representation.

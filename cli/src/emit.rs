@@ -96,18 +96,21 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         return Ok(resnet_compiler::emit::rust::print(&model.spec, &wishes)?);
     }
     let graph = Graph::build(&model.spec)?;
-    let listing = match options.form {
+    match options.form {
+        Form::Graph => return Ok(graph.to_string()),
         Form::Dot => return Ok(dot(&graph)),
+        _ => {}
+    }
+    let Plans { fused, schedules, programs } = Plans::new(&graph, &wishes)?;
+    let listing = match options.form {
+        Form::Fused => return Ok(fused.to_string()),
+        Form::Schedule => return Ok(schedules[0].to_string()),
         Form::Clif => Listing::Clif,
         Form::Asm => Listing::Assembly,
-        _ => Listing::None,
+        _ => return Ok(programs[0].to_string()),
     };
-    let program = &Plans::new(&graph, &wishes)?.programs[0];
-    if listing == Listing::None {
-        return Ok(program.to_string());
-    }
     let table = isa(options.isa).unwrap_or_else(Isa::detect).table()?;
-    Ok(Jit::list(program, table, listing)?)
+    Ok(Jit::list(&programs[0], table, listing)?)
 }
 
 /// The operators as a Graphviz graph.

@@ -7,6 +7,8 @@
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
 //! whole input, so that there is one operator to schedule.
 
+mod display;
+
 use std::fmt;
 
 use resnet_runtime::tensors::NormTensors;
@@ -146,6 +148,17 @@ impl FusedOp {
             | Self::Gate { residual, .. }
             | Self::GroupNorm { residual, .. } => *residual,
             _ => None,
+        }
+    }
+
+    /// Whether `max(0, x)` comes last.
+    pub fn relu(&self) -> bool {
+        match self {
+            Self::Conv(Conv { relu, .. })
+            | Self::Affine { relu, .. }
+            | Self::Gate { relu, .. }
+            | Self::GroupNorm { relu, .. } => *relu,
+            _ => false,
         }
     }
 

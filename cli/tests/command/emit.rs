@@ -4,6 +4,9 @@ use crate::Workshop;
 fn every_form_that_there_is() {
     let workshop = Workshop::new();
     let emit = |form: &str| workshop.resnet(&format!("emit colours.yaml --as {form}")).succeeds();
+    assert!(emit("graph").starts_with("colours: 3x"));
+    assert!(emit("fused").contains(" = conv 1x1"));
+    assert!(emit("schedule").starts_with("schedule (batch 1): arena "));
     assert!(emit("nest").starts_with("program colours"));
     assert!(emit("clif").contains("function u0:0"));
     assert!(emit("asm").contains("; infer: colours"));

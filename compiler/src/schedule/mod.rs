@@ -8,6 +8,7 @@ mod arena;
 mod choice;
 mod choices;
 mod conv;
+mod display;
 mod layout;
 mod winograd;
 

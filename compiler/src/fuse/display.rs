@@ -1,0 +1,65 @@
+//! Fused graphs for people: one line a node.
+
+use std::fmt;
+
+use super::{Conv, Fused, FusedOp, Residual};
+
+/// The operator and its constants, without what it reads: `conv 3x3/2`.
+impl fmt::Display for FusedOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => write!(f, "input"),
+            Self::Conv(Conv { window, groups: 1, .. }) => write!(f, "conv {window}"),
+            Self::Conv(Conv { window, groups, .. }) => write!(f, "conv {window} groups {groups}"),
+            Self::MaxPool(window) => write!(f, "max_pool {window}"),
+            Self::AveragePool { window, count_padding: true } => write!(f, "average_pool {window}"),
+            Self::AveragePool { window, count_padding: false } => {
+                write!(f, "average_pool {window} over the picture alone")
+            }
+            Self::Affine { .. } => write!(f, "affine"),
+            Self::Gate { .. } => write!(f, "gate"),
+            Self::GroupNorm { norm, .. } => write!(f, "group_norm {}", norm.groups),
+            Self::ChannelConv { kernel, .. } => write!(f, "channel_conv {kernel}"),
+            Self::Blur(window) => write!(f, "blur {window}"),
+            Self::GlobalAveragePool => write!(f, "global_average_pool"),
+            Self::Softmax => write!(f, "softmax"),
+        }
+    }
+}
+
+impl fmt::Display for Residual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same(source) => write!(f, "{source}"),
+            Self::ZeroPad { source, stride, before } => {
+                write!(f, "zero_pad({source} /{stride}, {before} before)")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, node) in self.iter() {
+            let mut text = node.op.to_string();
+            if let Some(input) = node.input {
+                text += &format!(" {input}");
+            }
+            if let FusedOp::Gate { gate, .. } = node.op {
+                text += &format!(" by {gate}");
+            }
+            if let FusedOp::Conv(conv) = &node.op {
+                text += if conv.norm.is_some() { ", norm" } else { "" };
+                text += if conv.bias.is_some() { ", bias" } else { "" };
+            }
+            if let Some(residual) = node.op.residual() {
+                text += &format!(" + {residual}");
+            }
+            text += if node.op.relu() { ", relu" } else { "" };
+            let (id, shape) = (id.to_string(), node.shape.to_string());
+            writeln!(f, "{id:>5} = {text:<44} {shape:>14}  # {}", node.name)?;
+        }
+        let outputs: Vec<String> = self.outputs.iter().map(ToString::to_string).collect();
+        writeln!(f, "outputs {}", outputs.join(", "))
+    }
+}

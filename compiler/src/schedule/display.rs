@@ -1,0 +1,139 @@
+//! Schedules for people: where each node's value lies, and how it is computed.
+
+use std::fmt;
+
+use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
+
+use super::{
+    Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Plan, Points, Region, Schedule, Winograd,
+};
+use crate::fuse::FusedId;
+use crate::graph::Extent;
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Planar => "planar",
+            Self::Blocked => "blocked",
+        })
+    }
+}
+
+/// `arena[4096] blocked 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { region, offset, layout, shape, ring, margin } = self;
+        write!(f, "{region}[{offset}] {layout} {shape}")?;
+        for (name, extent) in [("ring", ring), ("margin", margin)] {
+            if *extent != Extent::square(0) {
+                write!(f, " {name} {}x{}", extent.rows, extent.columns)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Points {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, distance, block } = self;
+        write!(f, "{count} points {distance} apart, blocks {block}")
+    }
+}
+
+impl fmt::Display for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Next => write!(f, "fetches its next weights"),
+            Self::After(len) => write!(f, "fetches {len} of the weights after its own"),
+        }
+    }
+}
+
+/// What one line says of a convolution; [`Schedule`] says the rest of Winograd's below it.
+impl fmt::Display for ConvPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recipe: _, order, algorithm, fetch } = self;
+        match algorithm {
+            Algorithm::Direct { rows: 1 } => write!(f, "direct")?,
+            Algorithm::Direct { rows } => write!(f, "direct, {rows} rows a call")?,
+            Algorithm::Winograd(winograd) => write!(f, "{winograd}")?,
+        }
+        write!(f, ", {order} outer, {fetch}")
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len } =
+            self;
+        writeln!(
+            f,
+            "schedule (batch {batch}): arena {arena_len}, scratch {scratch_len}, weights {weights_len} elements\n"
+        )?;
+        for (index, (plan, buffer)) in plans.iter().zip(buffers).enumerate() {
+            let id = FusedId(index as u32).to_string();
+            write!(f, "{id:>5} = {buffer}: ")?;
+            match plan {
+                Plan::InPlace => writeln!(f, "in place")?,
+                Plan::Copy => writeln!(f, "copied")?,
+                Plan::Conv(plan) => {
+                    writeln!(f, "{plan}")?;
+                    write_recipe(f, &recipes[plan.recipe])?;
+                    if let Algorithm::Winograd(winograd) = &plan.algorithm {
+                        write_winograd(f, winograd)?;
+                    }
+                }
+                Plan::Vector { weights } => writeln!(f, "weights[{weights}]")?,
+                Plan::GroupNorm { weights, blocks } => {
+                    writeln!(f, "weights[{weights}], {blocks} blocks together")?;
+                }
+                Plan::Simple => writeln!(f, "the one way")?,
+            }
+        }
+        for vector in vectors {
+            write_vector(f, vector)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &ConvRecipe) -> fmt::Result {
+    let ConvRecipe { weight, bias, norm, out_channels, in_channels, groups, .. } = recipe;
+    let ConvRecipe { kernel_rows, kernel_columns, planar, panel_blocks, .. } = recipe;
+    let ConvRecipe { in_blocks, in_block_step, transform, offset, .. } = recipe;
+    write!(f, "        weights[{offset}] {weight} {out_channels}x{in_channels}")?;
+    write!(f, "x{kernel_rows}x{kernel_columns}/{groups} {transform:?}")?;
+    write!(f, ", panels of {panel_blocks} by {in_blocks} step {in_block_step}")?;
+    write!(f, "{}", if *planar { ", planar" } else { "" })?;
+    if let Some(bias) = bias {
+        write!(f, ", bias {bias}")?;
+    }
+    if let Some(norm) = norm {
+        write!(f, ", norm {} {}", norm.weight, norm.epsilon)?;
+    }
+    writeln!(f)
+}
+
+fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Result {
+    let Winograd { transform: _, tile: _, tiles, band, strip, .. } = winograd;
+    let Winograd { input, input_place: (region, place), output, output_offset, .. } = winograd;
+    write!(f, "        {}x{} tiles, bands of ", tiles.rows, tiles.columns)?;
+    match band {
+        Band::Rows(rows) => write!(f, "{rows} rows")?,
+        Band::Pictures(pictures) => write!(f, "{pictures} pictures")?,
+    }
+    writeln!(f, ", strips of {strip}")?;
+    writeln!(f, "        input {region}[{place}] {input}")?;
+    writeln!(f, "        output {}[{output_offset}] {output}", Region::Scratch)
+}
+
+fn write_vector(f: &mut fmt::Formatter<'_>, vector: &VectorRecipe) -> fmt::Result {
+    let VectorRecipe { source, channels, offset } = vector;
+    match source {
+        VectorSource::Norm(norm) => {
+            let (name, epsilon) = (&norm.weight, norm.epsilon);
+            writeln!(f, "weights[{offset}] norm {name} {epsilon}, {channels} channels")
+        }
+        VectorSource::Tensor(name) => writeln!(f, "weights[{offset}] {name}, {channels} channels"),
+    }
+}
