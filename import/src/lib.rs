@@ -139,14 +139,10 @@ fn derive(
     let network = Network::find(&checkpoint)?;
     let (mut draft, pairs) = table::derive(&network, options)?;
     let (table, graph) = draft.finish(options, &name, &file)?;
-    let tensors = fit(&graph, pairs.find(&graph, &checkpoint)?)?;
+    let found = pairs.find(&graph, &checkpoint, &mut draft.notes)?;
+    let tensors = fit(&graph, found)?;
     let mut notes = checkpoint.notes;
     notes.extend(draft.notes);
-    let counters = checkpoint.tensors.keys().filter(|name| name.ends_with("num_batches_tracked"));
-    match counters.count() {
-        0 => {}
-        count => notes.push(format!("left out: {count} counters `num_batches_tracked`")),
-    }
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }

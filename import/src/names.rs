@@ -60,6 +60,14 @@ pub(crate) struct Block {
     pub(crate) attention: Option<Attention>,
 }
 
+impl Block {
+    /// Whether any of its convolutions has a bias; a table has it for all of them.
+    pub(crate) fn has_bias(&self) -> bool {
+        let projection = self.shortcut.as_ref().map(|shortcut| &shortcut.conv);
+        self.convs.iter().chain(projection).any(|conv| conv.bias)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Norm {
     pub(crate) module: String,

@@ -252,6 +252,28 @@ fn other_networks_are_named() {
 }
 
 #[test]
+fn every_tensor_is_read_or_named() {
+    let table = check("cifar-some-biases.pth");
+    assert_eq!(table.matches("bias: true").count(), 2, "{table}");
+    let notes = imported("cifar-some-biases.pth").notes.join("\n");
+    contains(
+        &notes,
+        &["biases that the file does not have are zeros: `layer2.0.conv1.bias`", "more"],
+    );
+    let whole = std::fs::read(file("cifar-b.safetensors")).unwrap();
+    let whole = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    let left_out =
+        ["layer1.0.bn1.tau", "layer2.1.conv1.mask", "layer3.0.shortcut.0.scale", "linear.v"];
+    for extra in left_out {
+        let more = whole.tensor("bn1.weight").unwrap();
+        let tensors = whole.tensors().into_iter().chain([(extra.to_owned(), more)]);
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        let error = import_bytes(bytes, "x", &Options::default()).unwrap_err().to_string();
+        contains(&error, &[&format!("no place for `{extra}`")]);
+    }
+}
+
+#[test]
 fn norms_without_statistics_are_group_norms() {
     let mut names = vec![("conv1.weight".to_owned(), vec![32, 3, 3, 3])];
     for number in [1, 2] {

@@ -5,6 +5,7 @@ compute with them.
     pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 numpy==2.4.6 safetensors==0.8.0 \\
         onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
     python make_import.py                    # rewrites every file in `import/`
+    python make_import.py --only NAME...     # those of checkpoints with these names
     python make_import.py --large FOLDER     # full-size networks of torchvision and timm, random
 
 Each network NAME becomes a checkpoint, `NAME.input.npy` (f32, N x C x H x W) and `NAME.output.npy`
@@ -88,6 +89,18 @@ class Cifar(nn.Module):
         x = self.bn1(self.conv1(x)).relu()
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+def with_some_biases(model):
+    """Biases of a projection, of a second block's first convolution, and none of the classifier."""
+    def biased(conv):
+        keys = dict(stride=conv.stride, padding=conv.padding)
+        return nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **keys)
+
+    model.layer2[0].shortcut[0] = biased(model.layer2[0].shortcut[0])
+    model.layer3[1].conv1 = biased(model.layer3[1].conv1)
+    model.linear = nn.Linear(model.linear.in_features, 10, bias=False)
+    return model
 
 
 class WideCifar(nn.Module):
@@ -237,6 +250,7 @@ def networks():
     yield "pre-activation.pth", v2, (1, 3, 224, 224), torch.save
     yield "cifar-a.pth", Cifar("A"), (2, 3, 32, 32), torch.save
     yield "cifar-b.safetensors", Cifar("B"), (2, 3, 32, 32), save_file
+    yield "cifar-some-biases.pth", with_some_biases(Cifar("B")), (2, 3, 32, 32), torch.save
     yield "cifar-wide.pth", WideCifar(), (2, 3, 32, 32), lambda state, path: torch.save(wrapped(state), path)
     hugging_face = HuggingFace(tv(Bottleneck, [1, 1, 1, 1], [2, 3, 4, 5]))
     yield "hugging-face.safetensors", hugging_face, (1, 3, 224, 224), save_file
@@ -336,8 +350,12 @@ def fill(model, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", type=pathlib.Path, metavar="FOLDER")
-    folder = parser.parse_args().large
+    parser.add_argument("--only", nargs="+", metavar="NAME")
+    options = parser.parse_args()
+    folder = options.large
     chosen = networks() if folder is None else large()
+    if options.only:
+        chosen = (network for network in chosen if network[0] in options.only)
     folder = folder or HERE
     folder.mkdir(parents=True, exist_ok=True)
     for name, model, shape, save in chosen:
@@ -357,6 +375,8 @@ def main():
         np.save(path.with_suffix(".input.npy"), x.numpy())
         np.save(path.with_suffix(".output.npy"), y.numpy())
         print(f"{name}: {path.stat().st_size:,} bytes, {sum(t.numel() for t in state.values()):,} numbers")
+    if options.only:
+        return
     if folder == HERE:
         make_onnx()
         return
