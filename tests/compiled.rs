@@ -50,6 +50,8 @@ networks! { GOLDENS:
     NoStem = "tests/golden/no-stem.yaml",
     OnePixel = "tests/golden/one-pixel.yaml",
     Plain = "tests/golden/plain.yaml",
+    ProjectionKernel = "tests/golden/projection-kernel.yaml",
+    ShortcutFromInput = "tests/golden/shortcut-from-input.yaml",
     Pools = "tests/golden/pools.yaml",
     PreActivation = "tests/golden/pre-activation.yaml",
     PreActivationBasic = "tests/golden/pre-activation-basic.yaml",
@@ -61,6 +63,7 @@ networks! { GOLDENS:
     ProjectAll = "tests/golden/project-all.yaml",
     Eca = "tests/golden/eca.yaml",
     SqueezeExcitation = "tests/golden/squeeze-excitation.yaml",
+    ZeroChannels = "tests/golden/zero-channels.yaml",
     ZeroPadVariants = "tests/golden/zero-pad-variants.yaml",
     ZeroPad = "tests/golden/zero-pad.yaml",
 }

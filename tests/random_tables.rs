@@ -53,12 +53,18 @@ fn row() -> impl Strategy<Value = String> {
             let groups = if grouped { format!(", groups: {groups}") } else { String::new() };
             format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{dilation}{norm}{relu}{groups}")
         });
+    // With what each of them takes.
+    let projection = (0..3usize, prop_oneof![3 => Just(""), 1 => Just(", projection_norm: none")], prop_oneof![3 => Just(""), 1 => Just(", projection_kernel: 3"), 1 => Just(", projection_kernel: 1x5")])
+        .prop_map(|(kind, norm, kernel)| format!(", shortcut: {}{norm}{kernel}", ["projection", "project_all", "pool_projection"][kind]));
+    let zeros = any::<[bool; 2]>().prop_map(|[pool, after]| {
+        let kind = if pool { "pool_zero_pad" } else { "zero_pad" };
+        format!(", shortcut: {kind}{}", if after { ", zero_channels: after" } else { "" })
+    });
+    let from = prop_oneof![3 => Just(""), 1 => Just(", shortcut_from: input")];
     let shortcut = prop_oneof![
-        4 => Just(""),
-        1 => Just(", shortcut: zero_pad"),
-        1 => Just(", shortcut: project_all"),
-        1 => Just(", shortcut: none"),
-        1 => Just(", shortcut: pool_projection"),
+        4 => Just(String::new()),
+        4 => (prop_oneof![projection, zeros], from).prop_map(|(kind, from)| kind + from),
+        1 => Just(", shortcut: none".to_owned()),
     ];
     let attention = prop_oneof![
         5 => Just(String::new()),
@@ -68,23 +74,17 @@ fn row() -> impl Strategy<Value = String> {
     // What both kinds of blocks take.
     let anti_alias = prop_oneof![4 => Just(""), 1 => Just(", anti_alias: blur"), 1 => Just(", anti_alias: average")];
     let more =
-        (shortcut, dilation, attention, norm.clone(), anti_alias, any::<[bool; 3]>(), 0usize..4)
-            .prop_map(
-                |(shortcut, dilation, attention, norm, anti_alias, [same, bias, bare], first)| {
-                    let mut text = format!("{shortcut}{dilation}{attention}{norm}{anti_alias}");
-                    text += if same { ", padding: same" } else { "" };
-                    text += if bias { ", bias: true" } else { "" };
-                    text += if bare { ", projection_norm: none" } else { "" };
-                    text + &if first > 0 {
-                        format!(", first_dilation: {first}")
-                    } else {
-                        String::new()
-                    }
-                },
-            );
-    let basic = (1usize..9, stride.clone(), channels.clone(), more.clone()).prop_map(
-        |(repeat, stride, channels, more)| {
-            format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{more}")
+        (shortcut, dilation, attention, norm.clone(), anti_alias, any::<[bool; 2]>(), 0usize..4)
+            .prop_map(|(shortcut, dilation, attention, norm, anti_alias, [same, bias], first)| {
+                let mut text = format!("{shortcut}{dilation}{attention}{norm}{anti_alias}");
+                text += if same { ", padding: same" } else { "" };
+                text += if bias { ", bias: true" } else { "" };
+                text + &if first > 0 { format!(", first_dilation: {first}") } else { String::new() }
+            });
+    let on_second = prop_oneof![4 => Just(""), 1 => Just(", stride_on: second")];
+    let basic = (1usize..9, stride.clone(), channels.clone(), more.clone(), on_second).prop_map(
+        |(repeat, stride, channels, more, on)| {
+            format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{more}{on}")
         },
     );
     let bottleneck =
@@ -128,7 +128,7 @@ fn head() -> impl Strategy<Value = Vec<String>> {
             move |n| vec![mean.clone(), linear(n)]
         }),
         2 => (1usize..40, 1usize..20).prop_map(move |(n, m)| {
-            vec![mean.clone(), linear(n), linear(m), softmax.clone()]
+            vec![mean.clone(), linear(n) + ", activation: relu", linear(m), softmax.clone()]
         }),
     ]
 }

@@ -45,7 +45,7 @@ fn derivation(options: &Import) -> Options {
         input: options.input,
         strides: options.strides.clone(),
         stride_on: options.stride_on.map(|on| match on {
-            StrideOnName::Middle => StrideOn::Middle,
+            StrideOnName::Middle => StrideOn::Second,
             StrideOnName::First => StrideOn::First,
         }),
         anti_alias: options.anti_alias.map(|kind| match kind {

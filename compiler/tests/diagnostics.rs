@@ -103,6 +103,15 @@ refused! {
         "layer: d, op: basic, channels: 8, shortcut: project",
         "layer: e, op: bottleneck, channels: 8, stride_on: 1",
     ]);
+    fields_of_other_shortcuts: rows(&[
+        "layer: a, op: basic, channels: 8, shortcut: zero_pad, projection_kernel: 3, projection_norm: none",
+        "layer: b, op: basic, channels: 8, zero_channels: after",
+        "layer: c, op: basic, channels: 8, shortcut: none, shortcut_from: input",
+        "layer: d, op: basic, channels: 8, projection_kernel: 3x2",
+        "layer: e, op: basic, channels: 8, stride: 2, stride_on: second, anti_alias: blur",
+        "layer: f, op: basic, channels: 8, stride_on: 3x3",
+        "layer: g, op: basic, channels: 8, upsample: 0",
+    ]);
     norm_weights_without_norm:
         rows(&["layer: a, op: conv, kernel: 1, channels: 8, norm: none, norm_weights: bn1"]);
     weights_without_norm_weights:
@@ -156,6 +165,13 @@ table:
     groups_of_a_bottleneck: rows(&["layer: a, op: bottleneck, channels: 256, width: 72, groups: 32"]);
     width_is_no_quarter: rows(&["layer: a, op: bottleneck, channels: 66"]);
     pool_padding: rows(&["layer: pool1, op: max_pool, kernel: 3, padding: 2"]);
+    upsample_is_wrong: rows(&[
+        "layer: pool1, op: max_pool, kernel: 3, stride: 2, upsample: 2",
+        "layer: conv2_x, op: basic, channels: 128, upsample: 4",
+        "layer: conv3_x, op: basic, channels: 300, upsample: 2",
+        "layer: conv4_x, op: basic, channels: 150, upsample: 0.5",
+    ]);
+    shortcut_from_norm_without_one: rows(&["layer: a, op: basic, channels: 8, shortcut_from: norm"]);
     zero_pad_cannot_shrink: rows(&[
         "layer: conv3_x, op: basic, channels: 32, stride: 2, shortcut: zero_pad",
     ]);

@@ -676,6 +676,47 @@ GOLDENS = [
             row("gated", "basic", channels=22, stride=2, eca=3),
             row("vector", "global_average_pool"),
         ]),
+    Golden(
+        "shortcut-from-input", "3x19x17", batch=2, pre_activation=True,
+        covers="pre-activation whose shortcuts read what the block reads: projections, pooled ones and zeros",
+        table=[
+            row("conv1", "conv", kernel=3, channels=16, norm="none", bias=False, activation="none"),
+            row("conv2_x", "bottleneck", repeat=2, channels=24, shortcut_from="input", upsample="1.5"),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, shortcut_from="input"),
+            row("pooled", "basic", channels=20, stride=2, shortcut="pool_projection", shortcut_from="input",
+                projection_norm="batch"),
+            row("zeros", "basic", channels=40, stride=2, shortcut="zero_pad", shortcut_from="input", upsample=2),
+            row("norm", "norm"),
+            *head(7),
+        ]),
+    Golden(
+        "zero-channels", "3x18x13", batch=2,
+        covers="shortcut A with all zeros after the input's channels, and with the mean of the pixels in the place of "
+               "every stride-th one; strides of basic blocks on their second convolution",
+        table=[
+            row("conv1", "conv", kernel=3, channels=9),
+            row("after", "basic", repeat=2, channels=14, stride=2, shortcut="zero_pad", zero_channels="after"),
+            row("pooled", "basic", channels=21, stride="2x1", shortcut="pool_zero_pad", stride_on="second"),
+            row("both", "bottleneck", channels=32, stride=2, shortcut="pool_zero_pad", zero_channels="after"),
+            row("kept", "basic", channels=32, stride=2, shortcut="pool_zero_pad", stride_on="second"),
+            *head(6),
+        ]),
+    Golden(
+        "projection-kernel", "3x27x22", batch=2,
+        covers="projections of 3x3 and 1x5, padded by halves and as TensorFlow pads, after a pool, in every block; "
+               "strides and dilations of basic blocks whose second convolution has the stride; a classifier of three "
+               "linear layers with ReLU between them",
+        table=[
+            row("conv1", "conv", kernel=3, channels=12),
+            row("conv2_x", "basic", channels=20, stride=2, projection_kernel=3),
+            row("conv3_x", "bottleneck", repeat=2, channels=24, shortcut="project_all", projection_kernel="1x5"),
+            row("conv4_x", "basic", channels=28, stride=2, stride_on="second", dilation=2, projection_kernel=3),
+            row("conv5_x", "basic", channels=18, stride="1x2", shortcut="pool_projection", projection_kernel=3),
+            row("same", "basic", channels=22, stride=2, padding="same", projection_kernel=3),
+            row("hidden", "linear", channels=30, activation="relu", weights="classifier.0"),
+            row("narrow", "linear", channels=17, activation="relu", weights="classifier.2"),
+            row("logits", "linear", channels=9, weights="classifier.4"),
+        ]),
 ]
 
 
@@ -765,6 +806,10 @@ class Interpreter:
         weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((1 / shape[1]) ** 0.5))
         return F.linear(x, weight, self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)))
 
+    @staticmethod
+    def activation(x, row, default="relu"):
+        return F.relu(x) if row.get("activation", default) == "relu" else x
+
     def conv_row(self, x, row, number):
         name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
         kernel, stride, dilation = (extent(row.get(key, 1)) for key in ("kernel", "stride", "dilation"))
@@ -774,11 +819,13 @@ class Interpreter:
                       row.get("bias", not normed), dilation)
         x = self.norm(x, norm, kind) if normed else x
         self.depth += 1
-        return F.relu(x) if row.get("activation", "relu") == "relu" else x
+        return self.activation(x, row)
 
     def projection(self, x, row, name, channels, stride, index=0):
         conv, norm = ("conv", "norm") if self.pre_activation else (index, index + 1)
-        x = self.conv(x, f"{name}.downsample.{conv}", channels, (1, 1), stride, bias=row.get("bias", False))
+        kernel = extent(row.get("projection_kernel", 1))
+        x = self.conv(x, f"{name}.downsample.{conv}", channels, kernel, stride, row.get("padding"),
+                      bias=row.get("bias", False))
         kind = row.get("projection_norm", "none" if self.pre_activation else row.get("norm", "batch"))
         return x if kind == "none" else self.norm(x, f"{name}.downsample.{norm}", kind)
 
@@ -800,9 +847,14 @@ class Interpreter:
                 x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
             return y + self.projection(x, row, name, y.shape[1], (1, 1), index=1)
         if changes:
-            assert kind == "zero_pad"
             new = y.shape[1] - x.shape[1]
-            x = F.pad(x[:, :, :: stride[0], :: stride[1]], (0, 0, 0, 0, new // 2, new - new // 2))
+            before = new // 2 if row.get("zero_channels", "around") == "around" else 0
+            if kind == "pool_zero_pad":
+                x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+            else:
+                assert kind == "zero_pad"
+                x = x[:, :, :: stride[0], :: stride[1]]
+            x = F.pad(x, (0, 0, 0, 0, before, new - before))
         return y + x
 
     def attention(self, x, row, name):
@@ -841,8 +893,9 @@ class Interpreter:
         aliased = "anti_alias" in row and (stride != once or first_dilation != dilation)
         own = once if aliased else stride
         if row["op"] == "basic":
-            convs = [(channels, 3, own, first_dilation, 1), (channels, 3, once, dilation, 1)]
-            strided = 1
+            strided = {"first": 1, "second": 2}[row.get("stride_on", "first")]
+            convs = [(channels, 3, own if strided == 1 else once, first_dilation, 1),
+                     (channels, 3, own if strided == 2 else once, dilation, 1)]
         else:
             width = row.get("width", channels // 4)
             on_1x1 = row.get("stride_on", "3x3") == "1x1"
@@ -856,7 +909,8 @@ class Interpreter:
                 y = F.relu(self.norm(y, f"{name}.norm{i}", norm))
                 y = self.anti_alias(y, row, stride) if aliased and i == strided + 1 else y
                 changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
-                shortcut = y if i == 1 and changes else shortcut
+                from_norm = row.get("shortcut_from", "norm") == "norm"
+                shortcut = y if i == 1 and changes and from_norm else shortcut
             y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
                           row.get("bias", False), conv_dilation)
             if not self.pre_activation:
@@ -907,13 +961,14 @@ class Interpreter:
                 norms += 1
                 name = row.get("weights", "norm" if norms == 1 else f"norm{norms}")
                 x = self.norm(x, name, row.get("norm", "batch"))
-                x = F.relu(x) if row.get("activation", "relu") == "relu" else x
+                x = self.activation(x, row)
             elif op in ("max_pool", "average_pool", "blur"):
                 x = self.pool(x, row)
             elif op == "global_average_pool":
                 x = F.adaptive_avg_pool2d(x, 1)
             elif op == "linear":
                 x = self.linear(x, row.get("weights", "fc"), row["channels"])
+                x = self.activation(x, row, "none")
                 self.depth += 1
             elif op == "softmax":
                 x = F.softmax(x.flatten(1), dim=1)
@@ -1006,6 +1061,37 @@ def check_full_width():
         ours = interpreter.run(x)
         module = torchvision.models.ResNet(block, list(layers), num_classes=10, **keys)
         check_module(f"full width {op} {keys}", module, with_counters(interpreter.tensors.stored), x, ours)
+
+
+class Zeros(nn.Module):
+    """Shortcuts of published CIFAR networks: `pool` halves the picture, zeros follow its channels."""
+
+    def __init__(self, channels, pool):
+        super().__init__()
+        self.channels, self.pool = channels, pool
+
+    def forward(self, x):
+        x = self.pool(x)
+        zeros = x.new_zeros(len(x), self.channels - x.shape[1], *x.shape[2:])
+        return torch.cat([x, zeros], dim=1)
+
+
+@torch.no_grad()
+def check_shortcuts():
+    """torchvision's block with other shortcuts in the place of its `downsample`."""
+    projection = nn.Sequential(nn.Conv2d(6, 14, 3, 2, 1, bias=False), nn.BatchNorm2d(14))
+    cases = [
+        (dict(projection_kernel=3), projection),
+        (dict(shortcut="zero_pad", zero_channels="after"), Zeros(14, nn.AvgPool2d(1, 2))),
+        (dict(shortcut="pool_zero_pad", zero_channels="after"), Zeros(14, nn.AvgPool2d(2, 2))),
+    ]
+    for keys, downsample in cases:
+        interpreter = Interpreter([row("block", "basic", channels=14, stride=2, **keys)], Tensors(11))
+        x = torch.from_numpy(np.random.RandomState(12).standard_normal((2, 6, 10, 8)))
+        ours = interpreter.run(x)
+        stored = {name.removeprefix("layer1.0."): t for name, t in interpreter.tensors.stored.items()}
+        module = BasicBlock(6, 14, stride=2, downsample=downsample)
+        check_module(f"shortcut {keys}", module, with_counters(stored), x, ours)
 
 
 @torch.no_grad()
@@ -1146,6 +1232,7 @@ def main():
     if args.only is None:
         check_full_width()
         check_zero_pad()
+        check_shortcuts()
         files |= zoo()
     differing = []
     for name, content in files.items():

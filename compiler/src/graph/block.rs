@@ -14,7 +14,10 @@ use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::graph::build::Builder;
 use crate::graph::conv::{Conv, Places};
 use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
-use crate::spec::{AntiAlias, Attention, BlockKind, BlockRow, Row, Shortcut, Squeeze, StrideOn};
+use crate::spec::{
+    AntiAlias, Attention, BlockKind, BlockRow, Row, Shortcut, ShortcutFrom, Squeeze, StrideOn,
+    ZeroChannels,
+};
 
 /// One block of a row.
 struct Block<'a> {
@@ -57,6 +60,15 @@ impl Builder<'_> {
         input: NodeId,
         prefix: &str,
     ) -> Option<NodeId> {
+        if let Some(Spanned { value: ShortcutFrom::Norm, span }) = block.shortcut_from
+            && !self.spec.pre_activation
+        {
+            self.errors.push(
+                Diagnostic::new(span, "`shortcut_from: norm` without `pre_activation`")
+                    .note("these blocks begin with a convolution, and have no norm before it")
+                    .help("remove it, or write `pre_activation: true` at the top of the table"),
+            );
+        }
         let dilation = block.dilation.value;
         let before = std::mem::replace(&mut self.dilation, dilation);
         let first_dilation = block
@@ -92,7 +104,9 @@ impl Builder<'_> {
                 node = self.norm(norm, format!("{name}.norm{number}"), node, &weights, false)?;
                 node = self.relu(format!("{name}.relu{number}"), node)?;
                 node = self.anti_alias(block, anti_alias.take(), node)?;
-                if number == 1 && self.changes_shape(block, input) {
+                let from = block.row.shortcut_from.map(|from| from.value);
+                let from_norm = from != Some(ShortcutFrom::Input);
+                if number == 1 && from_norm && self.changes_shape(block, input) {
                     shortcut_input = node;
                 }
             }
@@ -148,13 +162,15 @@ impl Builder<'_> {
     fn parts(&mut self, block: &Block<'_>) -> Option<Vec<Part>> {
         let channels = block.row.channels.value;
         let first = block.first_dilation;
+        let on = |convolution| block.row.stride_on == convolution;
         Some(match block.row.kind {
             BlockKind::Basic => {
                 let part =
                     |strided, dilation| Part { kernel: 3, channels, strided, dilation, groups: 1 };
-                vec![part(true, first), part(false, block.row.dilation.value)]
+                let second = block.row.dilation.value;
+                vec![part(on(StrideOn::First), first), part(on(StrideOn::Second), second)]
             }
-            BlockKind::Bottleneck { width, groups, stride_on } => {
+            BlockKind::Bottleneck { width, groups } => {
                 let width = match width {
                     Some(width) => width.value,
                     None if channels.is_multiple_of(4) => channels / 4,
@@ -176,11 +192,11 @@ impl Builder<'_> {
                 let point =
                     |channels, strided| Part { kernel: 1, channels, strided, dilation, groups: 1 };
                 vec![
-                    point(width, stride_on == StrideOn::First),
+                    point(width, on(StrideOn::First)),
                     Part {
                         kernel: 3,
                         channels: width,
-                        strided: stride_on == StrideOn::Middle,
+                        strided: on(StrideOn::Second),
                         dilation: first,
                         groups: groups.value,
                     },
@@ -267,12 +283,21 @@ impl Builder<'_> {
                 let pooled = self.shortcut_pool(block, input)?;
                 self.projection(block, Extent::square(1), pooled, to.channels, 1)?
             }
-            Shortcut::ZeroPad => self.zero_pad(block, input, to)?,
+            Shortcut::ZeroPad => self.zero_pad(block, block.stride, input, to)?,
+            Shortcut::PoolZeroPad => {
+                let one = Extent::square(1);
+                let name = format!("{}.zero_pad.pool", block.name);
+                let pooled = match block.stride {
+                    stride if stride == one => input,
+                    stride => self.mean_of_strides(name, stride, input)?,
+                };
+                self.zero_pad(block, one, pooled, to)?
+            }
         };
         Some(Some(node))
     }
 
-    /// A 1x1 convolution with a norm; `index` is the convolution's among the modules of
+    /// A convolution, 1x1 if nothing else is said, with a norm; `index` is the convolution's among the modules of
     /// `downsample`, and the norm's is the next one.
     fn projection(
         &mut self,
@@ -288,9 +313,13 @@ impl Builder<'_> {
         } else {
             (index.to_string(), (index + 1).to_string())
         };
+        let kernel = block.row.projection_kernel;
+        let half = Padding::even(Extent::new(kernel.rows / 2, kernel.columns / 2));
+        let window = Window::new(kernel, stride, half);
+        let same = block.row.same_padding;
         let conv = Conv {
             name: format!("{name}.downsample"),
-            window: Window::new(Extent::square(1), stride, Padding::NONE),
+            window: if same { window.padded_to_same(self.shape(input)) } else { window },
             groups: 1,
             channels,
             weights: &format!("{prefix}.downsample.{weights}"),
@@ -360,19 +389,35 @@ impl Builder<'_> {
         }
     }
 
-    fn zero_pad(&mut self, block: &Block<'_>, input: NodeId, to: Shape) -> Option<NodeId> {
-        let (name, stride) = (&block.name, block.stride);
+    fn zero_pad(
+        &mut self,
+        block: &Block<'_>,
+        stride: Extent,
+        input: NodeId,
+        to: Shape,
+    ) -> Option<NodeId> {
+        let name = &block.name;
         let kept = strided(self.shape(input), stride);
         let Some(new) = to.channels.checked_sub(kept.channels) else {
             let place = block.row.shortcut.span;
             self.errors.push(
                 Diagnostic::new(place, format!("{name}: main path {to}, shortcut {kept}"))
-                    .note("`shortcut: zero_pad` adds channels of zeros; it cannot remove any")
+                    .note(format!(
+                        "`shortcut: {}` adds channels of zeros; it cannot remove any",
+                        block.row.shortcut.value.word()
+                    ))
                     .help("write `shortcut: projection`, or keep the channels"),
             );
             return None;
         };
-        let op = Op::ZeroPad { stride, before: new / 2 };
+        if (stride, new) == (Extent::square(1), 0) {
+            return Some(input);
+        }
+        let before = match block.row.zero_channels {
+            ZeroChannels::Around => new / 2,
+            ZeroChannels::After => 0,
+        };
+        let op = Op::ZeroPad { stride, before };
         let shape = Shape { channels: to.channels, ..kept };
         self.push(format!("{name}.zero_pad"), op, vec![input], shape)
     }

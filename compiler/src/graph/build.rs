@@ -118,6 +118,7 @@ impl<'a> Builder<'a> {
             if self.full {
                 return None;
             }
+            self.check_upsample(row, input, output);
             cursor = self.check_output(row, input, output);
             if let Some(node) = cursor
                 && self.spec.features.iter().any(|feature| feature.value == row.layer.value)
@@ -244,7 +245,10 @@ impl<'a> Builder<'a> {
                 let shape = Shape::new(self.shape(input).channels, 1, 1);
                 self.push(name, Op::GlobalAveragePool, vec![input], shape)
             }
-            RowOp::Linear { channels } => self.linear(row, *channels, input, prefix),
+            RowOp::Linear { channels, relu } => {
+                let node = self.linear(row, *channels, input, prefix)?;
+                if *relu { self.relu(format!("{name}.relu"), node) } else { Some(node) }
+            }
             RowOp::Softmax => {
                 let shape = self.shape(input);
                 if shape.pixels() != 1 {

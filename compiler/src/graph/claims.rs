@@ -74,6 +74,48 @@ impl Builder<'_> {
         self.assume_claim(claim.value, Some(shape.channels))
     }
 
+    /// Compares the factor between a row's input and output channels with its claim.
+    pub(super) fn check_upsample(
+        &mut self,
+        row: &Row,
+        input: Option<NodeId>,
+        output: Option<NodeId>,
+    ) {
+        let (Some(claim), Some(input), Some(output)) = (row.upsample, input, output) else {
+            return;
+        };
+        let [from, to] = [input, output].map(|id| self.shape(id).channels);
+        let claimed = claim.value * from as f64;
+        // Both are whole numbers far below 2^53.
+        if claimed == to as f64 {
+            return;
+        }
+        let name = &row.layer.value;
+        let found = to as f64 / from as f64;
+        let exact = found * from as f64 == to as f64 && (found * 1024.0).fract() == 0.0;
+        let mut ways = Vec::new();
+        if exact {
+            ways.push(format!("write `upsample: {found}`"));
+        }
+        if channels_of(row).is_some() && claimed.fract() == 0.0 {
+            ways.push(format!("write `channels: {claimed}`"));
+        }
+        if ways.is_empty() {
+            ways.push("leave `upsample` out".to_owned());
+        }
+        let message = format!(
+            "`{name}` makes {to} channels of {from}, but `upsample` says {} times as many",
+            claim.value
+        );
+        let label = if exact { format!("it is {found}") } else { format!("it is {to} / {from}") };
+        self.errors.push(
+            Diagnostic::new(claim.span, message)
+                .label(label)
+                .note(format!("{} * {from} = {claimed}", claim.value))
+                .help(ways.join(", or ")),
+        );
+    }
+
     fn assume_claim(&mut self, claim: Claim, channels: Option<usize>) -> Option<NodeId> {
         let channels = claim.channels.or(channels)?;
         let shape = Shape::new(channels, claim.height, claim.width);
@@ -94,7 +136,7 @@ fn channels_of(row: &Row) -> Option<usize> {
     match &row.op.value {
         RowOp::Conv(conv) => Some(conv.channels.value),
         RowOp::Block(block) => Some(block.channels.value),
-        RowOp::Linear { channels } => Some(channels.value),
+        RowOp::Linear { channels, .. } => Some(channels.value),
         _ => None,
     }
 }

@@ -104,6 +104,28 @@ pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Refu
     Err(Refused::new(format!("is `{}`, which is unknown", abbreviate(text)), help))
 }
 
+/// A factor: a positive number.
+pub(super) fn factor(text: &str) -> Result<f64, Refused> {
+    let value = real(text)?;
+    if value > 0.0 {
+        return Ok(value);
+    }
+    let help = "write a positive factor such as 2 or 0.5";
+    Err(Refused::new(format!("is {text}; it must be positive"), help))
+}
+
+/// Like [`extent`], but of odd numbers.
+pub(super) fn odd_extent(text: &str) -> Result<Extent, Refused> {
+    let extent = extent(text, 1)?;
+    match [extent.rows, extent.columns].into_iter().find(|size| size.is_multiple_of(2)) {
+        Some(even) => Err(Refused::new(
+            format!("is {text}, and {even} is even"),
+            "write odd numbers of pixels, which half of the kernel can pad on both sides",
+        )),
+        None => Ok(extent),
+    }
+}
+
 /// A finite number.
 pub(super) fn real(text: &str) -> Result<f64, Refused> {
     match text.parse::<f64>() {

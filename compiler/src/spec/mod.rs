@@ -94,6 +94,8 @@ pub struct Row {
     pub input: Option<Spanned<Claim>>,
     /// What the author says it makes.
     pub output: Option<Spanned<Claim>>,
+    /// By how much the author says that it multiplies its channels.
+    pub upsample: Option<Spanned<f64>>,
     /// The state-dict prefix. Left out, rows have torchvision's names, counted by kind of row: `conv1`
     /// (and `bn1`), `conv2` ... for convolutions, `layer1`, `layer2` ... for blocks, `norm`, `norm2`
     /// ... for norms, `fc`, `fc2` ... for linear layers.
@@ -131,6 +133,8 @@ pub enum RowOp {
     Linear {
         /// Output channels.
         channels: Spanned<usize>,
+        /// Whether ReLU follows, as in a classifier of several layers.
+        relu: bool,
     },
     /// Softmax over the channels.
     Softmax,
@@ -206,6 +210,8 @@ pub struct BlockRow {
     pub channels: Spanned<usize>,
     /// Stride of the first block.
     pub stride: Spanned<Extent>,
+    /// Which convolution has it.
+    pub stride_on: StrideOn,
     /// Dilation of the 3x3 convolutions; 1 if left out.
     pub dilation: Spanned<Extent>,
     /// Dilation of the first block's first 3x3 convolution. Left out, it is the smaller one of this
@@ -222,6 +228,13 @@ pub struct BlockRow {
     pub anti_alias: Option<Spanned<AntiAlias>>,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
+    /// What the shortcut reads where it changes the shape. Left out, it is what the first norm and ReLU
+    /// make in a network of pre-activation, and the block's input in any other.
+    pub shortcut_from: Option<Spanned<ShortcutFrom>>,
+    /// Where a zero-padding shortcut has its new channels.
+    pub zero_channels: ZeroChannels,
+    /// Kernel of a projection, odd both ways and padded by half of it; 1x1 if left out.
+    pub projection_kernel: Extent,
     /// What weighs the channels of the main path before the shortcut is added.
     pub attention: Option<Attention>,
     /// The norm that follows the convolution of a projection, if any. Left out, it is the blocks' own,
@@ -240,8 +253,6 @@ pub enum BlockKind {
         width: Option<Spanned<usize>>,
         /// Groups of the 3x3 convolution.
         groups: Spanned<usize>,
-        /// Which convolution has the stride.
-        stride_on: StrideOn,
     },
 }
 
@@ -287,13 +298,58 @@ pub enum Squeeze {
     Channels(usize),
 }
 
-/// Which convolution of a bottleneck has the stride.
+/// Which convolution of a block has the stride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrideOn {
-    /// The 3x3 convolution, as in published weights.
-    Middle,
-    /// The first 1x1 convolution, as in the 2015 paper.
+    /// The first: a basic block's first 3x3 convolution; the 1x1 convolution that a bottleneck begins
+    /// with, as in the 2015 paper.
     First,
+    /// The second: the 3x3 convolution of a bottleneck, as in published weights.
+    Second,
+}
+
+/// What a shortcut reads that changes the shape, in a network of pre-activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShortcutFrom {
+    /// What the block reads.
+    Input,
+    /// What the block's first norm and ReLU make of it.
+    Norm,
+}
+
+impl ShortcutFrom {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Input, Self::Norm];
+
+    /// The table's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Norm => "norm",
+        }
+    }
+}
+
+/// Where the channels of zeros are that a shortcut adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroChannels {
+    /// Half of them, rounded down, before the input's channels, and the rest after them.
+    Around,
+    /// All after the input's channels.
+    After,
+}
+
+impl ZeroChannels {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Around, Self::After];
+
+    /// The table's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Around => "around",
+            Self::After => "after",
+        }
+    }
 }
 
 /// What stands beside a block's main path.
@@ -306,6 +362,8 @@ pub enum Shortcut {
     PoolProjection,
     /// The identity; where the shape changes every stride-th pixel and zero channels (option A).
     ZeroPad,
+    /// The identity; where the shape changes the mean of `stride x stride` pixels and zero channels.
+    PoolZeroPad,
     /// A 1x1 convolution in every block (option C).
     ProjectAll,
     /// Nothing: a plain network.
@@ -314,8 +372,14 @@ pub enum Shortcut {
 
 impl Shortcut {
     /// All that there are.
-    pub const ALL: [Self; 5] =
-        [Self::Projection, Self::PoolProjection, Self::ZeroPad, Self::ProjectAll, Self::None];
+    pub const ALL: [Self; 6] = [
+        Self::Projection,
+        Self::PoolProjection,
+        Self::ZeroPad,
+        Self::PoolZeroPad,
+        Self::ProjectAll,
+        Self::None,
+    ];
 
     /// The table's word for it, such as `zero_pad`.
     pub fn word(self) -> &'static str {
@@ -323,6 +387,7 @@ impl Shortcut {
             Self::Projection => "projection",
             Self::PoolProjection => "pool_projection",
             Self::ZeroPad => "zero_pad",
+            Self::PoolZeroPad => "pool_zero_pad",
             Self::ProjectAll => "project_all",
             Self::None => "none",
         }

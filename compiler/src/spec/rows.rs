@@ -11,7 +11,7 @@
 use std::fmt::{Display, Write};
 
 /// The order of a row's cells. Fields of one column are never in one row.
-const COLUMNS: [&[&str]; 21] = [
+const COLUMNS: [&[&str]; 23] = [
     &["layer"],
     &["op"],
     &["kernel", "repeat"],
@@ -26,6 +26,8 @@ const COLUMNS: [&[&str]; 21] = [
     &["stride_on"],
     &["anti_alias"],
     &["shortcut"],
+    &["shortcut_from"],
+    &["projection_kernel", "zero_channels"],
     &["projection_norm"],
     &["squeeze_excitation", "eca"],
     &["norm"],

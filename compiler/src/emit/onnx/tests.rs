@@ -10,7 +10,7 @@ use crate::zoo::ZOO;
 /// input's and the output's.
 const EVERYTHING: &str = "
 name: everything
-input: 3x19x17
+input: 3x19x33
 norm_epsilon: 1e-3
 table:
   - {layer: output, op: conv, kernel: 3x5, stride: 2x1, padding: 0x2, channels: 8, bias: true}
@@ -19,7 +19,8 @@ table:
   - {layer: conv3_x, op: basic, repeat: 2, channels: 11, stride: 2, shortcut: zero_pad}
   - {layer: conv4_x, op: basic, channels: 13, shortcut: zero_pad}
   - {layer: conv5_x, op: basic, channels: 13, stride: 1x2, shortcut: zero_pad}
-  - {layer: conv6_x, op: bottleneck, channels: 16, width: 4, groups: 2}
+  - {layer: zeros, op: basic, channels: 14, stride: 1x2, shortcut: pool_zero_pad, zero_channels: after}
+  - {layer: conv6_x, op: bottleneck, channels: 16, width: 4, groups: 2, projection_kernel: 3}
   - {layer: conv7_x, op: basic, channels: 16, stride: 2, shortcut: pool_projection, dilation: 2, bias: true}
   - {layer: conv8_x, op: basic, channels: 16, squeeze_excitation: {channels: 3}}
   - {layer: conv9_x, op: basic, channels: 16, eca: 5}
@@ -28,7 +29,7 @@ table:
   - {layer: scale, op: norm}
   - {layer: sides, op: conv, kernel: 3, channels: 6, padding: {top: 2, right: 1}}
   - {layer: mean, op: average_pool, kernel: 2, stride: 2}
-  - {layer: fc.weight, op: linear, channels: 6}
+  - {layer: fc.weight, op: linear, channels: 6, activation: relu}
   - {layer: fc2, op: linear, channels: 5}
   - {layer: answer, op: softmax}
 ";

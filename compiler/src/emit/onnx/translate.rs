@@ -34,7 +34,7 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
         };
         let flat = match node.op {
             Op::Linear { .. } => true,
-            Op::Softmax => translator.value(node, 0).flat,
+            Op::Relu | Op::Softmax => translator.value(node, 0).flat,
             _ => false,
         };
         translator.values.push(Value { name, flat });

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::diagnostics::Spanned;
 use crate::graph::{Extent, Padding};
 use crate::spec::{
-    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, Row, RowOp, Spec,
-    Squeeze, StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, Row, RowOp,
+    Shortcut, Spec, Squeeze, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -91,6 +91,7 @@ fn row(row: &Row) -> String {
         text += &format!("{} -> ", claim.value);
     }
     let (op, mut arguments, repeat) = operation(&row.op.value);
+    arguments.extend(row.upsample.map(|factor| format!("upsample = {}", factor.value)));
     if let Some(prefix) = &row.weights {
         arguments.push(format!("weights = {}", quoted(&prefix.value)));
     }
@@ -128,7 +129,9 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             ("norm", vec![self::norm("norm", Some(*norm)), activation(*relu)], 1)
         }
         RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
-        RowOp::Linear { channels } => ("linear", vec![channels.value.to_string()], 1),
+        RowOp::Linear { channels, relu } => {
+            ("linear", vec![channels.value.to_string(), activation(*relu)], 1)
+        }
         RowOp::Softmax => ("softmax", Vec::new(), 1),
     }
 }
@@ -199,6 +202,17 @@ fn block(block: &BlockRow) -> Vec<String> {
         norm("norm", Some(block.norm)),
         format!("shortcut = {}", block.shortcut.value.word()),
     ];
+    match block.shortcut.value {
+        Shortcut::Projection | Shortcut::PoolProjection | Shortcut::ProjectAll => {
+            arguments.push(format!("projection_kernel = {}", extent(block.projection_kernel)));
+        }
+        Shortcut::ZeroPad | Shortcut::PoolZeroPad => {
+            arguments.push(format!("zero_channels = {}", block.zero_channels.word()));
+        }
+        Shortcut::None => {}
+    }
+    let shortcut_from = block.shortcut_from;
+    arguments.extend(shortcut_from.map(|from| format!("shortcut_from = {}", from.value.word())));
     arguments.extend(block.projection_norm.map(|kind| norm("projection_norm", kind)));
     arguments.extend(block.anti_alias.map(|kind| format!("anti_alias = {}", kind.value.word())));
     match block.attention {
@@ -217,14 +231,16 @@ fn block(block: &BlockRow) -> Vec<String> {
     }
     let first_dilation = block.first_dilation;
     arguments.extend(first_dilation.map(|d| format!("first_dilation = {}", extent(d.value))));
-    if let BlockKind::Bottleneck { width, groups, stride_on } = &block.kind {
+    if let BlockKind::Bottleneck { width, groups } = &block.kind {
         arguments.extend(width.map(|width| format!("width = {}", width.value)));
         arguments.push(format!("groups = {}", groups.value));
-        let stride_on = match stride_on {
-            StrideOn::Middle => "3x3",
-            StrideOn::First => "1x1",
-        };
-        arguments.push(format!("stride_on = {stride_on}"));
     }
+    let stride_on = match (block.kind, block.stride_on) {
+        (BlockKind::Basic, StrideOn::First) => "first",
+        (BlockKind::Basic, StrideOn::Second) => "second",
+        (BlockKind::Bottleneck { .. }, StrideOn::First) => "1x1",
+        (BlockKind::Bottleneck { .. }, StrideOn::Second) => "3x3",
+    };
+    arguments.push(format!("stride_on = {stride_on}"));
     arguments
 }

@@ -2,29 +2,33 @@
 
 use super::Errors;
 use super::row::{read_channels, read_norm, read_norm_or_none};
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::Extent;
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::Fields;
-use crate::spec::{AntiAlias, Attention, BlockKind, BlockRow, Shortcut, Squeeze, StrideOn};
+use crate::spec::{
+    AntiAlias, Attention, BlockKind, BlockRow, Shortcut, ShortcutFrom, Squeeze, StrideOn,
+    ZeroChannels,
+};
 
 pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
     let width = fields.optional("width", |text| cell::number(text, 1), errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
-    let strides = [("3x3", StrideOn::Middle), ("1x1", StrideOn::First)];
-    let stride_on =
-        fields.or("stride_on", StrideOn::Middle, |text| cell::choice(text, &strides), errors);
-    Some(BlockKind::Bottleneck { width: width?, groups: groups?, stride_on: stride_on?.value })
+    Some(BlockKind::Bottleneck { width: width?, groups: groups? })
 }
 
+/// `strides` are the convolutions that can have the block's stride, by their words, the default first.
 pub(super) fn read_block(
     fields: &Fields<'_>,
     kind: Option<BlockKind>,
+    strides: &[(&str, StrideOn)],
     errors: &mut Errors,
 ) -> Option<BlockRow> {
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
     let channels = read_channels(fields, "64", errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
+    let stride_on =
+        fields.or("stride_on", strides[0].1, |text| cell::choice(text, strides), errors);
     let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
     let first_dilation = fields.optional("first_dilation", |text| cell::extent(text, 1), errors);
     // Blocks are always padded; the cell only says how.
@@ -42,11 +46,39 @@ pub(super) fn read_block(
     let shortcuts = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
     let shortcut =
         fields.or("shortcut", Shortcut::Projection, |text| cell::choice(text, &shortcuts), errors);
+    let froms = ShortcutFrom::ALL.map(|from| (from.word(), from));
+    let shortcut_from = fields.optional("shortcut_from", |text| cell::choice(text, &froms), errors);
+    let places = ZeroChannels::ALL.map(|place| (place.word(), place));
+    let zero_channels = fields.or(
+        "zero_channels",
+        ZeroChannels::Around,
+        |text| cell::choice(text, &places),
+        errors,
+    );
+    let projection_kernel =
+        fields.or("projection_kernel", Extent::square(1), cell::odd_extent, errors);
+    if let Some(shortcut) = shortcut {
+        check_shortcut(fields, shortcut, errors);
+    }
+    if let (
+        Some(BlockKind::Basic),
+        Some(Spanned { value: StrideOn::Second, span }),
+        Some(Some(kind)),
+    ) = (kind, stride_on, anti_alias)
+    {
+        errors.push(
+            Diagnostic::new(kind.span, "`anti_alias` beside `stride_on: second`")
+                .related(span, "no ReLU follows this convolution before the shortcut is added")
+                .note("the pool has the stride after the ReLU that follows the convolution")
+                .help("remove one of them"),
+        );
+    }
     Some(BlockRow {
         kind: kind?,
         repeat: repeat?,
         channels: channels?,
         stride: stride?,
+        stride_on: stride_on?.value,
         dilation: dilation?,
         first_dilation: first_dilation?,
         same_padding: same_padding?.value,
@@ -54,9 +86,38 @@ pub(super) fn read_block(
         norm: norm?,
         anti_alias: anti_alias?,
         shortcut: shortcut?,
+        shortcut_from: shortcut_from?,
+        zero_channels: zero_channels?.value,
+        projection_kernel: projection_kernel?.value,
         attention: attention?,
         projection_norm: projection_norm?,
     })
+}
+
+/// Complains of fields that say how something is done that the shortcut does not do.
+fn check_shortcut(fields: &Fields<'_>, shortcut: Spanned<Shortcut>, errors: &mut Errors) {
+    use Shortcut::{None, PoolProjection, PoolZeroPad, ProjectAll, Projection, ZeroPad};
+    const PROJECTIONS: &[Shortcut] = &[Projection, PoolProjection, ProjectAll];
+    const TAKEN_BY: [(&str, &[Shortcut]); 4] = [
+        ("projection_norm", PROJECTIONS),
+        ("projection_kernel", PROJECTIONS),
+        ("zero_channels", &[ZeroPad, PoolZeroPad]),
+        ("shortcut_from", &[Projection, PoolProjection, ZeroPad, PoolZeroPad, ProjectAll]),
+    ];
+    for (field, takers) in TAKEN_BY {
+        let Some(node) = fields.get(field).filter(|_| !takers.contains(&shortcut.value)) else {
+            continue;
+        };
+        let words: Vec<&str> = takers.iter().map(|taker| taker.word()).collect();
+        let what = match shortcut.value {
+            None => "which has no shortcut".to_owned(),
+            other => format!("whose shortcut is `{}`", other.word()),
+        };
+        errors.push(
+            Diagnostic::new(node.span, format!("`{field}` in {}, {what}", fields.what))
+                .help(format!("remove it; shortcuts that take it: {}", words.join(", "))),
+        );
+    }
 }
 
 /// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`; `eca: 3`, or `adaptive`.

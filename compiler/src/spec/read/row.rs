@@ -7,7 +7,7 @@ use crate::graph::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
-use crate::spec::{BlockKind, ConvRow, Norm, PaddingCell, Row, RowOp, WindowCells};
+use crate::spec::{BlockKind, ConvRow, Norm, PaddingCell, Row, RowOp, StrideOn, WindowCells};
 
 /// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
 const OPS: &[(&str, &[&[&str]])] = &[
@@ -31,10 +31,10 @@ const OPS: &[(&str, &[&[&str]])] = &[
     ("average_pool", &[WINDOW, &["count_padding"]]),
     ("blur", &[WINDOW]),
     ("basic", &[BLOCK]),
-    ("bottleneck", &[BLOCK, &["width", "groups", "stride_on"]]),
+    ("bottleneck", &[BLOCK, &["width", "groups"]]),
     ("norm", &[&["norm", "activation", "weights"]]),
     ("global_average_pool", &[]),
-    ("linear", &[&["channels", "weights"]]),
+    ("linear", &[&["channels", "activation", "weights"]]),
     ("softmax", &[]),
 ];
 
@@ -46,6 +46,7 @@ const BLOCK: &[&str] = &[
     "repeat",
     "channels",
     "stride",
+    "stride_on",
     "dilation",
     "first_dilation",
     "padding",
@@ -53,13 +54,16 @@ const BLOCK: &[&str] = &[
     "norm",
     "anti_alias",
     "shortcut",
+    "shortcut_from",
+    "zero_channels",
+    "projection_kernel",
     "projection_norm",
     "squeeze_excitation",
     "eca",
     "weights",
 ];
 
-const EVERY_ROW: &[&str] = &["layer", "op", "input", "output"];
+const EVERY_ROW: &[&str] = &["layer", "op", "input", "output", "upsample"];
 
 pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
     let words: Vec<(&str, &str)> = OPS.iter().map(|(op, _)| (*op, *op)).collect();
@@ -89,6 +93,7 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
     let layer = fields.required("layer", "conv1", cell::name, errors);
     let input = fields.optional("input", cell::claim, errors);
     let output = fields.optional("output", cell::claim, errors);
+    let upsample = fields.optional("upsample", cell::factor, errors);
     let weights = fields.optional("weights", cell::name, errors);
     let kind = read_op(op.value, &fields, errors);
     Some(Row {
@@ -97,6 +102,7 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
         op: Spanned::new(kind?, op.span),
         input: input?,
         output: output?,
+        upsample: upsample?,
         weights: weights?,
     })
 }
@@ -111,17 +117,25 @@ fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> 
             RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
         }
         "blur" => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
-        "basic" => RowOp::Block(read_block(fields, Some(BlockKind::Basic), errors)?),
+        "basic" => {
+            let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
+            RowOp::Block(read_block(fields, Some(BlockKind::Basic), &strides, errors)?)
+        }
         "bottleneck" => {
             let kind = read_bottleneck(fields, errors);
-            RowOp::Block(read_block(fields, kind, errors)?)
+            let strides = [("3x3", StrideOn::Second), ("1x1", StrideOn::First)];
+            RowOp::Block(read_block(fields, kind, &strides, errors)?)
         }
         "norm" => {
             let norm = read_norm(fields, errors);
-            let relu = read_activation(fields, errors);
+            let relu = read_activation(fields, true, errors);
             RowOp::Norm { norm: norm?, relu: relu? }
         }
-        "linear" => RowOp::Linear { channels: read_channels(fields, "1000", errors)? },
+        "linear" => {
+            let channels = read_channels(fields, "1000", errors);
+            let relu = read_activation(fields, false, errors);
+            RowOp::Linear { channels: channels?, relu: relu? }
+        }
         "softmax" => RowOp::Softmax,
         _ => RowOp::GlobalAveragePool,
     })
@@ -199,7 +213,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
     };
     let without_norm = norm == Some(None);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
-    let relu = read_activation(fields, errors);
+    let relu = read_activation(fields, true, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
@@ -263,8 +277,9 @@ fn read_norm_of<T: Copy + From<Norm>>(
     Some(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
 }
 
-fn read_activation(fields: &Fields<'_>, errors: &mut Errors) -> Option<bool> {
+/// Whether ReLU ends the row; `default` if it is not said.
+fn read_activation(fields: &Fields<'_>, default: bool, errors: &mut Errors) -> Option<bool> {
     let activations = [("relu", true), ("none", false)];
-    let relu = fields.or("activation", true, |text| cell::choice(text, &activations), errors);
+    let relu = fields.or("activation", default, |text| cell::choice(text, &activations), errors);
     relu.map(|relu| relu.value)
 }
