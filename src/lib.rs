@@ -41,11 +41,11 @@
 
 pub use resnet_runtime as runtime;
 
+pub use resnet_runtime::compiled::LoadOptions;
 pub use resnet_runtime::kernels::Isa;
-pub use resnet_runtime::load::{LoadError, LoadOptions};
 pub use resnet_runtime::session::{Feature, Info, Network, RunError, Session};
 pub use resnet_runtime::threads::Pool;
-pub use resnet_runtime::weights::{Weights, WeightsError};
+pub use resnet_runtime::weights::{LoadError, Weights, WeightsError};
 
 /// What [`resnet!`] hands its tokens to.
 #[doc(hidden)]

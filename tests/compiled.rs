@@ -328,7 +328,8 @@ fn inline_tables_are_items() {
     assert_eq!((Local::INPUT_LEN, Local::CLASSES), (32, 24));
     assert_eq!(inner::SECOND, (48, "Short"));
     assert_eq!(inner::Pooled::LABELS[4], "e f");
-    let names: Vec<String> = inner::Pooled::tensors().into_iter().map(|t| t.name).collect();
+    let names: Vec<String> =
+        inner::Pooled::tensors().into_iter().map(|t| t.name.into_owned()).collect();
     assert!(names.contains(&"stem.0.weight".to_owned()), "{names:?}");
     let network = inner::Pooled::load(&Weights::random(&inner::Pooled::tensors(), 1)).unwrap();
     let sum: f32 = network.session().run(&[0.5; 768]).iter().sum();

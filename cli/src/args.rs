@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use resnet::runtime::load::all_threads;
+use resnet::runtime::weights::all_threads;
 
 pub(crate) use self::import::{AntiAliasName, Import, ShortcutName, StrideOnName};
 use crate::family::{FamilyOptions, Numbers};

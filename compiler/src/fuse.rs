@@ -11,7 +11,7 @@ mod display;
 
 use std::fmt;
 
-use resnet_runtime::tensors::NormTensors;
+use resnet_runtime::weights::NormTensors;
 
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Shape, Window};
 

@@ -3,9 +3,9 @@
 //! It calls the same kernels in the same order on the same addresses as the other back ends, so
 //! its results have the same bits.
 
+use resnet_runtime::context::{Context, parallel};
 use resnet_runtime::kernels::Table;
-use resnet_runtime::session::{Code, Context};
-use resnet_runtime::threads::parallel;
+use resnet_runtime::session::Code;
 
 use crate::nest::{
     Address, Base, Function, Loop, Place, Program, Statement, Step, Var, VerifyError,

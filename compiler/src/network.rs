@@ -7,10 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
-use resnet_runtime::load::{LoadError, Packing, all_threads, load};
-use resnet_runtime::packed;
 use resnet_runtime::session::{Code, Feature, Info, Loaded, Network, Variant};
-use resnet_runtime::weights::Weights;
+use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, all_threads, file, load};
 
 use crate::diagnostics::Diagnostics;
 use crate::fuse::{FuseError, Fused};
@@ -340,7 +338,7 @@ impl Compiled {
             let reference = Reference::load(&self.graph, self.info.clone(), weights)?;
             return Ok(Box::new(reference));
         }
-        let packed = load(&self.packing(), weights, threads)?;
+        let packed = load(&self.weights_plan(), weights, threads)?;
         let variants = self.variants.clone();
         // SAFETY: each variant's lengths of arena and scratch are its program's, for which the
         // program was verified; `packed` has the schedule's length and offsets, which do not depend on the
@@ -363,16 +361,16 @@ impl Compiled {
         options: &str,
         out: &mut dyn io::Write,
     ) -> Result<u64, WritePackedError> {
-        let packing = self.packing();
-        let packed = load(&packing, weights, threads)?;
+        let plan = self.weights_plan();
+        let packed = load(&plan, weights, threads)?;
         let Self { graph, fused, schedule, wishes, .. } = self;
         let choices = Choices::of(graph, wishes.batch, fused, schedule).to_string();
-        Ok(packed::write(out, &packing, packed.as_slice(), options, &choices)?)
+        Ok(file::write(out, &plan, packed.as_slice(), options, &choices)?)
     }
 
     /// What it asks of weights.
-    fn packing(&self) -> Packing<'_> {
-        self.schedule.packing(&self.graph)
+    fn weights_plan(&self) -> WeightsPlan {
+        self.schedule.weights_plan(&self.graph)
     }
 }
 

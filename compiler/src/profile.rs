@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use resnet_runtime::context::Context;
 use resnet_runtime::kernels::Isa;
-use resnet_runtime::load::{LoadError, all_threads, load};
-use resnet_runtime::session::{Code, Context, Loaded, Network, Packed, Variant};
+use resnet_runtime::session::{Code, Loaded, Network, Variant};
 use resnet_runtime::threads::Pool;
-use resnet_runtime::weights::Weights;
+use resnet_runtime::weights::{LoadError, Packed, Weights, all_threads, load};
 
 use crate::graph::Graph;
 use crate::interpret::Interpreter;
@@ -135,7 +135,7 @@ pub fn profile(
     duration: Duration,
 ) -> Result<Vec<Layer>, ProfileError> {
     let Plans { fused, schedules, programs } = Plans::new(graph, wishes)?;
-    let packed = load(&schedules[0].packing(graph), weights, all_threads())?;
+    let packed = load(&schedules[0].weights_plan(graph), weights, all_threads())?;
     let timed = time_steps(graph, programs, isa, packed, pool, fewest, duration)?;
     let work = Work { graph, fused: &fused, schedule: &schedules[0] };
     Ok(work.layers(timed.interpreter.program(), timed.least()))

@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 
 use resnet_runtime::session::{Info, Network, RunError, Session, check_lengths};
-use resnet_runtime::tensors::NormTensors;
 use resnet_runtime::threads::Pool;
-use resnet_runtime::weights::{Weights, WeightsError};
+use resnet_runtime::weights::{NormTensors, Weights, WeightsError};
 
 use crate::graph::{Axis, Extent, Graph, GroupNorm, Node, Op, Shape, Window, binomial};
 
@@ -37,7 +36,7 @@ impl Reference {
         weights.check(&graph.tensors)?;
         let mut tensors = HashMap::new();
         for spec in &graph.tensors {
-            tensors.insert(spec.name.clone(), weights.tensor(&spec.name)?.values);
+            tensors.insert(spec.name.to_string(), weights.tensor(&spec.name)?.values);
         }
         let mut last_reader = vec![0; graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -190,7 +189,7 @@ impl Evaluator {
     }
 
     fn normalise(&self, x: &Values, shape: Shape, norm: &NormTensors) -> Values {
-        let of = |name: &String, channel: usize| f64::from(self.tensors[name][channel]);
+        let of = |name: &str, channel: usize| f64::from(self.tensors[name][channel]);
         let mut y = Values::with_capacity(x.len());
         for (channel, plane) in x.chunks(shape.pixels()).enumerate() {
             let deviation = (of(&norm.variance, channel) + norm.epsilon).sqrt();
@@ -202,7 +201,7 @@ impl Evaluator {
     }
 
     fn normalise_groups(&self, x: &Values, shape: Shape, norm: &GroupNorm) -> Values {
-        let of = |name: &String, channel: usize| f64::from(self.tensors[name][channel]);
+        let of = |name: &str, channel: usize| f64::from(self.tensors[name][channel]);
         let mut y = Values::with_capacity(x.len());
         for group in x.chunks(x.len() / norm.groups) {
             let mean = group.iter().sum::<f64>() / group.len() as f64;

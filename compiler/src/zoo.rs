@@ -1,7 +1,6 @@
 //! The networks that the compiler carries inside.
 
-use resnet_runtime::tensors::TensorSpec;
-use resnet_runtime::weights::{Mismatch, Weights, WeightsError};
+use resnet_runtime::weights::{Mismatch, TensorSpec, Weights, WeightsError};
 
 use crate::graph::Graph;
 use crate::spec::Spec;
@@ -92,7 +91,7 @@ impl Difference {
         };
         // All names are there behind the prefix; others, or other shapes, may be too.
         let mut tensors = tensors.to_vec();
-        tensors.iter_mut().for_each(|tensor| tensor.name.insert_str(0, &prefix));
+        tensors.iter_mut().for_each(|tensor| tensor.name.to_mut().insert_str(0, &prefix));
         let mismatch = Self::between(weights, &tensors)?.mismatch;
         Some(Self { prefix: Some(prefix), mismatch })
     }
@@ -194,7 +193,7 @@ mod tests {
             "these are the weights of `resnet50`: layer1.0.conv1.weight has its shape"
         );
         let mut wrapped = fifty.clone();
-        wrapped.iter_mut().for_each(|tensor| tensor.name.insert_str(0, "module."));
+        wrapped.iter_mut().for_each(|tensor| tensor.name.to_mut().insert_str(0, "module."));
         let said = hint(&wrapped, "resnet18").unwrap();
         assert!(said.starts_with("these are the weights of `resnet50`: module."), "{said}");
         assert!(said.ends_with(", with `module.` before every name"), "{said}");
@@ -204,7 +203,7 @@ mod tests {
     fn a_new_classifier_hides_nothing() {
         let mut tuned = tensors("resnet50");
         for tensor in tuned.iter_mut().filter(|tensor| tensor.name.starts_with("fc.")) {
-            tensor.shape[0] = 7;
+            tensor.shape.to_mut()[0] = 7;
         }
         let said = hint(&tuned, "resnet18").unwrap();
         let count = tuned.len();

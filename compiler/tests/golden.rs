@@ -24,13 +24,13 @@ fn the_zoo_is_torchvisions_and_timms() {
         let tensors = theirs["tensors"].as_object().unwrap();
         assert_eq!(graph.tensors.len(), tensors.len(), "{name}");
         for tensor in &graph.tensors {
-            let theirs = tensors[&tensor.name].as_array().unwrap();
+            let theirs = tensors[&*tensor.name].as_array().unwrap();
             let mut theirs: Vec<_> = theirs.iter().map(|n| n.as_u64().unwrap() as usize).collect();
             // A classifier may be a 1x1 convolution there.
             while theirs.len() > tensor.shape.len() && theirs.last() == Some(&1) {
                 theirs.pop();
             }
-            assert_eq!(theirs, tensor.shape, "{name}: {}", tensor.name);
+            assert_eq!(theirs, tensor.shape.to_vec(), "{name}: {}", tensor.name);
         }
         checked += 1;
     }

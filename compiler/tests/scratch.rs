@@ -10,8 +10,9 @@ use resnet_compiler::nest::{
 use resnet_compiler::schedule::Region;
 use resnet_runtime::kernels::{Call, CopyParams, Isa};
 use resnet_runtime::memory::Buffer;
-use resnet_runtime::session::{Code, Info, Loaded, Network, Packed, Variant};
+use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
 use resnet_runtime::threads::Pool;
+use resnet_runtime::weights::Packed;
 
 const ROWS: usize = 500;
 const COLUMNS: usize = 100;

@@ -156,7 +156,7 @@ fn fit(
 ) -> Result<Vec<(String, Stored)>, Fault> {
     let mut tensors = Vec::new();
     for tensor in &graph.tensors {
-        let name = tensor.name.clone();
+        let name = tensor.name.to_string();
         let Some(stored) = found.remove(&name) else {
             return unknown(format!("the derived network needs `{name}`, which is not there"));
         };

@@ -442,15 +442,15 @@ impl Pairs {
                 (Some(stored), _) => stored.clone(),
                 (None, "bias") if has("weight") || has("running_mean") => {
                     zeros.push(old(part));
-                    Stored::same(tensor.shape.clone(), 0.0)
+                    Stored::same(tensor.shape.to_vec(), 0.0)
                 }
                 (None, "weight") if has("running_mean") => {
                     ones.push(old(part));
-                    Stored::same(tensor.shape.clone(), 1.0)
+                    Stored::same(tensor.shape.to_vec(), 1.0)
                 }
                 _ => return unknown(format!("`{}` is missing", old(part))),
             };
-            pairs.insert(tensor.name.clone(), stored);
+            pairs.insert(tensor.name.to_string(), stored);
         }
         for (what, number, names) in [("biases", "zeros", zeros), ("scales", "ones", ones)] {
             if let Some(listed) = listed(&names) {

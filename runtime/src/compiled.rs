@@ -10,23 +10,24 @@
 //! through raw pointers. What makes them sound is that the macro verified the whole program while
 //! it expanded: no kernel call leaves the memory that [`Emitted`] states.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::load::{Packing, all_threads, load};
-use crate::session::{Code, CodeSession, Context, Variant};
-use crate::threads;
+use crate::context::{self, Context};
+use crate::session::{Code, CodeSession, Variant};
+use crate::weights::{all_threads, load};
 
 #[doc(no_inline)]
 pub use crate::kernels::{Table as Kernels, *};
-pub use crate::load::{LoadError, LoadOptions};
 pub use crate::picture::Preprocess;
-pub use crate::session::{Feature, Info, Loaded, Network, Packed, RunError, Session as DynSession};
-pub use crate::tensors::{
-    ConvRecipe, Init, NormTensors, TensorSpec, Transform, VectorRecipe, VectorSource,
-};
+pub use crate::session::{Feature, Info, Loaded, Network, RunError, Session as DynSession};
 pub use crate::threads::Pool;
-pub use crate::weights::Weights;
+pub use crate::weights::{
+    Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, TensorSpec, Weights,
+    WeightsPlan,
+};
+pub use std::borrow::Cow::Borrowed;
 
 /// One layer's code: runs some of the iterations of its parallel loops on its operands.
 ///
@@ -91,7 +92,7 @@ impl Run<'_> {
         // SAFETY: `task` reads what it is given as the `Bound` that it is, which outlives the
         // call and is not written; the caller vouches for the layer and its operands.
         unsafe {
-            threads::parallel(
+            context::parallel(
                 self.context,
                 task::<OPERANDS>,
                 std::ptr::from_ref(&bound).cast(),
@@ -117,18 +118,25 @@ unsafe extern "C" fn task<const OPERANDS: usize>(
     first: usize,
     last: usize,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that it is such a `Bound`, and that the layer may run.
     unsafe {
         let bound = &*bound.cast::<Bound<OPERANDS>>();
         (bound.layer)(bound.kernels, bound.operands, scratch, first..last);
     }
 }
 
+/// How to load a network that `resnet!` compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The instruction set whose kernels are called; the best one of this CPU if none is named.
+    pub isa: Option<Isa>,
+    /// Threads that pack weights; as many as this process may use if there is no number.
+    pub threads: Option<NonZeroUsize>,
+}
+
 /// A network as the macro writes it down.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Emitted {
-    /// The network's name.
-    pub name: &'static str,
     /// Channels, height and width of a picture.
     pub input: [usize; 3],
     /// Numbers in an answer.
@@ -141,16 +149,8 @@ pub struct Emitted {
     pub params: u64,
     /// Multiply-adds for one picture.
     pub macs: u64,
-    /// The table's fingerprint.
-    pub table: u64,
-    /// The tensors that a weights file has to hold.
-    pub tensors: &'static [TensorSpec<&'static str, &'static [usize]>],
-    /// How each convolution's weights are packed.
-    pub recipes: &'static [ConvRecipe<&'static str>],
-    /// How what stands beside activations is packed, a few numbers a channel.
-    pub vectors: &'static [VectorRecipe<&'static str>],
-    /// Elements of the packed weights.
-    pub weights_len: usize,
+    /// What it asks of weights.
+    pub weights: WeightsPlan,
     /// The code, for falling numbers of pictures at a time; the last one is for 1.
     pub variants: &'static [EmittedVariant],
 }
@@ -169,7 +169,7 @@ pub struct EmittedVariant {
 }
 
 /// A network whose code somebody vouches for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Model(Emitted);
 
 impl Model {
@@ -186,7 +186,7 @@ impl Model {
 
     /// The tensors that a weights file has to hold.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        self.0.tensors.iter().map(TensorSpec::to_owned).collect()
+        self.0.weights.tensors.to_vec()
     }
 
     /// Folds and packs weights for the code.
@@ -195,18 +195,8 @@ impl Model {
     ///
     /// Weights that do not fit, an instruction set that the CPU lacks, or no memory.
     pub fn load(&self, weights: &Weights, options: &LoadOptions) -> Result<Loaded, LoadError> {
-        let recipes: Vec<ConvRecipe> = self.0.recipes.iter().map(ConvRecipe::to_owned).collect();
-        let vectors: Vec<VectorRecipe> =
-            self.0.vectors.iter().map(VectorRecipe::to_owned).collect();
-        let packing = Packing {
-            network: self.0.name,
-            table: self.0.table,
-            tensors: &self.tensors(),
-            recipes: &recipes,
-            vectors: &vectors,
-            len: self.0.weights_len,
-        };
-        let packed = load(&packing, weights, options.threads.unwrap_or_else(all_threads))?;
+        let threads = options.threads.unwrap_or_else(all_threads);
+        let packed = load(&self.0.weights, weights, threads)?;
         Ok(self.join(packed, options)?)
     }
 
@@ -230,7 +220,7 @@ impl Model {
 
     fn join(&self, weights: Packed, options: &LoadOptions) -> Result<Loaded, UnavailableIsa> {
         let kernels = options.isa.unwrap_or_else(Isa::detect).table()?;
-        assert_eq!(weights.as_slice().len(), self.0.weights_len, "packed for another network");
+        assert_eq!(weights.as_slice().len(), self.0.weights.len, "packed for another network");
         let variants: Vec<Variant> = self
             .0
             .variants
@@ -241,7 +231,7 @@ impl Model {
             })
             .collect();
         let info = Info {
-            name: self.0.name.to_owned(),
+            name: self.0.weights.network.to_string(),
             input: self.0.input,
             outputs: self.0.outputs,
             features: Feature::in_a_row(self.0.features.iter().copied()),

@@ -5,14 +5,11 @@
 //! reverse. Code that the `resnet!` macro emits uses this crate alone.
 
 pub mod compiled;
+pub mod context;
 pub mod kernels;
-pub mod load;
 pub mod machine;
 pub mod memory;
-pub mod pack;
-pub mod packed;
 pub mod picture;
 pub mod session;
-pub mod tensors;
 pub mod threads;
 pub mod weights;

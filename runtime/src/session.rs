@@ -3,53 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::context::Context;
 use crate::kernels::FlushDenormals;
-use crate::memory::{Buffer, Workspace};
-use crate::packed::PackedFile;
-use crate::threads::{Lease, Pool};
-
-/// What compiled code is given on every run.
-///
-/// The layout is part of the contract with the back ends: emitted code reads these fields by their
-/// offsets.
-#[repr(C)]
-pub struct Context<'a> {
-    /// Pictures, planar: `batch x C x H x W`.
-    pub input: *const f32,
-    /// Answers: `batch x outputs`.
-    pub output: *mut f32,
-    /// The session's arena.
-    pub arena: *mut f32,
-    /// The network's packed weights.
-    pub weights: *const f32,
-    /// The first thread's scratch.
-    pub scratch: *mut f32,
-    /// Elements from one thread's scratch to the next one's.
-    pub scratch_distance: usize,
-    /// The threads among which [`parallel`](crate::threads::parallel) divides a region; none: it
-    /// runs on the thread that calls it.
-    pub(crate) team: Option<&'a Lease<'a>>,
-}
-
-impl Context<'_> {
-    /// What code gets that runs on the thread that calls it.
-    pub fn new(
-        input: &[f32],
-        output: &mut [f32],
-        workspace: &mut Workspace,
-        weights: &[f32],
-    ) -> Self {
-        Self {
-            input: input.as_ptr(),
-            output: output.as_mut_ptr(),
-            arena: workspace.arena(),
-            weights: weights.as_ptr(),
-            scratch: workspace.scratch(),
-            scratch_distance: workspace.scratch_distance(),
-            team: None,
-        }
-    }
-}
+use crate::memory::Workspace;
+use crate::threads::Pool;
+use crate::weights::Packed;
 
 /// Facts about a compiled network.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,28 +204,6 @@ struct Shared {
     weights: Packed,
 }
 
-/// Packed weights, where they lie.
-#[derive(Debug)]
-pub enum Packed {
-    /// In memory of their own, where loading packed them.
-    Owned(Buffer),
-    /// In the program's file; they start on a cache line.
-    Static(&'static [f32]),
-    /// In a file of packed weights that is mapped; they start on a page.
-    Mapped(Arc<PackedFile>),
-}
-
-impl Packed {
-    /// The packed form of every convolution, each at its recipe's offset.
-    pub fn as_slice(&self) -> &[f32] {
-        match self {
-            Self::Owned(buffer) => buffer.as_slice(),
-            Self::Static(weights) => weights,
-            Self::Mapped(file) => bytemuck::cast_slice(file.elements()),
-        }
-    }
-}
-
 impl Loaded {
     /// Joins code and weights. `variants` are for falling batch sizes and end with 1.
     ///
@@ -389,10 +325,7 @@ fn run(
     output: &mut [f32],
 ) {
     let lease = pool.as_ref().and_then(Pool::lease);
-    let context = Context {
-        team: lease.as_ref(),
-        ..Context::new(input, output, workspace, weights.as_slice())
-    };
+    let context = Context::new(input, output, workspace, weights.as_slice(), lease.as_ref());
     let _flush = FlushDenormals::new();
     // SAFETY: `CodeSession` allocated the arena for the largest variant, and as many scratches as
     // the pool has threads; `check_lengths` and the splits in `run_batch` made input and output as

@@ -198,7 +198,7 @@ fn zeros_for(name: &str) -> Vec<u8> {
         let start = end;
         end += 4 * tensor.shape.iter().product::<usize>();
         let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]});
-        header.insert(tensor.name.clone(), entry);
+        header.insert(tensor.name.to_string(), entry);
     }
     let header = Value::from(header).to_string();
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

@@ -21,13 +21,13 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleError};
+use resnet_runtime::context::Context;
 use resnet_runtime::kernels::Call;
-use resnet_runtime::session::Context;
 
 use crate::nest::{Address, Base, Function, Loop, Program, Statement, Var};
 use crate::schedule::Region;
 
-/// The name under which compiled code finds [`parallel`](resnet_runtime::threads::parallel).
+/// The name under which compiled code finds [`parallel`](resnet_runtime::context::parallel).
 pub(super) const PARALLEL: &str = "parallel";
 
 /// Addresses are 64-bit on every machine that the JIT serves.

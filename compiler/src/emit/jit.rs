@@ -5,9 +5,9 @@ use std::mem::ManuallyDrop;
 use cranelift_codegen::settings::{self, Configurable, SetError};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{ModuleError, default_libcall_names};
+use resnet_runtime::context::{self, Context};
 use resnet_runtime::kernels::Table;
-use resnet_runtime::session::{Code, Context};
-use resnet_runtime::threads;
+use resnet_runtime::session::Code;
 
 use super::clif::{self, Listing, PARALLEL};
 use crate::nest::{Program, Statement, VerifyError};
@@ -85,7 +85,7 @@ impl Jit {
             .finish(settings::Flags::new(flags))
             .map_err(|error| JitError::Host(error.to_string()))?;
         let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
-        builder.symbol(PARALLEL, threads::parallel as *const u8);
+        builder.symbol(PARALLEL, context::parallel as *const u8);
         for function in &program.functions {
             add_kernels(&mut builder, table, &function.body);
         }

@@ -18,7 +18,7 @@ use prost::Message;
 use prost::encoding::{
     WireType, encode_key, encode_varint, encoded_len_varint as varint_len, key_len,
 };
-use resnet_runtime::tensors::TensorSpec;
+use resnet_runtime::weights::TensorSpec;
 use resnet_runtime::weights::{Weights, WeightsError};
 
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
@@ -114,7 +114,7 @@ impl<'a> Initializer<'a> {
         let header = TensorProto {
             dims: spec.shape.iter().map(|&size| size as i64).collect(),
             data_type: proto::FLOAT,
-            name: spec.name.clone(),
+            name: spec.name.to_string(),
             ..TensorProto::default()
         };
         let elements: usize = spec.shape.iter().product();

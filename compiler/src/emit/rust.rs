@@ -214,12 +214,7 @@ fn methods(name: &Ident) -> TokenStream {
 
 fn model(parts: &Parts<'_>) -> TokenStream {
     let Parts { name, graph, plans, .. } = parts;
-    let schedule = plans.single();
-    let tensors = graph.tensors.iter().map(plan::tensor);
-    let recipes = schedule.recipes.iter().map(plan::recipe);
-    let vectors = schedule.vectors.iter().map(plan::vector);
-    let weights_len = number(schedule.weights_len);
-    let table = Literal::u64_unsuffixed(graph.fingerprint());
+    let weights = plan::weights(&plans.single().weights_plan(graph));
     let variants = plans.programs.iter().map(|program| {
         let module = code::module_name(program);
         let [batch, arena_len, scratch_len] =
@@ -253,18 +248,13 @@ fn model(parts: &Parts<'_>) -> TokenStream {
         // written.
         static MODEL: rt::Model = unsafe {
             rt::Model::new(rt::Emitted {
-                name: #name::NAME,
                 input: #name::INPUT,
                 outputs: #name::CLASSES,
                 features: #name::FEATURES,
                 depth: #name::DEPTH,
                 params: #name::PARAMS as u64,
                 macs: #name::MACS,
-                table: #table,
-                tensors: &[#(#tensors),*],
-                recipes: &[#(#recipes),*],
-                vectors: &[#(#vectors),*],
-                weights_len: #weights_len,
+                weights: #weights,
                 variants: &[#(#variants),*],
             })
         };

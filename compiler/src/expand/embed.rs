@@ -4,8 +4,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
-use resnet_runtime::load::{all_threads, load};
-use resnet_runtime::weights::Weights;
+use resnet_runtime::weights::{Weights, all_threads, load};
 
 use super::call::Item;
 use crate::graph::Graph;
@@ -28,9 +27,8 @@ pub(super) fn embed(
     // Errors should say what the user wrote, not where the crate happens to lie.
     let named = |message: String| message.replace(&*file.to_string_lossy(), name);
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let packing = plans.single().packing(graph);
-    let packed =
-        load(&packing, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
+    let plan = plans.single().weights_plan(graph);
+    let packed = load(&plan, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.
     let bytes: &[u8] = bytemuck::cast_slice(packed.as_slice());
     // The name follows from the content: builds at the same time write the same file or another.

@@ -8,7 +8,7 @@
 //! reads what the first of them makes. Their tensors have timm's names: `norm1` for `bn1`,
 //! `downsample.conv` for `downsample.0`.
 
-use resnet_runtime::tensors::Init;
+use resnet_runtime::weights::Init;
 
 use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::graph::build::Builder;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use resnet_runtime::tensors::{Init, TensorSpec};
+use resnet_runtime::weights::{Init, TensorSpec};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::graph::{Cost, Extent, Feature, Graph, Node, NodeId, Op, Shape, cost};
@@ -313,7 +313,7 @@ impl<'a> Builder<'a> {
             );
             return None;
         }
-        self.tensors.push(TensorSpec { name: name.into(), shape, init });
+        self.tensors.push(TensorSpec { name: name.to_owned().into(), shape: shape.into(), init });
         Some(())
     }
 

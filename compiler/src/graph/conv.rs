@@ -1,6 +1,6 @@
 //! Convolutions, and the arithmetic that they share with pools.
 
-use resnet_runtime::tensors::Init;
+use resnet_runtime::weights::Init;
 
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::{Builder, MOST_ELEMENTS, MOST_PADDED, elements, too_many_elements};

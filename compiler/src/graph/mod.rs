@@ -15,8 +15,8 @@ mod window;
 
 use std::fmt;
 
-use resnet_runtime::packed::fingerprint;
-use resnet_runtime::tensors::{NormTensors, TensorSpec};
+use resnet_runtime::weights::file::fingerprint;
+use resnet_runtime::weights::{NormTensors, TensorSpec};
 
 pub use cost::Cost;
 pub use resnet_runtime::kernels::LARGEST_BLUR;

@@ -1,6 +1,6 @@
 //! Norms.
 
-use resnet_runtime::tensors::{Init, NormTensors};
+use resnet_runtime::weights::{Init, NormTensors};
 
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::build::Builder;
@@ -64,10 +64,10 @@ impl Builder<'_> {
     ) -> Option<NodeId> {
         let shape = self.shape(input);
         let names = NormTensors {
-            weight: format!("{prefix}.weight"),
-            bias: format!("{prefix}.bias"),
-            mean: format!("{prefix}.running_mean"),
-            variance: format!("{prefix}.running_var"),
+            weight: format!("{prefix}.weight").into(),
+            bias: format!("{prefix}.bias").into(),
+            mean: format!("{prefix}.running_mean").into(),
+            variance: format!("{prefix}.running_var").into(),
             epsilon: self.spec.norm_epsilon,
         };
         for (name, init) in [

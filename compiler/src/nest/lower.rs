@@ -68,16 +68,8 @@ impl Lowering {
             (_, Plan::Copy, _) => self.copy_in(&node.name, output),
             (FusedOp::Conv(conv), &Plan::Conv(plan), Some(input)) => {
                 let residual = conv.residual.map(|r| *schedule.buffer(r.source()));
-                let recipe = &schedule.recipes[plan.recipe];
-                self.conv(&conv::Layer {
-                    name: &node.name,
-                    conv,
-                    plan,
-                    recipe,
-                    input,
-                    residual,
-                    output,
-                });
+                let name = &node.name;
+                self.conv(&conv::Layer { name, conv, plan, input, residual, output });
             }
             (FusedOp::Affine { relu, .. }, &Plan::Vector { weights }, Some(input)) => {
                 self.affine(&node.name, *relu, weights, input, output);

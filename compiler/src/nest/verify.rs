@@ -14,8 +14,8 @@
 //!
 //! Back ends run only verified programs, so this is the fact on which their unsafe code rests.
 
+use resnet_runtime::kernels::Transform;
 use resnet_runtime::kernels::{BLOCK, Call, PlaneParams};
-use resnet_runtime::tensors::Transform;
 
 use super::{Address, Base, Loop, Place, Program, Statement, Step};
 use crate::schedule::Region;

@@ -111,10 +111,9 @@ impl Work<'_> {
             (_, None) => node.shape.elements(),
         };
         let weights = match self.schedule.plans[id.index()] {
-            Plan::Conv(plan) => self.schedule.recipes[plan.recipe].len(),
+            Plan::Conv(plan) => plan.panels.len(),
             Plan::Vector { weights } => {
-                let mut vectors = self.schedule.vectors.iter();
-                vectors.find(|vector| vector.offset == weights).map_or(0, |vector| vector.len())
+                self.schedule.recipe(weights).map_or(0, |recipe| recipe.content.len())
             }
             Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::Transform;
+use resnet_runtime::kernels::Transform;
 
 use super::{Order, winograd};
 use crate::fuse::Conv;

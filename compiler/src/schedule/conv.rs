@@ -1,42 +1,34 @@
 //! Decisions about one convolution.
 
-use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::tensors::{ConvRecipe, Transform};
+use resnet_runtime::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout};
 use crate::fuse::Conv;
 use crate::graph::{Extent, Padding, Shape};
 
 /// How the weights of `conv` are packed for an input that lies as `input` says.
-pub(super) fn recipe(
-    conv: &Conv,
-    transform: Transform,
-    input: &Buffer,
-    output: Shape,
-    offset: usize,
-) -> ConvRecipe {
-    let planar = input.layout == Layout::Planar;
+pub(super) fn panels(conv: &Conv, transform: Transform, input: &Buffer, output: Shape) -> Panels {
     let dense = Reads {
         panel_blocks: output.channels.div_ceil(BLOCK).min(2),
         in_blocks: input.blocks(),
         in_block_step: 0,
     };
     let reads = group_reads(conv.groups, input.shape.channels, output.channels).unwrap_or(dense);
-    ConvRecipe {
-        weight: conv.weight.clone(),
-        bias: conv.bias.clone(),
-        norm: conv.norm.clone(),
-        out_channels: output.channels,
-        in_channels: input.shape.channels,
-        groups: conv.groups,
-        kernel_rows: conv.window.kernel.rows,
-        kernel_columns: conv.window.kernel.columns,
-        planar,
-        panel_blocks: reads.panel_blocks,
-        in_blocks: reads.in_blocks,
-        in_block_step: reads.in_block_step,
-        transform,
-        offset,
+    Panels {
+        shape: ConvShape {
+            out_channels: output.channels,
+            in_channels: input.shape.channels,
+            groups: conv.groups,
+            kernel_rows: conv.window.kernel.rows,
+            kernel_columns: conv.window.kernel.columns,
+        },
+        format: PanelFormat {
+            planar: input.layout == Layout::Planar,
+            panel_blocks: reads.panel_blocks,
+            in_blocks: reads.in_blocks,
+            in_block_step: reads.in_block_step,
+            transform,
+        },
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use resnet_runtime::tensors::{ConvRecipe, VectorRecipe, VectorSource};
+use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
+use resnet_runtime::weights::{Content, ConvSource, Recipe};
 
 use super::{
     Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Plan, Points, Region, Schedule, Winograd,
@@ -52,7 +53,7 @@ impl fmt::Display for Fetch {
 /// What one line says of a convolution; [`Schedule`] says the rest of Winograd's below it.
 impl fmt::Display for ConvPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipe: _, order, algorithm, fetch } = self;
+        let Self { panels: _, weights: _, order, algorithm, fetch } = self;
         match algorithm {
             Algorithm::Direct { rows: 1 } => write!(f, "direct")?,
             Algorithm::Direct { rows } => write!(f, "direct, {rows} rows a call")?,
@@ -64,8 +65,7 @@ impl fmt::Display for ConvPlan {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len } =
-            self;
+        let Self { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len } = self;
         writeln!(
             f,
             "schedule (batch {batch}): arena {arena_len}, scratch {scratch_len}, weights {weights_len} elements\n"
@@ -78,7 +78,7 @@ impl fmt::Display for Schedule {
                 Plan::Copy => writeln!(f, "copied")?,
                 Plan::Conv(plan) => {
                     writeln!(f, "{plan}")?;
-                    write_recipe(f, &recipes[plan.recipe])?;
+                    self.recipe(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
                     if let Algorithm::Winograd(winograd) = &plan.algorithm {
                         write_winograd(f, winograd)?;
                     }
@@ -90,17 +90,34 @@ impl fmt::Display for Schedule {
                 Plan::Simple => writeln!(f, "the one way")?,
             }
         }
-        for vector in vectors {
-            write_vector(f, vector)?;
-        }
-        Ok(())
+        // Convolutions have theirs above.
+        let mut others = recipes.iter().filter(|r| !matches!(r.content, Content::Conv { .. }));
+        others.try_for_each(|recipe| write_recipe(f, recipe))
     }
 }
 
-fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &ConvRecipe) -> fmt::Result {
-    let ConvRecipe { weight, bias, norm, out_channels, in_channels, groups, .. } = recipe;
-    let ConvRecipe { kernel_rows, kernel_columns, planar, panel_blocks, .. } = recipe;
-    let ConvRecipe { in_blocks, in_block_step, transform, offset, .. } = recipe;
+fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
+    let Recipe { content, offset } = recipe;
+    match content {
+        Content::Conv { source, panels } => write_conv(f, source, panels, *offset),
+        Content::Norm { norm, channels } => {
+            let (name, epsilon) = (&norm.weight, norm.epsilon);
+            writeln!(f, "weights[{offset}] norm {name} {epsilon}, {channels} channels")
+        }
+        Content::Vector { weight, channels } => {
+            writeln!(f, "weights[{offset}] {weight}, {channels} channels")
+        }
+    }
+}
+
+fn write_conv(
+    f: &mut fmt::Formatter<'_>,
+    ConvSource { weight, bias, norm }: &ConvSource,
+    Panels { shape, format }: &Panels,
+    offset: usize,
+) -> fmt::Result {
+    let ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
+    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
     write!(f, "        weights[{offset}] {weight} {out_channels}x{in_channels}")?;
     write!(f, "x{kernel_rows}x{kernel_columns}/{groups} {transform:?}")?;
     write!(f, ", panels of {panel_blocks} by {in_blocks} step {in_block_step}")?;
@@ -125,15 +142,4 @@ fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Resul
     writeln!(f, ", strips of {strip}")?;
     writeln!(f, "        input {region}[{place}] {input}")?;
     writeln!(f, "        output {}[{output_offset}] {output}", Region::Scratch)
-}
-
-fn write_vector(f: &mut fmt::Formatter<'_>, vector: &VectorRecipe) -> fmt::Result {
-    let VectorRecipe { source, channels, offset } = vector;
-    match source {
-        VectorSource::Norm(norm) => {
-            let (name, epsilon) = (&norm.weight, norm.epsilon);
-            writeln!(f, "weights[{offset}] norm {name} {epsilon}, {channels} channels")
-        }
-        VectorSource::Tensor(name) => writeln!(f, "weights[{offset}] {name}, {channels} channels"),
-    }
 }

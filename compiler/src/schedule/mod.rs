@@ -15,9 +15,8 @@ mod winograd;
 use std::fmt;
 use std::sync::Arc;
 
-use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::load::Packing;
-use resnet_runtime::tensors::{ConvRecipe, Transform, VectorRecipe, VectorSource};
+use resnet_runtime::kernels::{BLOCK, Panels, Transform};
+use resnet_runtime::weights::{Content, ConvSource, Recipe, WeightsPlan};
 
 use self::choice::{Costs, Site};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
@@ -91,8 +90,10 @@ impl fmt::Display for Order {
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvPlan {
-    /// Index into [`Schedule::recipes`].
-    pub recipe: usize,
+    /// Its weights, as they are packed.
+    pub panels: Panels,
+    /// Where they begin in the packed weights, in elements.
+    pub weights: usize,
     /// The loops' order.
     pub order: Order,
     /// The algorithm.
@@ -175,25 +176,28 @@ pub struct Schedule {
     pub arena_len: usize,
     /// Elements of one thread's scratch: what the layer that needs most of it needs.
     pub scratch_len: usize,
-    /// How each convolution's weights are packed; the same for every batch size.
-    pub recipes: Vec<ConvRecipe>,
-    /// How what stands beside activations is packed, a few numbers a channel.
-    pub vectors: Vec<VectorRecipe>,
+    /// What the packed weights consist of; the same for every batch size.
+    pub recipes: Vec<Recipe>,
     /// Elements of the packed weights.
     pub weights_len: usize,
 }
 
 impl Schedule {
     /// What the network that was planned asks of weights.
-    pub fn packing<'a>(&'a self, graph: &'a Graph) -> Packing<'a> {
-        Packing {
-            network: &graph.name,
+    pub fn weights_plan(&self, graph: &Graph) -> WeightsPlan {
+        WeightsPlan {
+            network: graph.name.clone().into(),
             table: graph.fingerprint(),
-            tensors: &graph.tensors,
-            recipes: &self.recipes,
-            vectors: &self.vectors,
+            tensors: graph.tensors.clone().into(),
+            recipes: self.recipes.clone().into(),
             len: self.weights_len,
         }
+    }
+
+    /// The part of the packed weights that begins at an element.
+    pub fn recipe(&self, offset: usize) -> Option<&Recipe> {
+        let found = self.recipes.binary_search_by_key(&offset, |recipe| recipe.offset);
+        found.ok().map(|index| &self.recipes[index])
     }
 
     /// Where the value of `id` lies.
@@ -332,9 +336,8 @@ fn lay_out(
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
-    let mut recipes = Vec::new();
-    let mut vectors = Vec::new();
-    let (mut weights_len, mut scratch_len) = (0, 0);
+    let mut parts = Parts::default();
+    let mut scratch_len = 0;
     for (id, node) in fused.iter() {
         plans.push(match (&node.op, decisions[id.index()]) {
             (FusedOp::Input, _) if layout::reads_picture_in_place(fused, &buffers[id.index()]) => {
@@ -347,37 +350,34 @@ fn lay_out(
                 let output = &buffers[id.index()];
                 let residual = conv.residual.map(|r| buffers[r.source().index()]);
                 let (transform, order) = choice;
-                let recipe = conv::recipe(conv, transform, input, node.shape, weights_len);
-                weights_len += recipe.len();
+                let panels = conv::panels(conv, transform, input, node.shape);
                 let algorithm = if transform == Transform::None {
                     let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
                     Algorithm::Direct { rows }
                 } else {
-                    let plan = winograd::plan(order, &recipe, &conv.window, output, batch);
+                    let plan = winograd::plan(order, &panels.format, &conv.window, output, batch);
                     scratch_len = scratch_len.max(plan.scratch_len());
                     Algorithm::Winograd(plan)
                 };
-                recipes.push(recipe);
-                let fetch = Fetch::Next;
-                Plan::Conv(ConvPlan { recipe: recipes.len() - 1, order, algorithm, fetch })
+                let source = ConvSource {
+                    weight: conv.weight.clone().into(),
+                    bias: conv.bias.clone().map(Into::into),
+                    norm: conv.norm.clone(),
+                };
+                let weights = parts.add(Content::Conv { source, panels });
+                Plan::Conv(ConvPlan { panels, weights, order, algorithm, fetch: Fetch::Next })
             }
             (FusedOp::Affine { norm, .. }, _) => {
-                let source = VectorSource::Norm(norm.clone());
-                let weights =
-                    plan_vector(source, node.shape.channels, &mut vectors, &mut weights_len);
-                Plan::Vector { weights }
+                let (norm, channels) = (norm.clone(), node.shape.channels);
+                Plan::Vector { weights: parts.add(Content::Norm { norm, channels }) }
             }
             (FusedOp::ChannelConv { kernel, weight }, _) => {
-                let source = VectorSource::Tensor(weight.clone());
-                let weights = plan_vector(source, *kernel, &mut vectors, &mut weights_len);
-                Plan::Vector { weights }
+                Plan::Vector { weights: parts.vector(weight, *kernel) }
             }
             (FusedOp::GroupNorm { norm, .. }, _) => {
                 let channels = node.shape.channels;
-                let [weights, _] = [&norm.weight, &norm.bias].map(|name| {
-                    let source = VectorSource::Tensor(name.clone());
-                    plan_vector(source, channels, &mut vectors, &mut weights_len)
-                });
+                let weights = parts.vector(&norm.weight, channels);
+                parts.vector(&norm.bias, channels);
                 let blocks = joined_blocks(channels, channels / norm.groups);
                 scratch_len = scratch_len.max(2 * blocks * BLOCK);
                 Plan::GroupNorm { weights, blocks }
@@ -386,8 +386,9 @@ fn lay_out(
         });
     }
     let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
-    plan_fetches(&recipes, &mut plans, weights_len);
-    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, vectors, weights_len }
+    let Parts { recipes, len: weights_len } = parts;
+    plan_fetches(&mut plans, weights_len);
+    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
 }
 
 /// Elements of the following layers' weights that a convolution fetches ahead whose own stay in cache:
@@ -395,13 +396,13 @@ fn lay_out(
 const AHEAD: usize = 640 * 1024 / size_of::<f32>();
 
 /// Decides what each convolution fetches.
-fn plan_fetches(recipes: &[ConvRecipe], plans: &mut [Plan], weights_len: usize) {
+fn plan_fetches(plans: &mut [Plan], weights_len: usize) {
     for plan in plans {
         if let Plan::Conv(plan) = plan
             && plan.order == Order::RowsOuter
         {
-            let recipe = &recipes[plan.recipe];
-            plan.fetch = Fetch::After((weights_len - recipe.offset - recipe.len()).min(AHEAD));
+            let end = plan.weights + plan.panels.len();
+            plan.fetch = Fetch::After((weights_len - end).min(AHEAD));
         }
     }
 }
@@ -423,18 +424,25 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
         .collect()
 }
 
-/// Packs a vector behind the weights so far; where it begins.
-fn plan_vector(
-    source: VectorSource,
-    channels: usize,
-    vectors: &mut Vec<VectorRecipe>,
-    weights_len: &mut usize,
-) -> usize {
-    let vector = VectorRecipe { source, channels, offset: *weights_len };
-    *weights_len += vector.len();
-    let weights = vector.offset;
-    vectors.push(vector);
-    weights
+/// The packed weights so far.
+#[derive(Default)]
+struct Parts {
+    recipes: Vec<Recipe>,
+    len: usize,
+}
+
+impl Parts {
+    /// Packs a part behind the others; where it begins.
+    fn add(&mut self, content: Content) -> usize {
+        let offset = self.len;
+        self.len += content.len();
+        self.recipes.push(Recipe { content, offset });
+        offset
+    }
+
+    fn vector(&mut self, weight: &str, channels: usize) -> usize {
+        self.add(Content::Vector { weight: weight.to_owned().into(), channels })
+    }
 }
 
 /// The fewest channel blocks that hold whole groups of so many channels, and into which all blocks

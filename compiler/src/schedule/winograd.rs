@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use resnet_runtime::kernels::{BLOCK, Filter};
-use resnet_runtime::tensors::{ConvRecipe, Transform};
+use resnet_runtime::kernels::{BLOCK, Filter, PanelFormat, Transform};
 
 use super::{Buffer, Layout, Order, Region};
 use crate::graph::{Extent, Shape, Window};
@@ -133,29 +132,29 @@ fn strip(columns: usize) -> usize {
 /// that lie there.
 pub(super) fn plan(
     order: Order,
-    recipe: &ConvRecipe,
+    format: &PanelFormat,
     window: &Window,
     output: &Buffer,
     batch: usize,
 ) -> Winograd {
-    let transform = recipe.transform;
+    let transform = format.transform;
     let [rows, columns] = transform.filters();
     let tile = Extent::new(rows.outputs(), columns.outputs());
     let tiles = tiles(transform, output.shape);
     let count = rows.points() * columns.points();
-    let (band, strip) = if recipe.planar {
+    let (band, strip) = if format.planar {
         (Band::Rows(1), strip(tiles.columns))
     } else {
-        (band(order, recipe, count, tiles, output.shape.height / tile.rows, batch), tiles.columns)
+        (band(order, format, count, tiles, output.shape.height / tile.rows, batch), tiles.columns)
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
     // One block more than needed, so that the points do not all fall into one set of a cache.
     let points =
         |blocks: usize, block: usize| Points { count, distance: blocks * block + BLOCK, block };
     let in_block =
-        if recipe.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
-    let input = points(recipe.in_blocks, in_block);
-    let output = points(recipe.panel_blocks, in_strip * BLOCK);
+        if format.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
+    let input = points(format.in_blocks, in_block);
+    let output = points(format.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
         Order::RowsOuter => ((Region::Scratch, 0), input.len().next_multiple_of(BLOCK)),
         _ => ((Region::Arena, 0), 0),
@@ -166,7 +165,7 @@ pub(super) fn plan(
 /// The band of a convolution with `count` points a tile and `whole` whole rows of `tiles`.
 fn band(
     order: Order,
-    recipe: &ConvRecipe,
+    format: &PanelFormat,
     count: usize,
     tiles: Extent,
     whole: usize,
@@ -174,8 +173,8 @@ fn band(
 ) -> Band {
     let bytes = |blocks: usize, tiles: usize| count * tiles * blocks * BLOCK * size_of::<f32>();
     let fits = |tiles: usize| {
-        let products = bytes(recipe.panel_blocks, tiles) <= PRODUCT_BYTES;
-        products && (order != Order::RowsOuter || bytes(recipe.in_blocks, tiles) <= BAND_BYTES)
+        let products = bytes(format.panel_blocks, tiles) <= PRODUCT_BYTES;
+        products && (order != Order::RowsOuter || bytes(format.in_blocks, tiles) <= BAND_BYTES)
     };
     let picture = tiles.rows * tiles.columns;
     if order != Order::RowsOuter && fits(picture) {

@@ -18,7 +18,6 @@ use std::time::Instant;
 
 use resnet_runtime::kernels::*;
 use resnet_runtime::machine;
-use resnet_runtime::tensors::{ConvRecipe, Transform};
 
 const ROUNDS: usize = 40;
 
@@ -208,26 +207,26 @@ fn blocks(table: &Table, call: &Call, blocks: usize, x_block: usize, y_block: us
 }
 
 fn pack(output: usize, input: usize, kernel: usize, transform: Transform) -> String {
-    let recipe = ConvRecipe {
-        weight: String::new(),
-        bias: None,
-        norm: None,
-        out_channels: output,
-        in_channels: input,
-        groups: 1,
-        kernel_rows: kernel,
-        kernel_columns: kernel,
-        planar: false,
-        panel_blocks: 2,
-        in_blocks: input / BLOCK,
-        in_block_step: 0,
-        transform,
-        offset: 0,
+    let panels = Panels {
+        shape: ConvShape {
+            out_channels: output,
+            in_channels: input,
+            groups: 1,
+            kernel_rows: kernel,
+            kernel_columns: kernel,
+        },
+        format: PanelFormat {
+            planar: false,
+            panel_blocks: 2,
+            in_blocks: input / BLOCK,
+            in_block_step: 0,
+            transform,
+        },
     };
     let weight = aligned(output * input * kernel * kernel);
     let ones = vec![1.0; output];
-    let (weight, mut out) = (&weight[..output * input * kernel * kernel], vec![0.0; recipe.len()]);
-    let norm = resnet_runtime::pack::Norm {
+    let (weight, mut out) = (&weight[..output * input * kernel * kernel], vec![0.0; panels.len()]);
+    let norm = resnet_runtime::weights::pack::Norm {
         weight: &ones,
         bias: &ones,
         mean: &ones,
@@ -235,7 +234,8 @@ fn pack(output: usize, input: usize, kernel: usize, transform: Transform) -> Str
         epsilon: 1e-5,
     };
     let seconds = best(|| {
-        resnet_runtime::pack::pack_conv(&recipe, weight, None, Some(norm), &mut out).unwrap();
+        resnet_runtime::weights::pack::pack_conv(&panels, weight, None, Some(norm), &mut out)
+            .unwrap();
     });
     let nanoseconds = seconds * 1e9 / weight.len() as f64;
     format!("{:8.3} ms {nanoseconds:6.2} ns a weight", seconds * 1e3)

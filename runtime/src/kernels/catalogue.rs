@@ -60,7 +60,7 @@ pub struct ConvParams {
 ///
 /// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
 /// one for the columns, which follow from the tile and the stride, see
-/// [`Transform::of_tile`](crate::tensors::Transform::of_tile):
+/// [`Transform::of_tile`](super::Transform::of_tile):
 ///
 /// | tile, stride | rows | columns |
 /// | --- | --- | --- |

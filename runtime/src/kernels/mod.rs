@@ -27,6 +27,7 @@ mod conv;
 mod copy;
 mod filter;
 mod float_mode;
+mod format;
 mod isa;
 pub(crate) mod limits;
 mod norm;
@@ -41,6 +42,7 @@ mod x86_64;
 pub use catalogue::*;
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;
+pub use format::{ConvShape, PanelFormat, Panels, Transform};
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 
 pub(crate) use filter::points as winograd_points;

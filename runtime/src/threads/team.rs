@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::Region;
+use super::region::Region;
 use crate::kernels::FlushDenormals;
 
 /// How often who waits looks before it offers its core to others: some tens of microseconds, which
@@ -182,7 +182,7 @@ impl Lease<'_> {
     ///
     /// Running the region's task over these iterations is sound, on any threads at once, with a
     /// scratch for each member of the team.
-    pub(super) unsafe fn run(&self, region: Region, count: usize) {
+    pub(crate) unsafe fn run(&self, region: Region, count: usize) {
         let shared = &*self.team.shared;
         if count > Unclaimed::MOST {
             // As if the team had this member only: such a region takes hours anyway.

@@ -5,9 +5,9 @@ use std::fmt;
 
 use safetensors::tensor::Dtype;
 
-use super::{Weights, is_float};
-use crate::packed::PackedError;
-use crate::tensors::TensorSpec;
+use super::dtype::is_float;
+use super::file::PackedError;
+use super::tensor::TensorSpec;
 
 /// Why weights could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +125,15 @@ pub struct Mismatch {
 
 impl Mismatch {
     /// The differences, or `None` if everything fits.
-    pub(super) fn between(weights: &Weights, tensors: &[TensorSpec]) -> Option<Self> {
-        let needed: BTreeMap<&str, &TensorSpec> =
-            tensors.iter().map(|t| (t.name.as_str(), t)).collect();
-        let found: BTreeMap<&str, Found> = weights.found().map(|f| (f.name, f)).collect();
+    pub(super) fn between<'a>(
+        origin: &str,
+        found: impl Iterator<Item = Found<'a>>,
+        tensors: &[TensorSpec],
+    ) -> Option<Self> {
+        let needed: BTreeMap<&str, &TensorSpec> = tensors.iter().map(|t| (&*t.name, t)).collect();
+        let found: BTreeMap<&str, Found> = found.map(|f| (f.name, f)).collect();
         let mut mismatch = Self {
-            origin: weights.origin().into(),
+            origin: origin.to_owned(),
             missing: Vec::new(),
             surplus: Vec::new(),
             misshapen: Vec::new(),
@@ -139,15 +142,14 @@ impl Mismatch {
         };
         // In the network's order, so that the first report is of the first layer.
         for spec in tensors {
-            match found.get(spec.name.as_str()) {
-                None => mismatch.missing.push((spec.name.clone(), spec.shape.clone())),
-                Some(found) if !same_shape(found.shape, &spec.shape) => {
-                    let shapes = (spec.name.clone(), spec.shape.clone(), found.shape.to_vec());
-                    mismatch.misshapen.push(shapes);
+            let (name, shape) = (spec.name.to_string(), spec.shape.to_vec());
+            match found.get(&*spec.name) {
+                None => mismatch.missing.push((name, shape)),
+                Some(found) if !same_shape(found.shape, &shape) => {
+                    mismatch.misshapen.push((name, shape, found.shape.to_vec()));
                 }
                 Some(found) if !is_float(found.dtype) => {
-                    let dtype = format!("{:?}", found.dtype);
-                    mismatch.unsupported.push((spec.name.clone(), dtype));
+                    mismatch.unsupported.push((name, format!("{:?}", found.dtype)));
                 }
                 Some(_) => {}
             }

@@ -123,7 +123,7 @@ fn initialisers_are_the_state_dict() {
     for (found, spec) in proto.initializer.iter().zip(&graph.tensors) {
         assert_eq!(found.name, spec.name);
         let dims: Vec<usize> = found.dims.iter().map(|&size| size as usize).collect();
-        assert_eq!((dims, found.data_type), (spec.shape.clone(), proto::FLOAT), "{}", spec.name);
+        assert_eq!((dims, found.data_type), (spec.shape.to_vec(), proto::FLOAT), "{}", spec.name);
         let values = weights.tensor(&spec.name).unwrap().values;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(found.raw_data, bytes, "{}", spec.name);
@@ -135,7 +135,7 @@ fn what_nodes_read_was_made_once_and_before() {
     let tables = ZOO.iter().map(|(_, table)| *table).chain([EVERYTHING]);
     for graph in tables.map(graph) {
         let proto = translate::translate(&graph, None);
-        let tensors = graph.tensors.iter().map(|tensor| tensor.name.as_str());
+        let tensors = graph.tensors.iter().map(|tensor| &*tensor.name);
         let mut known: HashSet<&str> = tensors.chain(["input"]).collect();
         let mut read = HashSet::new();
         for node in &proto.node {

@@ -18,7 +18,7 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
             None => Size::DimParam("N".into()),
         },
         // Tensors keep their names whatever the rows are called.
-        taken: graph.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+        taken: graph.tensors.iter().map(|tensor| tensor.name.to_string()).collect(),
         values: Vec::new(),
         proto: GraphProto { name: graph.name.clone(), ..GraphProto::default() },
     };
@@ -85,8 +85,8 @@ impl Translator<'_> {
         let own = self.values[id.index()].name.clone();
         let inputs: Vec<String> =
             (0..node.inputs.len()).map(|input| self.value(node, input).name.clone()).collect();
-        let and = |more: &[&String]| {
-            [&inputs[..], &more.iter().map(|&name| name.clone()).collect::<Vec<_>>()].concat()
+        let and = |more: &[&str]| {
+            [&inputs[..], &more.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()].concat()
         };
         match &node.op {
             Op::Input => {}

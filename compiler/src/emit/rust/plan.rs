@@ -2,76 +2,99 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
+use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
 use resnet_runtime::picture::Preprocess;
-use resnet_runtime::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe, VectorSource};
+use resnet_runtime::weights::{Content, ConvSource, NormTensors, Recipe, TensorSpec, WeightsPlan};
 
 use super::code::literal;
 use super::number;
 
-pub(super) fn tensor(tensor: &TensorSpec) -> TokenStream {
-    let TensorSpec { name, shape, init } = tensor;
-    let shape = shape.iter().map(|&extent| number(extent));
-    let init = literal(init);
-    quote!(rt::TensorSpec { name: #name, shape: &[#(#shape),*], init: rt::Init::#init })
-}
-
-pub(super) fn recipe(recipe: &ConvRecipe) -> TokenStream {
-    // Every field is named here, so that a new one cannot be forgotten.
-    let ConvRecipe {
-        weight,
-        bias,
-        norm,
-        out_channels,
-        in_channels,
-        groups,
-        kernel_rows,
-        kernel_columns,
-        planar,
-        panel_blocks,
-        in_blocks,
-        in_block_step,
-        transform,
-        offset,
-    } = recipe;
-    let transform = literal(transform);
-    let bias = option(bias.as_ref().map(|bias| quote!(#bias)));
-    let norm = option(norm.as_ref().map(self::norm));
-    let numbers = [out_channels, in_channels, groups, kernel_rows, kernel_columns];
-    let [out_channels, in_channels, groups, kernel_rows, kernel_columns] =
-        numbers.map(|&value| number(value));
-    let [panel_blocks, in_blocks, in_block_step, offset] =
-        [panel_blocks, in_blocks, in_block_step, offset].map(|&value| number(value));
+pub(super) fn weights(plan: &WeightsPlan) -> TokenStream {
+    let WeightsPlan { network, table, tensors, recipes, len } = plan;
+    let table = Literal::u64_unsuffixed(*table);
+    let tensors = tensors.iter().map(tensor);
+    let recipes = recipes.iter().map(recipe);
+    let len = number(*len);
     quote! {
-        rt::ConvRecipe {
-            weight: #weight,
-            bias: #bias,
-            norm: #norm,
-            out_channels: #out_channels,
-            in_channels: #in_channels,
-            groups: #groups,
-            kernel_rows: #kernel_rows,
-            kernel_columns: #kernel_columns,
-            planar: #planar,
-            panel_blocks: #panel_blocks,
-            in_blocks: #in_blocks,
-            in_block_step: #in_block_step,
-            transform: rt::Transform::#transform,
-            offset: #offset,
+        rt::WeightsPlan {
+            network: rt::Borrowed(#network),
+            table: #table,
+            tensors: rt::Borrowed(&[#(#tensors),*]),
+            recipes: rt::Borrowed(&[#(#recipes),*]),
+            len: #len,
         }
     }
 }
 
-pub(super) fn vector(recipe: &VectorRecipe) -> TokenStream {
-    let VectorRecipe { source, channels, offset } = recipe;
-    let [channels, offset] = [channels, offset].map(|&value| number(value));
-    let source = match source {
-        VectorSource::Norm(norm) => {
-            let norm = self::norm(norm);
-            quote!(rt::VectorSource::Norm(#norm))
+fn tensor(tensor: &TensorSpec) -> TokenStream {
+    let TensorSpec { name, shape, init } = tensor;
+    let shape = shape.iter().map(|&extent| number(extent));
+    let init = literal(init);
+    quote! {
+        rt::TensorSpec {
+            name: rt::Borrowed(#name),
+            shape: rt::Borrowed(&[#(#shape),*]),
+            init: rt::Init::#init,
         }
-        VectorSource::Tensor(name) => quote!(rt::VectorSource::Tensor(#name)),
+    }
+}
+
+fn recipe(recipe: &Recipe) -> TokenStream {
+    // Every field is named here, so that a new one cannot be forgotten.
+    let Recipe { content, offset } = recipe;
+    let content = match content {
+        Content::Conv { source, panels } => {
+            let (source, panels) = (self::source(source), self::panels(panels));
+            quote!(Conv { source: #source, panels: #panels })
+        }
+        Content::Norm { norm, channels } => {
+            let (norm, channels) = (self::norm(norm), number(*channels));
+            quote!(Norm { norm: #norm, channels: #channels })
+        }
+        Content::Vector { weight, channels } => {
+            let channels = number(*channels);
+            quote!(Vector { weight: rt::Borrowed(#weight), channels: #channels })
+        }
     };
-    quote!(rt::VectorRecipe { source: #source, channels: #channels, offset: #offset })
+    let offset = number(*offset);
+    quote!(rt::Recipe { content: rt::Content::#content, offset: #offset })
+}
+
+fn source(source: &ConvSource) -> TokenStream {
+    let ConvSource { weight, bias, norm } = source;
+    let bias = option(bias.as_ref().map(|bias| quote!(rt::Borrowed(#bias))));
+    let norm = option(norm.as_ref().map(self::norm));
+    quote!(rt::ConvSource { weight: rt::Borrowed(#weight), bias: #bias, norm: #norm })
+}
+
+fn panels(panels: &Panels) -> TokenStream {
+    let Panels { shape, format } = panels;
+    let ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
+    let numbers = [out_channels, in_channels, groups, kernel_rows, kernel_columns];
+    let [out_channels, in_channels, groups, kernel_rows, kernel_columns] =
+        numbers.map(|&value| number(value));
+    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
+    let [panel_blocks, in_blocks, in_block_step] =
+        [panel_blocks, in_blocks, in_block_step].map(|&value| number(value));
+    let transform = literal(transform);
+    quote! {
+        rt::Panels {
+            shape: rt::ConvShape {
+                out_channels: #out_channels,
+                in_channels: #in_channels,
+                groups: #groups,
+                kernel_rows: #kernel_rows,
+                kernel_columns: #kernel_columns,
+            },
+            format: rt::PanelFormat {
+                planar: #planar,
+                panel_blocks: #panel_blocks,
+                in_blocks: #in_blocks,
+                in_block_step: #in_block_step,
+                transform: rt::Transform::#transform,
+            },
+        }
+    }
 }
 
 fn norm(norm: &NormTensors) -> TokenStream {
@@ -79,10 +102,10 @@ fn norm(norm: &NormTensors) -> TokenStream {
     let epsilon = Literal::f64_unsuffixed(*epsilon);
     quote! {
         rt::NormTensors {
-            weight: #weight,
-            bias: #bias,
-            mean: #mean,
-            variance: #variance,
+            weight: rt::Borrowed(#weight),
+            bias: rt::Borrowed(#bias),
+            mean: rt::Borrowed(#mean),
+            variance: rt::Borrowed(#variance),
             epsilon: #epsilon,
         }
     }

@@ -1,7 +1,6 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, ZeroPadParams};
-use resnet_runtime::tensors::ConvRecipe;
 
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::{Conv, Residual};
@@ -14,7 +13,6 @@ pub(super) struct Layer<'a> {
     pub(super) name: &'a str,
     pub(super) conv: &'a Conv,
     pub(super) plan: ConvPlan,
-    pub(super) recipe: &'a ConvRecipe,
     pub(super) input: &'a Buffer,
     pub(super) residual: Option<Buffer>,
     pub(super) output: &'a Buffer,
@@ -38,7 +36,7 @@ impl Lowering {
         match layer.plan.order {
             Order::RowsOuter if sequential => {
                 let loops = [picture, row, panel];
-                let panels = layer.call(rows, layer.recipe.panel_blocks, 0, &loops);
+                let panels = layer.call(rows, layer.plan.panels.format.panel_blocks, 0, &loops);
                 let mut body: Vec<Statement> = zero_pad.into_iter().collect();
                 if panel.extent > 0 {
                     body.extend(nested(&[panel], vec![panels]));
@@ -50,7 +48,7 @@ impl Lowering {
             }
             Order::RowsOuter => {
                 let loops = [picture, row, panel];
-                let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
+                let body = vec![layer.call(rows, layer.plan.panels.format.panel_blocks, 0, &loops)];
                 self.conv_step(layer, "", &loops, body);
             }
             order => {
@@ -59,7 +57,8 @@ impl Lowering {
                     _ => [panel, picture, row],
                 };
                 if panel.extent > 0 {
-                    let body = vec![layer.call(rows, layer.recipe.panel_blocks, 0, &loops)];
+                    let body =
+                        vec![layer.call(rows, layer.plan.panels.format.panel_blocks, 0, &loops)];
                     self.conv_step(layer, "", &loops, body);
                 }
                 if rest > 0 {
@@ -126,7 +125,7 @@ impl Layer<'_> {
         if self.conv.relu {
             doc += ", relu";
         }
-        doc += &match (&self.plan.algorithm, self.recipe.planar) {
+        doc += &match (&self.plan.algorithm, self.plan.panels.format.planar) {
             (Algorithm::Winograd(plan), _) => format!("; {plan}"),
             (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
             (Algorithm::Direct { .. }, false) => "; direct".to_owned(),
@@ -136,17 +135,17 @@ impl Layer<'_> {
 
     /// Panels with all their blocks.
     pub(super) fn full_panels(&self) -> usize {
-        self.recipe.out_blocks() / self.recipe.panel_blocks
+        self.plan.panels.shape.out_blocks() / self.plan.panels.format.panel_blocks
     }
 
     /// Output blocks that are left over after the full panels.
     pub(super) fn rest_blocks(&self) -> usize {
-        self.recipe.out_blocks() % self.recipe.panel_blocks
+        self.plan.panels.shape.out_blocks() % self.plan.panels.format.panel_blocks
     }
 
     fn sides(&self, rows: usize) -> Sides {
-        let recipe = self.recipe;
-        let panel = recipe.panel_blocks;
+        let ConvPlan { panels, weights: start, .. } = self.plan;
+        let panel = panels.format.panel_blocks;
         let weights = |offset, distance| Side {
             place: Place { region: Region::Weights, offset },
             terms: vec![(Var::Panel, distance)],
@@ -166,10 +165,10 @@ impl Layer<'_> {
         };
         Sides {
             x: Side::new(self.input, self.conv.window.padding.before, 0)
-                .with(Var::Panel, recipe.in_block_step * self.input.block_len())
+                .with(Var::Panel, panels.format.in_block_step * self.input.block_len())
                 .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
-            w: weights(recipe.offset, recipe.panel_len()),
-            b: weights(recipe.offset + recipe.bias_offset(), panel * BLOCK),
+            w: weights(start, panels.panel_len()),
+            b: weights(start + panels.bias_offset(), panel * BLOCK),
             y: like_output(self.output),
             r,
         }
@@ -187,7 +186,8 @@ impl Layer<'_> {
         let sides = self.sides(rows);
         let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let w = address(W, &sides.w);
-        let w_len = self.recipe.panel_len() / self.recipe.panel_blocks * out_blocks;
+        let w_len =
+            self.plan.panels.panel_len() / self.plan.panels.format.panel_blocks * out_blocks;
         let (next, n) = match self.plan.fetch {
             // The next panel follows this one; each row fetches its share.
             Fetch::Next => {
@@ -199,7 +199,7 @@ impl Layer<'_> {
         let params = ConvParams {
             pixels: rows * output.shape.width,
             x_step: window.stride.columns * input.lanes(),
-            blocks: self.recipe.in_blocks,
+            blocks: self.plan.panels.format.in_blocks,
             x_block: input.block_len(),
             kernel_rows: window.kernel.rows,
             kernel_columns: window.kernel.columns,
@@ -250,7 +250,7 @@ impl Layer<'_> {
         }
         terms.reverse();
         // A call fetches what lies behind by as much as its weights take.
-        (share, Address { base: w.base, offset: self.recipe.len() - w_len, terms })
+        (share, Address { base: w.base, offset: self.plan.panels.len() - w_len, terms })
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.

@@ -25,7 +25,7 @@ impl Lowering {
         for part in &parts {
             let full = layer.full_panels();
             if full > 0 {
-                self.panels(part, layer.recipe.panel_blocks, 0..full);
+                self.panels(part, layer.plan.panels.format.panel_blocks, 0..full);
             }
             if layer.rest_blocks() > 0 {
                 self.panels(part, layer.rest_blocks(), full..full + 1);
@@ -44,7 +44,7 @@ impl Lowering {
         if full > 0 {
             let panel = Loop { var: Var::Panel, extent: full };
             let loops = [bands, &[strip, panel][..]].concat();
-            let products = part.panel(layer.recipe.panel_blocks, 0, &loops);
+            let products = part.panel(layer.plan.panels.format.panel_blocks, 0, &loops);
             panels.extend(nested(&[panel], products));
         }
         if layer.rest_blocks() > 0 {
@@ -201,7 +201,7 @@ impl<'a> Part<'a> {
 
     fn input_params(&self) -> WinogradInputParams {
         let plan = self.plan;
-        let planar = self.layer.recipe.planar;
+        let planar = self.layer.plan.panels.format.planar;
         WinogradInputParams {
             tile_rows: plan.tile.rows,
             tile_columns: plan.tile.columns,
@@ -261,19 +261,20 @@ impl<'a> Part<'a> {
         [row, column]: [&Run; 2],
         loops: &[Loop],
     ) -> Option<Statement> {
-        let (plan, recipe, window) = (self.plan, self.layer.recipe, &self.layer.conv.window);
+        let (plan, window) = (self.plan, &self.layer.conv.window);
+        let format = &self.layer.plan.panels.format;
         let row_tiles: usize = self.rows.iter().map(|l| l.extent).product();
         let row_tiles = if row.needed { row_tiles } else { row_tiles - 1 };
         if row_tiles == 0 {
             return None;
         }
         let [rows, columns] = plan.transform.filters();
-        let (lanes, x_step, kernel_columns) = if recipe.planar {
+        let (lanes, x_step, kernel_columns) = if format.planar {
             (1, window.stride.columns, window.kernel.columns)
         } else {
             (BLOCK, BLOCK, 1)
         };
-        let len = recipe.in_blocks * lanes * kernel_columns * out_blocks * BLOCK;
+        let len = format.in_blocks * lanes * kernel_columns * out_blocks * BLOCK;
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
@@ -302,7 +303,7 @@ impl<'a> Part<'a> {
         let params = ConvParams {
             pixels: row_tiles * plan.strip,
             x_step,
-            blocks: recipe.in_blocks,
+            blocks: format.in_blocks,
             x_block: plan.input.block,
             kernel_rows: 1,
             kernel_columns,
@@ -327,7 +328,7 @@ impl<'a> Part<'a> {
         };
         let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
         let zeros = zeros.address(ZEROS, loops);
-        let call = if recipe.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
         Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
     }
 
@@ -430,7 +431,8 @@ fn shares(row: &Run, column: &Run, next: usize) -> Vec<(Var, usize)> {
 }
 
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
-    let recipe = layer.recipe;
+    let (panels, start) = (&layer.plan.panels, layer.plan.weights);
+    let format = &panels.format;
     let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
     // A step of the band's loops; where a band is several pictures, they step by themselves.
     let (rows, pictures) = match plan.band {
@@ -444,13 +446,13 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
             .with(Var::Row, tiles)
     };
     let output = |buffer: &Buffer| {
-        let panel = recipe.panel_blocks * buffer.block_len();
+        let panel = format.panel_blocks * buffer.block_len();
         pixels(buffer, Extent::square(0), plan.tile.rows)
             .with(Var::Panel, panel)
             .with(Var::Strip, plan.strip * plan.tile.columns * BLOCK)
     };
     let weights = |offset: usize, panel: usize| Side {
-        place: Place { region: Region::Weights, offset: recipe.offset + offset },
+        place: Place { region: Region::Weights, offset: start + offset },
         terms: vec![(Var::Panel, panel)],
     };
     let tile_terms = |block: usize| {
@@ -468,7 +470,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
             v = v.with(Var::Picture, plan.tiles.rows.div_ceil(rows) * plan.input.len());
         }
     }
-    if recipe.planar {
+    if format.planar {
         v = v.with(Var::Strip, plan.strip * layer.conv.window.stride.columns);
     }
     let m = Place { region: Region::Scratch, offset: plan.output_offset };
@@ -476,10 +478,10 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     Sides {
         x: pixels(layer.input, layer.conv.window.padding.before, step),
         v,
-        w: weights(0, recipe.panel_len()),
-        zeros: weights(recipe.zeros_offset(), 0),
+        w: weights(0, panels.panel_len()),
+        zeros: weights(panels.zeros_offset(), 0),
         m: Side { place: m, terms: tile_terms(plan.output.block) },
-        b: weights(recipe.bias_offset(), recipe.panel_blocks * BLOCK).with(Var::Block, BLOCK),
+        b: weights(panels.bias_offset(), format.panel_blocks * BLOCK).with(Var::Block, BLOCK),
         y: output(layer.output),
         r: layer.residual.as_ref().map(output),
     }

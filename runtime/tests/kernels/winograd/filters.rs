@@ -1,8 +1,7 @@
 //! The filters as their theory has them: `B^T`, `G` and `A^T` from the points that polynomials are
 //! evaluated at, in `f64`.
 
-use resnet_runtime::kernels::Filter;
-use resnet_runtime::tensors::Transform;
+use resnet_runtime::kernels::{Filter, Transform};
 
 use crate::Random;
 

@@ -2,8 +2,7 @@
 
 use resnet_runtime::kernels::*;
 use resnet_runtime::memory::Buffer;
-use resnet_runtime::pack::pack_conv;
-use resnet_runtime::tensors::ConvRecipe;
+use resnet_runtime::weights::pack::pack_conv;
 
 use super::filters::{FORMS, Form};
 use crate::{Guarded, Random, bits, invoke, tables};
@@ -71,41 +70,42 @@ impl Layer {
         if self.form.planar() { 1 } else { BLOCK }
     }
 
-    fn recipe(&self) -> ConvRecipe {
-        ConvRecipe {
-            weight: "conv.weight".into(),
-            bias: None,
-            norm: None,
-            out_channels: self.outputs,
-            in_channels: self.inputs,
-            groups: 1,
-            kernel_rows: self.form.kernel(),
-            kernel_columns: self.form.kernel(),
-            planar: self.form.planar(),
-            panel_blocks: 2,
-            in_blocks: self.inputs.div_ceil(self.lanes()),
-            in_block_step: 0,
-            transform: self.form.transform,
-            offset: 0,
+    fn panels(&self) -> Panels {
+        let kernel = self.form.kernel();
+        Panels {
+            shape: ConvShape {
+                out_channels: self.outputs,
+                in_channels: self.inputs,
+                groups: 1,
+                kernel_rows: kernel,
+                kernel_columns: kernel,
+            },
+            format: PanelFormat {
+                planar: self.form.planar(),
+                panel_blocks: 2,
+                in_blocks: self.inputs.div_ceil(self.lanes()),
+                in_block_step: 0,
+                transform: self.form.transform,
+            },
         }
     }
 
     /// The output, `[block][row][column][lane]`.
     fn run(&self, table: &Table, values: &Values) -> Vec<f32> {
-        let recipe = self.recipe();
+        let panels = self.panels();
         // Packed weights start on a cache line.
-        let mut packed = Buffer::zeroed(recipe.len()).unwrap();
+        let mut packed = Buffer::zeroed(panels.len()).unwrap();
         packed.as_mut_slice().fill(f32::NAN);
         let out = packed.as_mut_slice();
-        pack_conv(&recipe, &values.weight, Some(&values.bias), None, out).unwrap();
+        pack_conv(&panels, &values.weight, Some(&values.bias), None, out).unwrap();
 
-        let run = Run { layer: self, table, recipe: &recipe, packed: packed.as_slice() };
+        let run = Run { layer: self, table, panels: &panels, packed: packed.as_slice() };
         let (x, residual) = (run.padded(&values.x), run.blocked(&values.residual));
         let mut y = Guarded::new(residual.len());
         for row in (0..self.out_rows()).step_by(self.form.rows.outputs) {
             let v = run.input(&x[row * self.form.stride() * run.x_row()..]);
-            for first in (0..recipe.out_blocks()).step_by(2) {
-                let out_blocks = (recipe.out_blocks() - first).min(2);
+            for first in (0..panels.shape.out_blocks()).step_by(2) {
+                let out_blocks = (panels.shape.out_blocks() - first).min(2);
                 let m = run.products(&v, first / 2, out_blocks);
                 let point = m.len() / self.form.points();
                 for block in 0..out_blocks {
@@ -183,7 +183,7 @@ impl Layer {
 struct Run<'a> {
     layer: &'a Layer,
     table: &'a Table,
-    recipe: &'a ConvRecipe,
+    panels: &'a Panels,
     packed: &'a [f32],
 }
 
@@ -221,7 +221,7 @@ impl Run<'_> {
     fn padded(&self, x: &[f32]) -> Vec<f32> {
         let (layer, lanes) = (self.layer, self.layer.lanes());
         let padding = layer.form.kernel() / 2;
-        let mut padded = vec![0.0; self.recipe.in_blocks * self.x_block()];
+        let mut padded = vec![0.0; self.panels.format.in_blocks * self.x_block()];
         for (at, &value) in x.iter().enumerate() {
             let (channel, pixel) =
                 (at / (layer.rows * layer.columns), at % (layer.rows * layer.columns));
@@ -236,7 +236,7 @@ impl Run<'_> {
     /// Planes of the output as the kernels have them.
     fn blocked(&self, planes: &[f32]) -> Vec<f32> {
         let plane = self.layer.out_plane();
-        let mut blocked = vec![0.0; self.recipe.out_blocks() * plane * BLOCK];
+        let mut blocked = vec![0.0; self.panels.shape.out_blocks() * plane * BLOCK];
         for (at, &value) in planes.iter().enumerate() {
             let (channel, pixel) = (at / plane, at % plane);
             blocked[(channel / BLOCK * plane + pixel) * BLOCK + channel % BLOCK] = value;
@@ -246,7 +246,7 @@ impl Run<'_> {
 
     /// `[points][blocks][v_block]`
     fn input(&self, x: &[f32]) -> Vec<f32> {
-        let (form, blocks) = (self.layer.form, self.recipe.in_blocks);
+        let (form, blocks) = (self.layer.form, self.panels.format.in_blocks);
         let mut v = Guarded::new(form.points() * blocks * self.v_block());
         let call = Call::WinogradInput(WinogradInputParams {
             tile_rows: form.rows.outputs,
@@ -270,7 +270,7 @@ impl Run<'_> {
         let params = ConvParams {
             pixels: self.tiles(),
             x_step: if planar { form.stride() } else { BLOCK },
-            blocks: self.recipe.in_blocks,
+            blocks: self.panels.format.in_blocks,
             x_block: self.v_block(),
             kernel_rows: 1,
             kernel_columns: if planar { form.kernel() } else { 1 },
@@ -284,11 +284,11 @@ impl Run<'_> {
             next: 0,
         };
         let call = if planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
-        let row_len = self.recipe.panel_len() / 2 * out_blocks / form.rows.weights();
+        let row_len = self.panels.panel_len() / 2 * out_blocks / form.rows.weights();
         let weight_len =
             params.blocks * params.kernel_columns * self.layer.lanes() * out_blocks * BLOCK;
-        let panel = &self.packed[panel * self.recipe.panel_len()..];
-        let zeros = &self.packed[self.recipe.zeros_offset()..];
+        let panel = &self.packed[panel * self.panels.panel_len()..];
+        let zeros = &self.packed[self.panels.zeros_offset()..];
         let mut m = Guarded::new(form.points() * out_blocks * params.y_block);
         for (point, v) in v.chunks(params.blocks * params.x_block).enumerate() {
             let (i, j) = form.point(point);
@@ -311,7 +311,7 @@ impl Run<'_> {
         y: *const f32,
     ) {
         let (layer, form) = (self.layer, self.layer.form);
-        let bias = &self.packed[self.recipe.bias_offset() + block * BLOCK..];
+        let bias = &self.packed[self.panels.bias_offset() + block * BLOCK..];
         let call = Call::WinogradOutput(WinogradOutputParams {
             tile_rows: form.rows.outputs,
             tile_columns: form.columns.outputs,

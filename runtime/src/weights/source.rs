@@ -6,7 +6,6 @@
 //! needs; [`Weights::read`] hands out elements of a tensor as `f32`. A file is read piece by piece
 //! as they are asked for, so that it never is in memory as a whole.
 
-mod error;
 mod foreign;
 mod random;
 
@@ -18,16 +17,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-pub use error::{Found, Mismatch, WeightsError};
-
-use crate::packed::{self, PackedFile};
-use crate::tensors::{Init, TensorSpec};
+use super::dtype::floats;
+use super::error::{Found, Mismatch, WeightsError};
+use super::file::{self, PackedFile};
+use super::tensor::{Init, TensorSpec};
 
 /// Named tensors that a network is loaded from, or packed weights.
 #[derive(Debug)]
@@ -102,7 +99,7 @@ impl Weights {
         // that, as every user of a memory map must. Any bytes at all are handled.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| unreadable(describe_io(&e)))?;
         if PackedFile::recognises(&map) {
-            return Self::of_packed(origin, packed::Bytes::Mapped(map));
+            return Self::of_packed(origin, file::Bytes::Mapped(map));
         }
         let index = index(&origin, &map)?;
         Ok(Self { origin, store: Store::File { bytes: Bytes::File(file), index } })
@@ -119,13 +116,13 @@ impl Weights {
 
     fn in_memory(origin: String, bytes: Cow<'static, [u8]>) -> Result<Self, WeightsError> {
         if PackedFile::recognises(&bytes) {
-            return Self::of_packed(origin, packed::Bytes::Memory(bytes));
+            return Self::of_packed(origin, file::Bytes::Memory(bytes));
         }
         let index = index(&origin, &bytes)?;
         Ok(Self { origin, store: Store::File { bytes: Bytes::Memory(bytes), index } })
     }
 
-    fn of_packed(origin: String, bytes: packed::Bytes) -> Result<Self, WeightsError> {
+    fn of_packed(origin: String, bytes: file::Bytes) -> Result<Self, WeightsError> {
         match PackedFile::parse(bytes) {
             Ok(file) => Ok(Self { origin, store: Store::Packed(Arc::new(file)) }),
             Err(reason) => Err(WeightsError::Packed { origin, reason: reason.into() }),
@@ -146,7 +143,8 @@ impl Weights {
     /// of a network share the weights of the layers they share. Values are drawn when a tensor is
     /// asked for.
     pub fn random(tensors: &[TensorSpec], seed: u64) -> Self {
-        let index = tensors.iter().map(|t| (t.name.clone(), (t.shape.clone(), t.init))).collect();
+        let index =
+            tensors.iter().map(|t| (t.name.to_string(), (t.shape.to_vec(), t.init))).collect();
         Self {
             origin: format!("random weights of seed {seed}"),
             store: Store::Random { seed, index },
@@ -196,7 +194,7 @@ impl Weights {
         if self.packed().is_some() {
             return Err(WeightsError::NoTensors { origin: self.origin.clone() });
         }
-        match Mismatch::between(self, tensors) {
+        match Mismatch::between(&self.origin, self.found(), tensors) {
             Some(mismatch) => Err(WeightsError::Mismatch(Box::new(mismatch))),
             None => Ok(()),
         }
@@ -355,36 +353,6 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The element types that [`floats`] converts.
-fn is_float(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
-}
-
-/// Replaces `out` by little-endian numbers. False for an element type that is not supported.
-fn floats(bytes: &[u8], dtype: Dtype, out: &mut Vec<f32>) -> bool {
-    fn extend<const N: usize>(out: &mut Vec<f32>, bytes: &[u8], convert: impl Fn([u8; N]) -> f32) {
-        out.extend(bytes.as_chunks().0.iter().map(|chunk| convert(*chunk)));
-    }
-    let halves = || -> Vec<u16> {
-        bytes.as_chunks().0.iter().map(|chunk| u16::from_le_bytes(*chunk)).collect()
-    };
-    out.clear();
-    match dtype {
-        Dtype::F32 => extend(out, bytes, f32::from_le_bytes),
-        Dtype::F64 => extend(out, bytes, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => {
-            out.resize(bytes.len() / 2, 0.0);
-            halves().reinterpret_cast::<f16>().convert_to_f32_slice(out);
-        }
-        Dtype::BF16 => {
-            out.resize(bytes.len() / 2, 0.0);
-            halves().reinterpret_cast::<bf16>().convert_to_f32_slice(out);
-        }
-        _ => return false,
-    }
-    true
 }
 
 /// The coordinates of a flat index.

@@ -1,3 +1,4 @@
+use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 
 use super::*;
@@ -14,7 +15,11 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
 }
 
 fn spec(name: &str, shape: &[usize]) -> TensorSpec {
-    TensorSpec { name: name.into(), shape: shape.into(), init: Init::Normal(0.5) }
+    TensorSpec {
+        name: name.to_owned().into(),
+        shape: shape.to_vec().into(),
+        init: Init::Normal(0.5),
+    }
 }
 
 #[test]
@@ -206,7 +211,8 @@ fn random_weights_depend_on_seed_and_name_alone() {
 #[test]
 fn random_weights_have_the_wanted_distribution() {
     let n = 100_000;
-    let uniform = TensorSpec { name: "u".into(), shape: vec![n], init: Init::Uniform(0.5, 1.5) };
+    let uniform =
+        TensorSpec { name: "u".into(), shape: vec![n].into(), init: Init::Uniform(0.5, 1.5) };
     let weights = Weights::random(&[spec("n", &[n]), uniform], 1);
     let moments = |name: &str| {
         let tensor = weights.tensor(name).unwrap();

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::VERSION;
-
 /// Why a file of packed weights cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PackedError {
@@ -28,12 +26,14 @@ pub enum PackedError {
     ByteOrder,
     /// The format is of another version.
     #[error(
-        "its format has version {found}, and this program reads version {VERSION}: {AGAIN}, with \
+        "its format has version {found}, and this program reads version {read}: {AGAIN}, with \
          the version of `resnet` that is to read it"
     )]
     Version {
         /// Its version.
         found: u32,
+        /// The version that this program reads.
+        read: u32,
     },
     /// The head's checksum is wrong, or it contradicts itself.
     #[error("its head is damaged: copy it again, or {AGAIN}")]
@@ -80,14 +80,14 @@ const AGAIN: &str = "pack the weights again (`resnet pack`)";
 /// The first difference between two ways to pack the weights of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
-    /// A convolution, by its weight tensor, of which some fields differ: name, value in the file,
+    /// A part, by its weight tensor, of which some fields differ: name, value in the file,
     /// value needed.
     Fields(String, Vec<(String, String, String)>),
-    /// The file has another convolution in this place: that one, the one needed.
+    /// The file has another part in this place: that one, the one needed.
     Other(String, String),
-    /// The file lacks this convolution.
+    /// The file lacks this part.
     Missing(String),
-    /// The file has a convolution more than the network.
+    /// The file has a part more than the network.
     Surplus(String),
     /// The elements have another length, in bytes.
     Length {
@@ -99,7 +99,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Of two lines that describe a convolution and are not the same.
+    /// Of two lines that describe a part and are not the same.
     pub(super) fn between(found: &str, expected: &str) -> Self {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or(Value::Null);
         let (found, expected): (Value, Value) = (parse(found), parse(expected));
@@ -123,7 +123,7 @@ impl Difference {
     }
 }
 
-/// The name of a convolution's weight tensor.
+/// The name of a part's weight tensor.
 fn weight(recipe: &Value) -> String {
     recipe.get("weight").and_then(Value::as_str).unwrap_or("something unknown").to_owned()
 }

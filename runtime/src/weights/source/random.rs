@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::tensors::Init;
+use crate::weights::tensor::Init;
 
 /// Elements `range` of the tensor `name`. The stream depends on the seed and the name alone.
 pub(super) fn draw(seed: u64, name: &str, init: Init, range: Range<usize>, out: &mut Vec<f32>) {

@@ -4,22 +4,15 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::kernels::{Isa, UnavailableIsa};
+use super::error::WeightsError;
+use super::file::{PackedError, PackedFile};
+use super::pack::{Norm, PackError, Packer, pack_norm};
+use super::packed::Packed;
+use super::recipe::{Content, ConvSource, Recipe, WeightsPlan};
+use super::source::Weights;
+use super::tensor::NormTensors;
+use crate::kernels::{Panels, UnavailableIsa};
 use crate::memory::Buffer;
-use crate::pack::{Norm, PackError, Packer, pack_norm};
-use crate::packed::{PackedError, PackedFile};
-use crate::session::Packed;
-use crate::tensors::{ConvRecipe, NormTensors, TensorSpec, VectorRecipe, VectorSource};
-use crate::weights::{Weights, WeightsError};
-
-/// How to load a network that `resnet!` compiled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// The instruction set whose kernels are called; the best one of this CPU if none is named.
-    pub isa: Option<Isa>,
-    /// Threads that pack weights; as many as this process may use if there is no number.
-    pub threads: Option<NonZeroUsize>,
-}
 
 /// Why weights could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -58,24 +51,7 @@ pub enum LoadError {
     },
 }
 
-/// What a compiled network asks of weights.
-#[derive(Clone, Copy, Debug)]
-pub struct Packing<'a> {
-    /// The network's name.
-    pub network: &'a str,
-    /// A fingerprint of its table: of operators and shapes, whatever their names.
-    pub table: u64,
-    /// The tensors that a weights file has to hold.
-    pub tensors: &'a [TensorSpec],
-    /// How each convolution's weights are packed.
-    pub recipes: &'a [ConvRecipe],
-    /// How what stands beside activations is packed.
-    pub vectors: &'a [VectorRecipe],
-    /// Elements of the packed weights.
-    pub len: usize,
-}
-
-/// Folds batch norms and packs each recipe of `packing` at its offset, on up to `threads` threads;
+/// Folds batch norms and packs each recipe of `plan` at its offset, on up to `threads` threads;
 /// the result does not depend on their number. Weights that are packed already are checked, and
 /// mapped as they are.
 ///
@@ -89,34 +65,52 @@ pub struct Packing<'a> {
 ///
 /// # Panics
 ///
-/// If a recipe reaches over `packing.len`, or recipes overlap.
+/// If a recipe reaches over the plan's `len`, or recipes overlap or do not rise.
 pub fn load(
-    packing: &Packing<'_>,
+    plan: &WeightsPlan,
     weights: &Weights,
     threads: NonZeroUsize,
 ) -> Result<Packed, LoadError> {
     if let Some(file) = weights.packed() {
-        return load_packed(packing, file, weights.origin(), threads);
+        return load_packed(plan, file, weights.origin(), threads);
     }
-    let Packing { tensors, recipes, vectors, len, .. } = *packing;
-    weights.check(tensors)?;
-    let packers: Vec<Packer<'_>> =
-        recipes.iter().map(|recipe| packer(recipe, weights)).collect::<Result<_, _>>()?;
-    let mut packed = buffer(len)?;
-    for recipe in vectors {
-        let out = &mut packed.as_mut_slice()[recipe.offset..][..recipe.len()];
-        load_vector(recipe, weights, out)?;
+    weights.check(&plan.tensors)?;
+    let mut packed = buffer(plan.len)?;
+    let mut jobs = Vec::new();
+    for (recipe, out) in cut(&plan.recipes, packed.as_mut_slice()) {
+        match &recipe.content {
+            Content::Conv { source, panels } => conv(source, *panels, weights, out, &mut jobs)?,
+            Content::Norm { norm, channels } => with_norm(norm, weights, |values| {
+                pack_norm(*channels, values, out)
+                    .map_err(|reason| cannot_pack(weights, &norm.weight, reason))
+            })?,
+            Content::Vector { weight, channels } => {
+                // `weights.check` has seen to the length; the rest is padding, zero already.
+                out[..*channels].copy_from_slice(&weights.tensor(weight)?.values);
+            }
+        }
     }
-    let jobs = jobs(recipes, &packers, packed.as_mut_slice());
     // A thread is worth its start if it saves more than that: packing is about as fast as memory.
-    let threads = threads.get().min(len * size_of::<f32>() / BYTES_PER_THREAD + 1);
+    let threads = threads.get().min(plan.len * size_of::<f32>() / BYTES_PER_THREAD + 1);
     work(jobs, threads, |job, values| {
-        let name = &job.packer.recipe().weight;
-        weights.read(name, job.packer.source(job.panel), values)?;
+        weights.read(job.weight, job.packer.source(job.panel), values)?;
         job.packer.pack_panel(job.panel, values, job.out);
         Ok(())
     })?;
     Ok(Packed::Owned(packed))
+}
+
+/// The places of recipes, by rising offsets, in the packed weights.
+fn cut<'a>(recipes: &'a [Recipe], packed: &'a mut [f32]) -> Vec<(&'a Recipe, &'a mut [f32])> {
+    let (mut rest, mut start) = (packed, 0);
+    let mut parts = Vec::with_capacity(recipes.len());
+    for recipe in recipes {
+        let (_, behind) = rest.split_at_mut(recipe.offset - start);
+        let (own, behind) = behind.split_at_mut(recipe.content.len());
+        (rest, start) = (behind, recipe.range().end);
+        parts.push((recipe, own));
+    }
+    parts
 }
 
 fn buffer(len: usize) -> Result<Buffer, LoadError> {
@@ -124,17 +118,17 @@ fn buffer(len: usize) -> Result<Buffer, LoadError> {
 }
 
 fn load_packed(
-    packing: &Packing<'_>,
+    plan: &WeightsPlan,
     file: &Arc<PackedFile>,
     origin: &str,
     threads: NonZeroUsize,
 ) -> Result<Packed, LoadError> {
-    file.check(packing, threads)
+    file.check(plan, threads)
         .map_err(|reason| LoadError::Packed { origin: origin.to_owned(), reason: reason.into() })?;
     if file.is_mapped() && cfg!(target_endian = "little") {
         return Ok(Packed::Mapped(Arc::clone(file)));
     }
-    let mut packed = buffer(packing.len)?;
+    let mut packed = buffer(plan.len)?;
     let (elements, _) = file.elements().as_chunks();
     for (out, element) in packed.as_mut_slice().iter_mut().zip(elements) {
         *out = f32::from_le_bytes(*element);
@@ -145,39 +139,47 @@ fn load_packed(
 /// Packed weights that are worth a thread.
 const BYTES_PER_THREAD: usize = 1 << 20;
 
-/// Reads what a convolution's weights are folded with.
-fn packer<'a>(recipe: &'a ConvRecipe, weights: &Weights) -> Result<Packer<'a>, LoadError> {
-    let bias = recipe.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
-    let bias = bias.as_ref().map(|bias| &bias.values[..]);
-    let new = |norm: Option<Norm<'_>>| {
-        Packer::new(recipe, bias, norm).map_err(|reason| LoadError::Pack {
-            origin: weights.origin().to_owned(),
-            tensor: recipe.weight.clone(),
-            reason,
-        })
-    };
-    match &recipe.norm {
-        Some(names) => with_norm(names, weights, |norm| new(Some(norm))),
-        None => new(None),
-    }
+/// A panel to pack.
+struct Job<'a> {
+    weight: &'a str,
+    packer: Arc<Packer>,
+    panel: usize,
+    out: &'a mut [f32],
 }
 
-fn load_vector(recipe: &VectorRecipe, weights: &Weights, out: &mut [f32]) -> Result<(), LoadError> {
-    match &recipe.source {
-        VectorSource::Tensor(name) => {
-            let tensor = weights.tensor(name)?;
-            // `weights.check` has seen to the length; the rest is padding, zero already.
-            out[..recipe.channels].copy_from_slice(&tensor.values);
-            Ok(())
-        }
-        VectorSource::Norm(names) => with_norm(names, weights, |norm| {
-            pack_norm(recipe, norm, out).map_err(|reason| LoadError::Pack {
-                origin: weights.origin().to_owned(),
-                tensor: names.weight.clone(),
-                reason,
-            })
-        }),
-    }
+/// Reads what a convolution's weights are folded with, writes its bias, and leaves its panels as jobs.
+fn conv<'a>(
+    source: &'a ConvSource,
+    panels: Panels,
+    weights: &Weights,
+    out: &'a mut [f32],
+    jobs: &mut Vec<Job<'a>>,
+) -> Result<(), LoadError> {
+    let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
+    let bias = bias.as_ref().map(|bias| &bias.values[..]);
+    let new = |norm: Option<Norm<'_>>| {
+        Packer::new(panels, bias, norm)
+            .map_err(|reason| cannot_pack(weights, &source.weight, reason))
+    };
+    let packer = match &source.norm {
+        Some(names) => with_norm(names, weights, |norm| new(Some(norm)))?,
+        None => new(None)?,
+    };
+    let packer = Arc::new(packer);
+    let (out, biases) = out.split_at_mut(panels.bias_offset());
+    packer.pack_biases(biases);
+    jobs.extend(out.chunks_mut(panels.panel_len()).enumerate().map(|(panel, out)| Job {
+        weight: &source.weight,
+        packer: Arc::clone(&packer),
+        panel,
+        out,
+    }));
+    Ok(())
+}
+
+fn cannot_pack(weights: &Weights, tensor: &str, reason: PackError) -> LoadError {
+    let (origin, tensor) = (weights.origin().to_owned(), tensor.to_owned());
+    LoadError::Pack { origin, tensor, reason }
 }
 
 /// Reads a batch norm's tensors for `pack`.
@@ -197,36 +199,6 @@ fn with_norm<T>(
         variance: &variance.values,
         epsilon: names.epsilon,
     })
-}
-
-/// A panel to pack.
-struct Job<'a> {
-    packer: &'a Packer<'a>,
-    panel: usize,
-    out: &'a mut [f32],
-}
-
-/// Writes the biases and cuts the panels out of the packed weights, in the order of their offsets.
-fn jobs<'a>(
-    recipes: &'a [ConvRecipe],
-    packers: &'a [Packer<'a>],
-    packed: &'a mut [f32],
-) -> Vec<Job<'a>> {
-    let mut order: Vec<usize> = (0..recipes.len()).collect();
-    order.sort_by_key(|&index| recipes[index].offset);
-    let mut jobs = Vec::new();
-    let (mut rest, mut start) = (packed, 0);
-    for index in order {
-        let (recipe, packer) = (&recipes[index], &packers[index]);
-        let (_, behind) = rest.split_at_mut(recipe.offset - start);
-        let (own, behind) = behind.split_at_mut(recipe.len());
-        (rest, start) = (behind, recipe.offset + recipe.len());
-        let (panels, biases) = own.split_at_mut(recipe.bias_offset());
-        packer.pack_biases(biases);
-        let panels = panels.chunks_mut(recipe.panel_len()).enumerate();
-        jobs.extend(panels.map(|(panel, out)| Job { packer, panel, out }));
-    }
-    jobs
 }
 
 /// Does all jobs on `threads` threads, this one among them. If some fail, the error is that of the

@@ -15,8 +15,8 @@
 //! | 40 | 8 | checksum of the 40 bytes before and the text |
 //! | 48 | | the text |
 //!
-//! The text has one line of JSON about the file, [`About`], and then one for each convolution, its
-//! [`ConvRecipe`]. The file keeps the compiler's choices, which decide how weights are packed, so that
+//! The text has one line of JSON about the file, [`About`], and then one for each [`Recipe`]. The file
+//! keeps the compiler's choices, which decide how weights are packed, so that
 //! it can be given them back. A reader compares the recipes as text with those that it needs, so that
 //! whatever decided is compared, and a difference can be told in words.
 
@@ -35,15 +35,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use error::{Difference, PackedError};
 
-use crate::load::Packing;
-use crate::tensors::ConvRecipe;
+use super::recipe::{Recipe, WeightsPlan};
 
 /// How a file of packed weights begins. The bytes that are no text, and the two kinds of line end,
 /// show what a transfer as text has done to it.
 pub const MAGIC: [u8; 8] = *b"\x89RNW\r\n\x1a\n";
 
 /// The version of the format; another one is not read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The elements start at a multiple of this, which is the size of a page or divides it by a power
 /// of two.
@@ -77,7 +76,7 @@ pub fn fingerprint(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
-/// Writes `packed`, the weights of `packing`, as a file. `options` says how they were packed, in
+/// Writes `packed`, the weights of `plan`, as a file. `options` says how they were packed, in
 /// words that a user can repeat; `schedule` says it to the compiler. Returns the bytes of the file.
 ///
 /// # Errors
@@ -85,21 +84,21 @@ pub fn fingerprint(text: &str) -> u64 {
 /// What `out` says.
 pub fn write(
     out: &mut dyn Write,
-    packing: &Packing<'_>,
+    plan: &WeightsPlan,
     packed: &[f32],
     options: &str,
     schedule: &str,
 ) -> io::Result<u64> {
     let about = About {
         made_by: concat!("resnet ", env!("CARGO_PKG_VERSION")).to_owned(),
-        network: packing.network.to_owned(),
-        table: table(packing),
+        network: plan.network.to_string(),
+        table: table(plan),
         options: options.to_owned(),
         schedule: schedule.to_owned(),
         element: ELEMENT.to_owned(),
     };
     let mut text = serde_json::to_string(&about)?;
-    for recipe in packing.recipes {
+    for recipe in &*plan.recipes {
         text += "\n";
         text += &recipe_text(recipe);
     }
@@ -146,7 +145,7 @@ pub(crate) enum Bytes {
 pub struct PackedFile {
     bytes: Bytes,
     about: About,
-    /// One line a convolution.
+    /// One line a recipe.
     recipes: String,
     start: usize,
     checksum: u64,
@@ -176,7 +175,7 @@ impl PackedFile {
         match u32_at(8) {
             VERSION => {}
             other if other.swap_bytes() == VERSION => return Err(PackedError::ByteOrder),
-            found => return Err(PackedError::Version { found }),
+            found => return Err(PackedError::Version { found, read: VERSION }),
         }
         let text_len = u32_at(12) as usize;
         let text = all.get(FIXED..FIXED + text_len).ok_or_else(|| short(FIXED + text_len))?;
@@ -221,14 +220,14 @@ impl PackedFile {
     /// the elements are those that were written.
     pub(crate) fn check(
         &self,
-        packing: &Packing<'_>,
+        plan: &WeightsPlan,
         threads: NonZeroUsize,
     ) -> Result<(), PackedError> {
         if self.about.element != ELEMENT {
             return Err(PackedError::Element(self.about.element.clone()));
         }
-        let same_table = self.about.table == table(packing);
-        let difference = self.difference(packing);
+        let same_table = self.about.table == table(plan);
+        let difference = self.difference(plan);
         if !same_table || difference.is_some() {
             let About { network, options, .. } = self.about.clone();
             return Err(match same_table {
@@ -243,11 +242,11 @@ impl PackedFile {
     }
 
     /// The first difference between how the weights are packed and how they should be.
-    fn difference(&self, packing: &Packing<'_>) -> Option<Difference> {
+    fn difference(&self, plan: &WeightsPlan) -> Option<Difference> {
         let mut lines = self.recipes.lines();
-        for recipe in packing.recipes {
+        for recipe in &*plan.recipes {
             let Some(line) = lines.next() else {
-                return Some(Difference::Missing(recipe.weight.clone()));
+                return Some(Difference::Missing(recipe.content.weight().to_owned()));
             };
             let expected = recipe_text(recipe);
             if line != expected {
@@ -257,7 +256,7 @@ impl PackedFile {
         if let Some(line) = lines.next() {
             return Some(Difference::surplus(line));
         }
-        let (found, expected) = (self.elements().len(), packing.len * size_of::<f32>());
+        let (found, expected) = (self.elements().len(), plan.len * size_of::<f32>());
         (found != expected).then_some(Difference::Length { found, expected })
     }
 }
@@ -271,11 +270,11 @@ impl Bytes {
     }
 }
 
-fn table(packing: &Packing<'_>) -> String {
-    format!("{:016x}", packing.table)
+fn table(plan: &WeightsPlan) -> String {
+    format!("{:016x}", plan.table)
 }
 
-fn recipe_text(recipe: &ConvRecipe) -> String {
+fn recipe_text(recipe: &Recipe) -> String {
     serde_json::to_string(recipe).expect("a recipe has nothing that JSON has not")
 }
 

@@ -15,8 +15,7 @@ mod winograd;
 use std::ops::Range;
 
 use self::winograd::Evaluate;
-use crate::kernels::BLOCK;
-use crate::tensors::{ConvRecipe, Transform, VectorRecipe};
+use crate::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 
 /// The values of a batch norm, one an output channel.
 #[derive(Clone, Copy, Debug)]
@@ -64,25 +63,25 @@ pub enum PackError {
     Recipe(&'static str),
 }
 
-/// Packs one convolution: `weight` is `[out][in / groups][row][column]`, `out` the recipe's
-/// [`len`](ConvRecipe::len) elements, all of which are written. See [`ConvRecipe`] for the form.
+/// Packs one convolution: `weight` is `[out][in / groups][row][column]`, `out` the
+/// [`len`](Panels::len) elements of `panels`, all of which are written. See [`Panels`] for the form.
 ///
 /// # Errors
 ///
-/// If a slice has another length than the recipe asks for, or a variance is not positive.
+/// If a slice has another length than the panels ask for, or a variance is not positive.
 pub fn pack_conv(
-    recipe: &ConvRecipe,
+    panels: &Panels,
     weight: &[f32],
     bias: Option<&[f32]>,
     norm: Option<Norm<'_>>,
     out: &mut [f32],
 ) -> Result<(), PackError> {
-    let packer = Packer::new(recipe, bias, norm)?;
-    let channels = recipe.out_channels;
-    expect_len("weight", weight.len(), channels * weights_per_channel(recipe))?;
-    expect_len("packed form", out.len(), recipe.len())?;
-    let (panels, biases) = out.split_at_mut(recipe.bias_offset());
-    for (panel, out) in panels.chunks_mut(recipe.panel_len()).enumerate() {
+    let packer = Packer::new(*panels, bias, norm)?;
+    let ConvShape { out_channels, .. } = panels.shape;
+    expect_len("weight", weight.len(), out_channels * panels.shape.channel_len())?;
+    expect_len("packed form", out.len(), panels.len())?;
+    let (out, biases) = out.split_at_mut(panels.bias_offset());
+    for (panel, out) in out.chunks_mut(panels.panel_len()).enumerate() {
         packer.pack_panel(panel, &weight[packer.source(panel)], out);
     }
     packer.pack_biases(biases);
@@ -94,49 +93,44 @@ pub fn pack_conv(
 ///
 /// With a norm, output channel `c` is scaled by `s = norm.weight / sqrt(norm.variance + epsilon)`,
 /// and its bias becomes `(bias - norm.mean) * s + norm.bias`.
-pub struct Packer<'a> {
-    recipe: &'a ConvRecipe,
+pub struct Packer {
+    panels: Panels,
     scales: Vec<ChannelScale>,
 }
 
-impl<'a> Packer<'a> {
-    /// A packer for a recipe, with the convolution's bias and batch norm.
+impl Packer {
+    /// A packer of a convolution with this bias and batch norm.
     ///
     /// # Errors
     ///
-    /// If the recipe is inconsistent, a slice has another length than it asks for, or a variance is
-    /// not positive.
+    /// If the format does not suit the shape, a slice has another length than it asks for, or a
+    /// variance is not positive.
     pub fn new(
-        recipe: &'a ConvRecipe,
+        panels: Panels,
         bias: Option<&[f32]>,
         norm: Option<Norm<'_>>,
     ) -> Result<Self, PackError> {
-        check_recipe(recipe)?;
-        let channels = recipe.out_channels;
+        check(&panels)?;
+        let channels = panels.shape.out_channels;
         if let Some(bias) = bias {
             expect_len("bias", bias.len(), channels)?;
         }
         if let Some(norm) = norm {
             norm.expect_len(channels)?;
         }
-        Ok(Self { recipe, scales: channel_scales(recipe, bias, norm)? })
-    }
-
-    /// What it packs.
-    pub fn recipe(&self) -> &'a ConvRecipe {
-        self.recipe
+        Ok(Self { panels, scales: channel_scales(channels, bias, norm)? })
     }
 
     /// The elements of the weight tensor, in its own order, that a panel is made of: those of the
     /// panel's output channels.
     pub fn source(&self, panel: usize) -> Range<usize> {
-        let len = weights_per_channel(self.recipe);
+        let len = self.panels.shape.channel_len();
         let channels = self.channels(panel);
         channels.start * len..channels.end * len
     }
 
     /// Packs a panel; `weight` is its [`source`](Packer::source), `out` has the panel's elements,
-    /// [`ConvRecipe::panel_len`] of them or, if the panel is the last one of an odd number of
+    /// [`Panels::panel_len`] of them or, if the panel is the last one of an odd number of
     /// blocks, half as many. All are written.
     ///
     /// # Panics
@@ -144,7 +138,7 @@ impl<'a> Packer<'a> {
     /// If a slice has another length.
     pub fn pack_panel(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
         assert_eq!(weight.len(), self.source(panel).len(), "the weights of panel {panel}");
-        match self.recipe.transform {
+        match self.panels.format.transform {
             Transform::None => self.pack_direct(panel, weight, out),
             Transform::Winograd2x2 => self.pack_winograd(winograd::f2, panel, weight, out),
             Transform::Winograd4x4 => self.pack_winograd(winograd::f4, panel, weight, out),
@@ -160,7 +154,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Writes what follows the panels: `out` is the packed form from
-    /// [`bias_offset`](ConvRecipe::bias_offset) on.
+    /// [`bias_offset`](Panels::bias_offset) on.
     pub fn pack_biases(&self, out: &mut [f32]) {
         out.fill(0.0);
         for (out, scale) in out.iter_mut().zip(&self.scales) {
@@ -170,17 +164,16 @@ impl<'a> Packer<'a> {
 
     /// The output channels of a panel.
     fn channels(&self, panel: usize) -> Range<usize> {
-        let recipe = self.recipe;
-        let first = panel * recipe.panel_blocks * BLOCK;
-        first..(first + recipe.panel_blocks * BLOCK).min(recipe.out_channels)
+        let len = self.panels.format.panel_blocks * BLOCK;
+        panel * len..((panel + 1) * len).min(self.panels.shape.out_channels)
     }
 
     fn pack_direct(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
-        let recipe = self.recipe;
-        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let Panels { shape, format } = &self.panels;
+        let rows = format.lanes() * shape.kernel_len();
         let mut folded = vec![0.0; rows];
         // The last panel of an odd number of blocks is narrower.
-        let row = out.len() / (recipe.in_blocks * rows);
+        let row = out.len() / (format.in_blocks * rows);
         for (block, rows) in out.chunks_exact_mut(rows * row).enumerate() {
             self.fold_block((panel, block), weight, row, &mut folded, rows, flush);
         }
@@ -207,12 +200,12 @@ impl<'a> Packer<'a> {
         out: &mut [f32],
         transform: impl Fn(&[f64], usize, usize, &mut [f32]),
     ) {
-        let recipe = self.recipe;
-        let rows = input_lanes(recipe) * kernel_len(recipe);
+        let Panels { shape, format } = &self.panels;
+        let rows = format.lanes() * shape.kernel_len();
         let mut folded = vec![0.0; rows];
-        let row = out.len() / (recipe.in_blocks * recipe.kernel_points() * input_lanes(recipe));
+        let row = out.len() / (format.in_blocks * self.panels.kernel_points() * format.lanes());
         let mut taps = vec![0.0; rows * row];
-        for block in 0..recipe.in_blocks {
+        for block in 0..format.in_blocks {
             self.fold_block((panel, block), weight, row, &mut folded, &mut taps, |value| value);
             transform(&taps, row, block, out);
         }
@@ -230,14 +223,14 @@ impl<'a> Packer<'a> {
         rows: &mut [T],
         round: impl Fn(f64) -> T,
     ) {
-        let recipe = self.recipe;
-        if !covers_every_element(recipe) {
+        if !covers_every_element(&self.panels) {
             rows.fill(T::default());
         }
-        let (lanes, kernel) = (input_lanes(recipe), kernel_len(recipe));
-        let group_in = recipe.in_channels / recipe.groups;
-        let group_out = recipe.out_channels / recipe.groups;
-        let first_in = (panel * recipe.in_block_step + block) * lanes;
+        let Panels { shape, format } = &self.panels;
+        let (lanes, kernel) = (format.lanes(), shape.kernel_len());
+        let group_in = shape.in_channels / shape.groups;
+        let group_out = shape.out_channels / shape.groups;
+        let first_in = (panel * format.in_block_step + block) * lanes;
         for (column, channel) in self.channels(panel).enumerate() {
             let group = channel / group_out * group_in;
             let inputs = intersection(first_in..first_in + lanes, group..group + group_in);
@@ -277,18 +270,22 @@ impl Norm<'_> {
     }
 }
 
-/// Packs a batch norm that stands alone; see [`VectorSource::Norm`](crate::tensors::VectorSource).
+/// Packs a batch norm that stands alone, into as many scales and then as many shifts: `out` is two
+/// runs of one number a channel, each padded with zeros to the same length.
 ///
 /// # Errors
 ///
-/// If a slice has another length than the recipe asks for, or a variance is not positive.
-pub fn pack_norm(recipe: &VectorRecipe, norm: Norm<'_>, out: &mut [f32]) -> Result<(), PackError> {
-    norm.expect_len(recipe.channels)?;
-    expect_len("packed form", out.len(), recipe.len())?;
-    let (scales, shifts) = out.split_at_mut(recipe.run_len());
+/// If the norm has another length than `channels`, or a variance is not positive.
+///
+/// # Panics
+///
+/// If `out` has not the room.
+pub fn pack_norm(channels: usize, norm: Norm<'_>, out: &mut [f32]) -> Result<(), PackError> {
+    norm.expect_len(channels)?;
+    let (scales, shifts) = out.split_at_mut(out.len() / 2);
     scales.fill(0.0);
     shifts.fill(0.0);
-    for channel in 0..recipe.channels {
+    for channel in 0..channels {
         let scale = norm.scale(channel)?;
         let mean = f64::from(norm.mean[channel]);
         scales[channel] = flush(scale);
@@ -304,7 +301,7 @@ struct ChannelScale {
 }
 
 fn channel_scales(
-    recipe: &ConvRecipe,
+    channels: usize,
     bias: Option<&[f32]>,
     norm: Option<Norm<'_>>,
 ) -> Result<Vec<ChannelScale>, PackError> {
@@ -315,7 +312,7 @@ fn channel_scales(
         let mean = f64::from(norm.mean[channel]);
         Ok(ChannelScale { weight, bias: (bias - mean) * weight + f64::from(norm.bias[channel]) })
     };
-    (0..recipe.out_channels).map(scale).collect()
+    (0..channels).map(scale).collect()
 }
 
 /// Writes one output channel's column of a panel's rows, which are `[kernel][lane]`: `folded` is
@@ -343,52 +340,38 @@ fn flush(value: f64) -> f32 {
     if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
 }
 
-fn input_lanes(recipe: &ConvRecipe) -> usize {
-    if recipe.planar { 1 } else { BLOCK }
-}
-
-fn kernel_len(recipe: &ConvRecipe) -> usize {
-    recipe.kernel_rows * recipe.kernel_columns
-}
-
-/// Elements of the weight tensor for one output channel.
-fn weights_per_channel(recipe: &ConvRecipe) -> usize {
-    recipe.in_channels / recipe.groups * kernel_len(recipe)
-}
-
 fn intersection(a: Range<usize>, b: Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
 }
 
 /// Whether every element of the panels comes from a weight, so that none is zero by absence.
-fn covers_every_element(recipe: &ConvRecipe) -> bool {
-    recipe.groups == 1
-        && recipe.out_channels.is_multiple_of(BLOCK)
-        && recipe.in_channels == recipe.in_blocks * input_lanes(recipe)
+fn covers_every_element(Panels { shape, format }: &Panels) -> bool {
+    shape.groups == 1
+        && shape.out_channels.is_multiple_of(BLOCK)
+        && shape.in_channels == format.in_blocks * format.lanes()
 }
 
-fn check_recipe(recipe: &ConvRecipe) -> Result<(), PackError> {
-    let ConvRecipe { out_channels, in_channels, groups, .. } = *recipe;
-    let sizes = [out_channels, in_channels, groups, recipe.in_blocks, kernel_len(recipe)];
-    if sizes.contains(&0) {
+fn check(Panels { shape, format }: &Panels) -> Result<(), PackError> {
+    let &ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
+    let &PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
+    if [out_channels, in_channels, groups, in_blocks, shape.kernel_len()].contains(&0) {
         return Err(PackError::Recipe("a size is zero"));
     }
-    if !matches!(recipe.panel_blocks, 1 | 2) {
+    if !matches!(panel_blocks, 1 | 2) {
         return Err(PackError::Recipe("a panel has one or two output blocks"));
     }
     if !out_channels.is_multiple_of(groups) || !in_channels.is_multiple_of(groups) {
         return Err(PackError::Recipe("the groups do not divide the channels"));
     }
-    if !recipe.transform.suits(recipe.planar, (recipe.kernel_rows, recipe.kernel_columns)) {
+    if !transform.suits(planar, (kernel_rows, kernel_columns)) {
         return Err(PackError::Recipe("the transform is for another kernel or layout"));
     }
-    let panel_out = recipe.panel_blocks * BLOCK;
+    let panel_out = panel_blocks * BLOCK;
     let (group_in, group_out) = (in_channels / groups, out_channels / groups);
     for first_out in (0..out_channels).step_by(panel_out) {
         let last_out = (first_out + panel_out).min(out_channels) - 1;
-        let first_in = first_out / panel_out * recipe.in_block_step;
-        let read =
-            first_in * input_lanes(recipe)..(first_in + recipe.in_blocks) * input_lanes(recipe);
+        let first_in = first_out / panel_out * in_block_step;
+        let read = first_in * format.lanes()..(first_in + in_blocks) * format.lanes();
         let needed = first_out / group_out * group_in..(last_out / group_out + 1) * group_in;
         if intersection(read, needed.clone()) != needed {
             return Err(PackError::Recipe("a panel does not read all inputs of its groups"));

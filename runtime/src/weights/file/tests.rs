@@ -1,76 +1,110 @@
 use super::*;
-use crate::load::{LoadError, load};
-use crate::session::Packed;
-use crate::tensors::{Init, TensorSpec, Transform};
-use crate::weights::Weights;
+use crate::kernels::{ConvShape, PanelFormat, Panels, Transform};
+use crate::weights::{
+    Content, ConvSource, Init, LoadError, NormTensors, Packed, TensorSpec, Weights, load,
+};
 
 /// A 3x3 convolution from 16 to `out` channels, packed from element `offset` on.
-fn recipe(name: &str, out: usize, transform: Transform, offset: usize) -> ConvRecipe {
-    ConvRecipe {
-        weight: format!("{name}.weight"),
-        bias: Some(format!("{name}.bias")),
+fn conv(name: &str, out: usize, transform: Transform, offset: usize) -> Recipe {
+    let source = ConvSource {
+        weight: format!("{name}.weight").into(),
+        bias: Some(format!("{name}.bias").into()),
         norm: None,
+    };
+    let shape = ConvShape {
         out_channels: out,
         in_channels: 16,
         groups: 1,
         kernel_rows: 3,
         kernel_columns: 3,
+    };
+    let format = PanelFormat {
         planar: false,
         panel_blocks: out.div_ceil(16).min(2),
         in_blocks: 1,
         in_block_step: 0,
         transform,
-        offset,
-    }
+    };
+    Recipe { content: Content::Conv { source, panels: Panels { shape, format } }, offset }
 }
 
-/// Two convolutions and what packs them.
+fn vector(name: &str, offset: usize) -> Recipe {
+    Recipe { content: Content::Vector { weight: name.to_owned().into(), channels: 20 }, offset }
+}
+
+/// Some parts and what packs them.
 struct Network {
-    tensors: Vec<TensorSpec>,
-    recipes: Vec<ConvRecipe>,
-    len: usize,
-    table: u64,
+    plan: WeightsPlan,
 }
 
 impl Network {
+    /// Two convolutions, a batch norm and two vectors.
     fn new() -> Self {
-        let first = recipe("first", 40, Transform::Winograd4x4, 0);
-        let second = recipe("second", 16, Transform::None, first.len());
-        Self::of(vec![first, second])
-    }
-
-    fn of(recipes: Vec<ConvRecipe>) -> Self {
-        let tensor = |name: &str, shape: &[usize]| TensorSpec {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            init: Init::Normal(1.0),
+        let norm = |part: &str| format!("norm.{part}").into();
+        let norm = NormTensors {
+            weight: norm("weight"),
+            bias: norm("bias"),
+            mean: norm("running_mean"),
+            variance: norm("running_var"),
+            epsilon: 1e-5,
         };
-        let tensors = recipes.iter().flat_map(|recipe| {
-            let out = recipe.out_channels;
-            let bias = recipe.bias.as_ref().map(|bias| tensor(bias, &[out]));
-            [tensor(&recipe.weight, &[out, 16, 3, 3])].into_iter().chain(bias)
+        let mut next = 0;
+        let parts = [
+            conv("first", 40, Transform::Winograd4x4, 0),
+            conv("second", 16, Transform::None, 0),
+            Recipe { content: Content::Norm { norm, channels: 24 }, offset: 0 },
+            vector("scales", 0),
+            vector("shifts", 0),
+        ];
+        let recipes = parts.map(|recipe| {
+            let offset = next;
+            next += recipe.content.len();
+            Recipe { offset, ..recipe }
         });
-        let len = recipes.iter().map(ConvRecipe::len).sum();
-        Self { tensors: tensors.collect(), len, recipes, table: 7 }
+        Self::of(recipes.to_vec())
     }
 
-    fn packing(&self) -> Packing<'_> {
-        let Self { tensors, recipes, len, table } = self;
-        Packing { network: "two", table: *table, tensors, recipes, vectors: &[], len: *len }
+    fn of(recipes: Vec<Recipe>) -> Self {
+        let tensor = |name: &str, shape: &[usize]| TensorSpec {
+            name: name.to_owned().into(),
+            shape: shape.to_vec().into(),
+            init: Init::Uniform(0.5, 1.5),
+        };
+        let tensors = recipes.iter().flat_map(|recipe| match &recipe.content {
+            Content::Conv { source, panels } => {
+                let out = panels.shape.out_channels;
+                let bias = source.bias.as_ref().map(|bias| tensor(bias, &[out]));
+                let weight = tensor(&source.weight, &[out, 16, 3, 3]);
+                [weight].into_iter().chain(bias).collect::<Vec<_>>()
+            }
+            Content::Norm { norm, channels } => {
+                [&norm.weight, &norm.bias, &norm.mean, &norm.variance]
+                    .map(|name| tensor(name, &[*channels]))
+                    .to_vec()
+            }
+            Content::Vector { weight, channels } => vec![tensor(weight, &[*channels])],
+        });
+        let plan = WeightsPlan {
+            network: "two".into(),
+            table: 7,
+            tensors: tensors.collect(),
+            len: recipes.last().map_or(0, |last| last.range().end),
+            recipes: recipes.into(),
+        };
+        Self { plan }
     }
 
     fn load(&self, weights: &Weights) -> Result<Packed, LoadError> {
-        load(&self.packing(), weights, NonZeroUsize::new(2).unwrap())
+        load(&self.plan, weights, NonZeroUsize::new(2).unwrap())
     }
 
     fn packed(&self) -> Vec<f32> {
-        self.load(&Weights::random(&self.tensors, 5)).unwrap().as_slice().to_vec()
+        self.load(&Weights::random(&self.plan.tensors, 5)).unwrap().as_slice().to_vec()
     }
 
     fn file(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let written =
-            write(&mut bytes, &self.packing(), &self.packed(), "--exact", "a\nb").unwrap();
+        let written = write(&mut bytes, &self.plan, &self.packed(), "--exact", "a\nb").unwrap();
         assert_eq!(written, bytes.len() as u64);
         bytes
     }
@@ -80,6 +114,11 @@ impl Network {
         let weights = Weights::from_bytes(file).map_err(|error| error.to_string())?;
         let packed = self.load(&weights).map_err(|error| error.to_string())?;
         Ok(bits(packed.as_slice()))
+    }
+
+    fn with(mut self, index: usize, change: fn(&mut Recipe)) -> Self {
+        change(&mut self.plan.recipes.to_mut()[index]);
+        self
     }
 
     #[track_caller]
@@ -126,7 +165,7 @@ fn elements_that_are_no_numbers_come_back_too() {
     let mut packed = network.packed();
     packed[..4].copy_from_slice(&[f32::NAN, f32::NEG_INFINITY, f32::from_bits(1), -0.0]);
     let mut file = Vec::new();
-    write(&mut file, &network.packing(), &packed, "", "").unwrap();
+    write(&mut file, &network.plan, &packed, "", "").unwrap();
     assert_eq!(network.bits(file), Ok(bits(&packed)));
 }
 
@@ -135,7 +174,7 @@ fn every_truncation_and_every_flipped_byte_is_refused() {
     let network = Network::new();
     let file = network.file();
     let text = u32::from_le_bytes(file[12..16].try_into().unwrap()) as usize;
-    let start = file.len() - 4 * network.len;
+    let start = file.len() - 4 * network.plan.len;
     for len in (0..FIXED + text).chain([start, start + 1, file.len() - 4, file.len() - 1]) {
         assert!(network.bits(file[..len].to_vec()).is_err(), "truncated to {len}");
     }
@@ -164,7 +203,7 @@ fn says_what_is_wrong_with_a_damaged_file() {
     network.refuses(changed(&|f| f[60] ^= 1), "its head is damaged");
     network.refuses(changed(&|f| assert_eq!(f.remove(4), b'\r')), "transfer as text");
     network.refuses(changed(&|f| f[8..12].reverse()), "big-endian");
-    network.refuses(changed(&|f| f[8] = 1), "has version 1, and this program reads version 2");
+    network.refuses(changed(&|f| f[8] = 1), "has version 1, and this program reads version 3");
 }
 
 #[test]
@@ -191,19 +230,35 @@ fn what_was_packed_for_something_else_is_refused() {
         change(&mut network);
         network
     };
-    changed(|n| n.table = 8).refuses(file.clone(), "packed for another table, called `two`");
-    changed(|n| n.recipes[0].transform = Transform::None).refuses(
+    changed(|n| n.plan.table = 8).refuses(file.clone(), "packed for another table, called `two`");
+    let with = |index: usize, change: fn(&mut Recipe)| Network::new().with(index, change);
+    with(0, |recipe| *recipe = conv("first", 40, Transform::None, 0)).refuses(
         file.clone(),
         "packed with the options `--exact` for the same table, but this network reads its weights \
          in another way (`first.weight`: transform is \"Winograd4x4\" in the file and \"None\" \
          here): compile it with the same options",
     );
-    changed(|n| n.recipes[1].weight = "other.weight".into())
+    with(1, |recipe| *recipe = conv("other", 16, Transform::None, recipe.offset))
         .refuses(file.clone(), "the file has `second.weight` where the network has `other.weight`");
-    changed(|n| drop(n.recipes.pop())).refuses(file.clone(), "the network has no `second.weight`");
-    changed(|n| n.recipes.push(recipe("third", 16, Transform::None, 0)))
+    // Two tables may differ in names alone, and then have the same fingerprint.
+    with(2, |recipe| {
+        let Content::Norm { norm, .. } = &mut recipe.content else { panic!("{recipe:?}") };
+        std::mem::swap(&mut norm.bias, &mut norm.mean);
+    })
+    .refuses(file.clone(), "`norm.weight`: bias is \"norm.bias\" in the file");
+    with(2, |recipe| {
+        let Content::Norm { norm, .. } = &mut recipe.content else { panic!("{recipe:?}") };
+        norm.epsilon = 1e-3;
+    })
+    .refuses(file.clone(), "`norm.weight`: epsilon is 0.00001 in the file and 0.001 here");
+    with(3, |recipe| *recipe = vector("shifts", recipe.offset))
+        .refuses(file.clone(), "the file has `scales` where the network has `shifts`");
+    with(4, |recipe| recipe.offset += 16).refuses(file.clone(), "`shifts`: offset is");
+    changed(|n| drop(n.plan.recipes.to_mut().pop()))
+        .refuses(file.clone(), "the network has no `shifts`");
+    changed(|n| n.plan.recipes.to_mut().push(conv("third", 16, Transform::None, 0)))
         .refuses(file.clone(), "the file has no `third.weight`");
-    changed(|n| n.len += 16).refuses(file, "the network needs");
+    changed(|n| n.plan.len += 16).refuses(file, "the network needs");
 }
 
 #[test]
@@ -213,7 +268,9 @@ fn packed_weights_have_no_tensors() {
     assert_eq!(weights.names().count(), 0);
     let about = weights.packed().unwrap().about();
     assert_eq!((about.options.as_str(), about.schedule.as_str()), ("--exact", "a\nb"));
-    for error in [weights.tensor("x").unwrap_err(), weights.check(&network.tensors).unwrap_err()] {
+    for error in
+        [weights.tensor("x").unwrap_err(), weights.check(&network.plan.tensors).unwrap_err()]
+    {
         assert!(error.to_string().contains("which have no tensors any more"), "{error}");
     }
 }

@@ -1,0 +1,182 @@
+//! The memory formats in which the convolution kernels read their weights.
+
+use serde::Serialize;
+
+use super::{BLOCK, Filter};
+
+/// What becomes of a convolution's weights besides folding, which is also the algorithm that
+/// computes it.
+///
+/// Winograd's transforms give the weights of the products between
+/// [`Call::WinogradInput`](super::Call::WinogradInput) and
+/// [`Call::WinogradOutput`](super::Call::WinogradOutput).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Transform {
+    /// Nothing: a direct convolution.
+    None,
+    /// F(2x2, 3x3): each 3x3 kernel becomes 16 points.
+    Winograd2x2,
+    /// F(4x4, 3x3): 36 points.
+    Winograd4x4,
+    /// Tiles of 2x2 outputs of a 3x3 kernel with stride 2: 16 points, for 25 products.
+    Winograd2x2Stride2,
+    /// Tiles of 4x4 outputs of a 3x3 kernel with stride 2: 36 points, for 81 products.
+    Winograd4x4Stride2,
+    /// Columns of 4 outputs of a 7x7 kernel with stride 2, of a planar input: each of the kernel's
+    /// columns becomes 13 points.
+    Winograd4x1Stride2,
+}
+
+impl Transform {
+    /// All of Winograd's.
+    pub const WINOGRAD: [Self; 5] = [
+        Self::Winograd2x2,
+        Self::Winograd4x4,
+        Self::Winograd2x2Stride2,
+        Self::Winograd4x4Stride2,
+        Self::Winograd4x1Stride2,
+    ];
+
+    /// What the rows and the columns are filtered by; nothing, of a direct convolution.
+    pub const fn filters(self) -> [Filter; 2] {
+        match self {
+            Self::None => [Filter::Identity; 2],
+            Self::Winograd2x2 => [Filter::F2; 2],
+            Self::Winograd4x4 => [Filter::F4; 2],
+            Self::Winograd2x2Stride2 => [Filter::F2s2; 2],
+            Self::Winograd4x4Stride2 => [Filter::F4s2; 2],
+            Self::Winograd4x1Stride2 => [Filter::F4x7s2, Filter::Identity],
+        }
+    }
+
+    /// Whether the weights of such a kernel can become that. What filters the rows alone is for
+    /// planar inputs, the others are for blocked ones; a direct convolution's may be for either.
+    pub fn suits(self, planar: bool, kernel: (usize, usize)) -> bool {
+        let [rows, columns] = self.filters();
+        self == Self::None
+            || kernel == (rows.taps(), rows.taps()) && planar == (columns == Filter::Identity)
+    }
+
+    /// The one with tiles of so many output pixels, for convolutions of this stride.
+    pub fn of_tile(rows: usize, columns: usize, stride: usize) -> Option<Self> {
+        Self::WINOGRAD.into_iter().find(|transform| {
+            let filters = transform.filters();
+            filters.map(Filter::outputs) == [rows, columns] && filters[0].stride() == stride
+        })
+    }
+}
+
+/// The sizes of a convolution's weights, `[out][in / groups][row][column]` in PyTorch's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct ConvShape {
+    /// Output channels.
+    pub out_channels: usize,
+    /// Input channels of the whole convolution.
+    pub in_channels: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Height of the kernel.
+    pub kernel_rows: usize,
+    /// Width of the kernel.
+    pub kernel_columns: usize,
+}
+
+impl ConvShape {
+    /// Taps of a kernel.
+    pub fn kernel_len(&self) -> usize {
+        self.kernel_rows * self.kernel_columns
+    }
+
+    /// Weights of one output channel.
+    pub fn channel_len(&self) -> usize {
+        self.in_channels / self.groups * self.kernel_len()
+    }
+
+    /// Output channel blocks.
+    pub fn out_blocks(&self) -> usize {
+        self.out_channels.div_ceil(BLOCK)
+    }
+}
+
+/// How the weights of a convolution are divided into panels, and what a panel is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct PanelFormat {
+    /// True: weights for a planar input, `[in_channels][kernel_rows][kernel_columns][1][..]`.
+    pub planar: bool,
+    /// Output blocks of a panel: 2, or 1.
+    pub panel_blocks: usize,
+    /// Input blocks (or channels, if planar) that one panel reads.
+    pub in_blocks: usize,
+    /// Panel `g` starts at input block `g * in_block_step` (0: every panel reads all of them).
+    pub in_block_step: usize,
+    /// What the weights become.
+    pub transform: Transform,
+}
+
+impl PanelFormat {
+    /// Input channels that stand side by side: a block's, or one of a planar input.
+    pub fn lanes(&self) -> usize {
+        if self.planar { 1 } else { BLOCK }
+    }
+}
+
+/// A convolution's weights as [`Call::Conv`] or [`Call::ConvPlanar`](super::Call::ConvPlanar) reads
+/// them: weights of a shape in a format.
+///
+/// They are a run of *panels*, one per kernel call's group of output channels,
+/// `[in_blocks][kernel_rows][kernel_columns][16 lanes][panel_blocks * 16]` each: panel `g` covers
+/// output blocks `2g` and `2g + 1` (or the last single one, or one each if `panel_blocks` is 1). The
+/// bias follows all panels: `[panel 0][panel 1]...[bias, out_channels rounded up to 16]`.
+///
+/// With a Winograd transform a panel is `[points][in_blocks][16 lanes][panel_blocks * 16]`, the
+/// weights of so many 1x1 convolutions one after the other, or, where only the rows are filtered,
+/// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
+/// that they take for one follow the bias, which is for the output transform.
+///
+/// Every part starts at a multiple of 16 elements.
+///
+/// [`Call::Conv`]: super::Call::Conv
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Panels {
+    /// The weights' sizes.
+    #[serde(flatten)]
+    pub shape: ConvShape,
+    /// How they lie.
+    #[serde(flatten)]
+    pub format: PanelFormat,
+}
+
+impl Panels {
+    /// Elements of one full panel.
+    pub fn panel_len(&self) -> usize {
+        let PanelFormat { panel_blocks, in_blocks, .. } = self.format;
+        in_blocks * self.kernel_points() * self.format.lanes() * panel_blocks * BLOCK
+    }
+
+    /// Packed weights of one input and one output channel.
+    pub fn kernel_points(&self) -> usize {
+        let [rows, columns] = self.format.transform.filters();
+        rows.weights(self.shape.kernel_rows) * columns.weights(self.shape.kernel_columns)
+    }
+
+    /// Elements before the bias.
+    pub fn bias_offset(&self) -> usize {
+        self.panel_len() / self.format.panel_blocks * self.shape.out_blocks()
+    }
+
+    /// Elements before the zeros, and without them: [`Transform::None`] has none.
+    pub fn zeros_offset(&self) -> usize {
+        self.bias_offset() + self.shape.out_blocks() * BLOCK
+    }
+
+    /// Elements of panels, bias and zeros.
+    pub fn len(&self) -> usize {
+        let zeros = if self.format.transform == Transform::None { 0 } else { 2 * BLOCK };
+        self.zeros_offset() + zeros
+    }
+
+    /// There is always a panel.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,107 @@
+//! How the packed weights of a network are made: of which tensors, in which format, at which offset.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::tensor::{Name, NormTensors, TensorSpec};
+use crate::kernels::{BLOCK, Panels};
+
+/// All that a compiled network asks of weights, whatever runs it and for any number of pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightsPlan {
+    /// The network's name.
+    pub network: Name,
+    /// A fingerprint of its table: of operators and shapes, whatever their names.
+    pub table: u64,
+    /// The tensors that a weights file has to hold.
+    pub tensors: Cow<'static, [TensorSpec]>,
+    /// What the packed weights consist of, by rising offsets.
+    pub recipes: Cow<'static, [Recipe]>,
+    /// Elements of the packed weights.
+    pub len: usize,
+}
+
+/// A part of the packed weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe {
+    /// What it is.
+    #[serde(flatten)]
+    pub content: Content,
+    /// Where it starts, in elements; a multiple of 16.
+    pub offset: usize,
+}
+
+/// What a part of the packed weights is made of, and how it lies.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Content {
+    /// A convolution's weights and bias, with a batch norm folded in.
+    Conv {
+        /// Of which tensors.
+        #[serde(flatten)]
+        source: ConvSource,
+        /// As the kernels read them.
+        #[serde(flatten)]
+        panels: Panels,
+    },
+    /// A batch norm without a convolution: scales `weight / sqrt(variance + epsilon)`, then shifts
+    /// `bias - mean * scale`; both padded with zeros to a multiple of 16.
+    Norm {
+        /// Of which tensors.
+        #[serde(flatten)]
+        norm: NormTensors,
+        /// Scales, and shifts.
+        channels: usize,
+    },
+    /// A tensor of numbers as it is, padded with zeros to a multiple of 16.
+    Vector {
+        /// Which one.
+        weight: Name,
+        /// Its elements.
+        channels: usize,
+    },
+}
+
+/// The tensors that a convolution's packed weights are made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConvSource {
+    /// The weight.
+    pub weight: Name,
+    /// The bias, if the convolution has one.
+    pub bias: Option<Name>,
+    /// The batch norm to fold in.
+    pub norm: Option<NormTensors>,
+}
+
+impl Content {
+    /// Elements of the packed form.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Conv { panels, .. } => panels.len(),
+            Self::Norm { channels, .. } => 2 * channels.next_multiple_of(BLOCK),
+            Self::Vector { channels, .. } => channels.next_multiple_of(BLOCK),
+        }
+    }
+
+    /// A recipe never packs nothing.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The tensor that it is called by.
+    pub fn weight(&self) -> &str {
+        match self {
+            Self::Conv { source: ConvSource { weight, .. }, .. }
+            | Self::Norm { norm: NormTensors { weight, .. }, .. }
+            | Self::Vector { weight, .. } => weight,
+        }
+    }
+}
+
+impl Recipe {
+    /// The elements of the packed weights that it is for.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.content.len()
+    }
+}
