@@ -139,6 +139,10 @@ pub enum Algorithm {
 
 /// The plan of one fused node.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most nodes are convolutions, and there are few nodes"
+)]
 pub enum Plan {
     /// The first convolution reads the user's picture where it lies.
     InPlace,
