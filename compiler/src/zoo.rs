@@ -174,6 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_the_zoo_names_every_network() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/zoo.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        let mut named: Vec<&str> =
+            rows.flat_map(|row| row.trim_end_matches('`').split("`, `")).collect();
+        let mut carried: Vec<&str> = ZOO.iter().map(|(name, _)| *name).collect();
+        named.sort_unstable();
+        carried.sort_unstable();
+        assert_eq!(named, carried);
+    }
+
+    #[test]
     fn weights_know_whose_they_are() {
         let fifty = tensors("resnet50");
         let fit = best_fit(&Weights::random(&fifty, 0)).unwrap();
