@@ -42,6 +42,8 @@ fn derivation(options: &Import) -> Options {
     Options {
         name: options.name.clone(),
         key: options.key.clone(),
+        prefix: options.prefix.clone(),
+        without: options.without.clone(),
         input: options.input,
         strides: options.strides.clone(),
         stride_on: options.stride_on.map(|on| match on {

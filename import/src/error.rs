@@ -27,14 +27,16 @@ pub enum ImportError {
         /// Where, what was found and what was expected.
         reason: String,
     },
-    /// A pickle asks for code to be run.
+    /// A tensor that is needed, or the whole of a pickle, is what code makes that would have to be run.
     #[error(
-        "`{origin}` would run `{global}`; refused. A checkpoint is read as data: save the state \
-         dict alone, `torch.save(model.state_dict(), path)`"
+        "`{origin}`: {what} is made by `{global}`, which would have to be run; refused. A checkpoint is \
+         read as data: save plain tensors, `torch.save(model.state_dict(), path)`"
     )]
     Code {
         /// Path, or a phrase.
         origin: String,
+        /// The tensor, or a phrase.
+        what: String,
         /// The function or class, with its module.
         global: String,
     },
@@ -53,17 +55,36 @@ pub enum ImportError {
 pub(crate) enum Fault {
     Foreign(&'static str),
     Corrupt(String),
-    Code(String),
+    Code { what: String, global: String },
     Unknown(String),
 }
 
 impl Fault {
+    /// The same, in a file within the file.
+    pub(crate) fn inside(self, what: &str) -> Self {
+        match self {
+            Self::Corrupt(reason) => Self::Corrupt(format!("{what}: {reason}")),
+            fault => fault,
+        }
+    }
+
+    /// The same with what to do about another kind of network.
+    pub(crate) fn advised(self, advice: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::Unknown(reason) => Self::Unknown(match advice() {
+                Some(advice) => format!("{reason}; {advice}"),
+                None => reason,
+            }),
+            fault => fault,
+        }
+    }
+
     pub(crate) fn at(self, origin: &str) -> ImportError {
         let origin = origin.to_owned();
         match self {
             Self::Foreign(found) => ImportError::Foreign { origin, found },
             Self::Corrupt(reason) => ImportError::Corrupt { origin, reason },
-            Self::Code(global) => ImportError::Code { origin, global },
+            Self::Code { what, global } => ImportError::Code { origin, what, global },
             Self::Unknown(reason) => ImportError::Unknown { origin, reason },
         }
     }

@@ -16,6 +16,7 @@
 //!
 //! The file's bytes are held once; beyond them importing needs less than 64 MB, whatever a file claims.
 
+mod candidates;
 mod checkpoint;
 mod draft;
 mod error;
@@ -42,8 +43,12 @@ use names::Network;
 pub struct Options {
     /// The network's name; `None` takes the file's, without its extension.
     pub name: Option<String>,
-    /// The key of the state dict in a PyTorch file.
+    /// Where the state dict is in a PyTorch file or a pickle: keys and attributes, joined by dots.
     pub key: Option<String>,
+    /// What the names of the network's tensors begin with, where a checkpoint has others too.
+    pub prefix: Option<String>,
+    /// Parts to leave out: modules and tensors, by their names without `prefix`.
+    pub without: Vec<String>,
     /// Height and width of a picture; `None` is 224 each for a stem with a stride, else 32.
     pub input: Option<(usize, usize)>,
     /// The stride of every stage; none is 1 for the first and 2 for the others, or what shortcuts say.
@@ -101,7 +106,7 @@ pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Imp
         ImportError::Open { origin: origin.clone(), reason }
     };
     let bytes = std::fs::read(path).map_err(failed)?;
-    derive(bytes.into(), path.parent(), &origin, options).map_err(|fault| fault.at(&origin))
+    derive(bytes, path.parent(), &origin, options).map_err(|fault| fault.at(&origin))
 }
 
 /// Imports a checkpoint that is in memory; an ONNX file has to have its tensors in itself. `origin` is
@@ -115,11 +120,11 @@ pub fn import_bytes(
     origin: &str,
     options: &Options,
 ) -> Result<Imported, ImportError> {
-    derive(bytes.into(), None, origin, options).map_err(|fault| fault.at(origin))
+    derive(bytes, None, origin, options).map_err(|fault| fault.at(origin))
 }
 
 fn derive(
-    bytes: Bytes,
+    mut bytes: Vec<u8>,
     folder: Option<&Path>,
     origin: &str,
     options: &Options,
@@ -130,13 +135,17 @@ fn derive(
     let file = printable(&file);
     if onnx::is_onnx(&bytes) {
         let onnx::Imported { mut draft, tensors, files, beside } =
-            onnx::import(bytes, folder, options)?;
+            onnx::import(bytes.into(), folder, options)?;
         let (table, graph) = draft.finish(options, &name, &file)?;
         let tensors = fit(&graph, tensors)?;
         return Ok(Imported { name, table, notes: draft.notes, beside, tensors, files });
     }
-    let checkpoint = Checkpoint::read(&bytes, options.key.as_deref())?;
-    let network = Network::find(&checkpoint)?;
+    let mut checkpoint = Checkpoint::read(&mut bytes, options.key.as_deref())?;
+    let prefix = options.prefix.as_deref();
+    candidates::select(&mut checkpoint, prefix, &options.without)?;
+    checkpoint.check_read()?;
+    let network = Network::find(&checkpoint)
+        .map_err(|fault| fault.advised(|| candidates::advice(&checkpoint, prefix)))?;
     let (mut draft, pairs) = table::derive(&network, options)?;
     let (table, graph) = draft.finish(options, &name, &file)?;
     let found = pairs.find(&graph, &checkpoint, &mut draft.notes)?;
@@ -146,7 +155,7 @@ fn derive(
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    Ok(Imported { name, table, notes, beside: Vec::new(), tensors, files: vec![bytes] })
+    Ok(Imported { name, table, notes, beside: Vec::new(), tensors, files: vec![bytes.into()] })
 }
 
 /// The tensors of a network, checked against what it needs.

@@ -7,6 +7,7 @@ mod place;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::place::block_of;
 use self::place::{Place, Role, common_prefix, natural, norm_names, role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Fault, unknown};

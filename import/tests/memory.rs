@@ -94,10 +94,14 @@ fn chain(op: &str, from: &str) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// An older file of `torch.save` whose first pickle is this, and goes on for half a million steps.
+/// An older file of `torch.save` whose first pickle goes on like this without end.
 fn endless(opcodes: &[u8]) -> Vec<u8> {
+    endless_after(&[], opcodes)
+}
+
+fn endless_after(first: &[u8], opcodes: &[u8]) -> Vec<u8> {
     let magic = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-    [&magic[..], &opcodes.repeat(600_000)].concat()
+    [&magic[..], first, &opcodes.repeat(4_000_000)].concat()
 }
 
 /// A safetensors file whose header is as long as one may be, of tensors without elements.
@@ -150,6 +154,11 @@ fn no_file_takes_much_more_than_itself() {
         ("dicts", endless(b"}")),
         ("tuples", endless(b")\x85")),
         ("numbers in the memo", endless(b"K\x01\x94")),
+        ("pairs", endless(b"}U\x01aNs")),
+        ("pairs of one dict", endless_after(b"}", b"U\x01aNs")),
+        ("items of one list", endless_after(b"]", b")a")),
+        ("classes", endless(b"ca\nb\n")),
+        ("objects", endless_after(b"ca\nb\nq\0)q\x01", b"h\0h\x01\x81")),
     ] {
         // The file itself was there before.
         let took = peak(|| drop(import_bytes(file, what, &Options::default()).unwrap_err()));

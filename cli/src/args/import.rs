@@ -17,9 +17,16 @@ pub(crate) struct Import {
     /// The network's name [default: the file's, without its extension].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The key of the state dict in a PyTorch file [default: the usual ones, `state_dict` first].
+    /// Where the state dict is in a PyTorch file or a pickle, such as `state_dict` or `model.ema`
+    /// [default: where a network is].
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    /// Take the tensors whose names begin so, `module.encoder_q`, and leave out the others.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prefix: Option<String>,
+    /// Leave out modules, such as the head that a backbone was trained with.
+    #[arg(long, value_name = "NAME,NAME,...", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
     /// The size of pictures, `224` or `height x width` [default: an ONNX file's, else 224; 32 if the
     /// stem is a 3x3].
     #[arg(long, value_name = "HxW", value_parser = picture_size)]

@@ -1,5 +1,6 @@
 //! Named tensors, whatever the file they come from.
 
+mod dicts;
 mod pickle;
 mod torch;
 
@@ -17,7 +18,17 @@ const LONGEST_HEADER: u64 = 2 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     pub(crate) tensors: BTreeMap<String, Stored>,
+    /// Tensors that cannot be read, and why.
+    pub(crate) unread: BTreeMap<String, Unread>,
     pub(crate) notes: Vec<String>,
+}
+
+/// Why a tensor cannot be read.
+#[derive(Clone, Debug)]
+pub(crate) enum Unread {
+    /// A function makes it that is not known.
+    Call(String),
+    Quantised,
 }
 
 /// One tensor. All of its elements lie inside its file, and no two of them in one place unless the
@@ -74,13 +85,36 @@ impl Stored {
 
 impl Checkpoint {
     /// Reads the directory of a file, told apart by how it begins. `key` is that of the state dict
-    /// in a PyTorch file.
-    pub(crate) fn read(bytes: &[u8], key: Option<&str>) -> Result<Self, Fault> {
+    /// in a pickle. Elements that the file has in another form are brought into theirs, in their place.
+    pub(crate) fn read(bytes: &mut [u8], key: Option<&str>) -> Result<Self, Fault> {
+        match *bytes {
+            [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key)?.decode(bytes),
+            [0x80, 2..=5, ..] if torch::is_legacy(bytes) => {
+                torch::legacy(bytes, key)?.decode(bytes)
+            }
+            [0x80, 2..=5, ..] => torch::pickled(bytes, key)?.decode(bytes),
+            _ => Self::read_other(bytes, key),
+        }
+    }
+
+    /// Refuses tensors that cannot be read.
+    pub(crate) fn check_read(&self) -> Result<(), Fault> {
+        match self.unread.iter().next() {
+            None => Ok(()),
+            Some((name, Unread::Call(global))) => {
+                Err(Fault::Code { what: format!("`{name}`"), global: global.clone() })
+            }
+            Some((name, Unread::Quantised)) => unknown(format!(
+                "`{name}` is quantised (and {} more); a network of floating-point numbers is expected, as \
+                 it was before it was quantised",
+                self.unread.len() - 1
+            )),
+        }
+    }
+
+    fn read_other(bytes: &[u8], key: Option<&str>) -> Result<Self, Fault> {
         match bytes {
             [] => Err(Fault::Foreign("an empty file")),
-            [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key),
-            _ if torch::is_legacy(bytes) => torch::legacy(bytes, key),
-            [0x80, 2..=5, ..] => Err(Fault::Foreign("a pickle that `torch.save` did not write")),
             [_, _, _, _, _, _, _, _, b'{', ..] if key.is_some() => unknown(
                 "`--key` names a dict of a PyTorch file, and this is a safetensors file, which has tensors \
                  alone; leave it out",
@@ -90,6 +124,10 @@ impl Checkpoint {
             [b'G', b'G', b'U', b'F', ..] => Err(Fault::Foreign("a GGUF file")),
             _ if bytes.starts_with(b"version https://git-lfs") => {
                 Err(Fault::Foreign("a Git LFS pointer, not the file itself (`git lfs pull`)"))
+            }
+            [0x1f, 0x8b, ..] => Err(Fault::Foreign("compressed with gzip (`gunzip`)")),
+            [b'(', b'd' | b'l', b'p', ..] => {
+                Err(Fault::Foreign("a pickle of protocol 0, which is text; 2 to 5 are read"))
             }
             _ if bytes.get(257..262) == Some(b"ustar") => {
                 Err(Fault::Foreign("a tar archive (PyTorch before 0.1.10, if it is a checkpoint)"))

@@ -1,61 +1,114 @@
-//! The part of Python's pickle language in which `torch.save` writes data.
+//! Python's pickles, protocols 2 to 5, read as data.
 //!
-//! A pickle is a program for a stack machine that may call any function there is. This machine knows
-//! the opcodes that make data, and the handful of constructors of tensors and ordered dicts; those
-//! are data here too. Everything else is refused by its name.
+//! A pickle is a program for a stack machine that may call any function there is. This machine runs
+//! none and looks none up: it knows a handful of constructors of tensors, arrays and dicts, which are
+//! data here too, and whatever else is called gives an inert value with a name. Only who needs a
+//! tensor that depends on such a value has to refuse it.
 //!
 //! Objects live in a list and refer to one another by number, so cycles and any depth of nesting cost
-//! nothing. Each opcode makes at most one value, and there are at most `MOST_STEPS` of them: that
-//! bounds the memory.
+//! nothing. What the machine keeps is counted, and has a bound.
 
+mod call;
+mod globals;
 mod machine;
+mod numpy;
 
 use std::collections::HashMap;
 
 use safetensors::tensor::Dtype;
 
 use crate::error::Fault;
+use globals::Global;
 use machine::Machine;
 
 /// A value on the stack or in a container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
-    /// None or a float: nothing that a tensor depends on.
+    /// Nothing that a tensor depends on: None, a float, a whole number of more than 64 bits.
     Plain,
     Bool(bool),
     Int(i64),
-    /// A whole number of more than 64 bits, little-endian two's complement.
-    Long(&'a [u8]),
     Text(&'a str),
+    /// Also a string that is no UTF-8.
+    Bytes(&'a [u8]),
     Global(Global),
     /// A number in [`Pickle::objects`].
     Object(usize),
-}
-
-/// The functions and classes that are known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Dtype),
 }
 
 /// A value with parts.
 #[derive(Clone, Debug)]
 pub(crate) enum Object<'a> {
     Tuple(Vec<Value<'a>>),
-    List(Vec<Value<'a>>),
-    Dict(Vec<(Value<'a>, Value<'a>)>),
+    List(List<'a>),
+    Dict(Dict<'a>),
     Storage(Storage<'a>),
     Tensor(Box<TensorRecord<'a>>),
+    /// NumPy's type of elements; `None` for those that no tensor has.
+    Dtype(Option<Dtype>),
+    /// A NumPy array whose state did not come yet.
+    Array,
+    /// Bytes, one a character: as Python 3 writes them in protocol 2.
+    Latin1(&'a str),
+    /// A function or class that is not known.
+    Foreign(Box<Name<'a>>),
+    Instance(Box<Instance<'a>>),
 }
 
-/// Where a tensor's elements are stored.
+/// Numbers of a list are not kept: the history of a training may have millions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct List<'a> {
+    pub(crate) length: usize,
+    /// With their places.
+    pub(crate) items: Vec<(usize, Value<'a>)>,
+}
+
+/// Pairs are kept whose key is a string.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dict<'a> {
+    pub(crate) length: usize,
+    pub(crate) pairs: Vec<(&'a str, Value<'a>)>,
+}
+
+/// A module and what it calls a function or class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub(crate) module: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// What a call would have made that is not known.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance<'a> {
+    /// What would have been called.
+    pub(crate) maker: Name<'a>,
+    /// Whether a tensor or its elements are among the arguments.
+    pub(crate) of_tensor: bool,
+    /// Its attributes, if it has some, as a dict.
+    pub(crate) state: Value<'a>,
+    /// What it holds as a dict.
+    pub(crate) pairs: Vec<(&'a str, Value<'a>)>,
+}
+
+/// Where a tensor's elements are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Source<'a> {
+    /// Outside the pickle, under this key.
+    Key(&'a str),
+    /// In the pickle.
+    Bytes(&'a [u8]),
+    /// In the pickle, a character a byte.
+    Latin1(&'a str),
+    /// In the pickle, as a file of `torch.save` in the older form.
+    File(&'a [u8]),
+}
+
+/// Elements of tensors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Storage<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) dtype: Dtype,
+    pub(crate) source: Source<'a>,
+    /// `None` if the source says it.
+    pub(crate) dtype: Option<Dtype>,
 }
 
 /// A tensor as a pickle describes it; nothing of it is checked but that no number is negative.
@@ -93,10 +146,11 @@ impl<'a> Pickle<'a> {
         Ok(Self { root, objects, storages, length: at })
     }
 
-    /// The pairs of a dict.
-    pub(crate) fn dict(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
+    /// The pairs of a dict, or of an instance that holds some.
+    pub(crate) fn dict(&self, value: Value<'a>) -> Option<&[(&'a str, Value<'a>)]> {
         match self.object(value)? {
-            Object::Dict(pairs) => Some(pairs),
+            Object::Dict(dict) => Some(&dict.pairs),
+            Object::Instance(instance) if !instance.pairs.is_empty() => Some(&instance.pairs),
             _ => None,
         }
     }
@@ -104,17 +158,18 @@ impl<'a> Pickle<'a> {
     /// The last value of a dict that has this key.
     pub(crate) fn get(&self, dict: Value<'a>, key: &str) -> Option<Value<'a>> {
         let mut pairs = self.dict(dict)?.iter().rev();
-        pairs.find(|(found, _)| *found == Value::Text(key)).map(|(_, value)| *value)
+        pairs.find(|(found, _)| *found == key).map(|(_, value)| *value)
     }
 
     /// The strings of a list that holds nothing else.
     pub(crate) fn texts(&self, value: Value<'a>) -> Option<Vec<&'a str>> {
-        let Object::List(items) = self.object(value)? else { return None };
-        let text = |item: &Value<'a>| match item {
-            Value::Text(text) => Some(*text),
+        let Object::List(list) = self.object(value)? else { return None };
+        let text = |item: &(usize, Value<'a>)| match item.1 {
+            Value::Text(text) => Some(text),
             _ => None,
         };
-        items.iter().map(text).collect()
+        let texts: Vec<&str> = list.items.iter().map(text).collect::<Option<_>>()?;
+        (texts.len() == list.length).then_some(texts)
     }
 
     pub(crate) fn tensor(&self, value: Value<'a>) -> Option<&TensorRecord<'a>> {
@@ -124,10 +179,23 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
+    pub(crate) fn instance(&self, value: Value<'a>) -> Option<&Instance<'a>> {
+        match self.object(value)? {
+            Object::Instance(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
         match value {
             Value::Object(number) => self.objects.get(number),
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.module, self.name)
     }
 }

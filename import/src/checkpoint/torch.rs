@@ -1,27 +1,18 @@
-//! The files of `torch.save`: a zip archive, or before PyTorch 1.6 pickles in a row.
+//! The files of `torch.save`: a zip archive, or before PyTorch 1.6 pickles in a row; and pickles alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, Cursor};
 use std::ops::Range;
 
+use safetensors::tensor::Dtype;
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{Pickle, TensorRecord, Value};
-use super::{Checkpoint, Stored};
-use crate::error::Fault;
-
-/// Keys under which training scripts keep the state dict, by preference.
-const WRAPPERS: [&str; 8] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "state_dict_ema",
-    "model_ema",
-];
+use super::dicts::StateDict;
+use super::pickle::{Object, Pickle, Source, Storage, TensorRecord, Value};
+use super::{Checkpoint, Stored, Unread};
+use crate::error::{Fault, corrupt};
 
 /// What a file of the old form begins with, after the opcode for a number of ten bytes.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -35,9 +26,12 @@ const BIG_ENDIAN: Fault = Fault::Foreign("a PyTorch file of a big-endian machine
 type Places<'a> = HashMap<&'a str, Range<usize>>;
 
 /// Reads a zip archive.
-pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Fault> {
+pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
     check_entries(bytes)?;
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(in_zip)?;
+    // The directory is where the end record says, nothing stands before the archive. Looked for from the
+    // end, an entry of it is taken for its beginning where the folder's name has 21 bytes.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(in_zip)?;
     let mut names = Vec::new();
     for name in archive.file_names() {
         names.push(name.map_err(in_zip)?.into_owned());
@@ -57,13 +51,14 @@ pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Faul
     let dict = StateDict::find(&pickle, key)?;
     let mut places = Places::new();
     for (_, tensor) in &dict.tensors {
-        let storage = tensor.storage.key;
-        if !places.contains_key(storage) {
-            let place = entry(&format!("{root}data/{storage}"))?;
-            places.insert(storage, place);
+        if let Source::Key(key) = tensor.storage.source
+            && !places.contains_key(key)
+        {
+            let place = entry(&format!("{root}data/{key}"))?;
+            places.insert(key, place);
         }
     }
-    dict.place(&places)
+    place(dict, &places, bytes)
 }
 
 /// Refuses archives whose directory would take much memory: the reader makes a record of every
@@ -111,142 +106,177 @@ fn entry(
         .ok_or_else(|| damaged(&"it reaches past the end of the file"))
 }
 
-/// Whether this is a file of the old form.
+/// Whether this is a file of the old form. From protocol 4 on a pickle begins with a frame.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x80, _, 0x8a, 10, rest @ ..] if rest.starts_with(&MAGIC))
-}
-
-/// Reads the old form: pickles of a magic number, the version, the machine, the object and the keys of
-/// the storages; then for each of these the number of its elements in eight bytes, and the elements.
-pub(super) fn legacy(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Fault> {
-    let mut at = 0;
-    let mut next = || {
-        let pickle = Pickle::read(&bytes[at..])?;
-        at += pickle.length;
-        Ok(pickle)
+    let rest = match bytes {
+        [0x80, 4 | 5, 0x95, _, _, _, _, _, _, _, _, rest @ ..] | [0x80, _, rest @ ..] => rest,
+        _ => return false,
     };
-    let (_magic, _version) = (next()?, next()?);
-    let machine = next()?;
-    if machine.get(machine.root, "little_endian") == Some(Value::Bool(false)) {
-        return Err(BIG_ENDIAN);
-    }
-    let pickle = next()?;
-    let keys = next()?;
-    let Some(keys) = keys.texts(keys.root) else {
-        return Err(Fault::Corrupt("the storages are not named by a list of strings".to_owned()));
-    };
-    let mut places = Places::new();
-    for key in keys {
-        let Some((&key, dtype)) = pickle.storages.get_key_value(key) else {
-            return Err(Fault::Corrupt(format!("nothing refers to storage `{key}`")));
-        };
-        let ends = || Fault::Corrupt(format!("the file ends inside storage `{key}`"));
-        let (count, _) = bytes[at..].split_first_chunk().ok_or_else(ends)?;
-        let start = at + 8;
-        let end = usize::try_from(u64::from_le_bytes(*count))
-            .ok()
-            .and_then(|count| count.checked_mul(dtype.bitsize() / 8)?.checked_add(start))
-            .filter(|&end| end <= bytes.len())
-            .ok_or_else(ends)?;
-        places.insert(key, start..end);
-        at = end;
-    }
-    StateDict::find(&pickle, key)?.place(&places)
+    matches!(rest, [0x8a, 10, rest @ ..] if rest.starts_with(&MAGIC))
 }
 
-/// The tensors of a pickle that make up the network.
-struct StateDict<'p, 'a> {
-    tensors: Vec<(&'a str, &'p TensorRecord<'a>)>,
-    notes: Vec<String>,
+/// Reads the old form.
+pub(super) fn legacy(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
+    let Legacy { pickle, places } = Legacy::read(bytes)?;
+    place(StateDict::find(&pickle, key)?, &places, bytes)
 }
 
-impl<'p, 'a> StateDict<'p, 'a> {
-    /// The dict under `key`, or else the pickle itself if it is one of tensors, or else the one under
-    /// the best known key.
-    fn find(pickle: &'p Pickle<'a>, key: Option<&str>) -> Result<Self, Fault> {
-        let mut notes = Vec::new();
-        let root = pickle.root;
-        let mut dict = root;
-        let Some(pairs) = pickle.dict(root) else {
-            let what = "it holds something other than a dict of tensors; save `model.state_dict()`";
-            return Err(Fault::Unknown(what.to_owned()));
+/// Reads a pickle alone, which has its elements in it.
+pub(super) fn pickled(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
+    let pickle = Pickle::read(bytes)?;
+    if pickle.length < bytes.len() {
+        let rest = bytes.len() - pickle.length;
+        return corrupt(format!("{rest} bytes follow the end of the pickle"));
+    }
+    place(StateDict::find(&pickle, key)?, &Places::new(), bytes)
+}
+
+/// The elements of a storage that was saved as a file of the old form, and their type.
+fn stored_alone(bytes: &[u8]) -> Result<(Range<usize>, Dtype), Fault> {
+    if !is_legacy(bytes) {
+        return corrupt("no file of `torch.save` in the older form");
+    }
+    let Legacy { pickle, places } = Legacy::read(bytes)?;
+    match pickle.object(pickle.root) {
+        Some(&Object::Storage(Storage { source: Source::Key(key), dtype: Some(dtype) })) => {
+            let place = places.get(key).cloned();
+            Ok((place.ok_or_else(|| Fault::Corrupt("no elements".to_owned()))?, dtype))
+        }
+        _ => corrupt("something other than a storage"),
+    }
+}
+
+/// A file of the old form: pickles of a magic number, the version, the machine, the object and the keys
+/// of the storages; then for each of these the number of its elements in eight bytes, and the elements.
+struct Legacy<'a> {
+    pickle: Pickle<'a>,
+    places: Places<'a>,
+}
+
+impl<'a> Legacy<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut at = 0;
+        let mut next = || {
+            let pickle = Pickle::read(&bytes[at..])?;
+            at += pickle.length;
+            Ok(pickle)
         };
-        if let Some(key) = key {
-            dict = pickle.get(root, key).filter(|&dict| holds_tensors(pickle, dict)).ok_or_else(
-                || Fault::Unknown(format!("no dict of tensors under `{key}`; {}", keys(pairs))),
-            )?;
-        } else if !holds_tensors(pickle, dict) {
-            let mut found = WRAPPERS.iter().filter_map(|&wrapper| {
-                let dict = pickle.get(root, wrapper)?;
-                holds_tensors(pickle, dict).then_some((wrapper, dict))
-            });
-            let Some((wrapper, inner)) = found.next() else {
-                return Err(Fault::Unknown(match pairs {
-                    [] => "it is an empty dict; save `model.state_dict()`".to_owned(),
-                    _ => format!(
-                        "there are no tensors in it, nor under one of the usual keys; {}. Name the state \
-                         dict's with `--key`, or save `model.state_dict()`",
-                        keys(pairs)
-                    ),
-                }));
+        let (_magic, _version) = (next()?, next()?);
+        let machine = next()?;
+        if machine.get(machine.root, "little_endian") == Some(Value::Bool(false)) {
+            return Err(BIG_ENDIAN);
+        }
+        let pickle = next()?;
+        let keys = next()?;
+        let Some(keys) = keys.texts(keys.root) else {
+            return corrupt("the storages are not named by a list of strings");
+        };
+        let mut places = Places::new();
+        for key in keys {
+            let Some((&key, dtype)) = pickle.storages.get_key_value(key) else {
+                return corrupt(format!("nothing refers to storage `{key}`"));
             };
-            dict = inner;
-            notes.push(format!("the state dict is the one under `{wrapper}`"));
-            for (other, _) in found {
-                notes.push(format!("there is another one under `{other}`: `--key {other}`"));
+            let ends = || Fault::Corrupt(format!("the file ends inside storage `{key}`"));
+            let (count, _) = bytes[at..].split_first_chunk().ok_or_else(ends)?;
+            let start = at + 8;
+            let end = usize::try_from(u64::from_le_bytes(*count))
+                .ok()
+                .and_then(|count| count.checked_mul(dtype.bitsize() / 8)?.checked_add(start))
+                .filter(|&end| end <= bytes.len())
+                .ok_or_else(ends)?;
+            places.insert(key, start..end);
+            at = end;
+        }
+        Ok(Self { pickle, places })
+    }
+}
+
+/// A checkpoint, and what in its file is not yet in its form.
+pub(super) struct Placed {
+    checkpoint: Checkpoint,
+    /// UTF-8 text, each character of which stands for a byte.
+    texts: BTreeMap<usize, usize>,
+}
+
+impl Placed {
+    /// Turns texts into the bytes that they stand for, which are fewer.
+    pub(super) fn decode(self, file: &mut [u8]) -> Result<Checkpoint, Fault> {
+        for (start, end) in self.texts {
+            let (mut from, mut to) = (start, start);
+            while from < end {
+                let first = file[from];
+                // Two bytes, where the character is no ASCII: `latin1_length` has looked.
+                let wide = first >= 0x80;
+                file[to] = if wide { first << 6 | file[from + 1] & 0x3f } else { first };
+                from += 1 + usize::from(wide);
+                to += 1;
             }
         }
-        let pairs = pickle.dict(dict).unwrap_or_default();
-        let tensors = pairs.iter().filter_map(|&(key, value)| match key {
-            Value::Text(name) => Some((name, pickle.tensor(value)?)),
-            _ => None,
-        });
-        Ok(Self { tensors: tensors.collect(), notes })
+        Ok(self.checkpoint)
     }
+}
 
-    /// Checks every tensor against the bytes of its storage.
-    fn place(self, places: &Places<'_>) -> Result<Checkpoint, Fault> {
-        let mut checkpoint = Checkpoint { notes: self.notes, ..Checkpoint::default() };
-        for (name, tensor) in self.tensors {
-            let TensorRecord { storage, offset, shape, strides } = tensor;
-            let key = storage.key;
-            let Some(place) = places.get(key) else {
-                return Err(Fault::Corrupt(format!("storage `{key}` of `{name}` is missing")));
-            };
-            let size = storage.dtype.bitsize() / 8;
-            let reach = reach(shape, strides).and_then(|reach| reach.checked_add(*offset));
-            if reach.is_none_or(|reach| reach > place.len() / size) {
-                return Err(Fault::Corrupt(format!(
-                    "`{name}` of shape {shape:?}, strides {strides:?} and offset {offset} does not \
-                     fit its storage of {} bytes",
-                    place.len()
-                )));
+/// How many bytes a text stands for; `None` if one of its characters stands for none.
+fn latin1_length(text: &str) -> Option<usize> {
+    text.chars().try_fold(0, |length, c| (c <= '\u{ff}').then_some(length + 1))
+}
+
+/// Where a part of a file is.
+fn within(part: &[u8], file: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - file.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// Checks every tensor against the bytes of its storage.
+fn place(dict: StateDict<'_, '_>, places: &Places<'_>, file: &[u8]) -> Result<Placed, Fault> {
+    let mut checkpoint = Checkpoint { notes: dict.notes, ..Checkpoint::default() };
+    for (name, maker) in dict.unread {
+        let quantised = maker.module == "torch._utils" && maker.name == "_rebuild_qtensor";
+        let why = if quantised { Unread::Quantised } else { Unread::Call(maker.to_string()) };
+        checkpoint.unread.insert(name.into_owned(), why);
+    }
+    let mut texts = BTreeMap::new();
+    for (name, tensor) in dict.tensors {
+        let TensorRecord { storage, offset, shape, strides } = tensor;
+        let (place, found) = match storage.source {
+            Source::Key(key) => match places.get(key) {
+                Some(place) => (place.clone(), storage.dtype),
+                None => return corrupt(format!("storage `{key}` of `{name}` is missing")),
+            },
+            Source::Bytes(bytes) => (within(bytes, file), storage.dtype),
+            Source::Latin1(text) => {
+                let Range { start, end } = within(text.as_bytes(), file);
+                let Some(length) = latin1_length(text) else {
+                    return corrupt(format!("the elements of `{name}` are no bytes"));
+                };
+                texts.insert(start, end);
+                (start..start + length, storage.dtype)
             }
-            let strides = (!is_contiguous(shape, strides)).then(|| strides.clone());
-            let start = place.start + offset * size;
-            let stored = Stored::at(storage.dtype, shape.clone(), start, strides);
-            checkpoint.tensors.insert(name.to_owned(), stored);
+            Source::File(bytes) => {
+                let (place, dtype) = stored_alone(bytes)
+                    .map_err(|fault| fault.inside(&format!("the elements of `{name}`")))?;
+                let start = within(bytes, file).start;
+                (start + place.start..start + place.end, Some(dtype))
+            }
+        };
+        let Some(dtype) = found else {
+            return corrupt(format!("the elements of `{name}` have no type"));
+        };
+        let size = dtype.bitsize() / 8;
+        let reach = reach(shape, strides).and_then(|reach| reach.checked_add(*offset));
+        if reach.is_none_or(|reach| reach > place.len() / size) {
+            return corrupt(format!(
+                "`{name}` of shape {shape:?}, strides {strides:?} and offset {offset} does not fit its \
+                 storage of {} bytes",
+                place.len()
+            ));
         }
-        Ok(checkpoint)
+        let strides = (!is_contiguous(shape, strides)).then(|| strides.clone());
+        let start = place.start + offset * size;
+        let stored = Stored::at(dtype, shape.clone(), start, strides);
+        checkpoint.tensors.insert(name.into_owned(), stored);
     }
-}
-
-fn holds_tensors(pickle: &Pickle<'_>, dict: Value<'_>) -> bool {
-    let pairs = pickle.dict(dict).unwrap_or_default();
-    pairs.iter().any(|&(_, value)| pickle.tensor(value).is_some())
-}
-
-/// The first keys of a dict, for a message.
-fn keys(pairs: &[(Value<'_>, Value<'_>)]) -> String {
-    let texts = pairs.iter().filter_map(|(key, _)| match key {
-        Value::Text(text) => Some(format!("`{text}`")),
-        _ => None,
-    });
-    let texts: Vec<String> = texts.take(10).collect();
-    match &*texts {
-        [] => "none of its keys is a text".to_owned(),
-        _ => format!("its keys are {}", texts.join(", ")),
-    }
+    Ok(Placed { checkpoint, texts })
 }
 
 /// One past the last element of a tensor, counted from its first; `None` if that is more than there

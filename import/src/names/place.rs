@@ -26,9 +26,30 @@ pub(super) fn common_prefix<'a>(names: &[&'a str]) -> &'a str {
     prefix
 }
 
+/// What the name of a module of a block tells from afar.
+#[derive(Debug)]
+pub(crate) struct Spot<'a> {
+    /// What stands before the stages, dots included.
+    pub(crate) root: &'a str,
+    pub(crate) stage: usize,
+    pub(crate) block: usize,
+    /// Whether it is one of the convolutions in a row.
+    pub(crate) is_conv: bool,
+}
+
+/// Where a module stands, if it is a block's.
+pub(crate) fn block_of(module: &str) -> Option<Spot<'_>> {
+    let Place { root, prefix, stage, block } = Place::of(module)?;
+    let (_, inner) = module[prefix.len() + 1..].split_once('.')?;
+    let is_conv = matches!(role(inner), Some(Role::Conv(_)));
+    Some(Spot { root: &module[..root], stage, block, is_conv })
+}
+
 /// Where a module of a block stands.
 #[derive(Debug, PartialEq)]
 pub(super) struct Place<'a> {
+    /// Length of what stands before the stages.
+    pub(super) root: usize,
     pub(super) prefix: &'a str,
     pub(super) stage: usize,
     pub(super) block: usize,
@@ -50,8 +71,10 @@ impl<'a> Place<'a> {
             if let (Some(stage), Some(block)) = (stage, number(block_at))
                 && parts.len() > block_at + 1
             {
-                let length = parts[..block_at].iter().map(|part| part.len() + 1).sum::<usize>() - 1;
-                return Some(Self { prefix: &module[..length], stage, block });
+                let length =
+                    |parts: &[&str]| parts.iter().map(|part| part.len() + 1).sum::<usize>();
+                let (root, prefix) = (length(&parts[..at]), length(&parts[..block_at]) - 1);
+                return Some(Self { root, prefix: &module[..prefix], stage, block });
             }
         }
         None

@@ -81,6 +81,8 @@ pub(crate) fn import(
 fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
     let given = [
         ("--key", options.key.is_some()),
+        ("--prefix", options.prefix.is_some()),
+        ("--without", !options.without.is_empty()),
         ("--strides", !options.strides.is_empty()),
         ("--stride-on", options.stride_on.is_some()),
         ("--anti-alias", options.anti_alias.is_some()),

@@ -4,11 +4,15 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Dtype;
 
-use super::{Global, Object, Storage, TensorRecord, Value};
+use super::{Dict, List, Name, Object, Value};
 use crate::error::{Fault, corrupt};
 
-/// The state dict of ResNet-1202 and its optimizer's take about 300,000.
-const MOST_STEPS: usize = 500_000;
+/// Bytes that the values of a pickle may take. A state dict of ResNet-1202 takes 7 MB here, Adam's state
+/// for it 12.
+const ROOM: usize = 40 << 20;
+
+/// What a growing list may take for one part: three times its size, while it moves.
+pub(super) const GROWTH: usize = 3;
 
 /// No tensor of a network has more.
 const MOST_DIMENSIONS: usize = 8;
@@ -19,9 +23,13 @@ pub(super) struct Machine<'a> {
     pub(super) at: usize,
     /// Of the opcode at work.
     pub(super) opcode: usize,
-    stack: Vec<Value<'a>>,
+    /// What is left of [`ROOM`].
+    room: usize,
+    pub(super) stack: Vec<Value<'a>>,
     /// Heights of the stack.
     marks: Vec<usize>,
+    /// The most that the stack and the marks have held.
+    highest: usize,
     memo: HashMap<u32, Value<'a>>,
     pub(super) objects: Vec<Object<'a>>,
     pub(super) storages: HashMap<&'a str, Dtype>,
@@ -33,8 +41,10 @@ impl<'a> Machine<'a> {
             bytes,
             at: 0,
             opcode: 0,
+            room: ROOM,
             stack: Vec::new(),
             marks: Vec::new(),
+            highest: 0,
             memo: HashMap::new(),
             objects: Vec::new(),
             storages: HashMap::new(),
@@ -42,15 +52,33 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn run(&mut self) -> Result<Value<'a>, Fault> {
-        for _ in 0..MOST_STEPS {
+        loop {
             self.opcode = self.at;
             let opcode = self.byte()?;
             if opcode == b'.' {
                 return self.pop();
             }
             self.step(opcode)?;
+            let height = self.stack.len() + self.marks.len();
+            if height > self.highest {
+                self.take_room((height - self.highest) * GROWTH * size_of::<Value<'_>>())?;
+                self.highest = height;
+            }
         }
-        corrupt(format!("more than {MOST_STEPS} steps; no state dict takes so many"))
+    }
+
+    /// Notes that a value takes this many bytes.
+    pub(super) fn take_room(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.room.checked_sub(bytes) {
+            Some(room) => {
+                self.room = room;
+                Ok(())
+            }
+            None => corrupt(format!(
+                "its values take more than {} MB, more than any checkpoint's",
+                ROOM >> 20
+            )),
+        }
     }
 
     fn step(&mut self, opcode: u8) -> Result<(), Fault> {
@@ -61,38 +89,14 @@ impl<'a> Machine<'a> {
                 protocol => return corrupt(format!("protocol {protocol}; 2 to 5 are known")),
             },
             0x95 => drop(self.take(8)?),
-            // MARK, POP
+            // MARK, POP, POP_MARK, DUP
             b'(' => self.marks.push(self.stack.len()),
+            b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
             b'0' => drop(self.pop()?),
-            // The constants: NONE, NEWTRUE, NEWFALSE, BINFLOAT
-            b'N' => self.stack.push(Value::Plain),
-            0x88 | 0x89 => self.stack.push(Value::Bool(opcode == 0x88)),
-            b'G' => {
-                self.take(8)?;
-                self.stack.push(Value::Plain);
-            }
-            // BININT, BININT1, BININT2, LONG1
-            b'J' => {
-                let number = i32::from_le_bytes(self.array()?);
-                self.stack.push(Value::Int(number.into()));
-            }
-            b'K' => {
-                let number = self.byte()?;
-                self.stack.push(Value::Int(number.into()));
-            }
-            b'M' => {
-                let number = u16::from_le_bytes(self.array()?);
-                self.stack.push(Value::Int(number.into()));
-            }
-            0x8a => self.long()?,
-            // BINUNICODE, SHORT_BINUNICODE, and the strings of Python 2
-            b'X' | b'T' => {
-                let length = self.length()?;
-                self.text(length)?;
-            }
-            0x8c | b'U' => {
-                let length = self.byte()?;
-                self.text(length.into())?;
+            b'1' => drop(self.since_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
             }
             // The memo: BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
             b'q' => {
@@ -121,23 +125,98 @@ impl<'a> Machine<'a> {
                 (Value::Text(name), Value::Text(module)) => self.global(module, name)?,
                 _ => return corrupt("a global has to be named by two strings"),
             },
+            0x82..=0x84 => {
+                return corrupt("a class by its number in a registry, which is not here");
+            }
+            // BINPERSID, BUILD
             b'Q' => self.persistent()?,
-            b'R' => self.reduce()?,
             b'b' => self.build()?,
-            _ => return self.container(opcode),
+            // REDUCE, NEWOBJ, NEWOBJ_EX, OBJ: what is called, its arguments, and those with names
+            b'R' | 0x81 => {
+                let (arguments, function) = (self.pop()?, self.pop()?);
+                self.call(function, arguments)?;
+            }
+            0x92 => {
+                let (_, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(class, arguments)?;
+            }
+            b'o' => {
+                let mut parts = self.since_mark()?.into_iter();
+                let Some(class) = parts.next() else { return corrupt("an object without a class") };
+                let arguments = self.add(Object::Tuple(parts.collect()))?;
+                self.call(class, arguments)?;
+            }
+            _ => return self.constant(opcode),
         }
         Ok(())
     }
 
-    /// The opcodes of tuples, lists and dicts.
+    /// The opcodes of numbers, strings and bytes.
+    fn constant(&mut self, opcode: u8) -> Result<(), Fault> {
+        let value = match opcode {
+            // NONE, NEWTRUE, NEWFALSE
+            b'N' => Value::Plain,
+            0x88 | 0x89 => Value::Bool(opcode == 0x88),
+            // BINFLOAT
+            b'G' => {
+                self.take(8)?;
+                Value::Plain
+            }
+            // BININT, BININT1, BININT2, LONG1, LONG4
+            b'J' => Value::Int(i32::from_le_bytes(self.array()?).into()),
+            b'K' => Value::Int(self.byte()?.into()),
+            b'M' => Value::Int(u16::from_le_bytes(self.array()?).into()),
+            0x8a => {
+                let length = self.byte()?;
+                long(self.take(length.into())?)
+            }
+            0x8b => {
+                let length = self.length()?;
+                long(self.take(length)?)
+            }
+            // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8, and the strings of Python 2
+            0x8c | b'U' => {
+                let length = self.byte()?;
+                text(self.take(length.into())?)
+            }
+            b'X' | b'T' => {
+                let length = self.length()?;
+                text(self.take(length)?)
+            }
+            0x8d => {
+                let length = self.long_length()?;
+                text(self.take(length)?)
+            }
+            // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+            b'C' => {
+                let length = self.byte()?;
+                Value::Bytes(self.take(length.into())?)
+            }
+            b'B' => {
+                let length = self.length()?;
+                Value::Bytes(self.take(length)?)
+            }
+            0x8e | 0x96 => {
+                let length = self.long_length()?;
+                Value::Bytes(self.take(length)?)
+            }
+            0x97 | 0x98 => return corrupt("its buffers were written apart from it"),
+            _ => return self.container(opcode),
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    /// The opcodes of tuples, lists, dicts and sets.
     fn container(&mut self, opcode: u8) -> Result<(), Fault> {
         match opcode {
-            b'}' => self.push(Object::Dict(Vec::new())),
-            b']' => self.push(Object::List(Vec::new())),
-            b')' => self.push(Object::Tuple(Vec::new())),
+            b'}' => self.push(Object::Dict(Dict::default()))?,
+            // A set is a list here; no tensor depends on one.
+            b']' | 0x8f => self.push(Object::List(List::default()))?,
+            b')' => self.push(Object::Tuple(Vec::new()))?,
             b't' => {
                 let parts = self.since_mark()?;
-                self.push(Object::Tuple(parts));
+                self.push(Object::Tuple(parts))?;
             }
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
@@ -145,152 +224,102 @@ impl<'a> Machine<'a> {
                     return corrupt("a tuple of more values than there are");
                 };
                 let parts = self.stack.split_off(from);
-                self.push(Object::Tuple(parts));
+                self.push(Object::Tuple(parts))?;
             }
-            // APPEND, APPENDS
+            // FROZENSET
+            0x91 => {
+                self.since_mark()?;
+                self.push(Object::List(List::default()))?;
+            }
+            // APPEND, APPENDS, ADDITEMS
             b'a' => {
                 let item = self.pop()?;
-                self.list()?.push(item);
+                self.append(&[item])?;
             }
-            b'e' => {
+            b'e' | 0x90 => {
                 let items = self.since_mark()?;
-                self.list()?.extend(items);
+                self.append(&items)?;
             }
             // SETITEM, SETITEMS
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                self.dict()?.push((key, value));
+                self.set_items(&[key, value])?;
             }
             b'u' => {
                 let items = self.since_mark()?;
-                if !items.len().is_multiple_of(2) {
-                    return corrupt("a dict's keys and values do not pair");
+                self.set_items(&items)?;
+            }
+            _ => return corrupt(format!("{opcode:#04x} is no opcode of protocols 2 to 5")),
+        }
+        Ok(())
+    }
+
+    /// Adds to the list on top of the stack. What is no list may take items too, and forgets them.
+    fn append(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
+        self.take_room(GROWTH * items.len() * size_of::<(usize, Value<'_>)>())?;
+        let Value::Object(number) = self.top()? else {
+            return corrupt("something other than a list is filled in");
+        };
+        let mut kept = 0;
+        match &mut self.objects[number] {
+            Object::List(list) => {
+                for (place, item) in (list.length..).zip(items) {
+                    if !matches!(item, Value::Plain | Value::Bool(_) | Value::Int(_)) {
+                        list.items.push((place, *item));
+                        kept += 1;
+                    }
                 }
-                let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
-                self.dict()?.extend(pairs);
+                list.length += items.len();
             }
-            _ => return corrupt(format!("{opcode:#04x} is no opcode that `torch.save` writes")),
+            Object::Instance(_) => {}
+            _ => return corrupt("something other than a list is filled in"),
+        }
+        self.room += GROWTH * (items.len() - kept) * size_of::<(usize, Value<'_>)>();
+        Ok(())
+    }
+
+    /// Adds keys and values in turns to the dict on top of the stack.
+    fn set_items(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
+        if !items.len().is_multiple_of(2) {
+            return corrupt("a dict's keys and values do not pair");
+        }
+        self.take_room(GROWTH * items.len() / 2 * size_of::<(&str, Value<'_>)>())?;
+        let Value::Object(number) = self.top()? else {
+            return corrupt("something other than a dict is filled in");
+        };
+        let pairs = match &mut self.objects[number] {
+            Object::Dict(dict) => {
+                dict.length += items.len() / 2;
+                &mut dict.pairs
+            }
+            Object::Instance(instance) => &mut instance.pairs,
+            _ => return corrupt("something other than a dict is filled in"),
+        };
+        for pair in items.chunks_exact(2) {
+            match pair[0] {
+                Value::Text(key) => pairs.push((key, pair[1])),
+                _ => self.room += GROWTH * size_of::<(&str, Value<'_>)>(),
+            }
         }
         Ok(())
     }
 
-    /// LONG1: a whole number of any length.
-    fn long(&mut self) -> Result<(), Fault> {
-        let length = self.byte()?;
-        let bytes = self.take(length.into())?;
-        let value = if bytes.len() <= 8 {
-            let sign = bytes.last().is_some_and(|last| last & 0x80 != 0);
-            let mut whole = [if sign { 0xff } else { 0 }; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            Value::Int(i64::from_le_bytes(whole))
-        } else {
-            Value::Long(bytes)
-        };
-        self.stack.push(value);
-        Ok(())
-    }
-
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let global = match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Global::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
-            ("torch", "DoubleStorage") => Global::Storage(Dtype::F64),
-            ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
-            ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
-            ("torch", "BFloat16Storage") => Global::Storage(Dtype::BF16),
-            ("torch", "LongStorage") => Global::Storage(Dtype::I64),
-            ("torch", "IntStorage") => Global::Storage(Dtype::I32),
-            ("torch", "ShortStorage") => Global::Storage(Dtype::I16),
-            ("torch", "CharStorage") => Global::Storage(Dtype::I8),
-            ("torch", "ByteStorage") => Global::Storage(Dtype::U8),
-            ("torch", "BoolStorage") => Global::Storage(Dtype::BOOL),
-            _ => return Err(Fault::Code(format!("{module}.{name}"))),
-        };
-        self.stack.push(Value::Global(global));
-        Ok(())
-    }
-
-    /// BINPERSID: `("storage", class, key, device, elements)`; in files of old versions also a
-    /// view's place, which is None.
-    fn persistent(&mut self) -> Result<(), Fault> {
-        let id = self.pop()?;
-        let storage = match self.tuple(id) {
-            Some(
-                &[
-                    Value::Text("storage"),
-                    Value::Global(Global::Storage(dtype)),
-                    Value::Text(key),
-                    Value::Text(_),
-                    Value::Int(_),
-                    ref rest @ ..,
-                ],
-            ) if matches!(rest, [] | [Value::Plain]) => Storage { key, dtype },
-            _ => return corrupt("a reference to something other than a storage"),
-        };
-        if *self.storages.entry(storage.key).or_insert(storage.dtype) != storage.dtype {
-            return corrupt(format!("storage `{}` has elements of two types", storage.key));
+    pub(super) fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
+        match value {
+            Value::Object(number) => self.objects.get(number),
+            _ => None,
         }
-        self.push(Object::Storage(storage));
-        Ok(())
     }
 
-    fn reduce(&mut self) -> Result<(), Fault> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
-        let Some(arguments) = self.tuple(arguments) else {
-            return corrupt("a call needs a tuple of arguments");
-        };
-        match (function, arguments) {
-            (Value::Global(Global::OrderedDict), []) => self.push(Object::Dict(Vec::new())),
-            (Value::Global(Global::RebuildParameter), &[data @ Value::Object(_), ..]) => {
-                self.stack.push(data);
-            }
-            (
-                Value::Global(Global::RebuildTensor),
-                &[storage, Value::Int(offset), shape, strides, ..],
-            ) => {
-                let Some(storage) = self.storage(storage) else {
-                    return corrupt("a tensor without a storage");
-                };
-                let Ok(offset) = usize::try_from(offset) else {
-                    return corrupt(format!("a tensor at offset {offset}"));
-                };
-                let (shape, strides) = (self.numbers(shape)?, self.numbers(strides)?);
-                if shape.len() != strides.len() {
-                    return corrupt(format!("a tensor of shape {shape:?}, strides {strides:?}"));
-                }
-                let tensor = TensorRecord { storage, offset, shape, strides };
-                self.push(Object::Tensor(Box::new(tensor)));
-            }
-            _ => return corrupt("a call with arguments that `torch.save` does not write"),
-        }
-        Ok(())
-    }
-
-    /// BUILD: attributes of an ordered dict, such as `_metadata`; they say nothing about tensors.
-    fn build(&mut self) -> Result<(), Fault> {
-        self.pop()?;
-        self.dict().map(drop)
-    }
-
-    fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
-        let Value::Object(number) = value else { return None };
-        match self.objects.get(number)? {
+    pub(super) fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+        match self.object(value)? {
             Object::Tuple(parts) => Some(parts),
             _ => None,
         }
     }
 
-    fn storage(&self, value: Value<'a>) -> Option<Storage<'a>> {
-        let Value::Object(number) = value else { return None };
-        match self.objects.get(number)? {
-            Object::Storage(storage) => Some(*storage),
-            _ => None,
-        }
-    }
-
     /// A shape or strides.
-    fn numbers(&self, value: Value<'a>) -> Result<Vec<usize>, Fault> {
+    pub(super) fn numbers(&self, value: Value<'a>) -> Result<Vec<usize>, Fault> {
         let number = |value: &Value<'_>| match value {
             Value::Int(number) => usize::try_from(*number).ok(),
             _ => None,
@@ -304,36 +333,34 @@ impl<'a> Machine<'a> {
             })
     }
 
-    /// The dict on top of the stack.
-    fn dict(&mut self) -> Result<&mut Vec<(Value<'a>, Value<'a>)>, Fault> {
-        if let Some(&Value::Object(number)) = self.stack.last()
-            && let Some(Object::Dict(pairs)) = self.objects.get_mut(number)
-        {
-            return Ok(pairs);
-        }
-        corrupt("something other than a dict is filled in")
+    pub(super) fn push(&mut self, object: Object<'a>) -> Result<(), Fault> {
+        let value = self.add(object)?;
+        self.stack.push(value);
+        Ok(())
     }
 
-    /// The list on top of the stack.
-    fn list(&mut self) -> Result<&mut Vec<Value<'a>>, Fault> {
-        if let Some(&Value::Object(number)) = self.stack.last()
-            && let Some(Object::List(items)) = self.objects.get_mut(number)
-        {
-            return Ok(items);
-        }
-        corrupt("something other than a list is filled in")
-    }
-
-    fn push(&mut self, object: Object<'a>) {
-        self.stack.push(Value::Object(self.objects.len()));
+    fn add(&mut self, object: Object<'a>) -> Result<Value<'a>, Fault> {
+        let parts = match &object {
+            Object::Tuple(parts) => parts.len() * size_of::<Value<'_>>(),
+            Object::Foreign(_) => size_of::<Name<'_>>(),
+            _ => 0,
+        };
+        self.take_room(GROWTH * size_of::<Object<'_>>() + parts)?;
         self.objects.push(object);
+        Ok(Value::Object(self.objects.len() - 1))
     }
 
-    fn pop(&mut self) -> Result<Value<'a>, Fault> {
-        match self.stack.pop() {
-            Some(value) => Ok(value),
+    pub(super) fn top(&self) -> Result<Value<'a>, Fault> {
+        match self.stack.last() {
+            Some(&value) => Ok(value),
             None => corrupt("a value is needed, but the stack is empty"),
         }
+    }
+
+    pub(super) fn pop(&mut self) -> Result<Value<'a>, Fault> {
+        let value = self.top()?;
+        self.stack.pop();
+        Ok(value)
     }
 
     fn since_mark(&mut self) -> Result<Vec<Value<'a>>, Fault> {
@@ -344,10 +371,10 @@ impl<'a> Machine<'a> {
     }
 
     fn put(&mut self, key: u32) -> Result<(), Fault> {
-        let Some(&value) = self.stack.last() else {
-            return corrupt("a value is needed, but the stack is empty");
-        };
-        self.memo.insert(key, value);
+        let value = self.top()?;
+        if self.memo.insert(key, value).is_none() {
+            self.take_room(GROWTH * size_of::<(u32, Value<'_>)>())?;
+        }
         Ok(())
     }
 
@@ -381,12 +408,9 @@ impl<'a> Machine<'a> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
-    fn text(&mut self, length: usize) -> Result<(), Fault> {
-        let Ok(text) = str::from_utf8(self.take(length)?) else {
-            return corrupt("a string is no UTF-8 text");
-        };
-        self.stack.push(Value::Text(text));
-        Ok(())
+    fn long_length(&mut self) -> Result<usize, Fault> {
+        usize::try_from(u64::from_le_bytes(self.array()?))
+            .or_else(|_| corrupt("the pickle ends early"))
     }
 
     /// Up to the end of the line, which is taken and not returned.
@@ -399,4 +423,20 @@ impl<'a> Machine<'a> {
         self.at += 1;
         str::from_utf8(line).or_else(|_| corrupt("a global's name is no UTF-8 text"))
     }
+}
+
+/// A string; one of Python's that is no UTF-8, such as an odd file name, is bytes.
+fn text(bytes: &[u8]) -> Value<'_> {
+    str::from_utf8(bytes).map_or(Value::Bytes(bytes), Value::Text)
+}
+
+/// A whole number, in little-endian two's complement.
+fn long(bytes: &[u8]) -> Value<'_> {
+    if bytes.len() > size_of::<i64>() {
+        return Value::Plain;
+    }
+    let sign = bytes.last().is_some_and(|last| last & 0x80 != 0);
+    let mut whole = [if sign { 0xff } else { 0 }; size_of::<i64>()];
+    whole[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(whole))
 }
