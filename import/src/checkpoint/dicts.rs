@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::pickle::{Name, Object, Pickle, TensorRecord, Value};
 use crate::candidates::{Sketch, has_blocks};
@@ -39,9 +39,7 @@ const LONGEST_NAME: usize = 512;
 /// More than any network has, or several of them.
 const MOST_TENSORS: usize = 50_000;
 
-/// Modules that are looked at in one pickle, and how deep they may be nested; bounds what a module costs
-/// that holds itself.
-const MOST_MODULES: usize = 100_000;
+/// How deep modules may be nested; with [`MOST_EDGES`] it bounds what a module costs that holds itself.
 const DEEPEST_MODULE: usize = 40;
 
 /// A module's own attributes are among the first.
@@ -61,7 +59,7 @@ pub(super) struct StateDict<'p, 'a> {
 impl<'p, 'a> StateDict<'p, 'a> {
     /// The dict or module under `key`, or else the one that holds a network.
     pub(super) fn find(pickle: &'p Pickle<'a>, key: Option<&str>) -> Result<Self, Fault> {
-        let tree = Tree { pickle, modules: Cell::new(0) };
+        let tree = Tree { pickle, edges: Cell::new(0) };
         let mut from = pickle.root;
         if let Some(key) = key {
             from = tree
@@ -84,6 +82,8 @@ impl<'p, 'a> StateDict<'p, 'a> {
         if entries.len() > MOST_TENSORS {
             return corrupt(format!("a state dict of {} entries", entries.len()));
         }
+        // Of two with one name the last one counts, as in Python.
+        let entries: BTreeMap<Cow<'_, str>, Value<'_>> = entries.into_iter().collect();
         let mut others = Vec::new();
         for (name, value) in entries {
             if name.len() > LONGEST_NAME {
@@ -94,26 +94,45 @@ impl<'p, 'a> StateDict<'p, 'a> {
                 Some(Object::Instance(instance)) if instance.of_tensor => {
                     dict.unread.push((name, instance.maker));
                 }
-                _ => others.push(name),
+                _ => others.push((name, value)),
             }
         }
-        if let [first, ..] = &*others {
-            let more = match others.len() - 1 {
+        dict.leave_out(pickle, others);
+        Ok(dict)
+    }
+
+    /// Sets aside what is no tensor. What a call makes that is not known, beside the tensors of a module,
+    /// may have been one.
+    fn leave_out(&mut self, pickle: &Pickle<'a>, others: Vec<(Cow<'a, str>, Value<'a>)>) {
+        let module = |name: &str| name.rsplit_once('.').map(|(module, _)| module.to_owned());
+        let modules: HashSet<String> =
+            self.tensors.iter().filter_map(|(name, _)| module(name)).collect();
+        let mut left = Vec::new();
+        for (name, value) in others {
+            let beside = module(&name).is_some_and(|module| modules.contains(&module));
+            match pickle.instance(value) {
+                Some(instance) if beside && !name.ends_with("._extra_state") => {
+                    self.unread.push((name, instance.maker));
+                }
+                _ => left.push(name),
+            }
+        }
+        if let [first, more @ ..] = &*left {
+            let more = match more.len() {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            dict.notes
+            self.notes
                 .push(format!("left out: `{first}`{more}, beside the tensors and none itself"));
         }
-        Ok(dict)
     }
 }
 
 /// A pickle as a tree of dicts, lists and attributes.
 struct Tree<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    /// How many were looked at.
-    modules: Cell<usize>,
+    /// How often a value was found inside another one.
+    edges: Cell<usize>,
 }
 
 type Children<'p, 'a> = Box<dyn Iterator<Item = (Step<'a>, Value<'a>)> + 'p>;
@@ -123,6 +142,15 @@ type Children<'p, 'a> = Box<dyn Iterator<Item = (Step<'a>, Value<'a>)> + 'p>;
 enum Step<'a> {
     Key(&'a str),
     Place(usize),
+}
+
+/// The attributes of a module that hold its tensors.
+struct Module<'a> {
+    parameters: Value<'a>,
+    buffers: Value<'a>,
+    modules: Value<'a>,
+    /// The names of buffers that a state dict does not have.
+    transient: Value<'a>,
 }
 
 /// A value and how it was reached.
@@ -231,17 +259,13 @@ impl<'p, 'a> Tree<'p, 'a> {
         let mut nodes = vec![Node { value: from, parent: 0, step: None, depth: 0 }];
         let mut met = HashSet::new();
         let mut queue = VecDeque::from([0]);
-        let mut edges = 0;
         while let Some(number) = queue.pop_front() {
             let Node { value, depth, .. } = nodes[number];
             if depth == DEEPEST || self.is_module(value) {
                 continue;
             }
             for (step, value) in self.children(value).into_iter().flatten() {
-                edges += 1;
-                if edges > MOST_EDGES {
-                    return corrupt("its values hold one another over and over");
-                }
+                self.count(1)?;
                 let Value::Object(object) = value else { continue };
                 if !self.is_empty(value) && met.insert(object) {
                     queue.push_back(nodes.len());
@@ -250,6 +274,14 @@ impl<'p, 'a> Tree<'p, 'a> {
             }
         }
         Ok(nodes)
+    }
+
+    fn count(&self, edges: usize) -> Result<(), Fault> {
+        self.edges.set(self.edges.get().saturating_add(edges));
+        match self.edges.get() {
+            ..=MOST_EDGES => Ok(()),
+            _ => corrupt("its values hold one another over and over"),
+        }
     }
 
     /// What a value holds; `None` if it can hold nothing.
@@ -296,13 +328,18 @@ impl<'p, 'a> Tree<'p, 'a> {
         })
     }
 
-    fn module(&self, value: Value<'a>) -> Option<[Value<'a>; 3]> {
+    fn module(&self, value: Value<'a>) -> Option<Module<'a>> {
         let state = self.pickle.instance(value)?.state;
         let attributes = self.pickle.dict(state)?;
         let attributes = &attributes[..attributes.len().min(MOST_ATTRIBUTES)];
         let part =
             |name| attributes.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
-        Some([part("_parameters")?, part("_buffers")?, part("_modules")?])
+        Some(Module {
+            parameters: part("_parameters")?,
+            buffers: part("_buffers")?,
+            modules: part("_modules")?,
+            transient: part("_non_persistent_buffers_set").unwrap_or(Value::Plain),
+        })
     }
 
     fn is_module(&self, value: Value<'a>) -> bool {
@@ -337,15 +374,24 @@ impl<'p, 'a> Tree<'p, 'a> {
         let mut entries = Vec::new();
         let mut left = vec![(module, String::new(), 0)];
         while let Some((module, prefix, depth)) = left.pop() {
-            let Some([parameters, buffers, modules]) = self.module(module) else { continue };
-            self.modules.set(self.modules.get() + 1);
-            if self.modules.get() > MOST_MODULES || depth > DEEPEST_MODULE {
+            let Some(Module { parameters, buffers, modules, transient }) = self.module(module)
+            else {
+                continue;
+            };
+            let dict = |value| self.pickle.dict(value).unwrap_or_default();
+            self.count(1 + dict(parameters).len() + dict(buffers).len() + dict(modules).len())?;
+            if depth > DEEPEST_MODULE {
                 return endless();
             }
-            let dict = |value| self.pickle.dict(value).unwrap_or_default();
+            let transient = match self.pickle.object(transient) {
+                Some(Object::List(list)) if list.length <= MOST_ATTRIBUTES => {
+                    self.pickle.texts(transient).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
             for &(name, value) in dict(parameters).iter().chain(dict(buffers)) {
                 // None stands for a bias that is not there.
-                if matches!(value, Value::Object(_)) {
+                if matches!(value, Value::Object(_)) && !transient.contains(&name) {
                     if entries.len() == MOST_TENSORS || prefix.len() + name.len() > LONGEST_NAME {
                         return endless();
                     }

@@ -80,6 +80,10 @@ impl<'a> Machine<'a> {
                 self.stack.push(tuple);
                 return Ok(());
             }
+            (Global::Set, &[list]) if matches!(self.object(list), Some(Object::List(_))) => {
+                self.stack.push(list);
+                return Ok(());
+            }
             (Global::Encode, &[Value::Text(text), Value::Text("latin1")]) => Object::Latin1(text),
             (Global::Parameter, &[data, ..]) if self.is_tensor(data) => {
                 self.stack.push(data);

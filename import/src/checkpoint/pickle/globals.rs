@@ -8,6 +8,8 @@ pub(crate) enum Global {
     OrderedDict,
     /// A tuple.
     Size,
+    /// A list here, as the opcodes of sets make it.
+    Set,
     /// Text to bytes.
     Encode,
     RebuildTensor,
@@ -33,6 +35,7 @@ impl Global {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch", "Size") => Self::Size,
+            ("builtins" | "__builtin__", "set" | "frozenset") => Self::Set,
             ("_codecs", "encode") => Self::Encode,
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_tensor_v3") => Self::RebuildTensorOfType,
@@ -63,6 +66,7 @@ impl Global {
         match self {
             Self::OrderedDict => ("collections", "OrderedDict"),
             Self::Size => ("torch", "Size"),
+            Self::Set => ("builtins", "set"),
             Self::Encode => ("_codecs", "encode"),
             Self::RebuildTensor => ("torch._utils", "_rebuild_tensor_v2"),
             Self::RebuildTensorOfType => ("torch._utils", "_rebuild_tensor_v3"),

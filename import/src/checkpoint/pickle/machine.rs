@@ -211,7 +211,7 @@ impl<'a> Machine<'a> {
     fn container(&mut self, opcode: u8) -> Result<(), Fault> {
         match opcode {
             b'}' => self.push(Object::Dict(Dict::default()))?,
-            // A set is a list here; no tensor depends on one.
+            // A set is a list here.
             b']' | 0x8f => self.push(Object::List(List::default()))?,
             b')' => self.push(Object::Tuple(Vec::new()))?,
             b't' => {
@@ -228,8 +228,9 @@ impl<'a> Machine<'a> {
             }
             // FROZENSET
             0x91 => {
-                self.since_mark()?;
+                let items = self.since_mark()?;
                 self.push(Object::List(List::default()))?;
+                self.append(&items)?;
             }
             // APPEND, APPENDS, ADDITEMS
             b'a' => {
