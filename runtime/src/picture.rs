@@ -5,11 +5,18 @@
 //! measured with: the same 8-bit pixels come out of resizing. Decoding needs the
 //! feature `image`; everything else takes pixels from anywhere.
 
+#[cfg(feature = "image")]
+mod decode;
+#[cfg(feature = "image")]
+mod jpeg;
 mod resample;
 
 use std::borrow::Cow;
 #[cfg(feature = "image")]
 use std::path::Path;
+
+#[cfg(feature = "image")]
+pub use self::decode::EXTENSIONS;
 
 /// An 8-bit picture, its channels interleaved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +80,26 @@ pub enum PictureError {
     Input(String),
 }
 
+/// The bytes of a picture's file.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+#[cfg(feature = "image")]
+pub fn read(path: &Path) -> Result<Vec<u8>, PictureError> {
+    let failed = |reason| PictureError::Read { path: path.display().to_string(), reason };
+    if path.is_dir() {
+        return Err(failed("it is a folder".into()));
+    }
+    std::fs::read(path).map_err(|error| {
+        failed(match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".into(),
+            std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+            _ => error.to_string(),
+        })
+    })
+}
+
 impl Picture {
     /// A picture from its bytes, `[height][width][channels]`, grey (1) or RGB (3).
     ///
@@ -93,72 +120,50 @@ impl Picture {
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// Decodes a JPEG, PNG or WebP file to RGB.
+    /// Decodes a JPEG, PNG, WebP, GIF, BMP, TIFF or PNM file to RGB.
     ///
     /// The content decides the format, not the file's name. An EXIF orientation is applied. Grey
-    /// becomes RGB, 16 bits become 8, and transparency is dropped as Pillow's `convert("RGB")` does:
-    /// a transparent pixel has the colour that is stored there. Of an animation the first frame
-    /// counts.
+    /// becomes RGB, of 16 bits the upper 8 count, and transparency is dropped as Pillow's
+    /// `convert("RGB")` does: a transparent pixel has the colour that is stored there. Of an
+    /// animation the first frame counts. JPEG has the pixels of libjpeg-turbo, in every bit.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or decoded, or that would need more than 512 MiB decoded.
+    /// A file that cannot be read or decoded, that is truncated or damaged, or that would need more
+    /// than 512 MiB decoded.
     #[cfg(feature = "image")]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
         let path = path.as_ref();
-        let name = path.display().to_string();
-        if path.is_dir() {
-            return Err(PictureError::Read { path: name, reason: "it is a folder".into() });
-        }
-        let bytes = std::fs::read(path).map_err(|e| PictureError::Read {
-            path: name.clone(),
-            reason: match e.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".into(),
-                std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-                _ => e.to_string(),
-            },
-        })?;
-        Self::decode(&bytes).map_err(|reason| PictureError::Decode { path: name, reason })
+        Self::decode(&read(path)?)
+            .map_err(|reason| PictureError::Decode { path: path.display().to_string(), reason })
     }
 
     /// [`Picture::open`] for bytes in memory; the error is the decoder's message.
     ///
     /// # Errors
     ///
-    /// Bytes that cannot be decoded, or that would need more than 512 MiB decoded.
+    /// As [`Picture::open`].
     #[cfg(feature = "image")]
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+        Self::from_rgb(decode::decode(bytes, false)?.0)
+    }
 
-        if bytes.is_empty() {
-            return Err("the file is empty".into());
-        }
-        // A few kilobytes can claim to hold a picture of many gigabytes.
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(512 << 20);
-        limits.max_image_width = Some(1 << 16);
-        limits.max_image_height = Some(1 << 16);
-        let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|e| e.to_string())?;
-        if reader.format().is_none() {
-            return Err("it is no picture of a known format (JPEG, PNG or WebP)".into());
-        }
-        reader.limits(limits.clone());
-        let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-        let (width, height) = decoder.dimensions();
-        if width == 0 || height == 0 {
-            return Err("the picture is empty".into());
-        }
-        if decoder.total_bytes() > 512 << 20 {
-            return Err(format!("{width}x{height} is too large: more than 512 MiB decoded"));
-        }
-        let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-        picture.apply_orientation(orientation);
-        let rgb = picture.into_rgb8();
-        let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-        Self::new(width, height, 3, rgb.into_raw()).map_err(|e| e.to_string())
+    /// [`Picture::decode`] for a picture that may be damaged: where a JPEG lacks data, grey or what
+    /// can be told from the rest stands for it, and the text says what is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::open`], where nothing can be saved.
+    #[cfg(feature = "image")]
+    pub fn salvage(bytes: &[u8]) -> Result<(Self, Option<String>), String> {
+        let (picture, damage) = decode::decode(bytes, true)?;
+        Ok((Self::from_rgb(picture)?, damage))
+    }
+
+    #[cfg(feature = "image")]
+    fn from_rgb(picture: image::RgbImage) -> Result<Self, String> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        Self::new(width, height, 3, picture.into_raw()).map_err(|e| e.to_string())
     }
 
     /// Width in pixels.

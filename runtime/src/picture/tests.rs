@@ -86,14 +86,22 @@ mod decode {
     }
 
     #[test]
-    fn reads_png_webp_and_jpeg_of_several_kinds() {
-        let deep = ImageBuffer::from_pixel(3, 2, Luma([0x8000_u16]));
+    fn reads_grey_pictures_of_every_format() {
+        let deep = ImageBuffer::from_pixel(3, 2, Luma([0x80ff_u16]));
         let grey = ImageBuffer::from_pixel(3, 2, Luma([128_u8]));
-        let deep = encoded(DynamicImage::ImageLuma16(deep), ImageFormat::Png);
-        let jpeg = encoded(DynamicImage::ImageLuma8(grey.clone()), ImageFormat::Jpeg);
         let rgb = DynamicImage::ImageLuma8(grey).to_rgb8();
-        let webp = encoded(DynamicImage::ImageRgb8(rgb), ImageFormat::WebP);
-        for bytes in [deep, jpeg, webp] {
+        let mut files = vec![encoded(DynamicImage::ImageLuma16(deep), ImageFormat::Png)];
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::WebP,
+            ImageFormat::Gif,
+            ImageFormat::Bmp,
+            ImageFormat::Tiff,
+            ImageFormat::Pnm,
+        ] {
+            files.push(encoded(DynamicImage::ImageRgb8(rgb.clone()), format));
+        }
+        for bytes in files {
             let picture = Picture::decode(&bytes).unwrap();
             assert_eq!((picture.width(), picture.height(), picture.channels()), (3, 2, 3));
             assert!(picture.pixels().iter().all(|&p| p == 128), "{:?}", picture.pixels());
@@ -103,11 +111,29 @@ mod decode {
     #[test]
     fn bad_bytes_are_an_error() {
         assert_eq!(Picture::decode(b"").unwrap_err(), "the file is empty");
-        assert!(Picture::decode(b"hello, world").unwrap_err().contains("JPEG, PNG or WebP"));
-        let good = ImageBuffer::from_fn(16, 16, |x, y| Luma([(x * y) as u8]));
-        let good = encoded(DynamicImage::ImageLuma8(good), ImageFormat::Png);
-        for len in 1..good.len() - 12 {
-            assert!(Picture::decode(&good[..len]).is_err(), "truncated to {len}");
+        assert!(Picture::decode(b"hello, world").unwrap_err().contains("JPEG, PNG, WebP"));
+        let avif = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf";
+        assert!(Picture::decode(avif).unwrap_err().contains("of the format `avif`"));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_anywhere_is_truncated() {
+        let pixels = ImageBuffer::from_fn(16, 16, |x, y| image::Rgb([(x * y) as u8, x as u8, 7]));
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::WebP,
+            ImageFormat::Gif,
+            ImageFormat::Bmp,
+            ImageFormat::Tiff,
+            ImageFormat::Pnm,
+        ] {
+            let whole = encoded(DynamicImage::ImageRgb8(pixels.clone()), format);
+            // What ends PNG and GIF files is not missed.
+            for len in 1..whole.len() - 12 {
+                let message = Picture::decode(&whole[..len]).expect_err("an error");
+                let told = len < 64 || message.contains("truncated");
+                assert!(told, "{format:?} cut to {len}: {message}");
+            }
         }
     }
 

@@ -63,3 +63,36 @@ steps = transforms.Compose([
     transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
 ])
 steps(Image.open("wide.png").convert("RGB")).numpy().astype("<f4").tofile("wide.normalised.f32")
+
+# JPEG files of every kind, and what Pillow decodes them to.
+KINDS = {
+    "420": dict(quality=85, subsampling="4:2:0"),
+    "422": dict(quality=85, subsampling="4:2:2"),
+    "444": dict(quality=97, subsampling="4:4:4"),
+    "restart": dict(quality=60, subsampling="4:2:0", restart_marker_blocks=2),
+    "progressive": dict(quality=70, subsampling="4:2:0", progressive=True, restart_marker_rows=1),
+    "grey": dict(quality=75),
+    "grey-progressive": dict(quality=75, progressive=True),
+    "cmyk": dict(quality=75),
+}
+for name, options in KINDS.items():
+    channels, mode = {"g": (1, "L"), "c": (4, "CMYK")}.get(name[0], (3, "RGB"))
+    pixels = noise(21, 35, channels)
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode)
+    picture.save(f"jpeg/{name}.jpg", **options)
+    Image.open(f"jpeg/{name}.jpg").convert("RGB").save(f"jpeg/{name}.png")
+
+
+def sampled(name, base, factors, width, height):
+    """`base` with other sampling factors and another size, so that its blocks make as many units."""
+    bytes_ = bytearray(open(f"jpeg/{base}.jpg", "rb").read())
+    frame = bytes_.index(b"\xff\xc0")
+    bytes_[frame + 5 : frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    bytes_[frame + 11] = factors
+    open(f"jpeg/{name}.jpg", "wb").write(bytes_)
+    Image.open(f"jpeg/{name}.jpg").convert("RGB").save(f"jpeg/{name}.png")
+
+
+sampled("440", "422", 0x12, 21, 45)
+sampled("411", "420", 0x41, 70, 15)
+Image.new("RGB", (6, 5), (255, 0, 0)).save("jpeg/red.jpg")
