@@ -82,7 +82,7 @@ pub(crate) struct Check {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Pictures (JPEG, PNG, WebP), and folders of them.
+    /// Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM), and folders of them.
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     pub(crate) images: Vec<PathBuf>,
     /// Read preprocessed pictures from an array of floats, `N x C x H x W` or `C x H x W`.
@@ -93,6 +93,8 @@ pub(crate) struct Run {
     /// `Y.LAYER.npy`, `N x C x H x W`.
     #[arg(long, value_name = "Y.npy")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     /// How many classes to show of each answer.
     #[arg(long, value_name = "K", default_value = "5")]
     pub(crate) top: NonZeroUsize,
@@ -115,6 +117,8 @@ pub(crate) struct Eval {
     /// A folder with one folder a class: named as the labels, or without labels in sorted order.
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) engine: Engine,
     #[command(flatten)]
@@ -285,6 +289,15 @@ pub(crate) struct Model {
     /// A layer table, or the name of a network that the command carries inside (`resnet50`).
     #[arg(value_name = "MODEL.yaml")]
     pub(crate) model: PathBuf,
+}
+
+/// How pictures are read.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Reading {
+    /// Take damaged and truncated JPEG files with a warning, and grey where they have no data; else they
+    /// are errors.
+    #[arg(long)]
+    pub(crate) allow_damaged: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use crate::args::{Eval, Format};
 use crate::classes::top;
 use crate::feed::{Source, answers, progress};
 use crate::model::{Model, open_weights, weights};
-use crate::pictures::{Pictures, is_picture, pictures_in};
+use crate::pictures::{Found, Pictures, is_picture};
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
 const WIDEST_MATRIX: usize = 25;
@@ -39,13 +39,20 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
 
     model.note_preprocess();
     let preprocess = model.spec.preprocess.clone();
-    let source = Pictures::new(set.paths, preprocess, compiled.info().input)?;
+    let allow_damaged = options.reading.allow_damaged;
+    let source = Pictures::new(set.paths, preprocess, compiled.info().input, allow_damaged)?;
     let bar = progress(source.len(), false);
-    let mut score = Score::new(set.names);
+    let mut score = Score { skipped: set.skipped, ..Score::new(set.names) };
     let start = Instant::now();
-    answers(&*network, &source, options.engine.threads.get(), |index, values| {
-        match values {
-            Ok(values) => score.count(set.classes[index], &values),
+    answers(&*network, &source, options.engine.threads.get(), |index, answer| {
+        match answer {
+            Ok(answer) => {
+                if let Some(doubt) = answer.doubt {
+                    score.damaged += 1;
+                    bar.suspend(|| crate::say!("warning: {doubt}"));
+                }
+                score.count(set.classes[index], &answer.values);
+            }
             Err(error) => {
                 score.failed += 1;
                 bar.suspend(|| crate::say!("error: {error:#}"));
@@ -63,6 +70,10 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
         Format::Json => score.json(out, &compiled.info().name, seconds)?,
     }
     out.flush()?;
+    if score.failed > 0 {
+        let all = score.pictures + score.failed;
+        crate::say!("error: {} of {all} pictures are not counted", score.failed);
+    }
     Ok(if score.failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
@@ -73,6 +84,8 @@ struct TestSet {
     classes: Vec<usize>,
     /// The name of each class.
     names: Vec<String>,
+    /// Files in the folders that are not read.
+    skipped: usize,
 }
 
 impl TestSet {
@@ -104,17 +117,24 @@ impl TestSet {
             crate::say!("warning: {stray} pictures beside the folders of `{shown}` have no class");
         }
         let (classes, names) = assign(&folders, labels, outputs)?;
-        let mut set = Self { paths: Vec::new(), classes: Vec::new(), names };
-        for ((_, path), class) in folders.iter().zip(classes) {
-            let pictures = pictures_in(path)?;
-            set.classes.resize(set.classes.len() + pictures.len(), class);
-            set.paths.extend(pictures);
+        let mut found = Found::default();
+        let mut of_pictures = Vec::new();
+        for ((name, path), class) in folders.iter().zip(classes) {
+            let (pictures, skipped) = (found.paths.len(), found.skipped());
+            found.walk(path)?;
+            of_pictures.resize(found.paths.len(), class);
+            if found.paths.len() == pictures {
+                let skipped = found.skipped() - skipped;
+                bail!(
+                    "there are no pictures in `{}` ({skipped} files of other kinds): a class without \
+                     a picture cannot be counted, remove the folder `{name}`",
+                    path.display()
+                );
+            }
         }
-        ensure!(
-            !set.paths.is_empty(),
-            "there are no pictures (.jpg, .jpeg, .png, .webp) in the folders of `{shown}`"
-        );
-        Ok(set)
+        found.note(folder);
+        let skipped = found.skipped();
+        Ok(Self { paths: found.paths, classes: of_pictures, names, skipped })
     }
 }
 
@@ -166,6 +186,10 @@ struct Score {
     names: Vec<String>,
     pictures: usize,
     failed: usize,
+    /// Of the pictures, those that were taken although they are damaged.
+    damaged: usize,
+    /// Files in the folders that were skipped.
+    skipped: usize,
     top1: usize,
     top5: usize,
     /// `confusion[class][answer]`.
@@ -177,6 +201,8 @@ struct Json<'a> {
     name: &'a str,
     pictures: usize,
     failed: usize,
+    damaged: usize,
+    skipped: usize,
     top1: f64,
     top5: f64,
     seconds: f64,
@@ -188,7 +214,8 @@ struct Json<'a> {
 impl Score {
     fn new(names: Vec<String>) -> Self {
         let confusion = vec![vec![0; names.len()]; names.len()];
-        Self { names, pictures: 0, failed: 0, top1: 0, top5: 0, confusion }
+        let (pictures, failed, damaged, skipped) = (0, 0, 0, 0);
+        Self { names, pictures, failed, damaged, skipped, top1: 0, top5: 0, confusion }
     }
 
     fn count(&mut self, class: usize, values: &[f32]) {
@@ -210,6 +237,12 @@ impl Score {
         writeln!(out, "top-5   {:6.2}%  ({})", percent(self.top5), counted(self.top5))?;
         if self.failed > 0 {
             writeln!(out, "failed  {} (not counted)", counted(self.failed))?;
+        }
+        if self.damaged > 0 {
+            writeln!(out, "damaged {} (counted)", counted(self.damaged))?;
+        }
+        if self.skipped > 0 {
+            writeln!(out, "skipped {} files", counted(self.skipped))?;
         }
         let rate = pictures as f64 / seconds;
         writeln!(out, "time    {seconds:.2} s, {rate:.1} pictures/s, decoding included")?;
@@ -264,6 +297,8 @@ impl Score {
             name,
             pictures: self.pictures,
             failed: self.failed,
+            damaged: self.damaged,
+            skipped: self.skipped,
             top1: share(self.top1),
             top5: share(self.top5),
             seconds,

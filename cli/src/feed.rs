@@ -26,8 +26,15 @@ pub(crate) trait Source: Sync {
     /// What messages call an input.
     fn name(&self, index: usize) -> String;
 
-    /// Reads an input, planar `C x H x W`.
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<()>;
+    /// Reads an input, planar `C x H x W`, and answers with what is doubtful about it.
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>>;
+}
+
+/// What the network makes of an input.
+pub(crate) struct Answer {
+    pub(crate) values: Vec<f32>,
+    /// What is doubtful about the input.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Runs every input of `source` and gives each answer, or why there is none, to `each`, in the
@@ -36,7 +43,7 @@ pub(crate) fn answers(
     network: &dyn Network,
     source: &dyn Source,
     threads: NonZeroUsize,
-    mut each: impl FnMut(usize, Result<Vec<f32>>) -> Result<()>,
+    mut each: impl FnMut(usize, Result<Answer>) -> Result<()>,
 ) -> Result<()> {
     let sessions = sessions(network, source.len(), threads)?;
     let next = AtomicUsize::new(0);
@@ -87,15 +94,16 @@ fn work(
     source: &dyn Source,
     next: &AtomicUsize,
     input: &mut [f32],
-    sender: &SyncSender<(usize, Result<Vec<f32>>)>,
+    sender: &SyncSender<(usize, Result<Answer>)>,
 ) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= source.len() {
             return;
         }
-        let answer =
-            source.load(index, input).and_then(|()| Ok(session.run(input).map(<[f32]>::to_vec)?));
+        let answer = source
+            .load(index, input)
+            .and_then(|doubt| Ok(Answer { values: session.run(input)?.to_vec(), doubt }));
         // The receiver is gone if `each` failed: there is nobody to work for.
         if sender.send((index, answer)).is_err() {
             return;

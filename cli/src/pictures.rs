@@ -1,11 +1,13 @@
 //! Inputs from pictures and from arrays.
 
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::runtime::picture::{Picture, Preprocess};
-use walkdir::WalkDir;
+use resnet::runtime::picture::{self, EXTENSIONS, Picture, PictureError, Preprocess};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::feed::Source;
 use crate::npy;
@@ -15,6 +17,7 @@ pub(crate) struct Pictures {
     pub(crate) paths: Vec<PathBuf>,
     preprocess: Preprocess,
     shape: [usize; 3],
+    allow_damaged: bool,
 }
 
 impl Pictures {
@@ -23,9 +26,10 @@ impl Pictures {
         paths: Vec<PathBuf>,
         preprocess: Preprocess,
         shape: [usize; 3],
+        allow_damaged: bool,
     ) -> Result<Self> {
         preprocess.check(shape)?;
-        Ok(Self { paths, preprocess, shape })
+        Ok(Self { paths, preprocess, shape, allow_damaged })
     }
 }
 
@@ -38,13 +42,34 @@ impl Source for Pictures {
         self.paths[index].display().to_string()
     }
 
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<()> {
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
         let path = &self.paths[index];
-        let picture = Picture::open(path)?;
+        let bytes = match is_stdin(path) {
+            true => stdin().context("cannot read a picture from standard input")?,
+            false => picture::read(path)?,
+        };
+        let decoded = match self.allow_damaged {
+            true => Picture::salvage(&bytes),
+            false => Picture::decode(&bytes).map(|picture| (picture, None)),
+        };
+        let (picture, damage) = decoded
+            .map_err(|reason| PictureError::Decode { path: path.display().to_string(), reason })?;
         self.preprocess
             .apply_into(&picture, self.shape, input)
-            .with_context(|| format!("cannot use `{}`", path.display()))
+            .with_context(|| format!("cannot use `{}`", path.display()))?;
+        Ok(damage.map(|damage| format!("`{}`: {damage}", path.display())))
     }
+}
+
+/// Whether the path stands for standard input or output.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn stdin() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The files among `paths` as they stand, and the pictures in its folders, sorted.
@@ -52,11 +77,17 @@ pub(crate) fn gather(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let inside = pictures_in(path)?;
-            if inside.is_empty() {
-                bail!("there are no pictures (.jpg, .jpeg, .png, .webp) in `{}`", path.display());
+            let mut found = Found::default();
+            found.walk(path)?;
+            if found.paths.is_empty() {
+                bail!(
+                    "there are no pictures in `{}`{}",
+                    path.display(),
+                    found.left_out_for_error()
+                );
             }
-            files.extend(inside);
+            found.note(path);
+            files.append(&mut found.paths);
         } else {
             files.push(path.clone());
         }
@@ -64,23 +95,111 @@ pub(crate) fn gather(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The pictures in a folder and the folders inside, sorted by name.
-pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
-    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry =
-            entry.with_context(|| format!("cannot read the folder `{}`", folder.display()))?;
-        if entry.file_type().is_file() && is_picture(entry.path()) {
-            pictures.push(entry.into_path());
+/// The pictures in folders, and what was left out.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) paths: Vec<PathBuf>,
+    /// Files whose names are no picture's, by their endings.
+    others: BTreeMap<String, usize>,
+    /// Files and folders whose names begin with a dot.
+    hidden: usize,
+    /// Links to nothing, or to a folder that they are in.
+    links: usize,
+}
+
+impl Found {
+    /// Adds the pictures in a folder and the folders inside, sorted by name.
+    pub(crate) fn walk(&mut self, folder: &Path) -> Result<()> {
+        let mut entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if leads_nowhere(&error) => {
+                    self.links += 1;
+                    continue;
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot read the folder `{}`", folder.display()));
+                }
+            };
+            let is_folder = entry.file_type().is_dir();
+            if entry.depth() > 0 && is_hidden(&entry) {
+                self.hidden += 1;
+                if is_folder {
+                    entries.skip_current_dir();
+                }
+            } else if entry.file_type().is_file() && is_picture(entry.path()) {
+                self.paths.push(entry.into_path());
+            } else if !is_folder {
+                let kind = ending(entry.path()).map_or("no ending".into(), |e| format!(".{e}"));
+                *self.others.entry(kind).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many files, folders and links were left out.
+    pub(crate) fn skipped(&self) -> usize {
+        self.others.values().sum::<usize>() + self.hidden + self.links
+    }
+
+    /// How many files and links were left out, and of which kinds; `None`: none.
+    fn left_out(&self) -> Option<String> {
+        const SHOWN: usize = 8;
+        let mut parts = Vec::new();
+        let others: usize = self.others.values().sum();
+        if others > 0 {
+            let kinds: Vec<&str> = self.others.keys().take(SHOWN).map(String::as_str).collect();
+            let more = if self.others.len() > SHOWN { ", …" } else { "" };
+            let files = if others == 1 { "1 file" } else { &format!("{others} files") };
+            parts.push(format!("{files} of other kinds ({}{more})", kinds.join(", ")));
+        }
+        if self.hidden > 0 {
+            parts.push(format!("{} hidden", self.hidden));
+        }
+        if self.links > 0 {
+            let links = if self.links == 1 { "1 link" } else { &format!("{} links", self.links) };
+            parts.push(format!("{links} to nothing or to a folder around it"));
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// The same to stand behind a message.
+    fn left_out_for_error(&self) -> String {
+        let known = EXTENSIONS.join(", .");
+        match self.left_out() {
+            Some(left_out) => format!(": {left_out} were skipped; pictures end in .{known}"),
+            None => format!("; pictures end in .{known}"),
         }
     }
-    Ok(pictures)
+
+    /// Says what was left out.
+    pub(crate) fn note(&self, folder: &Path) {
+        if let Some(left_out) = self.left_out() {
+            crate::say!("note: skipped in `{}`: {left_out}", folder.display());
+        }
+    }
+}
+
+/// A link to nothing, or in a circle.
+fn leads_nowhere(error: &walkdir::Error) -> bool {
+    error.loop_ancestor().is_some()
+        || error.path().is_some_and(|path| path.is_symlink())
+            && error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn ending(path: &Path) -> Option<String> {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase())
 }
 
 /// Whether the name is that of a picture.
 pub(crate) fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-    ["jpg", "jpeg", "png", "webp"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    ending(path).is_some_and(|ending| EXTENSIONS.contains(&&*ending))
 }
 
 /// Inputs in an array of a `.npy` file.
@@ -120,11 +239,12 @@ impl Source for Array {
         format!("{}[{index}]", self.path.display())
     }
 
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<()> {
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
         // Every read seeks first, so a reader that another thread left halfway is as good as new.
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader
             .read(index * input.len(), input)
-            .with_context(|| format!("cannot read `{}`", self.path.display()))
+            .with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        Ok(None)
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::{Format, Run};
 use crate::classes::{softmax, top};
-use crate::feed::{Source, answers, progress};
+use crate::feed::{self, Source, answers, progress};
 use crate::model::{Model, open_weights, weights};
 use crate::npy;
 use crate::output::Output;
@@ -40,28 +40,39 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     let bar = progress(source.len(), true);
-    let mut outcome = Outcome::Done;
+    let mut failed = 0;
     let mut printer = Printer { out, format, answer, arrays, printed: 0, closed: false };
     printer.begin(source.len())?;
-    answers(&*network, &*source, options.engine.threads.get(), |index, values| {
+    answers(&*network, &*source, options.engine.threads.get(), |index, answer| {
         let input = source.name(index);
-        match &values {
+        match &answer {
             Err(error) => {
-                outcome = Outcome::SomeFailed;
+                failed += 1;
                 bar.suspend(|| crate::say!("error: {error:#}"));
             }
-            Ok(values) if !values.iter().all(|value| value.is_finite()) => bar.suspend(|| {
-                crate::say!("warning: the answer to `{input}` has values that are not finite");
-            }),
-            Ok(_) => {}
+            Ok(answer) => {
+                if let Some(doubt) = &answer.doubt {
+                    bar.suspend(|| crate::say!("warning: {doubt}"));
+                }
+                if !answer.values.iter().all(|value| value.is_finite()) {
+                    bar.suspend(|| {
+                        crate::say!(
+                            "warning: the answer to `{input}` has values that are not finite"
+                        );
+                    });
+                }
+            }
         }
-        printer.print(&input, values)?;
+        printer.print(&input, answer)?;
         bar.inc(1);
         Ok(())
     })?;
     bar.finish_and_clear();
     printer.end()?;
-    Ok(outcome)
+    if failed > 0 && source.len() > 1 {
+        crate::say!("error: {failed} of {} inputs have no answer", source.len());
+    }
+    Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 /// The pictures or the array that the command line names, and the files that are read.
@@ -83,7 +94,9 @@ fn source(
     if options.weights.weights.is_some() {
         model.note_preprocess();
     }
-    Ok((Box::new(Pictures::new(paths, model.spec.preprocess.clone(), shape)?), files))
+    let preprocess = model.spec.preprocess.clone();
+    let pictures = Pictures::new(paths, preprocess, shape, options.reading.allow_damaged)?;
+    Ok((Box::new(pictures), files))
 }
 
 /// A file that gets a part of every answer.
@@ -190,6 +203,9 @@ struct Item<'a> {
     input: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The picture is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<Class<'a>>>,
     /// The network's answer: logits, or if it ends in softmax probabilities, or features.
@@ -240,7 +256,11 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn print(&mut self, input: &str, values: Result<Vec<f32>>) -> Result<()> {
+    fn print(&mut self, input: &str, answer: Result<feed::Answer>) -> Result<()> {
+        let (values, doubt) = match answer {
+            Ok(answer) => (Ok(answer.values), answer.doubt),
+            Err(error) => (Err(error), None),
+        };
         for part in &mut self.arrays {
             let missing = vec![f32::NAN; part.range.len()];
             let row = values.as_ref().map_or(&missing[..], |values| &values[part.range.clone()]);
@@ -248,7 +268,7 @@ impl Printer<'_> {
         }
         if !self.closed {
             let shown = match (self.format, values) {
-                (Format::Json, values) => self.json(input, values),
+                (Format::Json, values) => self.json(input, values, doubt),
                 (Format::Text, Ok(values)) if self.answer.classifies => self.text(input, &values),
                 (Format::Text, _) => Ok(()),
             };
@@ -281,15 +301,22 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn json(&mut self, input: &str, values: Result<Vec<f32>>) -> Result<()> {
+    fn json(
+        &mut self,
+        input: &str,
+        values: Result<Vec<f32>>,
+        warning: Option<String>,
+    ) -> Result<()> {
         self.out.write_all(if self.printed == 0 { b"\n" } else { b",\n" })?;
         let item = match &values {
             Err(error) => {
-                Item { input, error: Some(format!("{error:#}")), top: None, values: None }
+                let error = Some(format!("{error:#}"));
+                Item { input, error, warning, top: None, values: None }
             }
             Ok(values) => Item {
                 input,
                 error: None,
+                warning,
                 top: self.answer.classifies.then(|| self.answer.top(values)),
                 values: Some(match (self.answer.classifies, self.answer.softmax) {
                     (false, _) => Values::Features(values),

@@ -53,6 +53,23 @@ fn a_bad_picture_is_not_counted_but_remembered() {
 }
 
 #[test]
+fn skipped_files_are_counted_and_empty_classes_refused() {
+    let workshop = with_pictures();
+    workshop.write("set/red/3.heic", "no picture that is read");
+    let done = workshop.resnet(EVAL);
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(done.err, "note: skipped in `set`: 1 file of other kinds (.heic)\n");
+    assert!(
+        done.out.contains("4 pictures") && done.out.contains("skipped 1 files"),
+        "{}",
+        done.out
+    );
+    workshop.write("set/blue/1.heic", "no picture that is read");
+    let done = workshop.resnet(EVAL);
+    done.fails("there are no pictures in `set/blue` (1 files of other kinds)").fails("`blue`");
+}
+
+#[test]
 fn folders_that_make_no_sense_are_explained() {
     let workshop = Workshop::new();
     workshop.resnet(EVAL).fails("cannot read the folder `set`");

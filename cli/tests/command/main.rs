@@ -28,6 +28,9 @@ labels: [red, green, blue]
 preprocess: {resize: 4, crop: 4, mean: [0, 0, 0], std: [1, 1, 1]}
 ";
 
+/// A red picture.
+const RED_JPEG: &[u8] = include_bytes!("../../../runtime/tests/golden/jpeg/red.jpg");
+
 /// A folder to work in, which goes away at the end.
 struct Workshop {
     folder: TempDir,
@@ -74,6 +77,10 @@ impl Workshop {
     fn picture(&self, name: &str, colour: [u8; 3]) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if name.ends_with(".jpg") {
+            assert_eq!(colour, [255, 0, 0], "there is one JPEG");
+            return self.write(name, RED_JPEG);
+        }
         RgbImage::from_pixel(6, 5, Rgb(colour)).save(path).unwrap();
     }
 

@@ -12,7 +12,6 @@ fn with_pictures() -> Workshop {
     workshop.picture("set/b/blue.png", [0, 0, 255]);
     workshop.picture("set/a/green.webp", [0, 255, 0]);
     workshop.picture("set/red.jpg", [255, 0, 0]);
-    workshop.write("set/notes.txt", "no picture");
     workshop
 }
 
@@ -66,6 +65,7 @@ fn a_bad_picture_does_not_stop_the_others() {
     let pictures = "bad.png absent.png set/b/blue.png";
     let done = workshop.resnet(&format!("{RUN} {pictures} --top 1 --output y.npy"));
     let done = done.fails("cannot decode `bad.png`").fails("`absent.png`: there is no such file");
+    let done = done.fails("error: 2 of 3 inputs have no answer");
     assert_eq!(done.out, "set/b/blue.png\n   57.61%  blue\n");
     let (shape, values) = read_npy(&workshop.path("y.npy"));
     assert_eq!(shape, "3, 3");
@@ -76,6 +76,57 @@ fn a_bad_picture_does_not_stop_the_others() {
     let out: Value = serde_json::from_str(&done.out).unwrap();
     assert!(out["results"][0]["error"].as_str().unwrap().contains("bad.png"));
     assert!(out["results"][2]["logits"].is_array());
+}
+
+#[test]
+fn a_truncated_picture_is_an_error_or_at_wish_a_warning() {
+    let workshop = with_pictures();
+    let half = crate::RED_JPEG.len() - 10;
+    workshop.write("cut.jpg", &crate::RED_JPEG[..half]);
+    let run = format!("{RUN} cut.jpg set/red.jpg --top 1");
+    let done = workshop.resnet(&run).fails("cannot decode `cut.jpg`: the file is truncated");
+    assert_eq!(done.out, "set/red.jpg\n   57.52%  red\n");
+    let done = workshop.resnet(&format!("{run} --allow-damaged"));
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(done.err.starts_with("warning: `cut.jpg`: the file is truncated"), "{}", done.err);
+    assert!(done.out.starts_with("cut.jpg\n"), "{}", done.out);
+}
+
+#[test]
+fn what_a_folder_has_beside_pictures_is_counted() {
+    let workshop = with_pictures();
+    workshop.write("set/notes.txt", "no picture");
+    workshop.write("set/a/photo.heic", "no picture that is read");
+    workshop.write("set/._red.jpg", "of a Mac");
+    workshop.write("set/.thumbnails/red.jpg", crate::RED_JPEG);
+    let expected = workshop.resnet(&format!("{RUN} set/a/green.webp set/b set/red.jpg"));
+    let done = workshop.resnet(&format!("{RUN} set"));
+    assert_eq!((done.status, &done.out), (0, &expected.out), "{}", done.err);
+    let note = "note: skipped in `set`: 2 files of other kinds (.heic, .txt), 2 hidden\n";
+    assert_eq!(done.err, note);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("..", workshop.path("set/a/up")).unwrap();
+        std::os::unix::fs::symlink("absent.png", workshop.path("set/gone.png")).unwrap();
+        let done = workshop.resnet(&format!("{RUN} set"));
+        assert_eq!((done.status, done.out), (0, expected.out), "{}", done.err);
+        assert!(done.err.contains("2 hidden, 2 links to nothing or to a folder"), "{}", done.err);
+    }
+}
+
+#[test]
+fn a_picture_may_come_from_standard_input() {
+    let workshop = Workshop::new();
+    workshop.write("red.jpg", crate::RED_JPEG);
+    let output = assert_cmd::cargo::cargo_bin_cmd!("resnet")
+        .current_dir(workshop.folder.path())
+        .args(RUN.split(' '))
+        .args(["-", "--top", "1"])
+        .pipe_stdin(workshop.path("red.jpg"))
+        .unwrap()
+        .output()
+        .unwrap();
+    assert_eq!(crate::Done::new(output).succeeds(), "-\n   57.52%  red\n");
 }
 
 #[test]
