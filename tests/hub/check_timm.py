@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Import networks of timm as people download them, and compare the answers with PyTorch's.
+
+    pip install numpy safetensors timm torch
+    cargo build --workspace
+    python tests/hub/check_timm.py                  # every name of the families below
+    python tests/hub/check_timm.py resnet18 'regnety_00*'
+
+Each network is made with random weights and statistics, saved as timm saves it for its hub (`model.safetensors`
+and `config.json`), imported, and run on a random picture. Its answer is one of
+
+    right     within 1e-4 of the largest output
+    refused   with a message
+    explained wrong, and an option that the import printed makes it right (without `config.json` alone)
+    WRONG     anything else
+
+`--alone` imports `model.safetensors` without its `config.json`. Fails if an answer is WRONG, or if less than
+`--least` of the networks are right. Largest networks need 2 GB of memory; folders are written to `--scratch`, one at
+a time.
+"""
+import argparse
+import collections
+import fnmatch
+import itertools
+import logging
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+
+warnings.filterwarnings("ignore")
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+FAMILIES = (
+    "resnet resnext seresnet seresnext ecaresnet wide_resnet resnetv2 resnetrs resnetaa resnetblur legacy_seresnet"
+    " skresnet resnest res2net regnet"
+).split()
+TOLERANCE = 1e-4
+
+
+def family(name):
+    """The longest of the families that the name begins with."""
+    return max((word for word in FAMILIES if name.startswith(word)), key=len)
+
+
+def create(name, size):
+    """A network with random weights; its norms' statistics are those of pictures, and then shaken."""
+    torch.manual_seed(sum(map(ord, name)))
+    model = timm.create_model(name, **({"img_size": size} if needs_size(name) else {}))
+    norms = [module for module in model.modules() if hasattr(module, "running_var")]
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.ndim == 1:
+                # timm begins with zeros at the end of every block; large ones would add up with the depth.
+                module.weight.uniform_(*(0.5, 1.5) if module.weight.any() else (0.1, 0.5))
+            if isinstance(getattr(module, "bias", None), nn.Parameter) and module.bias is not None:
+                module.bias.normal_(0, 0.2)
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train()
+        model(pictures(name, size, 4))
+        model.eval()
+        for norm in norms:
+            norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.8, 1.25)).add_(1e-6)
+            norm.running_mean.add_(0.1 * norm.running_var.sqrt() * torch.randn_like(norm.running_mean))
+    return model
+
+
+def needs_size(name):
+    """Attention pools have a weight for each pixel."""
+    return "clip" in name and "gap" not in name
+
+
+def pictures(name, size, count):
+    """Smooth ones, with noise."""
+    generator = torch.Generator().manual_seed(len(name))
+    draw = lambda *shape: torch.randn(count, 3, *shape, generator=generator)
+    smooth = nn.functional.interpolate(draw(6, 6), size=(size, size), mode="bilinear")
+    return smooth + 0.5 * draw(size, size)
+
+
+class Refused(Exception):
+    pass
+
+
+def invoke(binary, *arguments):
+    done = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode < 0 or "panicked" in done.stderr:
+        sys.exit(f"the command failed: {arguments}\n{done.stderr}")
+    if done.returncode:
+        raise Refused(done.stderr.strip().removeprefix("error: "))
+    return done.stderr
+
+
+def difference(binary, source, out, size, options, picture, expected):
+    """What the import printed, and how far its answer is from PyTorch's, in units of the largest."""
+    said = invoke(binary, "import", source, "-o", out, "--name", "net", "--input", size, *options)
+    np.save(out / "x.npy", picture)
+    invoke(
+        binary, "run", out / "net.yaml", "--weights", out / "net.safetensors", "--input", out / "x.npy",
+        "--output", out / "y.npy", "--threads", 1,
+    )
+    found = np.load(out / "y.npy").reshape(-1)
+    if found.shape != expected.shape:
+        return said, float("inf")
+    return said, float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def said_options(said):
+    """Options with their values that notes name, alone and in pairs."""
+    found = re.findall(r"`(--[a-z-]+ [\w.,]+)`", said)
+    found = [option.split() for option in dict.fromkeys(found)]
+    yield from found
+    for one, two in itertools.combinations(found, 2):
+        if one[0] != two[0]:
+            yield one + two
+
+
+def judge(binary, folder, size, alone, picture, expected):
+    source = folder
+    if alone:
+        source = folder / "model.safetensors"
+        (folder / "config.json").unlink(missing_ok=True)
+    attempt = lambda options: difference(binary, source, folder / "out", size, options, picture, expected)
+    (folder / "out").mkdir(exist_ok=True)
+    try:
+        said, wrong_by = attempt([])
+    except Refused as refusal:
+        return "refused", str(refusal)
+    if wrong_by <= TOLERANCE:
+        return "right", f"{wrong_by:.1e}"
+    for options in said_options(said) if alone else ():
+        try:
+            if attempt(options)[1] <= TOLERANCE:
+                return "explained", " ".join(options)
+        except Refused:
+            pass
+    return "WRONG", f"{wrong_by:.1e}"
+
+
+def reason(message):
+    """A refusal without what differs from network to network."""
+    message = re.sub(r"^`[^`]*`: ", "", message.splitlines()[0])
+    message = re.sub(r"\d+(\.\d+)*", "N", message)
+    return message[:150]
+
+
+def report(results):
+    kinds = ["right", "explained", "refused", "WRONG"]
+    rows = collections.defaultdict(collections.Counter)
+    for name, (kind, _) in results.items():
+        rows[family(name)][kind] += 1
+        rows["all"][kind] += 1
+    print(f"\n{'family':16} {'names':>6} " + " ".join(f"{kind:>9}" for kind in kinds))
+    for word in [*FAMILIES, "all"]:
+        if row := rows.get(word):
+            print(f"{word:16} {row.total():6} " + " ".join(f"{row[kind]:9}" for kind in kinds))
+    reasons = collections.defaultdict(list)
+    for name, (kind, text) in results.items():
+        if kind in ("refused", "explained"):
+            reasons[f"{kind}: {reason(text)}"].append(name)
+    for text, names in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
+        print(f"\n{len(names)} {text}\n    {' '.join(names)}")
+    return rows["all"]
+
+
+def main():
+    logging.disable()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="names or patterns")
+    parser.add_argument("--alone", action="store_true", help="without config.json")
+    parser.add_argument("--both", action="store_true", help="with config.json, then without")
+    parser.add_argument("--size", type=int, default=96, help="of pictures")
+    parser.add_argument("--largest", type=float, default=100e6, help="parameters")
+    parser.add_argument("--least", type=float, default=0.0, help="part of the networks that must be right")
+    parser.add_argument("--resnet", type=pathlib.Path, default=ROOT / "target/debug/resnet")
+    parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("/dev/shm"))
+    options = parser.parse_args()
+    names = [name for name in timm.list_models() if name.startswith(tuple(FAMILIES))]
+    if options.names:
+        names = [name for name in names if any(fnmatch.fnmatch(name, word) for word in options.names)]
+    modes = [False, True] if options.both else [options.alone]
+    results = {mode: {} for mode in modes}
+    for name in names:
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in timm.create_model(name).parameters())
+        if count > options.largest:
+            continue
+        model = create(name, options.size)
+        picture = pictures(name, options.size, 1)
+        expected = model(picture).numpy().reshape(-1)
+        assert np.isfinite(expected).all() and np.abs(expected).max() > 0, name
+        folder = pathlib.Path(tempfile.mkdtemp(dir=options.scratch))
+        try:
+            timm.models.save_for_hf(model, folder, safe_serialization=True)
+            del model
+            for alone in modes:
+                outcome = judge(options.resnet, folder, options.size, alone, picture.numpy(), expected)
+                results[alone][name] = outcome
+                kind, text = outcome
+                how = " alone" if alone else ""
+                print(f"{name}{how}: {kind}: {text.splitlines()[0][:160]}", flush=True)
+        finally:
+            shutil.rmtree(folder)
+    failed = False
+    for alone in modes:
+        print(f"\n{'model.safetensors alone' if alone else 'model.safetensors with config.json'}:")
+        counts = report(results[alone])
+        failed |= counts["WRONG"] > 0 or (not alone and counts["right"] < options.least * counts.total())
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
