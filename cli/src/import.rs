@@ -17,6 +17,7 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let inputs = || std::iter::once(&options.checkpoint).chain(&imported.beside);
     let table = folder.join(format!("{}.yaml", imported.name));
     let weights = folder.join(format!("{}.safetensors", imported.name));
+    let labels = folder.join(imported.labels_file());
     let mut file = Output::create(&table, inputs())?;
     // The weights are complete before the table appears.
     let mut weights_file = Output::create(&weights, inputs())?;
@@ -24,6 +25,13 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
         .write_weights(&mut weights_file)
         .with_context(|| format!("cannot write `{}`", weights.display()))?;
     weights_file.finish()?;
+    if !imported.labels.is_empty() {
+        let mut labels_file = Output::create(&labels, inputs())?;
+        labels_file
+            .write_all((imported.labels.join("\n") + "\n").as_bytes())
+            .with_context(|| format!("cannot write `{}`", labels.display()))?;
+        labels_file.finish()?;
+    }
     file.write_all(imported.table.as_bytes())
         .with_context(|| format!("cannot write `{}`", table.display()))?;
     file.finish()?;
@@ -32,7 +40,11 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     }
     let (table, weights) = (table.display(), weights.display());
     let count = imported.tensors().count();
-    writeln!(out, "{table}: the table\n{weights}: {count} tensors")
+    let labels = match imported.labels.len() {
+        0 => String::new(),
+        count => format!("\n{}: {count} labels", labels.display()),
+    };
+    writeln!(out, "{table}: the table\n{weights}: {count} tensors{labels}")
         .and_then(|()| out.flush())
         .context("cannot say what was written")?;
     Ok(Outcome::Done)
@@ -41,11 +53,13 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
 fn derivation(options: &Import) -> Options {
     Options {
         name: options.name.clone(),
+        architecture: options.architecture.clone(),
         key: options.key.clone(),
         prefix: options.prefix.clone(),
         without: options.without.clone(),
         input: options.input,
         strides: options.strides.clone(),
+        dilations: options.dilations.iter().map(|dilation| dilation.get()).collect(),
         stride_on: options.stride_on.map(|on| match on {
             StrideOnName::Middle => StrideOn::Second,
             StrideOnName::First => StrideOn::First,

@@ -7,10 +7,8 @@ use resnet_compiler::spec::Spec;
 use resnet_compiler::spec::rows::{Row, aligned};
 
 use crate::Options;
+use crate::beside::IMAGENET;
 use crate::error::{Fault, unknown};
-
-/// What ImageNet's networks are trained with.
-const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// A table, but for its name and for how pictures are prepared.
 #[derive(Debug)]
@@ -24,6 +22,10 @@ pub(crate) struct Draft {
     pub(crate) rows: Vec<Row>,
     /// Of the classifier.
     pub(crate) classes: Option<usize>,
+    /// Names of the classes.
+    pub(crate) labels: Vec<String>,
+    /// The part of a scaled picture's side that is cut, where it is known.
+    pub(crate) crop: Option<f64>,
     /// What was assumed.
     pub(crate) notes: Vec<String>,
 }
@@ -37,6 +39,8 @@ impl Default for Draft {
             features: Vec::new(),
             rows: Vec::new(),
             classes: None,
+            labels: Vec::new(),
+            crop: None,
             notes: Vec::new(),
         }
     }
@@ -71,6 +75,9 @@ impl Draft {
         let macs = digits(macs);
         let _ = writeln!(yaml, "expect: {{depth: {depth}, params: {params}, macs: {macs}}}");
         yaml += &self.preprocess(options);
+        if !self.labels.is_empty() {
+            let _ = writeln!(yaml, "labels: {}", labels_file(name));
+        }
         let graph = build(&yaml)?;
         Ok((yaml, graph))
     }
@@ -122,7 +129,11 @@ impl Draft {
             false => (&options.mean[..], &options.std[..]),
         };
         let longer = height.max(width);
-        let resize = options.resize.unwrap_or(if imagenet { longer * 8 / 7 } else { longer });
+        let resize = options.resize.unwrap_or(match self.crop {
+            Some(share) => ((longer as f64 / share).floor() as usize).max(longer),
+            None if imagenet => longer * 8 / 7,
+            None => longer,
+        });
         let crop = if height == width { height.to_string() } else { format!("{height}x{width}") };
         let mut text = format!("preprocess: {{resize: {resize}, crop: {crop}");
         for (word, numbers) in [("mean", mean), ("std", std)] {
@@ -132,6 +143,11 @@ impl Draft {
         }
         text + "}\n"
     }
+}
+
+/// The file of a network's labels.
+pub(crate) fn labels_file(name: &str) -> String {
+    format!("{name}.labels.txt")
 }
 
 /// The network of a table that was derived. A file that contradicts itself has a wrong one.

@@ -14,8 +14,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Facts that stand beside the weights are taken too: a folder as timm or transformers saves it, with its
+//! `config.json`, has an architecture by its name, and how pictures are prepared.
+//!
 //! The file's bytes are held once; beyond them importing needs less than 64 MB, whatever a file claims.
 
+mod beside;
 mod candidates;
 mod checkpoint;
 mod draft;
@@ -34,6 +38,7 @@ use prost::bytes::Bytes;
 pub use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 use safetensors::tensor::Dtype;
 
+use beside::{Facts, Place};
 use checkpoint::{Checkpoint, Stored};
 use error::{Fault, unknown};
 use names::Network;
@@ -41,8 +46,11 @@ use names::Network;
 /// What a checkpoint's tensors do not tell. All of it may be left at its default.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The network's name; `None` takes the file's, without its extension.
+    /// The network's name; `None` takes the file's, without its extension, or the folder's.
     pub name: Option<String>,
+    /// The name of timm's architecture, such as `resnetblur50`: what that has and tensors do not show. `None`
+    /// is what a `config.json` beside the weights says.
+    pub architecture: Option<String>,
     /// Where the state dict is in a PyTorch file or a pickle: keys and attributes, joined by dots.
     pub key: Option<String>,
     /// What the names of the network's tensors begin with, where a checkpoint has others too.
@@ -53,6 +61,8 @@ pub struct Options {
     pub input: Option<(usize, usize)>,
     /// The stride of every stage; none is 1 for the first and 2 for the others, or what shortcuts say.
     pub strides: Vec<usize>,
+    /// The dilation of every stage; none is 1 for all.
+    pub dilations: Vec<usize>,
     /// Which convolution of a bottleneck has the stride; `None` is the 3x3.
     pub stride_on: Option<StrideOn>,
     /// What has the strides of blocks in the place of their convolutions, and of the stem's pool: a blur
@@ -82,21 +92,27 @@ pub struct Imported {
     pub table: String,
     /// What was assumed and what was left out, a line each.
     pub notes: Vec<String>,
-    /// The files that were read beside the given one: those that an ONNX file has its elements in.
+    /// Names of the classes, if there are any. The table has them as the lines of a file in its folder,
+    /// [`Imported::labels_file`].
+    pub labels: Vec<String>,
+    /// The files that were read beside the given one: those that an ONNX file has its elements in, the
+    /// weights in a given folder, configurations.
     pub beside: Vec<PathBuf>,
     tensors: Vec<(String, Stored)>,
     /// The file, and those that an ONNX file refers to.
     files: Vec<Bytes>,
 }
 
-/// Imports the checkpoint in a file.
+/// Imports the checkpoint in a file, or in a folder as timm and transformers save their networks.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, is damaged, would run code, or holds another kind of network.
+/// A file that cannot be read, is damaged, would run code, or holds another kind of network; a `config.json`
+/// beside it that contradicts it.
 pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, ImportError> {
     let path = path.as_ref();
     let origin = path.display().to_string();
+    let place = Place::find(path).map_err(|fault| fault.at(&origin))?;
     let failed = |error: std::io::Error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -105,8 +121,13 @@ pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Imp
         };
         ImportError::Open { origin: origin.clone(), reason }
     };
-    let bytes = std::fs::read(path).map_err(failed)?;
-    derive(bytes, path.parent(), &origin, options).map_err(|fault| fault.at(&origin))
+    let bytes = std::fs::read(&place.file).map_err(failed)?;
+    let mut imported =
+        derive(bytes, place.file.parent(), &place, options).map_err(|fault| fault.at(&origin))?;
+    if place.file != path {
+        imported.beside.push(place.file);
+    }
+    Ok(imported)
 }
 
 /// Imports a checkpoint that is in memory; an ONNX file has to have its tensors in itself. `origin` is
@@ -120,42 +141,51 @@ pub fn import_bytes(
     origin: &str,
     options: &Options,
 ) -> Result<Imported, ImportError> {
-    derive(bytes, None, origin, options).map_err(|fault| fault.at(origin))
+    let place = Place::of_file(Path::new(origin));
+    derive(bytes, None, &place, options).map_err(|fault| fault.at(origin))
 }
 
 fn derive(
     mut bytes: Vec<u8>,
     folder: Option<&Path>,
-    origin: &str,
+    place: &Place,
     options: &Options,
 ) -> Result<Imported, Fault> {
-    let file = Path::new(origin).file_name().unwrap_or_default().to_string_lossy();
-    let stem = Path::new(&*file).file_stem().unwrap_or_default().to_string_lossy();
-    let name = plain(options.name.as_deref().unwrap_or(&stem));
-    let file = printable(&file);
+    let mut facts = Facts::read(folder, options)?;
+    let name = plain(options.name.as_deref().unwrap_or_else(|| facts.call(place)));
+    let file = printable(&place.shown);
+    let mut notes: Vec<String> = place.note.iter().cloned().collect();
     if onnx::is_onnx(&bytes) {
-        let onnx::Imported { mut draft, tensors, files, beside } =
-            onnx::import(bytes.into(), folder, options)?;
-        let (table, graph) = draft.finish(options, &name, &file)?;
+        let options = facts.pictures(options);
+        let onnx::Imported { mut draft, tensors, files, mut beside } =
+            onnx::import(bytes.into(), folder, &options)?;
+        facts.finish(&mut draft);
+        let (table, graph) = draft.finish(&options, &name, &file)?;
         let tensors = fit(&graph, tensors)?;
-        return Ok(Imported { name, table, notes: draft.notes, beside, tensors, files });
+        notes.extend(facts.notes.into_iter().chain(draft.notes));
+        beside.extend(facts.files);
+        return Ok(Imported { name, table, notes, labels: draft.labels, beside, tensors, files });
     }
     let mut checkpoint = Checkpoint::read(&mut bytes, options.key.as_deref())?;
     let prefix = options.prefix.as_deref();
     candidates::select(&mut checkpoint, prefix, &options.without)?;
     checkpoint.check_read()?;
+    facts.refuse()?;
     let network = Network::find(&checkpoint)
         .map_err(|fault| fault.advised(|| candidates::advice(&checkpoint, prefix)))?;
-    let (mut draft, pairs) = table::derive(&network, options)?;
-    let (table, graph) = draft.finish(options, &name, &file)?;
+    let known = facts.under(options, &network)?;
+    notes.extend(facts.hint(&place.name, options));
+    let (mut draft, pairs) = table::derive(&network, &known)?;
+    facts.finish(&mut draft);
+    let (table, graph) = draft.finish(&known.options, &name, &file)?;
     let found = pairs.find(&graph, &checkpoint, &mut draft.notes)?;
     let tensors = fit(&graph, found)?;
-    let mut notes = checkpoint.notes;
-    notes.extend(draft.notes);
+    notes.extend(checkpoint.notes.into_iter().chain(facts.notes).chain(draft.notes));
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    Ok(Imported { name, table, notes, beside: Vec::new(), tensors, files: vec![bytes.into()] })
+    let (labels, files) = (draft.labels, vec![bytes.into()]);
+    Ok(Imported { name, table, notes, labels, beside: facts.files, tensors, files })
 }
 
 /// The tensors of a network, checked against what it needs.
@@ -187,6 +217,11 @@ fn fit(
 }
 
 impl Imported {
+    /// The name of the file that the table has the names of the classes in, a line each.
+    pub fn labels_file(&self) -> String {
+        draft::labels_file(&self.name)
+    }
+
     /// Name and shape of every tensor of the network, by the table's names.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), &*stored.shape))

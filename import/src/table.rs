@@ -7,6 +7,7 @@ use resnet_compiler::spec::rows::Row;
 use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 
 use crate::Options;
+use crate::beside::Known;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
@@ -18,6 +19,7 @@ type Renamed = BTreeMap<String, String>;
 struct Writer<'a> {
     network: &'a Network,
     options: &'a Options,
+    known: &'a Known,
     /// Whether tensors keep their names, but for what all of them begin with.
     keeps_names: bool,
     modules: Renamed,
@@ -31,10 +33,11 @@ pub(crate) struct Pairs {
 }
 
 /// Derives the rows.
-pub(crate) fn derive(network: &Network, options: &Options) -> Result<(Draft, Pairs), Fault> {
+pub(crate) fn derive(network: &Network, known: &Known) -> Result<(Draft, Pairs), Fault> {
     let writer = |keeps_names| Writer {
         network,
-        options,
+        options: &known.options,
+        known,
         keeps_names,
         modules: Renamed::new(),
         draft: Draft { pre_activation: network.pre_activation, ..Draft::default() },
@@ -57,6 +60,13 @@ impl Writer<'_> {
         self.head();
         self.stem();
         let strides = self.strides()?;
+        if ![0, strides.len()].contains(&self.options.dilations.len()) {
+            return unknown(format!(
+                "{} dilations were given for {} stages",
+                self.options.dilations.len(),
+                strides.len()
+            ));
+        }
         self.refuse_what_has_no_place(&strides)?;
         for (index, (stage, stride)) in self.network.stages.iter().zip(strides).enumerate() {
             self.stage(index, stage, stride)?;
@@ -79,7 +89,22 @@ impl Writer<'_> {
             }
             None => self.note("there is no classifier; the answers are features"),
         }
+        self.features();
         Ok(())
+    }
+
+    /// The stages whose outputs are the answer.
+    fn features(&mut self) {
+        let stem =
+            self.draft.rows.iter().rfind(|row| {
+                matches!(row.get("layer"), Some("conv1" | "stem3" | "pool1" | "blur1"))
+            });
+        let stem = stem.and_then(|row| row.get("layer")).unwrap_or_default().to_owned();
+        let row = |&stage: &usize| match stage {
+            0 => stem.clone(),
+            stage => format!("conv{}_x", stage + 1),
+        };
+        self.draft.features = self.known.features.iter().map(row).collect();
     }
 
     fn stem(&mut self) {
@@ -129,7 +154,7 @@ impl Writer<'_> {
         }
         if let (None, false) = (self.options.pool, stem.is_empty()) {
             let (what, flag) = if large { ("a", "false") } else { ("no", "true") };
-            self.note(&format!("assumed: {what} max pool after the stem (else `--pool {flag}`)"));
+            self.assume(&format!("assumed: {what} max pool after the stem (else `--pool {flag}`)"));
         }
     }
 
@@ -167,7 +192,7 @@ impl Writer<'_> {
                  has one; leave it out",
             ),
             None if has_place => {
-                self.note(
+                self.assume(
                     "assumed: no anti-aliasing, which has no weights (else `--anti-alias blur` for timm's \
                      `resnetblur*`, `--anti-alias average` for its `resnetaa*`)",
                 );
@@ -208,7 +233,7 @@ impl Writer<'_> {
             strides.push(stride);
         }
         let shown: Vec<String> = strides.iter().map(usize::to_string).collect();
-        self.note(&format!(
+        self.assume(&format!(
             "assumed: the stages' strides are {shown} (else `--strides {shown}`)",
             shown = shown.join(",")
         ));
@@ -225,9 +250,20 @@ impl Writer<'_> {
         row.set("channels", channels);
         if stride != 1 {
             row.set("stride", stride);
-            if let Some(anti_alias) = self.options.anti_alias {
-                row.set("anti_alias", anti_alias.word());
-            }
+        }
+        let dilations = &self.options.dilations;
+        let dilation = dilations.get(index).copied().unwrap_or(1);
+        if dilation != 1 {
+            row.set("dilation", dilation);
+        }
+        // A stage that begins with another dilation than it goes on with has a blur too.
+        let changes = index
+            .checked_sub(1)
+            .is_some_and(|before| dilations.get(before) != dilations.get(index));
+        if let Some(anti_alias) = self.options.anti_alias
+            && (stride != 1 || changes && anti_alias == AntiAlias::Blur)
+        {
+            row.set("anti_alias", anti_alias.word());
         }
         let default = format!("layer{}", index + 1);
         let prefix = self.named_prefix(&stage.prefix, &default);
@@ -278,7 +314,7 @@ impl Writer<'_> {
     fn group_norm(&mut self, row: &mut Row) {
         if self.network.group_norm {
             row.set("norm", "group");
-            self.note(
+            self.assume(
                 "assumed: group norm has 32 groups (else write `norm: {groups: 16}` in the table)",
             );
         }
@@ -298,7 +334,7 @@ impl Writer<'_> {
         if self.options.stride_on == Some(StrideOn::First) {
             row.set("stride_on", "1x1");
         } else if self.options.stride_on.is_none() && stride != 1 {
-            self.note(
+            self.assume(
                 "assumed: bottlenecks have their stride on the 3x3 convolution (else `--stride-on 1x1`)",
             );
         }
@@ -312,7 +348,7 @@ impl Writer<'_> {
         let stages = &self.network.stages;
         let blocks = || stages.iter().flat_map(|stage| &stage.blocks);
         let Some(projection) = blocks().find_map(|block| block.shortcut.as_ref()) else {
-            self.note(
+            self.assume(
                 "assumed: shortcuts without weights are strided identities with zeros for new channels \
                  (else `--shortcut none`, a plain network)",
             );
@@ -327,7 +363,7 @@ impl Writer<'_> {
         }
         // The names of timm's pre-activation networks do not tell; those with a deep stem are D.
         if self.network.pre_activation && self.network.stem.len() > 1 {
-            self.note(
+            self.assume(
                 "assumed: shortcuts pool before they project, as the stem is deep (else `--shortcut \
                  projection`)",
             );
@@ -403,7 +439,14 @@ impl Writer<'_> {
         self.draft.input = Shape::new(first.inputs, height, width);
         self.draft.norm_epsilon = self.options.norm_epsilon;
         if self.options.norm_epsilon.is_none() {
-            self.note("assumed: the norms' epsilon is 1e-5 (else `--norm-epsilon`)");
+            self.assume("assumed: the norms' epsilon is 1e-5 (else `--norm-epsilon`)");
+        }
+    }
+
+    /// Says what is assumed of an architecture, unless that is known.
+    fn assume(&mut self, note: &str) {
+        if !self.known.settled {
+            self.note(note);
         }
     }
 
@@ -486,6 +529,6 @@ fn listed(names: &[String]) -> Option<String> {
 }
 
 /// Output channels of a stage.
-fn outputs(stage: &Stage) -> usize {
+pub(crate) fn outputs(stage: &Stage) -> usize {
     stage.blocks[0].convs.last().map_or(0, |conv| conv.channels)
 }

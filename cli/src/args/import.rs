@@ -7,16 +7,20 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// A checkpoint of PyTorch's or in safetensors, or an ONNX file. It is read as data; nothing in it is
-    /// run.
+    /// A checkpoint of PyTorch's or in safetensors, an ONNX file, or a folder with weights and a
+    /// `config.json` of timm or transformers. All is read as data; nothing in it is run.
     #[arg(value_name = "FILE")]
     pub(crate) checkpoint: PathBuf,
     /// The folder for NAME.yaml and NAME.safetensors. Old ones are replaced.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// The network's name [default: the file's, without its extension].
+    /// The network's name [default: the file's, without its extension, or the folder's].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// The name of timm's architecture, such as `resnetblur50`: it says what tensors do not show [default:
+    /// that of the `config.json` beside the weights].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) architecture: Option<String>,
     /// Where the state dict is in a PyTorch file or a pickle, such as `state_dict` or `model.ema`
     /// [default: where a network is].
     #[arg(long, value_name = "KEY")]
@@ -34,6 +38,9 @@ pub(crate) struct Import {
     /// The stride of each stage [default: 1 and then 2, where shortcuts do not say otherwise].
     #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
     pub(crate) strides: Vec<usize>,
+    /// The dilation of each stage [default: 1].
+    #[arg(long, value_name = "D,D,...", value_delimiter = ',')]
+    pub(crate) dilations: Vec<NonZeroUsize>,
     /// Which convolution of a bottleneck has the stride [default: 3x3].
     #[arg(long, value_enum)]
     pub(crate) stride_on: Option<StrideOnName>,

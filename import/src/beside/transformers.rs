@@ -1,0 +1,210 @@
+//! `config.json` and `preprocessor_config.json` of Hugging Face's `transformers`.
+//!
+//! `transformers/models/resnet/configuration_resnet.py` has the fields and their defaults,
+//! `transformers/models/convnext/image_processing_convnext.py` what the usual image processor does.
+
+use resnet_compiler::spec::StrideOn;
+
+use super::keys::Keys;
+use super::{Facts, Stages};
+use crate::error::{Fault, unknown};
+
+/// Fields of every configuration that have no influence on answers.
+const GENERAL: &[&str] = &[
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+    "label2id",
+    "out_indices",
+    "stage_names",
+    "_name_or_path",
+    "problem_type",
+    "num_labels",
+    "return_dict",
+    "output_hidden_states",
+    "initializer_range",
+];
+
+/// The fields of `ResNetConfig`.
+pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
+    let kind = config.texts("architectures")?.and_then(|kinds| kinds.into_iter().next());
+    let kind = kind.unwrap_or_else(|| "ResNetForImageClassification".to_owned());
+    let mut facts =
+        Facts { source: format!("transformers' `{kind}`"), settled: true, ..Facts::default() };
+    let bottleneck = match config.text("layer_type")?.as_deref() {
+        None | Some("bottleneck") => true,
+        Some("basic") => false,
+        Some(other) => return config.wrong("layer_type", &other, "`basic` or `bottleneck`"),
+    };
+    let widths = config.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
+    let depths = config.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
+    if depths.len() != widths.len() {
+        return unknown(format!(
+            "`config.json` has {} `depths` and {} `hidden_sizes`; both are of one length",
+            depths.len(),
+            widths.len()
+        ));
+    }
+    let first = if config.flag("downsample_in_first_stage")? == Some(true) { 2 } else { 1 };
+    facts.options.strides =
+        (0..depths.len()).map(|stage| if stage == 0 { first } else { 2 }).collect();
+    facts.options.pool = Some(true);
+    let on_first = config.flag("downsample_in_bottleneck")? == Some(true);
+    facts.options.stride_on = Some(if on_first { StrideOn::First } else { StrideOn::Second });
+    if let Some(activation) = config.text("hidden_act")?
+        && activation != "relu"
+    {
+        return unknown(format!(
+            "`config.json` says `hidden_act: {activation}`, which transformers applies after the stem and \
+             after each addition, with ReLU inside blocks; tables have ReLU alone"
+        ));
+    }
+    facts.expected.channels = Some(config.count("num_channels")?.unwrap_or(3));
+    facts.expected.stem = Some(config.count("embedding_size")?.unwrap_or(64));
+    facts.expected.stages = Some(Stages { bottleneck, depths, widths });
+    facts.expected.pre_activation = Some(false);
+    let labels = config.classes("id2label")?;
+    let outputs = config.texts("out_features")?;
+    match &*kind {
+        "ResNetBackbone" => facts.features = features(outputs.unwrap_or_default(), &facts)?,
+        "ResNetModel" => {}
+        _ => {
+            facts.expected.classes = labels.as_ref().map(Vec::len);
+            let named =
+                |labels: &Vec<String>| labels.iter().any(|label| !label.starts_with("LABEL_"));
+            facts.labels = labels.filter(named).unwrap_or_default();
+        }
+    }
+    config.ignore(GENERAL);
+    config.ignore(&["model_type"]);
+    facts.notes.extend(config.rest());
+    Ok(facts)
+}
+
+/// The numbers of the stages whose outputs are the answer; that of the stem is 0.
+fn features(names: Vec<String>, facts: &Facts) -> Result<Vec<usize>, Fault> {
+    let stages = facts.options.strides.len();
+    if names.is_empty() {
+        return Ok(vec![stages]);
+    }
+    let number = |name: &String| match name.strip_prefix("stage") {
+        Some(number) => number.parse().ok().filter(|number| (1..=stages).contains(number)),
+        None => (name == "stem").then_some(0),
+    };
+    match names.iter().map(number).collect::<Option<Vec<_>>>() {
+        Some(mut numbers) => {
+            numbers.sort_unstable();
+            numbers.dedup();
+            Ok(numbers)
+        }
+        None => unknown(format!(
+            "`config.json` has the `out_features` {}; a network of {stages} stages has `stem` and `stage1` to \
+             `stage{stages}`",
+            names.join(", ")
+        )),
+    }
+}
+
+/// What an image processor does with pictures.
+pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fault> {
+    let kind = config.text("image_processor_type")?;
+    let older = config.text("feature_extractor_type")?;
+    let kind = kind.or(older).unwrap_or_default();
+    let fast = kind.strip_suffix("Fast").unwrap_or(&kind);
+    let convnext = ["ConvNextImageProcessor", "ConvNextFeatureExtractor"].contains(&fast);
+    let size = match config.value("size") {
+        Some(value) if value.is_u64() => value.as_u64().and_then(|side| usize::try_from(side).ok()),
+        Some(value) => {
+            let side = |key: &str| value.get(key)?.as_u64().and_then(|s| usize::try_from(s).ok());
+            match (side("shortest_edge"), side("height"), side("width")) {
+                (Some(side), None, None) => Some(side),
+                (None, Some(height), Some(width)) if height == width => Some(height),
+                _ => {
+                    return config.wrong(
+                        "size",
+                        &value,
+                        "`shortest_edge`, or `height` and `width` alike",
+                    );
+                }
+            }
+        }
+        None => None,
+    };
+    let crop = match config.value("crop_size") {
+        Some(value) => {
+            let side = value.as_u64().or_else(|| {
+                let (height, width) = (value.get("height")?, value.get("width")?);
+                height.as_u64().filter(|_| height == width)
+            });
+            match side.and_then(|side| usize::try_from(side).ok()) {
+                Some(side) => Some(side),
+                None => {
+                    return config.wrong("crop_size", &value, "a size, `height` and `width` alike");
+                }
+            }
+        }
+        None => None,
+    };
+    let share = config.positive("crop_pct")?;
+    let resizes = config.flag("do_resize")?.unwrap_or(true);
+    let crops = config.flag("do_center_crop")?;
+    match (size, crop) {
+        // Larger ones are squeezed to their size, whatever their shape is.
+        (Some(size), _) if convnext && resizes => {
+            facts.options.input = Some((size, size));
+            facts.crop = Some(if size < 384 { share.unwrap_or(224.0 / 256.0) } else { 1.0 });
+            if size >= 384 {
+                squeezed(facts);
+            }
+        }
+        (Some(size), Some(crop)) if resizes && crops != Some(false) => {
+            facts.options.input = Some((crop, crop));
+            facts.options.resize = Some(size);
+        }
+        (Some(size), None) if resizes => {
+            facts.options.input = Some((size, size));
+            facts.crop = Some(1.0);
+            squeezed(facts);
+        }
+        _ => facts.notes.push(
+            "`preprocessor_config.json` does not scale and cut pictures; the table does".to_owned(),
+        ),
+    }
+    normalisation(&mut config, facts)?;
+    let resample = config.count("resample")?;
+    facts.filter = resample.map(|code| {
+        let names = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+        names.get(code).map_or_else(|| format!("resample {code}"), |&name| name.to_owned())
+    });
+    config.ignore(&["do_convert_rgb", "do_flip_channel_order", "processor_class", "data_format"]);
+    facts.notes.extend(config.rest());
+    Ok(())
+}
+
+fn squeezed(facts: &mut Facts) {
+    facts.notes.push(
+        "`preprocessor_config.json` squeezes pictures to a square, whatever their shape is, which tables do not \
+         have: the table cuts their middle"
+            .to_owned(),
+    );
+}
+
+/// Mean and deviation of values from 0 to 1, whatever the processor's own range is.
+fn normalisation(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
+    let normalises = config.flag("do_normalize")?.unwrap_or(true);
+    let rescales = config.flag("do_rescale")?.unwrap_or(true);
+    let factor = config.positive("rescale_factor")?.unwrap_or(1.0 / 255.0);
+    let range = 255.0 * if rescales { factor } else { 1.0 };
+    let range = if (range - 1.0).abs() < 1e-6 { 1.0 } else { range };
+    let mean = config.numbers("image_mean")?;
+    let std = config.numbers("image_std")?;
+    let (mean, std) = match (mean, std) {
+        _ if !normalises => (vec![0.0], vec![1.0]),
+        (Some(mean), Some(std)) => (mean, std),
+        // The defaults differ from processor to processor.
+        _ => return Ok(()),
+    };
+    facts.options.mean = mean.into_iter().map(|mean| mean / range).collect();
+    facts.options.std = std.into_iter().map(|std| std / range).collect();
+    Ok(())
+}
