@@ -50,6 +50,7 @@ networks! { GOLDENS:
     NoStem = "tests/golden/no-stem.yaml",
     OnePixel = "tests/golden/one-pixel.yaml",
     Plain = "tests/golden/plain.yaml",
+    PoolEdges = "tests/golden/pool-edges.yaml",
     ProjectionKernel = "tests/golden/projection-kernel.yaml",
     ShortcutFromInput = "tests/golden/shortcut-from-input.yaml",
     Pools = "tests/golden/pools.yaml",

@@ -98,11 +98,17 @@ fn row() -> impl Strategy<Value = String> {
                 )
             },
         );
-    let pool = (0..4usize, 1usize..5, stride, padding.clone()).prop_map(
-        |(kind, kernel, stride, padding)| {
-            let op =
-                ["max_pool", "average_pool", "average_pool, count_padding: false", "blur"][kind];
-            format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}")
+    let pool = (0..5usize, 1usize..5, stride, padding.clone(), any::<bool>()).prop_map(
+        |(kind, kernel, stride, padding, up)| {
+            let op = [
+                "blur",
+                "max_pool",
+                "max_pool, count_padding: true",
+                "average_pool",
+                "average_pool, count_padding: false",
+            ][kind];
+            let rounding = if up && kind > 0 { ", rounding: up" } else { "" };
+            format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}{rounding}")
         },
     );
     let activation = prop_oneof![Just(""), Just(", activation: none")];

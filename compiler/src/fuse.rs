@@ -13,7 +13,7 @@ use std::fmt;
 
 use resnet_runtime::weights::NormTensors;
 
-use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Shape, Window};
+use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
 /// A node of a [`Fused`] graph; prints as `%3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,15 +91,8 @@ pub enum FusedOp {
     Input,
     /// A convolution or a linear layer.
     Conv(Conv),
-    /// Max pool.
-    MaxPool(Window),
-    /// Average pool.
-    AveragePool {
-        /// Kernel, stride, padding.
-        window: Window,
-        /// Whether padding counts as zeros.
-        count_padding: bool,
-    },
+    /// A max pool or an average pool.
+    Pool(Pooling),
     /// A batch norm that no convolution can take in: a scale and a shift a channel.
     Affine {
         /// To be folded into scale and shift when weights are loaded.
@@ -323,10 +316,7 @@ impl Fuser<'_> {
                 let source = self.written(node.inputs[0])?;
                 Ok(Value::Shortcut { source, stride: *stride, before: *before })
             }
-            Op::MaxPool(window) => self.plain(node, FusedOp::MaxPool(*window)),
-            &Op::AveragePool { window, count_padding } => {
-                self.plain(node, FusedOp::AveragePool { window, count_padding })
-            }
+            Op::Pool(pool) => self.plain(node, FusedOp::Pool(*pool)),
             Op::Blur(window) => self.plain(node, FusedOp::Blur(*window)),
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),

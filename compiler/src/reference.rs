@@ -9,7 +9,9 @@ use resnet_runtime::session::{Info, Network, RunError, Session, check_lengths};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{NormTensors, Weights, WeightsError};
 
-use crate::graph::{Axis, Extent, Graph, GroupNorm, Node, Op, Shape, Window, binomial};
+use crate::graph::{
+    Axis, Extent, Graph, GroupNorm, Node, Op, Padding, PoolKind, Pooling, Shape, Window, binomial,
+};
 
 /// A network that is evaluated by definition.
 #[derive(Clone)]
@@ -154,19 +156,22 @@ impl Evaluator {
                 (0..x.len()).map(sum).collect()
             }
             Op::ZeroPad { stride, before } => zero_pad(x, from, node.shape, *stride, *before),
-            Op::MaxPool(window) => pool(x, from, node.shape, window, f64::NEG_INFINITY, f64::max),
-            Op::AveragePool { window, count_padding } => {
-                let add = |a, b| a + b;
-                let mut y = pool(x, from, node.shape, window, 0.0, add);
-                if *count_padding {
-                    let area = (window.kernel.rows * window.kernel.columns) as f64;
-                    y.iter_mut().for_each(|sum| *sum /= area);
-                } else {
-                    let ones = vec![1.0; from.elements()];
-                    let pixels = pool(&ones, from, node.shape, window, 0.0, add);
-                    y.iter_mut().zip(pixels).for_each(|(sum, pixels)| *sum /= pixels);
+            Op::Pool(Pooling { kind, window, zeros }) => {
+                let (x, from) = surrounded(x, from, *zeros);
+                let window = Window { padding: window.padding.without(*zeros), ..*window };
+                match kind {
+                    PoolKind::Max => {
+                        pool(&x, from, node.shape, &window, f64::NEG_INFINITY, f64::max)
+                    }
+                    PoolKind::Average => {
+                        let add = |a, b| a + b;
+                        let mut y = pool(&x, from, node.shape, &window, 0.0, add);
+                        let ones = vec![1.0; from.elements()];
+                        let pixels = pool(&ones, from, node.shape, &window, 0.0, add);
+                        y.iter_mut().zip(pixels).for_each(|(sum, pixels)| *sum /= pixels);
+                        y
+                    }
                 }
-                y
             }
             Op::Blur(window) => blur(x, from, node.shape, window),
             Op::GlobalAveragePool => x
@@ -278,6 +283,25 @@ fn zero_pad(x: &Values, from: Shape, to: Shape, stride: Extent, before: usize) -
         }
     }
     y
+}
+
+/// The picture with zeros around it.
+fn surrounded(x: &Values, from: Shape, zeros: Padding) -> (Values, Shape) {
+    let Padding { before, after } = zeros;
+    let to = Shape {
+        height: from.height + before.rows + after.rows,
+        width: from.width + before.columns + after.columns,
+        ..from
+    };
+    let mut y = vec![0.0; to.elements()];
+    let planes = y.chunks_mut(to.pixels()).zip(x.chunks(from.pixels()));
+    for (plane, input) in planes {
+        let rows = plane.chunks_mut(to.width).skip(before.rows);
+        for (row, input) in rows.zip(input.chunks(from.width)) {
+            row[before.columns..][..from.width].copy_from_slice(input);
+        }
+    }
+    (y, to)
 }
 
 fn pool(

@@ -677,6 +677,23 @@ GOLDENS = [
             row("vector", "global_average_pool"),
         ]),
     Golden(
+        "pool-edges", "20x31x26", batch=2, features=("zeros", "sides", "up", "mean", "inside", "open", "picture"),
+        covers="max pools of negative values that read their padding as zeros, of one side too; pools whose sizes are "
+               "rounded up as PyTorch's ceil_mode, over zeros, counting them and not, where the last window would start "
+               "past the edge",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18, activation="none"),
+            row("zeros", "max_pool", kernel=3, stride=2, count_padding=True),
+            row("sides", "max_pool", kernel=3, padding=dict(top=1, right=1), count_padding=True),
+            row("conv2", "conv", kernel=3, channels=24, activation="none"),
+            row("up", "max_pool", kernel=2, stride=2, padding=0, rounding="up"),
+            row("mean", "average_pool", kernel=3, stride=2, rounding="up"),
+            row("inside", "average_pool", kernel=3, stride=2, rounding="up", count_padding=False),
+            row("open", "average_pool", kernel="1x2", stride="1x2", rounding="up", padding=0),
+            row("picture", "max_pool", kernel=3, stride=2, rounding="up", count_padding=True),
+            *head(4),
+        ]),
+    Golden(
         "shortcut-from-input", "3x19x17", batch=2, pre_activation=True,
         covers="pre-activation whose shortcuts read what the block reads: projections, pooled ones and zeros",
         table=[
@@ -937,10 +954,19 @@ class Interpreter:
         kernel, stride, padding = extent(row.get("kernel", 3)), extent(row.get("stride", 1)), row.get("padding")
         if row["op"] == "blur":
             return self.blur(x, kernel, stride, padding)
+        counts = row.get("count_padding", row["op"] == "average_pool")
+        if row.get("rounding") == "up":
+            # PyTorch's own `ceil_mode`; a max pool of zeros reads them as BiT's stem does.
+            sides = extent(padding if padding is not None else f"{kernel[0] // 2}x{kernel[1] // 2}")
+            if row["op"] == "average_pool":
+                return F.avg_pool2d(x, kernel, stride, sides, ceil_mode=True, count_include_pad=counts)
+            x, sides = (padded(x, padding, kernel, stride), 0) if counts else (x, sides)
+            return F.max_pool2d(x, kernel, stride, sides, ceil_mode=True)
         if row["op"] == "max_pool":
-            return F.max_pool2d(padded(x, padding, kernel, stride, value=float("-inf")), kernel, stride)
+            value = 0.0 if counts else float("-inf")
+            return F.max_pool2d(padded(x, padding, kernel, stride, value=value), kernel, stride)
         y = F.avg_pool2d(padded(x, padding, kernel, stride), kernel, stride)
-        if row.get("count_padding", True):
+        if counts:
             return y
         return y / F.avg_pool2d(padded(torch.ones_like(x), padding, kernel, stride), kernel, stride)
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Conv, Fused, FusedOp, Residual};
+use crate::graph::{Padding, PoolKind, Pooling};
 
 /// The operator and its constants, without what it reads: `conv 3x3/2`.
 impl fmt::Display for FusedOp {
@@ -11,10 +12,14 @@ impl fmt::Display for FusedOp {
             Self::Input => write!(f, "input"),
             Self::Conv(Conv { window, groups: 1, .. }) => write!(f, "conv {window}"),
             Self::Conv(Conv { window, groups, .. }) => write!(f, "conv {window} groups {groups}"),
-            Self::MaxPool(window) => write!(f, "max_pool {window}"),
-            Self::AveragePool { window, count_padding: true } => write!(f, "average_pool {window}"),
-            Self::AveragePool { window, count_padding: false } => {
-                write!(f, "average_pool {window} over the picture alone")
+            Self::Pool(Pooling { kind, window, zeros }) => {
+                let zeros = match (kind, *zeros == window.padding, *zeros == Padding::NONE) {
+                    // Each kind's usual meaning of padding.
+                    (PoolKind::Max, _, true) | (PoolKind::Average, true, _) => String::new(),
+                    (PoolKind::Average, _, true) => " over the picture alone".to_owned(),
+                    _ => format!(" over {zeros} zeros around"),
+                };
+                write!(f, "{} {window}{zeros}", kind.word())
             }
             Self::Affine { .. } => write!(f, "affine"),
             Self::Gate { .. } => write!(f, "gate"),

@@ -13,7 +13,7 @@ use resnet_runtime::weights::Init;
 use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::graph::build::Builder;
 use crate::graph::conv::{Conv, Places};
-use crate::graph::{Extent, NodeId, Op, Padding, Shape, Window};
+use crate::graph::{Extent, NodeId, Op, Padding, PoolKind, Pooling, Shape, Window};
 use crate::spec::{
     AntiAlias, Attention, BlockKind, BlockRow, Row, Shortcut, ShortcutFrom, Squeeze, StrideOn,
     ZeroChannels,
@@ -350,7 +350,7 @@ impl Builder<'_> {
         let shape = self.shape(input);
         let kernel = dilation.min(Extent::square(2));
         let window = Window::new(kernel, one, Padding::NONE).padded_to_same(shape);
-        let op = Op::AveragePool { window, count_padding: true };
+        let op = Op::Pool(Pooling { kind: PoolKind::Average, window, zeros: window.padding });
         self.push(name, op, vec![input], shape)
     }
 
@@ -365,7 +365,7 @@ impl Builder<'_> {
         );
         let padding = Padding { before: Extent::square(0), after };
         let window = Window::new(stride, stride, padding);
-        let op = Op::AveragePool { window, count_padding: false };
+        let op = Op::Pool(Pooling::new(PoolKind::Average, window));
         self.push(name, op, vec![input], to)
     }
 

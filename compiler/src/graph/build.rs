@@ -229,11 +229,7 @@ impl<'a> Builder<'a> {
         let name = row.layer.value.clone();
         match &row.op.value {
             RowOp::Conv(conv) => self.conv_row(row, conv, input, prefix),
-            RowOp::MaxPool(cells) => self.pool(row, cells, Op::MaxPool, input),
-            RowOp::AveragePool { window, count_padding } => {
-                let count_padding = *count_padding;
-                self.pool(row, window, |window| Op::AveragePool { window, count_padding }, input)
-            }
+            RowOp::Pool(pool) => self.pool(row, pool, input),
             RowOp::Blur(window) => self.blur_row(row, window, input),
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
             RowOp::Norm { norm, relu } => {

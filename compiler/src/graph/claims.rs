@@ -3,7 +3,7 @@
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::build::{Builder, MOST_ELEMENTS, elements};
 use crate::graph::{Extent, NodeId, Padding, Shape, Window, window};
-use crate::spec::{Claim, ConvRow, Row, RowOp, WindowCells};
+use crate::spec::{Claim, ConvRow, PoolRow, Row, RowOp, WindowCells};
 
 /// How many lines of arithmetic an error shows.
 const MOST_ARITHMETIC: usize = 3;
@@ -146,10 +146,13 @@ fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
     let window = |stride| {
         let stride = Spanned::new(Extent::square(stride), row.span);
         Some(match &row.op.value {
-            RowOp::Conv(ConvRow { window, .. })
-            | RowOp::MaxPool(window)
-            | RowOp::Blur(window)
-            | RowOp::AveragePool { window, .. } => WindowCells { stride, ..*window }.window(input),
+            RowOp::Conv(ConvRow { window, .. }) | RowOp::Blur(window) => {
+                WindowCells { stride, ..*window }.window(input)
+            }
+            RowOp::Pool(PoolRow { window, round_up, .. }) => {
+                let window = WindowCells { stride, ..*window }.window(input);
+                if *round_up { window.rounded_up(input)? } else { window }
+            }
             // All paddings and dilations of a block divide the size by its stride, rounding up.
             RowOp::Block(_) => {
                 let padding = Padding::even(Extent::square(1));

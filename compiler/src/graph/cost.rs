@@ -56,8 +56,7 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
         | Op::Add
         | Op::Gate
         | Op::ZeroPad { .. }
-        | Op::MaxPool(_)
-        | Op::AveragePool { .. }
+        | Op::Pool(_)
         | Op::GlobalAveragePool
         | Op::Softmax => Cost::default(),
     }

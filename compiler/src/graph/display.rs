@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::graph::{Extent, Graph, Op, Padding, Window};
+use crate::graph::{Extent, Graph, Op, Padding, Pooling, Window};
 use crate::report::grouped;
 
 /// `3x3`, `7x7/2`, `3x3/2 pad 0`: stride and padding only where they are not the usual ones.
@@ -39,8 +39,7 @@ impl Op {
             Op::Gate => "gate",
             Op::ChannelConv { .. } => "channel_conv",
             Op::ZeroPad { .. } => "zero_pad",
-            Op::MaxPool(_) => "max_pool",
-            Op::AveragePool { .. } => "average_pool",
+            Op::Pool(pool) => pool.kind.word(),
             Op::Blur(_) => "blur",
             Op::GlobalAveragePool => "global_average_pool",
             Op::Linear { .. } => "linear",
@@ -56,9 +55,7 @@ impl fmt::Display for Op {
         match self {
             Op::Conv { window, groups: 1, .. } => write!(f, " {window}"),
             Op::Conv { window, groups, .. } => write!(f, " {window} groups {groups}"),
-            Op::MaxPool(window) | Op::AveragePool { window, .. } | Op::Blur(window) => {
-                write!(f, " {window}")
-            }
+            Op::Pool(Pooling { window, .. }) | Op::Blur(window) => write!(f, " {window}"),
             Op::GroupNorm(norm) => write!(f, " {}", norm.groups),
             Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),

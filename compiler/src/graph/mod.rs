@@ -116,6 +116,12 @@ impl Padding {
         Self { before: padding, after: padding }
     }
 
+    /// What is left if windows reach into `zeros` first; on every side at least as much as these.
+    pub fn without(&self, zeros: Self) -> Self {
+        let less = |a: Extent, b: Extent| Extent::new(a.rows - b.rows, a.columns - b.columns);
+        Self { before: less(self.before, zeros.before), after: less(self.after, zeros.after) }
+    }
+
     /// The larger one of opposite sides.
     pub fn most(&self) -> Extent {
         self.before.max(self.after)
@@ -215,16 +221,8 @@ pub enum Op {
         /// Zero channels before the first.
         before: usize,
     },
-    /// Max pool; what lies outside the picture is ignored.
-    MaxPool(Window),
-    /// Average pool.
-    AveragePool {
-        /// Kernel, stride, padding.
-        window: Window,
-        /// Whether what lies outside the picture counts as zeros. If not, the mean is over the
-        /// pixels inside.
-        count_padding: bool,
-    },
+    /// A max pool or an average pool.
+    Pool(Pooling),
     /// The sum of a window's pixels, weighed by the coefficients of `(1/2 + x/2)^(kernel - 1)` each
     /// way, over the picture mirrored at its first and last rows and columns.
     Blur(Window),
@@ -240,6 +238,44 @@ pub enum Op {
     },
     /// Softmax over the channels of a 1x1 activation.
     Softmax,
+}
+
+/// The largest one, or the mean, of the pixels under a window that lie in the picture or among the
+/// zeros around it. What lies further out is ignored; every window has a pixel of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    /// Which of them.
+    pub kind: PoolKind,
+    /// Kernel, stride, and how far windows reach over the edges.
+    pub window: Window,
+    /// Zeros around the picture that count as pixels; on no side more than windows reach over it.
+    pub zeros: Padding,
+}
+
+impl Pooling {
+    /// A pool of the picture alone.
+    pub fn new(kind: PoolKind, window: Window) -> Self {
+        Self { kind, window, zeros: Padding::NONE }
+    }
+}
+
+/// What a pool makes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Its largest pixel.
+    Max,
+    /// The mean of its pixels.
+    Average,
+}
+
+impl PoolKind {
+    /// The table's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Max => "max_pool",
+            Self::Average => "average_pool",
+        }
+    }
 }
 
 /// "Group Normalization" (Wu and He, 2018): the pixels of each group of channels that lie side by side
@@ -345,7 +381,14 @@ impl Graph {
                     text += &format!(" {:016x}", epsilon.to_bits());
                 }
                 Op::ZeroPad { before, .. } => text += &format!(" {before}"),
-                Op::AveragePool { count_padding: true, .. } => text += " counting padding",
+                Op::Pool(Pooling { window, zeros, .. })
+                    if *zeros != Padding::NONE && *zeros == window.padding =>
+                {
+                    text += " counting padding";
+                }
+                Op::Pool(Pooling { zeros, .. }) if *zeros != Padding::NONE => {
+                    text += &format!(" counting {zeros}");
+                }
                 _ => {}
             }
             text.push('\n');

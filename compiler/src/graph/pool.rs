@@ -3,17 +3,12 @@
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::Builder;
 use crate::graph::conv::Places;
-use crate::graph::{LARGEST_BLUR, NodeId, Op, Window};
-use crate::spec::{Row, WindowCells};
+use crate::graph::{LARGEST_BLUR, NodeId, Op, Padding, Pooling, Window};
+use crate::spec::{PoolRow, Row, WindowCells};
 
 impl Builder<'_> {
-    pub(super) fn pool(
-        &mut self,
-        row: &Row,
-        cells: &WindowCells,
-        op: impl FnOnce(Window) -> Op,
-        input: NodeId,
-    ) -> Option<NodeId> {
+    pub(super) fn pool(&mut self, row: &Row, pool: &PoolRow, input: NodeId) -> Option<NodeId> {
+        let cells = &pool.window;
         let shape = self.shape(input);
         let window = cells.window(shape);
         let half = (window.kernel.rows / 2, window.kernel.columns / 2);
@@ -32,9 +27,14 @@ impl Builder<'_> {
         let kernel = cells.kernel.span;
         let places = Places { kernel, channels: kernel, groups: kernel };
         let name = row.layer.value.clone();
+        let zeros = if pool.count_padding { window.padding } else { Padding::NONE };
+        // A kernel that does not fit is complained of as it is.
+        let window =
+            if pool.round_up { window.rounded_up(shape).unwrap_or(window) } else { window };
         let output = self.slide(&name, shape, &window, shape.channels, places)?;
         self.explain(&name, shape, &window, output);
-        self.push(name, op(window), vec![input], output)
+        let op = Op::Pool(Pooling { kind: pool.kind, window, zeros });
+        self.push(name, op, vec![input], output)
     }
 
     pub(super) fn blur_row(

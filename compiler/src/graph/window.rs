@@ -56,6 +56,28 @@ impl Window {
         let padding = Padding { before: Extent::new(top, left), after: Extent::new(bottom, right) };
         Self { padding, ..self }
     }
+
+    /// The same window, reaching further below and to the right if its last step would leave pixels
+    /// over: PyTorch's `ceil_mode`. `None` if the kernel is larger than its padded input.
+    pub fn rounded_up(self, input: Shape) -> Option<Self> {
+        let rows = rounded_up(input.height, self.rows())?;
+        let columns = rounded_up(input.width, self.columns())?;
+        let after = Extent::new(rows, columns);
+        Some(Self { padding: Padding { after, ..self.padding }, ..self })
+    }
+}
+
+/// How far windows reach past the end if their number is rounded up, as the documentation of PyTorch's
+/// `MaxPool2d` has it: the last one must start in the input or in the padding before it.
+fn rounded_up(size: usize, axis: Axis) -> Option<usize> {
+    let windows = output_size(size, axis)?;
+    let next = windows.checked_mul(axis.stride)?;
+    let end = next.checked_add(axis.reach()?)?;
+    let padded = size.checked_add(axis.before)?.checked_add(axis.after)?;
+    let leaves_over = end < padded + axis.stride;
+    let starts_inside = next < size + axis.before;
+    let further = if leaves_over && starts_inside { end.saturating_sub(padded) } else { 0 };
+    axis.after.checked_add(further)
 }
 
 /// What `SAME` pads along one direction.
@@ -182,6 +204,29 @@ mod tests {
         assert_eq!(same(32, axis(3, 2, 0)), (0, 1));
         assert_eq!(same(33, axis(3, 2, 0)), (1, 1));
         assert_eq!(same(224, axis(7, 2, 0)), (2, 3));
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_as_pytorch_rounds_them() {
+        for size in 1_usize..30 {
+            for (kernel, stride, padding) in [(3, 2, 1), (3, 2, 0), (2, 2, 0), (3, 3, 1), (2, 3, 1)]
+            {
+                let open = axis(kernel, stride, padding);
+                let Some(down) = output_size(size, open) else {
+                    assert_eq!(rounded_up(size, open), None);
+                    continue;
+                };
+                // `pooling_output_shape` of PyTorch's `Pool.h`.
+                let mut up = (size + 2 * padding - kernel).div_ceil(stride) + 1;
+                if (up - 1) * stride >= size + padding {
+                    up -= 1;
+                }
+                let after = rounded_up(size, open).unwrap();
+                let found = output_size(size, Axis { after, ..open });
+                assert_eq!(found, Some(up), "{size} {open:?} {down}");
+                assert!(up > down || after == padding, "{size} {open:?}");
+            }
+        }
     }
 
     #[test]

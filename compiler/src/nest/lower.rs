@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use resnet_runtime::kernels::{
-    BLOCK, Call, CopyParams, MeanParams, PoolParams, RingParams, SoftmaxParams,
-};
+use resnet_runtime::kernels::{BLOCK, Call, CopyParams, MeanParams, RingParams, SoftmaxParams};
 
 use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::Extent;
+use crate::graph::{Extent, PoolKind};
 use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
 
 mod channel;
@@ -101,13 +99,12 @@ impl Lowering {
                     output,
                 });
             }
-            (FusedOp::MaxPool(window), _, Some(input)) => {
-                self.pool(&node.name, "max_pool", Call::MaxPool, window, input, output);
-            }
-            (FusedOp::AveragePool { window, count_padding }, _, Some(input)) => {
-                let count_padding = usize::from(*count_padding);
-                let make = |pool| Call::AveragePool(PoolParams { count_padding, ..pool });
-                self.pool(&node.name, "average_pool", make, window, input, output);
+            (FusedOp::Pool(pool), _, Some(input)) => {
+                let make = match pool.kind {
+                    PoolKind::Max => Call::MaxPool,
+                    PoolKind::Average => Call::AveragePool,
+                };
+                self.pool(&node.name, pool.kind.word(), make, pool, input, output);
             }
             (FusedOp::Blur(window), _, Some(input)) => {
                 self.blur(&node.name, window, input, output);

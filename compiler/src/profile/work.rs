@@ -6,7 +6,7 @@ use resnet_runtime::kernels::{BLOCK, Call};
 
 use super::{Algorithm, Layer, Step};
 use crate::fuse::{Fused, FusedId, FusedOp, Residual};
-use crate::graph::{Graph, NodeId, Window};
+use crate::graph::{self, Graph, NodeId, Window};
 use crate::nest::{Program, Statement};
 use crate::schedule::{self, Buffer, Plan, Schedule};
 
@@ -93,12 +93,9 @@ impl Work<'_> {
             (FusedOp::Conv(conv), Some(input)) => {
                 windowed(input, &conv.window, output) + self.residual(conv.residual, output)
             }
-            (
-                FusedOp::MaxPool(window)
-                | FusedOp::AveragePool { window, .. }
-                | FusedOp::Blur(window),
-                Some(input),
-            ) => windowed(input, window, output),
+            (FusedOp::Pool(graph::Pooling { window, .. }) | FusedOp::Blur(window), Some(input)) => {
+                windowed(input, window, output)
+            }
             (FusedOp::GroupNorm { residual, .. }, Some(input)) => {
                 whole(input) + self.residual(*residual, output)
             }

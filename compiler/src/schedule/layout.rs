@@ -96,8 +96,8 @@ pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
     layouts
 }
 
-/// The ring of `id`, the largest padding among the convolutions that read it (pools handle edges
-/// themselves), and the margin that its Winograd convolutions need to read whole tiles.
+/// The ring of `id`, the largest padding among the convolutions that read it and the zeros that its
+/// pools count (with other edges they deal themselves), and the margin that its Winograd convolutions need to read whole tiles.
 pub(super) fn borders(
     fused: &Fused,
     decisions: &[Option<Decision>],
@@ -114,7 +114,12 @@ pub(super) fn borders(
         })
     };
     let none = Extent::square(0);
-    let ring = readers().fold(none, |ring, (window, ..)| ring.max(window.padding.most()));
+    let counted = fused.nodes.iter().filter_map(|node| match &node.op {
+        FusedOp::Pool(pool) if node.input == Some(id) => Some(pool.zeros.most()),
+        _ => None,
+    });
+    let padded = readers().map(|(window, ..)| window.padding.most());
+    let ring = padded.chain(counted).fold(none, Extent::max);
     let shape = fused.node(id).shape;
     let margin = readers().fold(none, |margin, (window, transform, output)| {
         let Some(reads) = winograd::reads(transform, &window, output, layout) else {

@@ -31,7 +31,7 @@ pub use expect::{Expect, Expected};
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Padding, Shape};
+use crate::graph::{Extent, Padding, PoolKind, Shape};
 
 /// A layer table.
 #[derive(Clone, Debug)]
@@ -107,15 +107,8 @@ pub struct Row {
 pub enum RowOp {
     /// A convolution, perhaps with batch norm and ReLU.
     Conv(ConvRow),
-    /// A max pool.
-    MaxPool(WindowCells),
-    /// An average pool.
-    AveragePool {
-        /// Kernel, stride, padding.
-        window: WindowCells,
-        /// Whether padding counts as zeros; if not, the mean is over the pixels inside.
-        count_padding: bool,
-    },
+    /// A max pool or an average pool.
+    Pool(PoolRow),
     /// A binomial filter over the mirrored picture, against aliasing.
     Blur(WindowCells),
     /// Residual blocks.
@@ -160,6 +153,19 @@ pub enum PaddingCell {
     Sides(Padding),
     /// As much as TensorFlow's `SAME` pads for the size at hand.
     Same,
+}
+
+/// A `max_pool` or `average_pool` row.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolRow {
+    /// Which one.
+    pub kind: PoolKind,
+    /// Kernel, stride, padding.
+    pub window: WindowCells,
+    /// Whether padding counts as zeros; if not, a pool is over the pixels inside alone.
+    pub count_padding: bool,
+    /// Whether a last window that reaches past the padding is taken too (PyTorch's `ceil_mode`).
+    pub round_up: bool,
 }
 
 /// What normalises activations.

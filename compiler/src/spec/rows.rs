@@ -11,7 +11,7 @@
 use std::fmt::{Display, Write};
 
 /// The order of a row's cells. Fields of one column are never in one row.
-const COLUMNS: [&[&str]; 23] = [
+const COLUMNS: [&[&str]; 24] = [
     &["layer"],
     &["op"],
     &["kernel", "repeat"],
@@ -21,6 +21,7 @@ const COLUMNS: [&[&str]; 23] = [
     &["first_dilation"],
     &["padding"],
     &["count_padding"],
+    &["rounding"],
     &["width"],
     &["groups"],
     &["stride_on"],

@@ -184,7 +184,6 @@ fn max_pool(table: &Table) -> String {
         stride_columns: 2,
         padding_rows: 1,
         padding_columns: 1,
-        count_padding: 0,
     });
     blocks(table, &call, 4, 112 * 112 * BLOCK, 56 * 56 * BLOCK)
 }

@@ -135,8 +135,8 @@ pub struct WinogradOutputParams {
 /// A max pool, an average pool or a blur over one channel block's whole plane.
 ///
 /// The first window starts `padding` before the first pixel; the last one may reach over the far
-/// edges. A max pool ignores what lies outside. An average pool divides by `kernel_rows *
-/// kernel_columns` or by the pixels inside, of which every window has one at least. A blur weighs a
+/// edges. A max pool and an average pool ignore what lies outside; every window has one pixel inside at
+/// least. A blur weighs a
 /// window's rows and columns, [`LARGEST_BLUR`] at most, by binomial coefficients whose sum is 1,
 /// and sees the picture mirrored at its first and last pixels; windows reach over the edges by
 /// less than the picture's size.
@@ -167,8 +167,6 @@ pub struct PoolParams {
     pub padding_rows: usize,
     /// Columns of padding on the left.
     pub padding_columns: usize,
-    /// 1: an average pool counts what lies outside as zeros. 0: it does not.
-    pub count_padding: usize,
 }
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks

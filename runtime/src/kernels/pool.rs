@@ -43,7 +43,6 @@ pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
-    let area = params.kernel_rows * params.kernel_columns;
     for row in 0..params.out_rows {
         let rows = window(
             row,
@@ -65,7 +64,7 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
                 }
                 sum = simd.add(sum, line);
             }
-            let pixels = if params.count_padding == 1 { area } else { rows.len() * columns.len() };
+            let pixels = rows.len() * columns.len();
             let mean = simd.div(sum, simd.splat(pixels as f32));
             // SAFETY: the row and column are the output's.
             unsafe { simd.store(y.add(row * params.y_row + column * BLOCK), mean) };

@@ -24,8 +24,7 @@ fn parameters_are_words_in_field_order() {
     assert_words!(WinogradOutput(WinogradOutputParams): tile_rows tile_columns stride tiles rows
         columns x_point y_row r_row residual relu);
     assert_words!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
-        kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns
-        count_padding);
+        kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns);
     assert_words!(Gate(PlaneParams): rows columns x_row r_row y_row residual relu);
     assert_words!(ChannelConv(ChannelConvParams): channels kernel);
     assert_words!(GroupMean(GroupParams): channels group epsilon);

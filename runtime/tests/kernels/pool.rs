@@ -23,7 +23,6 @@ fn params(
         stride_columns: stride.1,
         padding_rows: padding.0,
         padding_columns: padding.1,
-        count_padding: 1,
     }
 }
 
@@ -89,15 +88,7 @@ fn max_pool() {
 
 #[test]
 fn average_pool() {
-    check(Call::AveragePool, |p, window| {
-        window.iter().sum::<f64>() / (p.kernel_rows * p.kernel_columns) as f64
-    });
-}
-
-#[test]
-fn average_pool_of_the_pixels_inside() {
-    let make = |p| Call::AveragePool(PoolParams { count_padding: 0, ..p });
-    check(make, |_, window| window.iter().sum::<f64>() / window.len() as f64);
+    check(Call::AveragePool, |_, window| window.iter().sum::<f64>() / window.len() as f64);
 }
 
 /// Coefficient `k` of `(1/2 + x/2)^(kernel - 1)`.
@@ -207,7 +198,6 @@ fn means_of_many_equal_pixels_stay_exact() {
             stride_columns: 1,
             padding_rows: 0,
             padding_columns: 0,
-            count_padding: 1,
             x_row,
             y_row: BLOCK,
         };

@@ -15,7 +15,7 @@ norm_epsilon: 1e-3
 table:
   - {layer: output, op: conv, kernel: 3x5, stride: 2x1, padding: 0x2, channels: 8, bias: true}
   - {layer: input, op: conv, kernel: 1, channels: 8, groups: 4, norm: none, activation: none}
-  - {layer: pool, op: max_pool, kernel: 3, stride: 1}
+  - {layer: pool, op: max_pool, kernel: 3, stride: 1, count_padding: true}
   - {layer: conv3_x, op: basic, repeat: 2, channels: 11, stride: 2, shortcut: zero_pad}
   - {layer: conv4_x, op: basic, channels: 13, shortcut: zero_pad}
   - {layer: conv5_x, op: basic, channels: 13, stride: 1x2, shortcut: zero_pad}
@@ -28,6 +28,7 @@ table:
   - {layer: blur, op: blur, kernel: 2x3, padding: {left: 1}}
   - {layer: scale, op: norm}
   - {layer: sides, op: conv, kernel: 3, channels: 6, padding: {top: 2, right: 1}}
+  - {layer: up, op: average_pool, kernel: 3, stride: 1x2, rounding: up}
   - {layer: mean, op: average_pool, kernel: 2, stride: 2}
   - {layer: fc.weight, op: linear, channels: 6, activation: relu}
   - {layer: fc2, op: linear, channels: 5}

@@ -7,7 +7,9 @@ use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
     TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
-use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Shape, Window, binomial};
+use crate::graph::{
+    Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, PoolKind, Pooling, Shape, Window, binomial,
+};
 
 /// The network without its initialisers.
 pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
@@ -114,17 +116,38 @@ impl Translator<'_> {
             }
             Op::ChannelConv { kernel, weight } => self.channel_conv(node, *kernel, weight, own),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
-            Op::MaxPool(window) => self.push("MaxPool", inputs, own, sliding(window)),
-            Op::AveragePool { window, count_padding } => {
-                let mut attributes = sliding(window);
-                attributes.push(int("count_include_pad", i64::from(*count_padding)));
-                self.push("AveragePool", inputs, own, attributes);
-            }
+            Op::Pool(pool) => self.pool(node, pool, own),
             Op::Blur(window) => self.blur(node, window, own),
             Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
             Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
             Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
         }
+    }
+
+    /// ONNX's pools count all of their padding or none; zeros that only a part of it counts, or a max
+    /// pool, are a node of their own.
+    fn pool(&mut self, node: &Node, pool: &Pooling, own: String) {
+        let Pooling { kind, mut window, zeros } = *pool;
+        let mut input = self.value(node, 0).name.clone();
+        let whole = kind == PoolKind::Average && zeros == window.padding;
+        if zeros != Padding::NONE && !whole {
+            let padded = self.fresh(&format!("{}.padded", node.name));
+            let Padding { before, after } = zeros;
+            let sides = [0, 0, before.rows, before.columns, 0, 0, after.rows, after.columns];
+            let pads = self.constant(node, "pads", &sides.map(|side| side as i64));
+            self.push("Pad", vec![input, pads], padded.clone(), vec![]);
+            input = padded;
+            window.padding = window.padding.without(zeros);
+        }
+        let mut attributes = sliding(&window);
+        let op_type = match kind {
+            PoolKind::Max => "MaxPool",
+            PoolKind::Average => {
+                attributes.push(int("count_include_pad", i64::from(whole)));
+                "AveragePool"
+            }
+        };
+        self.push(op_type, vec![input], own, attributes);
     }
 
     /// The opset has no group norm: a reshape makes groups channels, whose norm is over a picture's

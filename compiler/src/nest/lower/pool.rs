@@ -5,40 +5,51 @@ use std::ops::Range;
 use resnet_runtime::kernels::{Call, PoolParams};
 
 use super::{Lowering, Side, nested};
-use crate::graph::{Extent, Window};
+use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::Buffer;
 
 impl Lowering {
     /// Rows of windows within the input are what threads divide, as they do the rows of the
     /// convolutions around, so that each reads what it has written. The few windows that reach over
-    /// the upper or the lower edge follow.
+    /// the upper or the lower edge follow. Zeros that count as pixels are those of the input's ring,
+    /// so that for the windows they are a part of the picture.
     pub(super) fn pool(
         &mut self,
         name: &str,
         kind: &str,
         make: impl Fn(PoolParams) -> Call,
-        window: &Window,
+        pool: &Pooling,
         x: &Buffer,
         y: &Buffer,
     ) {
-        let [top, inside, bottom] = parts(window, x.shape.height, y.shape.height);
-        let doc = format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
+        let Pooling { window, zeros, .. } = pool;
+        let mut doc =
+            format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
+        if *zeros != Padding::NONE {
+            doc += &format!(", {zeros} zeros around");
+        }
+        let window = &Window { padding: window.padding.without(*zeros), ..*window };
+        let in_rows = x.shape.height + zeros.before.rows + zeros.after.rows;
+        let in_columns = x.shape.width + zeros.before.columns + zeros.after.columns;
+        let [top, inside, bottom] = parts(window, in_rows, y.shape.height);
         let (stride, padding) = (window.stride.rows, window.padding.before.rows);
         let part = |rows: &Range<usize>, count: usize| {
             let from = (rows.start * stride).saturating_sub(padding);
             let call = make(PoolParams {
-                in_rows: (x.shape.height - from).min((count - 1) * stride + window.kernel.rows),
+                in_rows: (in_rows - from).min((count - 1) * stride + window.kernel.rows),
+                in_columns,
                 out_rows: count,
                 padding_rows: padding.saturating_sub(rows.start * stride),
                 ..params(window, x, y)
             });
-            let side = |buffer: &Buffer, row: usize, step: usize| {
-                Side::new(buffer, Extent::square(0), buffer.block_len())
+            let side = |buffer: &Buffer, above: Extent, row: usize, step: usize| {
+                Side::new(buffer, above, buffer.block_len())
                     .with(Var::Row, step * buffer.row_len())
                     .skip(row * buffer.row_len())
             };
-            (call, side(x, from, stride), side(y, rows.start, 1))
+            let none = Extent::square(0);
+            (call, side(x, zeros.before, from, stride), side(y, none, rows.start, 1))
         };
         let blocks = Loop { var: Var::Block, extent: x.blocks() };
         if !inside.is_empty() {
@@ -63,7 +74,8 @@ impl Lowering {
     /// edge by less than half of itself. Where it reaches further, planes are not divided.
     pub(super) fn blur(&mut self, name: &str, window: &Window, x: &Buffer, y: &Buffer) {
         if 2 * window.padding.most().rows < window.kernel.rows {
-            return self.pool(name, "blur", Call::Blur, window, x, y);
+            let whole = Pooling::new(PoolKind::Average, *window);
+            return self.pool(name, "blur", Call::Blur, &whole, x, y);
         }
         let doc = format!("blur {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
         self.per_block(name, doc, Call::Blur(params(window, x, y)), x, y);
@@ -85,7 +97,6 @@ fn params(window: &Window, x: &Buffer, y: &Buffer) -> PoolParams {
         stride_columns: window.stride.columns,
         padding_rows: window.padding.before.rows,
         padding_columns: window.padding.before.columns,
-        count_padding: 0,
     }
 }
 
@@ -102,7 +113,6 @@ fn parts(window: &Window, in_rows: usize, out_rows: usize) -> [Range<usize>; 3] 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Padding;
 
     fn parts_of(kernel: usize, stride: usize, padding: usize, rows: usize) -> [Range<usize>; 3] {
         let padding = Padding::even(Extent::square(padding));

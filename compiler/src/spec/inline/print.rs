@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::diagnostics::Spanned;
 use crate::graph::{Extent, Padding};
 use crate::spec::{
-    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, Row, RowOp,
-    Shortcut, Spec, Squeeze, StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, PoolRow, Row,
+    RowOp, Shortcut, Spec, Squeeze, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -111,13 +111,14 @@ fn row(row: &Row) -> String {
 fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
     match op {
         RowOp::Conv(conv) => ("conv", self::conv(conv), 1),
-        RowOp::MaxPool(window) => ("max_pool", pool(window), 1),
-        RowOp::AveragePool { window, count_padding } => {
-            let mut arguments = pool(window);
+        RowOp::Pool(pool) => {
+            let PoolRow { kind, window, count_padding, round_up } = pool;
+            let mut arguments = self::window(window);
             arguments.push(format!("count_padding = {count_padding}"));
-            ("average_pool", arguments, 1)
+            arguments.push(format!("rounding = {}", if *round_up { "up" } else { "down" }));
+            (kind.word(), arguments, 1)
         }
-        RowOp::Blur(window) => ("blur", pool(window), 1),
+        RowOp::Blur(window) => ("blur", self::window(window), 1),
         RowOp::Block(block) => {
             let op = match block.kind {
                 BlockKind::Basic => "basic",
@@ -161,7 +162,7 @@ fn padding(padding: PaddingCell) -> String {
     }
 }
 
-fn pool(window: &WindowCells) -> Vec<String> {
+fn window(window: &WindowCells) -> Vec<String> {
     let mut arguments = vec![extent(window.kernel.value)];
     arguments.extend(strides(window));
     arguments

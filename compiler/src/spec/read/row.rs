@@ -3,11 +3,13 @@
 use super::Errors;
 use super::block::{read_block, read_bottleneck};
 use crate::diagnostics::{Diagnostic, Spanned};
-use crate::graph::{Extent, Padding};
+use crate::graph::{Extent, Padding, PoolKind};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
-use crate::spec::{BlockKind, ConvRow, Norm, PaddingCell, Row, RowOp, StrideOn, WindowCells};
+use crate::spec::{
+    BlockKind, ConvRow, Norm, PaddingCell, PoolRow, Row, RowOp, StrideOn, WindowCells,
+};
 
 /// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
 const OPS: &[(&str, &[&[&str]])] = &[
@@ -27,8 +29,8 @@ const OPS: &[(&str, &[&[&str]])] = &[
             ],
         ],
     ),
-    ("max_pool", &[WINDOW]),
-    ("average_pool", &[WINDOW, &["count_padding"]]),
+    ("max_pool", &[WINDOW, POOL]),
+    ("average_pool", &[WINDOW, POOL]),
     ("blur", &[WINDOW]),
     ("basic", &[BLOCK]),
     ("bottleneck", &[BLOCK, &["width", "groups"]]),
@@ -40,6 +42,9 @@ const OPS: &[(&str, &[&[&str]])] = &[
 
 /// The fields of a window.
 const WINDOW: &[&str] = &["kernel", "stride", "padding"];
+
+/// What max pools and average pools take besides.
+const POOL: &[&str] = &["count_padding", "rounding"];
 
 /// The fields that all blocks share.
 const BLOCK: &[&str] = &[
@@ -110,12 +115,8 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
 fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
     Some(match op {
         "conv" => RowOp::Conv(read_conv(fields, errors)?),
-        "max_pool" => RowOp::MaxPool(read_window(fields, None, errors)?),
-        "average_pool" => {
-            let window = read_window(fields, None, errors);
-            let count_padding = fields.or("count_padding", true, cell::boolean, errors);
-            RowOp::AveragePool { window: window?, count_padding: count_padding?.value }
-        }
+        "max_pool" => RowOp::Pool(read_pool(fields, PoolKind::Max, errors)?),
+        "average_pool" => RowOp::Pool(read_pool(fields, PoolKind::Average, errors)?),
         "blur" => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
         "basic" => {
             let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
@@ -172,6 +173,21 @@ fn read_window(
     let half = PaddingCell::Sides(Padding::even(half));
     let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
     Some(WindowCells { kernel, stride: stride?, dilation, padding })
+}
+
+/// As in PyTorch, an average pool counts its padding if nothing is said, and a max pool does not.
+fn read_pool(fields: &Fields<'_>, kind: PoolKind, errors: &mut Errors) -> Option<PoolRow> {
+    let window = read_window(fields, None, errors);
+    let counts = kind == PoolKind::Average;
+    let count_padding = fields.or("count_padding", counts, cell::boolean, errors);
+    let roundings = [("down", false), ("up", true)];
+    let round_up = fields.or("rounding", false, |text| cell::choice(text, &roundings), errors);
+    Some(PoolRow {
+        kind,
+        window: window?,
+        count_padding: count_padding?.value,
+        round_up: round_up?.value,
+    })
 }
 
 /// `1`, `1x2`, `same`, or `{top: 0, bottom: 1, left: 0, right: 1}`.
