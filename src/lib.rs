@@ -14,7 +14,7 @@
 //!   - {layer: fc,      op: linear, channels: 10}
 //! ";
 //! let spec = resnet::Spec::from_yaml(table)?;
-//! let compiled = resnet::compile(&spec, &resnet::Options::default())?;
+//! let compiled = resnet::Compiler::new(&spec).compile()?;
 //! // Real weights: `resnet::Weights::open("tiny.safetensors")?`.
 //! let weights = resnet::Weights::random(&compiled.graph().tensors, 1);
 //! let network = compiled.load(&weights)?;
@@ -24,8 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Weights that `resnet pack` has packed say which algorithms they are packed for; `compile_for` takes
-//! those.
+//! Weights that `resnet pack` has packed say which algorithms they are packed for;
+//! [`Compiler::weights`] takes those.
 //!
 //! [`resnet!`] does the same while the user's crate is built: sizes are then types, and mistakes in
 //! the table are errors of the build.
@@ -36,14 +36,14 @@
 //!
 //! Features, of which `jit` and `image` are on by default: `jit` compiles tables at run time, with
 //! Cranelift; `interpret`, which it implies, is all of that but the machine code; `image` decodes
-//! pictures; `onnx` writes networks for other runtimes (`compiler::emit::onnx`). The macro needs none
+//! pictures; `onnx` writes networks for other runtimes (`compiler::onnx`). The macro needs none
 //! of them.
 
 pub use resnet_runtime as runtime;
 
 pub use resnet_runtime::compiled::LoadOptions;
 pub use resnet_runtime::kernels::Isa;
-pub use resnet_runtime::session::{Feature, Info, Network, RunError, Session};
+pub use resnet_runtime::session::{Answer, Feature, Info, Network, RunError, Session};
 pub use resnet_runtime::threads::Pool;
 pub use resnet_runtime::weights::{LoadError, Weights, WeightsError};
 
@@ -69,35 +69,7 @@ pub use resnet_compiler as compiler;
 pub use resnet_compiler::{
     diagnostics::Diagnostics,
     graph::Graph,
-    network::{Backend, CompileError, Compiled, Options, compile, compile_for},
+    network::{Backend, CompileError, Compiled, Compiler, Options},
     spec::Spec,
     zoo::zoo,
 };
-
-/// The run-time compiler.
-#[cfg(feature = "jit")]
-pub mod jit {
-    use super::{CompileError, Compiled, Options, Spec, Weights};
-
-    /// Compiles a table with Cranelift for this CPU.
-    ///
-    /// # Errors
-    ///
-    /// See [`compile`](super::compile).
-    pub fn compile(spec: &Spec) -> Result<Compiled, CompileError> {
-        super::compile(spec, &options())
-    }
-
-    /// The same for weights that `resnet pack` may have packed, in whatever way.
-    ///
-    /// # Errors
-    ///
-    /// See [`compile_for`](super::compile_for).
-    pub fn compile_for(spec: &Spec, weights: &Weights) -> Result<Compiled, CompileError> {
-        super::compile_for(spec, &options(), weights)
-    }
-
-    fn options() -> Options {
-        Options { backend: super::Backend::Jit, ..Options::default() }
-    }
-}

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use resnet::{Backend, Network, Options, Pool, Spec, Weights};
+use resnet::{Backend, Compiler, Network, Options, Pool, Spec, Weights};
 
 resnet::resnet! { Emitted = "models/cifar-resnet20.yaml"; }
 
@@ -67,7 +67,7 @@ fn a_run_allocates_nothing_and_touches_no_fresh_memory() {
     let weights = Weights::random(&Emitted::tensors(), 1);
     let compile = |backend| {
         let options = Options { backend, batch: 2, ..Options::default() };
-        resnet::compile(&spec, &options).unwrap().load(&weights).unwrap()
+        Compiler::new(&spec).options(options).compile().unwrap().load(&weights).unwrap()
     };
     let networks: Vec<(&str, Box<dyn Network>)> = vec![
         #[cfg(feature = "jit")]

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use resnet::{Backend, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights};
+use resnet::{
+    Backend, Compiler, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights,
+};
 
 type Load = fn(&Weights, &LoadOptions) -> Result<Box<dyn Network>, LoadError>;
 
@@ -76,6 +78,9 @@ networks! { BATCHES_OF_2:
 
 networks! { EXACT:
     #[resnet(exact = true)] AlignedExact = "tests/golden/aligned.yaml",
+}
+
+networks! { EXACT_BATCHES_OF_3:
     #[resnet(exact = true, batch = 3)] BasicExact = "tests/golden/basic.yaml",
 }
 
@@ -121,7 +126,7 @@ fn check(networks: &[(&str, Load)], options: &Options) {
         for isa in Isa::available() {
             let backend = Backend::Interpret;
             let options = Options { backend, isa: Some(isa), ..options.clone() };
-            let compiled = resnet::compile(&spec, &options).unwrap();
+            let compiled = Compiler::new(&spec).options(options).compile().unwrap();
             let weights = Weights::random(&compiled.graph().tensors, 7);
             let interpreted = compiled.load(&weights).unwrap();
             let network =
@@ -155,6 +160,7 @@ fn every_golden_is_compiled_here() {
 fn options_have_the_interpreters_bits() {
     check(BATCHES_OF_2, &Options { batch: 2, ..Options::default() });
     check(EXACT, &Options { exact: true, ..Options::default() });
+    check(EXACT_BATCHES_OF_3, &Options { exact: true, batch: 3, ..Options::default() });
     assert_eq!((Aligned::BATCH, AlignedTwice::BATCH), (1, 2));
     const { assert!(AlignedTwice::ARENA_BYTES > Aligned::ARENA_BYTES) };
 }
@@ -177,7 +183,7 @@ fn a_budget_of_memory_counts_the_scratch() {
     check(BUDGET, &Options::default());
     let text = std::fs::read_to_string(root().join("tests/budget.yaml")).unwrap();
     let less = text.replace("430848", "205056");
-    let error = resnet::compile(&Spec::from_yaml(&less).unwrap(), &Options::default());
+    let error = Compiler::new(&Spec::from_yaml(&less).unwrap()).compile();
     assert!(error.err().unwrap().to_string().contains("430848"), "the arena alone is no answer");
     assert_eq!(Budget::ARENA_BYTES, 430_848);
 }
@@ -209,12 +215,16 @@ fn embedded_weights_are_the_files() {
 #[test]
 fn packed_weights_have_the_bits_of_those_they_were_packed_from() {
     let options = Options { backend: Backend::Reference, ..Options::default() };
-    let compile =
-        |options: &Options| resnet::compile(&spec("tests/golden/aligned.yaml"), options).unwrap();
+    let compile = |options: &Options| {
+        Compiler::new(&spec("tests/golden/aligned.yaml"))
+            .options(options.clone())
+            .compile()
+            .unwrap()
+    };
     let compiled = compile(&options);
     let weights = Weights::random(&compiled.graph().tensors, 3);
     let mut file = Vec::new();
-    compiled.pack(&weights, NonZeroUsize::MIN, "", &mut file).unwrap();
+    compiled.plan().pack(&weights, NonZeroUsize::MIN, "", &mut file).unwrap();
     let packed = Weights::from_bytes(file).unwrap();
     let pictures: Vec<f32> =
         (0..3 * Aligned::INPUT_LEN).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
@@ -240,17 +250,17 @@ fn packed_weights_say_how_they_were_packed() {
     let text = std::fs::read_to_string(root().join("tests/golden/aligned.yaml")).unwrap();
     let spec = Spec::from_yaml(&text).unwrap();
     let exact = Options { backend: Backend::Interpret, exact: true, ..Options::default() };
-    let compiled = resnet::compile(&spec, &exact).unwrap();
+    let compiled = Compiler::new(&spec).options(exact).compile().unwrap();
     let weights = Weights::random(&compiled.graph().tensors, 3);
     let pictures: Vec<f32> =
         (0..3 * Aligned::INPUT_LEN).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let expected = bits(&*compiled.load(&weights).unwrap(), None, &pictures);
     let mut file = Vec::new();
-    compiled.pack(&weights, NonZeroUsize::MIN, "--exact", &mut file).unwrap();
+    compiled.plan().pack(&weights, NonZeroUsize::MIN, "--exact", &mut file).unwrap();
     let packed = Weights::from_bytes(file).unwrap();
 
     let compile_for = |spec: &Spec, options: &Options, weights: &Weights| {
-        resnet::compile_for(spec, options, weights).unwrap()
+        Compiler::new(spec).options(options.clone()).weights(weights).compile().unwrap()
     };
     for batch in [1, 2] {
         let options = Options { batch, ..Options::default() };
@@ -279,7 +289,7 @@ fn constants_are_the_tables() {
     assert_eq!((Trained::LABELS[0], Trained::LABELS[9]), ("airplane", "truck"));
     let spec = spec("models/cifar10/resnet20.yaml");
     assert_eq!(Trained::preprocess(), spec.preprocess);
-    let compiled = resnet::compile(&spec, &Options::default()).unwrap();
+    let compiled = Compiler::new(&spec).compile().unwrap();
     assert_eq!(Trained::tensors(), compiled.graph().tensors);
     assert_eq!(Trained::ARENA_BYTES, compiled.info().arena_bytes);
 }

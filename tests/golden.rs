@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use resnet::{Backend, Isa, Network, Options, Pool, Spec, Weights};
+use resnet::{Backend, Compiler, Isa, Network, Options, Pool, Spec, Weights};
 
 /// Of the largest output: what `f64` sums of `f32` weights may differ by from PyTorch's `f64` sums,
 /// stored as `f32`.
@@ -52,8 +52,10 @@ fn read_npy(path: &Path) -> Vec<f32> {
 }
 
 fn load(golden: &Golden, options: &Options) -> Box<dyn Network> {
-    let compiled =
-        resnet::compile(&golden.spec, options).unwrap_or_else(|e| panic!("{}: {e}", golden.name));
+    let compiled = Compiler::new(&golden.spec)
+        .options(options.clone())
+        .compile()
+        .unwrap_or_else(|e| panic!("{}: {e}", golden.name));
     compiled.load(&golden.weights).unwrap_or_else(|e| panic!("{}: {e}", golden.name))
 }
 

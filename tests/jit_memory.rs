@@ -1,7 +1,7 @@
 //! Machine code in memory: freed with its network, never writable and executable at once.
 #![cfg(target_os = "linux")]
 
-use resnet::{Options, Spec, Weights};
+use resnet::{Backend, Compiler, Options, Spec, Weights};
 
 fn maps() -> Vec<String> {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().map(str::to_owned).collect()
@@ -10,7 +10,7 @@ fn maps() -> Vec<String> {
 #[test]
 fn code_is_freed_and_never_writable_and_executable() {
     let spec = Spec::from_yaml(resnet::zoo("cifar-resnet20").unwrap()).unwrap();
-    let compile = || resnet::jit::compile(&spec).unwrap();
+    let compile = || Compiler::new(&spec).backend(Backend::Jit).compile().unwrap();
     let weights = Weights::random(&compile().graph().tensors, 1);
     let mut session = compile().load(&weights).unwrap().session();
     // The network and the compiler's result are gone; the session keeps the code alive.
@@ -29,7 +29,9 @@ fn code_is_freed_and_never_writable_and_executable() {
 #[test]
 fn a_missing_instruction_set_or_batch_is_an_error() {
     let spec = Spec::from_yaml(resnet::zoo("cifar-resnet20").unwrap()).unwrap();
-    let error = |options: &Options| resnet::compile(&spec, options).err().map(|e| e.to_string());
+    let error = |options: &Options| {
+        Compiler::new(&spec).options(options.clone()).compile().err().map(|e| e.to_string())
+    };
     let empty = Options { batch: 0, ..Options::default() };
     assert!(error(&empty).unwrap().contains("at least 1"));
     let huge = Options { batch: usize::MAX, ..Options::default() };

@@ -1,8 +1,8 @@
 //! A budget for memory takes leaner algorithms, and no more of them than it needs.
 
-use resnet::compiler::plan::Plans;
+use resnet::compiler::plan::Plan;
 use resnet::compiler::schedule::Wishes;
-use resnet::{Backend, CompileError, Graph, Options, Spec, Weights};
+use resnet::{Backend, CompileError, Compiler, Graph, Options, Spec, Weights};
 
 const TABLE: &str = "
 name: net
@@ -17,7 +17,8 @@ table:
 /// Bytes that the plan for a budget needs.
 fn needs(graph: &Graph, memory: Option<usize>, batch: usize) -> Result<usize, CompileError> {
     let wishes = Wishes { batch, memory, ..Wishes::default() };
-    Plans::new(graph, &wishes).map(|plans| plans.schedules[0].run_bytes(&plans.fused))
+    let (_, levels) = Plan::with_levels(graph, &wishes)?;
+    Ok(levels.schedules[0].run_bytes(&levels.fused))
 }
 
 #[test]
@@ -60,7 +61,8 @@ fn a_lean_network_answers_as_the_reference_does() {
     let pictures: Vec<f32> =
         (0..3 * 3072).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let answers = |options: Options| {
-        let network = resnet::compile(&spec, &options).unwrap().load(&weights).unwrap();
+        let network =
+            Compiler::new(&spec).options(options).compile().unwrap().load(&weights).unwrap();
         let mut answers = vec![0.0; 30];
         network.session().run_batch(&pictures, &mut answers).unwrap();
         answers
@@ -74,6 +76,6 @@ fn a_lean_network_answers_as_the_reference_does() {
         }
     }
     let short = Options { batch: 2, memory: Some(least - 1), ..Options::default() };
-    let message = resnet::compile(&spec, &short).err().unwrap().to_string();
+    let message = Compiler::new(&spec).options(short).compile().err().unwrap().to_string();
     assert!(message.contains(&format!("needs at least {least} bytes")), "{message}");
 }

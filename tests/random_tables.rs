@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use resnet::{Backend, Diagnostics, Graph, Isa, Network, Options, Pool, Spec, Weights};
+use resnet::{Backend, Compiler, Diagnostics, Graph, Isa, Network, Options, Pool, Spec, Weights};
 
 /// Of the largest output of each picture.
 const TOLERANCE: f64 = 1e-4;
@@ -202,7 +202,7 @@ proptest! {
             let batch = 1 + (seed % 2) as usize;
             let exact = seed & 4 != 0;
             let options = Options { backend, isa: Some(isa), batch, exact, ..Options::default() };
-            let compiled = resnet::compile(&spec, &options).map_err(|e| format!("{e}\n{table}"));
+            let compiled = Compiler::new(&spec).options(options).compile().map_err(|e| format!("{e}\n{table}"));
             compiled.unwrap().load(&weights).unwrap()
         };
         let reference = load(Backend::Reference, Isa::Portable);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use resnet::runtime::picture::Picture;
-use resnet::{Backend, Options, Spec, Weights};
+use resnet::{Backend, Compiler, Options, Spec, Weights};
 
 const LABELS: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -16,7 +16,7 @@ fn the_sample_pictures_are_what_their_names_say() {
     let weights = Weights::open(root.join("models/cifar10/resnet20.safetensors")).unwrap();
     let networks = [Backend::Jit, Backend::Interpret].map(|backend| {
         let options = Options { backend, ..Options::default() };
-        resnet::compile(&spec, &options).unwrap().load(&weights).unwrap()
+        Compiler::new(&spec).options(options).compile().unwrap().load(&weights).unwrap()
     });
     let mut seen = 0;
     for entry in root.join("examples/pictures").read_dir().unwrap() {

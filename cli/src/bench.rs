@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::{Backend, Options, compile};
+use resnet::compiler::network::{Backend, Compiler};
 use resnet::runtime::session::Session;
 use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
@@ -57,7 +57,8 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
     let compile = start.elapsed();
-    let weights = model::weights(opened, options.weights.random_weights, compiled.graph())?;
+    let weights =
+        model::weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;
     let start = Instant::now();
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
     let load = start.elapsed();
@@ -80,7 +81,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
     let median = times[times.len() / 2];
     let results = Results {
-        name: info.name.clone(),
+        name: info.name.to_string(),
         backend: model::backend(options.engine.backend).to_string(),
         isa: match options.engine.backend {
             BackendName::Reference => "none".into(),
@@ -149,8 +150,8 @@ fn largest_error(
     pictures: &[f32],
     answers: &[f32],
 ) -> Result<f64> {
-    let options = Options { backend: Backend::Reference, ..Options::default() };
-    let reference = compile(&model.spec, &options)?.load(weights)?;
+    let compiler = Compiler::new(&model.spec).backend(Backend::Reference);
+    let reference = compiler.compile()?.load(weights)?;
     let mut expected = vec![0.0; answers.len()];
     reference.session_in(None)?.run_batch(pictures, &mut expected)?;
     let largest = expected.iter().fold(0.0_f64, |largest, v| largest.max(f64::from(v.abs())));

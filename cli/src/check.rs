@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use resnet::compiler::graph::Graph;
-use resnet::compiler::plan::Plans;
+use resnet::compiler::plan::Plan;
 use resnet::compiler::report::Report;
 use resnet::compiler::schedule::Wishes;
 
@@ -17,14 +17,14 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let graph = Graph::build(&model.spec)?;
     model.labels(graph.output_len())?;
     let (exact, memory) = (options.exact, budget(options.memory));
-    let plans = |batch| {
+    let arena_bytes = |batch| {
         let wishes = Wishes { batch, exact, memory, ..Wishes::default() };
-        Plans::new(&graph, &wishes).map_err(for_process)
+        let plan = Plan::new(&graph, &wishes).map_err(for_process)?;
+        anyhow::Ok(plan.info.arena_bytes as u64)
     };
     // What is expected is said of one picture at a time, whatever batch is looked at.
-    model.spec.check_arena_bytes(plans(1)?.arena_bytes() as u64)?;
-    let arena_bytes = plans(options.batch.get())?.arena_bytes();
-    let report = Report::new(&graph, Some(arena_bytes as u64));
+    model.spec.check_arena_bytes(arena_bytes(1)?)?;
+    let report = Report::new(&graph, Some(arena_bytes(options.batch.get())?));
     match options.format.format {
         Format::Text => write!(out, "{report}")?,
         Format::Json => writeln!(out, "{}", report.json())?,

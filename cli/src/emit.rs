@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use resnet::compiler::emit::clif::Listing;
 use resnet::compiler::emit::jit::Jit;
 use resnet::compiler::graph::{Graph, NodeId};
-use resnet::compiler::plan::Plans;
+use resnet::compiler::plan::{Levels, Plan};
 use resnet::compiler::schedule::Wishes;
-use resnet::runtime::kernels::Isa;
-use resnet_compiler::emit::onnx::{self, OnnxError};
+use resnet::compiler::target::Target;
+use resnet_compiler::onnx::{self, OnnxError};
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
@@ -79,7 +79,7 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
     }
     let graph = Graph::build(&model.spec)?;
     let opened = open_weights(options.weights.as_deref())?;
-    let weights = weights(opened, options.random_weights, &graph)?;
+    let weights = weights(opened, options.random_weights, &graph.tensors)?;
     onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
         OnnxError::Io(error) => error.into(),
         error => error.into(),
@@ -101,16 +101,16 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Dot => return Ok(dot(&graph)),
         _ => {}
     }
-    let Plans { fused, schedules, programs } = Plans::new(&graph, &wishes)?;
+    let (plan, Levels { fused, schedules }) = Plan::with_levels(&graph, &wishes)?;
     let listing = match options.form {
         Form::Fused => return Ok(fused.to_string()),
         Form::Schedule => return Ok(schedules[0].to_string()),
         Form::Clif => Listing::Clif,
         Form::Asm => Listing::Assembly,
-        _ => return Ok(programs[0].to_string()),
+        _ => return Ok(plan.programs[0].to_string()),
     };
-    let table = isa(options.isa).unwrap_or_else(Isa::detect).table()?;
-    Ok(Jit::list(&programs[0], table, listing)?)
+    let target = Target::host(isa(options.isa))?;
+    Ok(Jit::list(&plan.programs[0], target.kernels(), listing)?)
 }
 
 /// The operators as a Graphviz graph.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use resnet::compiler::report::grouped;
+use resnet::runtime::session::Answer;
 use serde::Serialize;
 
 use crate::Outcome;
@@ -28,13 +29,13 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
     let shape = compiled.graph().output_shape();
     ensure!(
-        shape.pixels() == 1 && compiled.info().features.is_empty(),
+        compiled.info().answer != Answer::Features,
         "`{}` ends in features of {shape}, not in classes: there is no accuracy to measure",
         compiled.info().name
     );
     let labels = model.labels(shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
-    let weights = weights(opened, None, compiled.graph())?;
+    let weights = weights(opened, None, &compiled.graph().tensors)?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     model.note_preprocess();

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use resnet::compiler::graph::Graph;
-use resnet::compiler::network::{Backend, CompileError, Compiled, Options, compile, compile_for};
+use resnet::compiler::network::{Backend, CompileError, Compiled, Compiler, Options};
 use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, whose, zoo};
 use resnet::runtime::kernels::Isa;
-use resnet::runtime::weights::Weights;
+use resnet::runtime::weights::{TensorSpec, Weights};
 
 use crate::args::{Algorithms, BackendName, Engine, IsaName};
 
@@ -109,14 +108,12 @@ impl Model {
     ) -> Result<Compiled> {
         let options = options(&engine.algorithms, batch)?;
         let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), ..options };
-        let compiled = match weights {
-            Some(weights) => {
-                note_batch(weights, batch);
-                compile_for(&self.spec, &options, weights)
-            }
-            None => compile(&self.spec, &options),
-        };
-        compiled.map_err(for_process)
+        let mut compiler = Compiler::new(&self.spec).options(options);
+        if let Some(weights) = weights {
+            note_batch(weights, batch);
+            compiler = compiler.weights(weights);
+        }
+        compiler.compile().map_err(for_process)
     }
 }
 
@@ -179,15 +176,15 @@ pub(crate) fn open_weights(path: Option<&Path>) -> Result<Option<Weights>> {
 pub(crate) fn weights(
     opened: Option<Weights>,
     seed: Option<u64>,
-    graph: &Graph,
+    tensors: &[TensorSpec],
 ) -> Result<Weights> {
     let Some(weights) = opened else {
-        return Ok(Weights::random(&graph.tensors, seed.unwrap_or(0)));
+        return Ok(Weights::random(tensors, seed.unwrap_or(0)));
     };
     if weights.packed().is_none()
-        && let Err(error) = weights.check(&graph.tensors)
+        && let Err(error) = weights.check(tensors)
     {
-        return Err(match whose(&weights, &graph.tensors) {
+        return Err(match whose(&weights, tensors) {
             Some(whose) => anyhow!("{error}\nhint: {whose}"),
             None => error.into(),
         });

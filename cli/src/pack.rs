@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::{Backend, Options, compile};
+use resnet::compiler::network::Compiler;
 
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
@@ -12,20 +12,18 @@ use crate::output::Output;
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
-    // Nothing is run, so there is no code to make.
-    let compiler = model::options(&options.algorithms, options.batch.get())?;
-    let compiler = Options { backend: Backend::Reference, ..compiler };
-    let compiled = compile(&model.spec, &compiler).map_err(for_process)?;
+    let wishes = model::options(&options.algorithms, options.batch.get())?;
+    let plan = Compiler::new(&model.spec).options(wishes).plan().map_err(for_process)?;
     let opened = open_weights(options.weights.weights.as_deref())?;
-    let weights = weights(opened, options.weights.random_weights, compiled.graph())?;
+    let weights = weights(opened, options.weights.random_weights, &plan.weights.tensors)?;
     let files = model.files();
     let schedule = &options.algorithms.schedule;
     let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
     let mut file = Output::create(&options.output, inputs)?;
-    let bytes = compiled.pack(&weights, options.threads.get(), &words(options), &mut file)?;
+    let bytes = plan.pack(&weights, options.threads.get(), &words(options), &mut file)?;
     file.finish()?;
     let shown = options.output.display();
-    writeln!(out, "{shown}: {} packed for {}", megabytes(bytes), compiled.info().name)
+    writeln!(out, "{shown}: {} packed for {}", megabytes(bytes), plan.info.name)
         .and_then(|()| out.flush())
         .context("cannot say what was written")?;
     Ok(Outcome::Done)

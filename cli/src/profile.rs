@@ -82,7 +82,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let opened = model::open_weights(options.weights.weights.as_deref())?;
     let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
     let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
-    let weights = model::weights(opened, options.weights.random_weights, graph)?;
+    let weights = model::weights(opened, options.weights.random_weights, &graph.tensors)?;
     let pool = pool(threads)?;
 
     let before = Limits::measure(isa, threads)?;

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use resnet::Feature;
-use resnet::compiler::graph::Op;
 use resnet::compiler::network::Compiled;
+use resnet::runtime::session::Answer as Kind;
+use resnet::{Feature, Info};
 use serde::Serialize;
 
 use crate::args::{Format, Run};
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         Some(path) => arrays(path, &answer, &compiled.info().features, &files)?,
         None => Vec::new(),
     };
-    let weights = weights(opened, options.weights.random_weights, compiled.graph())?;
+    let weights = weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     let bar = progress(source.len(), true);
@@ -139,8 +139,7 @@ struct Answer {
     /// several.
     shape: Vec<usize>,
     classifies: bool,
-    /// The network itself ends in softmax.
-    softmax: bool,
+    kind: Kind,
     labels: Option<Vec<String>>,
     /// Names and shapes of the features that the table names.
     features: Vec<(String, [usize; 3])>,
@@ -152,9 +151,8 @@ impl Answer {
     fn of(model: &Model, compiled: &Compiled, top: usize) -> Result<Self> {
         let graph = compiled.graph();
         let shape = graph.output_shape();
-        let op = &graph.node(graph.output).op;
-        let features = &compiled.info().features;
-        let classifies = shape.pixels() == 1 && features.is_empty();
+        let Info { answer, features, .. } = compiled.info();
+        let classifies = *answer != Kind::Features;
         Ok(Self {
             name: graph.name.clone(),
             shape: match classifies {
@@ -163,9 +161,9 @@ impl Answer {
                 false => vec![shape.channels, shape.height, shape.width],
             },
             classifies,
-            softmax: matches!(op, Op::Softmax),
+            kind: *answer,
             labels: model.labels(graph.output_len())?,
-            features: features.iter().map(|f| (f.name.clone(), f.shape)).collect(),
+            features: features.iter().map(|f| (f.name.to_string(), f.shape)).collect(),
             top,
         })
     }
@@ -175,9 +173,9 @@ impl Answer {
         if !self.classifies {
             return Vec::new();
         }
-        let probabilities = match self.softmax {
-            true => values.iter().map(|&value| f64::from(value)).collect(),
-            false => softmax(values),
+        let probabilities = match self.kind {
+            Kind::Probabilities => values.iter().map(|&value| f64::from(value)).collect(),
+            _ => softmax(values),
         };
         let class = |class: usize| Class {
             class,
@@ -318,10 +316,10 @@ impl Printer<'_> {
                 error: None,
                 warning,
                 top: self.answer.classifies.then(|| self.answer.top(values)),
-                values: Some(match (self.answer.classifies, self.answer.softmax) {
-                    (false, _) => Values::Features(values),
-                    (true, true) => Values::Probabilities(values),
-                    (true, false) => Values::Logits(values),
+                values: Some(match self.answer.kind {
+                    Kind::Features => Values::Features(values),
+                    Kind::Probabilities => Values::Probabilities(values),
+                    Kind::Logits => Values::Logits(values),
                 }),
             },
         };

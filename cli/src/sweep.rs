@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use resnet::compiler::family::Member;
-use resnet::compiler::network::{Backend, Options, compile};
+use resnet::compiler::network::{Backend, Compiler};
 use resnet::compiler::report::{grouped, scaled};
 use resnet::compiler::spec::Spec;
 use resnet::runtime::kernels::Isa;
@@ -93,8 +93,7 @@ fn networks(options: &Sweep) -> Result<Vec<(Spec, f64)>> {
 
 /// Compiles a network, loads random weights, on which times do not depend, and times it.
 fn time(spec: &Spec, width: f64, isa: Isa, pool: Option<&Pool>, duration: Duration) -> Result<Row> {
-    let options = Options { backend: Backend::Jit, isa: Some(isa), ..Options::default() };
-    let compiled = compile(spec, &options)?;
+    let compiled = Compiler::new(spec).backend(Backend::Jit).isa(isa).compile()?;
     let weights = Weights::random(&compiled.graph().tensors, 0);
     let network = compiled.load(&weights)?;
     let no_memory = || format!("no memory for the activations of `{}`", spec.name.value);
@@ -105,7 +104,7 @@ fn time(spec: &Spec, width: f64, isa: Isa, pool: Option<&Pool>, duration: Durati
     let times = measure(&mut *session, &picture, &mut answer, duration)?;
     let median = times[times.len() / 2].as_secs_f64();
     Ok(Row {
-        name: info.name.clone(),
+        name: info.name.to_string(),
         depth: info.depth,
         width,
         params: info.params,

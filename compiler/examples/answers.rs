@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use resnet_compiler::graph::Graph;
-use resnet_compiler::network::{Backend, Options, compile};
+use resnet_compiler::network::{Backend, Compiler, Options};
 use resnet_compiler::spec::Spec;
 use resnet_compiler::zoo::ZOO;
 use resnet_runtime::kernels::Isa;
@@ -90,11 +90,11 @@ fn answers(
     let mut lines: Vec<(String, Vec<u64>)> = Vec::new();
     for (exact, batch) in ways {
         let options = Options { exact, batch, ..Options::default() };
-        let compiled = compile(spec, &options)?;
+        let compiled = Compiler::new(spec).options(options.clone()).compile()?;
         let small = compiled.graph().macs <= MOST_OF_REFERENCE;
         // Packed once for all.
         let mut packed = Vec::new();
-        compiled.pack(weights, all_threads(pool), "", &mut packed)?;
+        compiled.plan().pack(weights, all_threads(pool), "", &mut packed)?;
         let packed = Weights::from_bytes(packed)?;
         let mut results = Vec::new();
         for isa in Isa::available() {
@@ -133,7 +133,7 @@ fn hash(
     weights: &Weights,
     pool: &Pool,
 ) -> Result<u64, Box<dyn Error>> {
-    let network = compile(spec, options)?.load(weights)?;
+    let network = Compiler::new(spec).options(options.clone()).compile()?.load(weights)?;
     let info = network.info();
     let pictures: Vec<f32> =
         (0..PICTURES * info.input_len()).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();

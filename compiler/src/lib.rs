@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! YAML -spec-> Spec -graph-> Graph -fuse-> Fused -schedule-> Schedule -nest-> Program
-//!                              |                                               |- emit::clif
-//!                              |- emit::onnx                                   |- emit::rust
-//!                              '- reference                                    '- interpret
+//!                              |                                               |- emit::jit
+//!                              |- onnx                                         |- emit::rust
+//!                              '- emit::reference                              '- emit::interpret
 //! ```
 //!
 //! Each stage is a module and each arrow is a type; every stage can be called alone.
@@ -16,14 +16,15 @@ pub mod expand;
 pub mod family;
 pub mod fuse;
 pub mod graph;
-pub mod interpret;
 pub mod nest;
 pub mod network;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod plan;
 pub mod profile;
-pub mod reference;
 pub mod report;
 pub mod schedule;
 pub mod spec;
+pub mod target;
 pub mod tune;
 pub mod zoo;

@@ -1,24 +1,25 @@
 //! The stages in a row: from a table to a network that runs.
 
 use std::fmt;
-use std::io;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
-use resnet_runtime::session::{Code, Feature, Info, Loaded, Network, Variant};
-use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, all_threads, file, load};
+use resnet_runtime::session::{Info, Loaded, Network, Variant};
+use resnet_runtime::weights::{LoadError, Weights, all_threads, load};
 
 use crate::diagnostics::Diagnostics;
-use crate::fuse::{FuseError, Fused};
-use crate::graph::{Graph, Shape};
-use crate::interpret::Interpreter;
-use crate::nest::{Program, VerifyError};
-use crate::plan::Plans;
-use crate::reference::Reference;
-use crate::schedule::{Choices, ChoicesError, Schedule, Wishes};
+#[cfg(feature = "jit")]
+use crate::emit::jit;
+use crate::emit::{interpret, reference::Reference};
+use crate::fuse::FuseError;
+use crate::graph::Graph;
+use crate::nest::VerifyError;
+use crate::plan::{Plan, arena_bytes};
+use crate::schedule::{Choices, ChoicesError, Wishes};
 use crate::spec::Spec;
+use crate::target::Target;
 
 /// What runs a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,76 +167,131 @@ pub enum CompileError {
     /// The JIT failed.
     #[cfg(feature = "jit")]
     #[error(transparent)]
-    Jit(#[from] crate::emit::jit::JitError),
-}
-
-/// A compiled network that waits for its weights.
-#[derive(Clone)]
-pub struct Compiled {
-    graph: Arc<Graph>,
-    fused: Arc<Fused>,
-    info: Info,
-    isa: Isa,
-    backend: Backend,
-    wishes: Wishes,
-    schedule: Arc<Schedule>,
-    variants: Vec<Variant>,
-}
-
-/// The facts about a graph; `arena_bytes` as planned for one picture at a time.
-pub fn info(graph: &Graph, arena_bytes: usize) -> Info {
-    let input = graph.input_shape();
-    Info {
-        name: graph.name.clone(),
-        input: [input.channels, input.height, input.width],
-        outputs: graph.output_len(),
-        features: Feature::in_a_row(graph.features.iter().map(|feature| {
-            let Shape { channels, height, width } = graph.node(feature.node).shape;
-            (feature.name.as_str(), [channels, height, width])
-        })),
-        depth: graph.depth,
-        params: graph.params,
-        macs: graph.macs,
-        arena_bytes,
-    }
+    Jit(#[from] jit::JitError),
 }
 
 /// Compiles a table.
 ///
-/// # Errors
-///
-/// A table that contradicts itself or goes over its budgets, an instruction set that the CPU lacks,
-/// or anything else that [`CompileError`] lists.
-pub fn compile(spec: &Spec, options: &Options) -> Result<Compiled, CompileError> {
-    let graph = Graph::build(spec)?;
-    let wishes = options.wishes();
-    let plans = Plans::new(&graph, &wishes)?;
-    finish(spec, options, graph, wishes, plans)
+/// ```
+/// # use resnet_compiler::{network::{Backend, Compiler}, spec::Spec};
+/// let spec = Spec::from_yaml("
+/// name: tiny
+/// input: 3x8x8
+/// table:
+///   - {layer: fc, op: linear, channels: 10}
+/// ")?;
+/// let compiled = Compiler::new(&spec).backend(Backend::Interpret).batch(8).compile()?;
+/// assert_eq!(compiled.info().outputs, 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Compiler<'a> {
+    spec: &'a Spec,
+    options: Options,
+    weights: Option<&'a Weights>,
 }
 
-/// Compiles a table for the weights that it will be given: if they are packed, with the algorithms
-/// that they are packed for, unless `options` have a wish about algorithms (`exact`, `memory`,
-/// `choices`). For other weights it is [`compile`].
-///
-/// # Errors
-///
-/// See [`compile`]. Weights that do not suit the table are an error of loading.
-pub fn compile_for(
-    spec: &Spec,
-    options: &Options,
-    weights: &Weights,
-) -> Result<Compiled, CompileError> {
-    let graph = Graph::build(spec)?;
-    let wishes = options.wishes();
-    if let Some(packed) = packed_for(weights, &wishes) {
-        match Plans::new(&graph, &packed) {
-            // They are packed for another table; loading says so.
-            Err(CompileError::Choices(_)) => {}
-            plans => return finish(spec, options, graph, packed, plans?),
-        }
+impl<'a> Compiler<'a> {
+    /// A compiler of a table, with the options that are the default.
+    pub fn new(spec: &'a Spec) -> Self {
+        Self { spec, options: Options::default(), weights: None }
     }
-    let plans = Plans::new(&graph, &wishes)?;
-    finish(spec, options, graph, wishes, plans)
+
+    /// All options at once.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// What runs the program.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.options.backend = backend;
+        self
+    }
+
+    /// The instruction set whose kernels are called.
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.options.isa = Some(isa);
+        self
+    }
+
+    /// Pictures that are computed together when a session is given several.
+    pub fn batch(mut self, pictures: usize) -> Self {
+        self.options.batch = pictures;
+        self
+    }
+
+    /// Whether algorithms are ruled out that compute sums in another way than they are defined.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.options.exact = exact;
+        self
+    }
+
+    /// Bytes that the network and a session on one thread may need.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.options.memory = Some(bytes);
+        self
+    }
+
+    /// Saved choices, in the place of the cost model's.
+    pub fn choices(mut self, choices: Arc<Choices>) -> Self {
+        self.options.choices = Some(choices);
+        self
+    }
+
+    /// The weights that the network will be given: if they are packed, it is compiled for the algorithms
+    /// that they are packed for, unless `exact`, `memory` or `choices` say otherwise.
+    pub fn weights(mut self, weights: &'a Weights) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// Plans the network, without making code.
+    ///
+    /// # Errors
+    ///
+    /// A table that contradicts itself or goes over its budgets, or anything else that [`CompileError`]
+    /// lists.
+    pub fn plan(&self) -> Result<Plan, CompileError> {
+        let graph = Graph::build(self.spec)?;
+        Ok(self.plan_graph(&graph)?.0)
+    }
+
+    /// Compiles the network.
+    ///
+    /// # Errors
+    ///
+    /// See [`plan`](Compiler::plan); an instruction set that the CPU lacks. Weights that do not suit the
+    /// table are an error of loading.
+    pub fn compile(&self) -> Result<Compiled, CompileError> {
+        let graph = Graph::build(self.spec)?;
+        let (plan, wishes) = self.plan_graph(&graph)?;
+        let target = Target::host(self.options.isa)?;
+        let backend = self.options.backend;
+        let variants = match backend {
+            #[cfg(feature = "jit")]
+            Backend::Jit => jit::compile(&plan, &target)?,
+            Backend::Interpret => interpret::compile(&plan, &target)?,
+            // It runs the graph.
+            Backend::Reference => Vec::new(),
+        };
+        let (graph, plan, isa) = (Arc::new(graph), Arc::new(plan), target.isa());
+        Ok(Compiled { graph, plan, isa, backend, wishes, variants })
+    }
+
+    fn plan_graph(&self, graph: &Graph) -> Result<(Plan, Wishes), CompileError> {
+        let wishes = self.options.wishes();
+        let packed = self.weights.and_then(|weights| packed_for(weights, &wishes));
+        let (plan, wishes) = match packed.map(|packed| (Plan::new(graph, &packed), packed)) {
+            // They are packed for another table; loading says so.
+            None | Some((Err(CompileError::Choices(_)), _)) => (Plan::new(graph, &wishes)?, wishes),
+            Some((plan, packed)) => (plan?, packed),
+        };
+        // A table is not written for a batch size.
+        self.spec
+            .check_arena_bytes(arena_bytes(&plan.programs[plan.programs.len() - 1..]) as u64)?;
+        Ok((plan, wishes))
+    }
 }
 
 /// The wishes with the choices that the weights are packed for, if nothing else is wished.
@@ -249,46 +305,15 @@ fn packed_for(weights: &Weights, wishes: &Wishes) -> Option<Wishes> {
     Some(Wishes { choices: Some(Arc::new(choices)), ..wishes.clone() })
 }
 
-/// From plans to code.
-fn finish(
-    spec: &Spec,
-    options: &Options,
-    graph: Graph,
+/// A compiled network that waits for its weights.
+#[derive(Clone)]
+pub struct Compiled {
+    graph: Arc<Graph>,
+    plan: Arc<Plan>,
+    isa: Isa,
+    backend: Backend,
     wishes: Wishes,
-    plans: Plans,
-) -> Result<Compiled, CompileError> {
-    let isa = options.isa.unwrap_or_else(Isa::detect);
-    let Plans { fused, mut schedules, programs } = plans;
-    let schedule = schedules.pop().expect("there is one for single pictures");
-    spec.check_arena_bytes(schedule.arena_bytes() as u64)?;
-    let info = info(&graph, schedule.arena_bytes());
-    let mut variants = Vec::new();
-    if options.backend != Backend::Reference {
-        for program in programs {
-            variants.push(variant(program, options.backend, isa)?);
-        }
-    }
-    Ok(Compiled {
-        graph: Arc::new(graph),
-        fused: Arc::new(fused),
-        info,
-        isa,
-        backend: options.backend,
-        wishes,
-        schedule: Arc::new(schedule),
-        variants,
-    })
-}
-
-fn variant(program: Program, backend: Backend, isa: Isa) -> Result<Variant, CompileError> {
-    let table = isa.table()?;
-    let Program { batch, arena_len, scratch_len, .. } = program;
-    let code: Arc<dyn Code> = match backend {
-        #[cfg(feature = "jit")]
-        Backend::Jit => Arc::new(crate::emit::jit::Jit::compile(&program, table)?),
-        Backend::Interpret | Backend::Reference => Arc::new(Interpreter::new(program, table)?),
-    };
-    Ok(Variant { batch, arena_len, scratch_len, code })
+    variants: Vec<Variant>,
 }
 
 impl Compiled {
@@ -297,9 +322,14 @@ impl Compiled {
         &self.graph
     }
 
+    /// The plan that its code was made of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Name, shapes and counts.
     pub fn info(&self) -> &Info {
-        &self.info
+        &self.plan.info
     }
 
     /// What was wished when it was compiled, with the choices that its weights are packed for.
@@ -313,7 +343,8 @@ impl Compiled {
     }
 
     /// Folds batch norms into the convolutions, packs the weights and joins them with the code. Weights
-    /// that are packed already fit if they are for the same algorithms, as after [`compile_for`].
+    /// that are packed already fit if they are for the same algorithms, as after
+    /// [`Compiler::weights`].
     ///
     /// # Errors
     ///
@@ -334,53 +365,14 @@ impl Compiled {
         weights: &Weights,
         threads: NonZeroUsize,
     ) -> Result<Box<dyn Network>, LoadError> {
+        let info = self.info().clone();
         if self.backend == Backend::Reference {
-            let reference = Reference::load(&self.graph, self.info.clone(), weights)?;
-            return Ok(Box::new(reference));
+            return Ok(Box::new(Reference::load(&self.graph, info, weights)?));
         }
-        let packed = load(&self.weights_plan(), weights, threads)?;
-        let variants = self.variants.clone();
-        // SAFETY: each variant's lengths of arena and scratch are its program's, for which the
-        // program was verified; `packed` has the schedule's length and offsets, which do not depend on the
-        // batch size, so that they are those of every variant.
-        let loaded = unsafe { Loaded::new(self.info.clone(), variants, packed) };
+        let packed = load(&self.plan.weights, weights, threads)?;
+        // SAFETY: each variant has the lengths of its program, which its back end verified; the weights
+        // are packed as the plan says of which these programs are.
+        let loaded = unsafe { Loaded::new(info, self.variants.clone(), packed) };
         Ok(Box::new(loaded))
     }
-
-    /// Packs weights and writes them as a file that [`load`](Compiled::load) maps as it stands:
-    /// [`Weights::open`] takes it, and [`compile_for`] what it was packed for. `options` are this
-    /// network's, in words that tell a user with which ones to compile. Returns the bytes of the file.
-    ///
-    /// # Errors
-    ///
-    /// See [`load`](Compiled::load); what `out` says.
-    pub fn pack(
-        &self,
-        weights: &Weights,
-        threads: NonZeroUsize,
-        options: &str,
-        out: &mut dyn io::Write,
-    ) -> Result<u64, WritePackedError> {
-        let plan = self.weights_plan();
-        let packed = load(&plan, weights, threads)?;
-        let Self { graph, fused, schedule, wishes, .. } = self;
-        let choices = Choices::of(graph, wishes.batch, fused, schedule).to_string();
-        Ok(file::write(out, &plan, packed.as_slice(), options, &choices)?)
-    }
-
-    /// What it asks of weights.
-    fn weights_plan(&self) -> WeightsPlan {
-        self.schedule.weights_plan(&self.graph)
-    }
-}
-
-/// Why packed weights could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WritePackedError {
-    /// The weights cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The packed weights cannot be written.
-    #[error("cannot write the packed weights")]
-    Write(#[from] io::Error),
 }

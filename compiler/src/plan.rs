@@ -1,24 +1,43 @@
-//! Fused, scheduled and lowered: for as many pictures at a time as are wished, and for single ones.
+//! What all back ends are given: a network fused, scheduled and lowered, for as many pictures at a time
+//! as are wished and for single ones.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
+use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 
 use crate::fuse::{Fused, fuse};
-use crate::graph::Graph;
+use crate::graph::{Graph, Op, Shape};
 use crate::nest::{Program, lower};
 use crate::network::CompileError;
-use crate::schedule::{Schedule, Wishes, schedule};
+use crate::schedule::{Choices, Schedule, Wishes, schedule};
 
-/// A network on the way to code. What it runs for one batch size and for another shares the packed
-/// weights, and gives a picture the same bits.
+/// A network on its way to code. What it runs for one batch size and for another reads the same packed
+/// weights, of which there is one plan, and gives a picture the same bits.
 #[derive(Clone, Debug)]
-pub struct Plans {
-    /// The network, fused.
-    pub fused: Fused,
+pub struct Plan {
+    /// Name, shapes and counts.
+    pub info: Info,
+    /// How weights are packed.
+    pub weights: WeightsPlan,
+    /// The algorithms that were chosen; the programs and the packed weights follow from them.
+    pub choices: Choices,
     /// For falling batch sizes; the last one is for single pictures.
-    pub schedules: Vec<Schedule>,
-    /// One for each schedule.
     pub programs: Vec<Program>,
 }
 
-impl Plans {
+/// The levels that a plan has passed, to be looked at.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    /// The network, fused.
+    pub fused: Fused,
+    /// One for each program.
+    pub schedules: Vec<Schedule>,
+}
+
+impl Plan {
     /// Plans for as many pictures together as are wished and, if that is another number, for single
     /// ones, which are what is left of a batch.
     ///
@@ -27,6 +46,15 @@ impl Plans {
     /// A network or batch whose memory cannot be addressed, or is more than is wished; a saved schedule
     /// that does not suit the network; a bug in this compiler.
     pub fn new(graph: &Graph, wishes: &Wishes) -> Result<Self, CompileError> {
+        Ok(Self::with_levels(graph, wishes)?.0)
+    }
+
+    /// The same, and the levels above the programs.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Plan::new).
+    pub fn with_levels(graph: &Graph, wishes: &Wishes) -> Result<(Self, Levels), CompileError> {
         let batch = wishes.batch;
         if batch == 0 {
             return Err(CompileError::Batch);
@@ -36,36 +64,107 @@ impl Plans {
             return Err(CompileError::TooLarge { batch });
         }
         let fused = fuse(graph)?;
+        let table = graph.fingerprint();
         if let Some(choices) = &wishes.choices {
-            choices.check(graph, batch)?;
+            choices.check(&graph.name, table, batch)?;
         }
-        let mut plans = Self { fused, schedules: Vec::new(), programs: Vec::new() };
-        plans.add(graph, wishes, batch)?;
-        if batch != 1 {
-            plans.add(graph, wishes, 1)?;
-        }
-        Ok(plans)
-    }
-
-    fn add(&mut self, graph: &Graph, wishes: &Wishes, batch: usize) -> Result<(), CompileError> {
-        let schedule = schedule(&self.fused, wishes, batch)?;
-        let least = schedule.run_bytes(&self.fused);
+        let schedules = schedule(&fused, wishes)?;
+        let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);
         if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
             return Err(CompileError::Memory { memory, least });
         }
-        self.programs.push(lower(&graph.name, &self.fused, &schedule));
-        self.schedules.push(schedule);
-        Ok(())
+        let name = &graph.name;
+        let programs: Vec<Program> =
+            schedules.iter().map(|schedule| lower(name, &fused, schedule)).collect();
+        // All schedules have the same.
+        let parts = &schedules[0].weights;
+        let plan = Self {
+            info: info(graph, arena_bytes(&programs)),
+            weights: WeightsPlan {
+                network: name.clone().into(),
+                table,
+                tensors: graph.tensors.clone().into(),
+                recipes: parts.recipes.clone().into(),
+                len: parts.len,
+            },
+            choices: Choices::of(name, table, &fused, &schedules[0]),
+            programs,
+        };
+        Ok((plan, Levels { fused, schedules }))
     }
 
-    /// The plan for single pictures.
-    pub fn single(&self) -> &Schedule {
-        &self.schedules[self.schedules.len() - 1]
+    /// Packs weights and writes them as a file that loading maps as it stands: `Weights::open` takes it,
+    /// and [`Compiler::weights`](crate::network::Compiler::weights) what it was packed for. `options` are
+    /// this plan's, in words that tell a user with which ones to compile. Returns the bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// Weights that do not fit the network, no memory, or what `out` says.
+    pub fn pack(
+        &self,
+        weights: &Weights,
+        threads: NonZeroUsize,
+        options: &str,
+        out: &mut dyn io::Write,
+    ) -> Result<u64, WritePackedError> {
+        let packed = load(&self.weights, weights, threads)?;
+        let choices = self.choices.to_string();
+        Ok(file::write(out, &self.weights, packed.as_slice(), options, &choices)?)
     }
+}
 
-    /// Bytes that a session on one thread needs: the arena and one scratch, whatever runs in them.
-    pub fn arena_bytes(&self) -> usize {
-        let most = |len: fn(&Schedule) -> usize| self.schedules.iter().map(len).max().unwrap_or(0);
-        (most(|s| s.arena_len) + most(|s| s.scratch_len)) * size_of::<f32>()
+/// Why packed weights could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WritePackedError {
+    /// The weights cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The packed weights cannot be written.
+    #[error("cannot write the packed weights")]
+    Write(#[from] io::Error),
+}
+
+/// Bytes of memory for activations that a session on one thread has: the arena and one scratch, whichever
+/// of the programs runs in them.
+pub fn arena_bytes(programs: &[Program]) -> usize {
+    let most = |len: fn(&Program) -> usize| programs.iter().map(len).max().unwrap_or(0);
+    (most(|p| p.arena_len) + most(|p| p.scratch_len)) * size_of::<f32>()
+}
+
+/// A program's code, to be run in a session.
+pub(crate) fn variant(program: &Program, code: Arc<dyn Code>) -> Variant {
+    let &Program { batch, arena_len, scratch_len, .. } = program;
+    Variant { batch, arena_len, scratch_len, code }
+}
+
+/// The facts about a graph, whose sessions have so much memory for activations.
+fn info(graph: &Graph, arena_bytes: usize) -> Info {
+    let input = graph.input_shape();
+    Info {
+        name: graph.name.clone().into(),
+        input: [input.channels, input.height, input.width],
+        outputs: graph.output_len(),
+        answer: answer(graph),
+        features: Feature::in_a_row(graph.features.iter().map(|feature| {
+            let Shape { channels, height, width } = graph.node(feature.node).shape;
+            (feature.name.as_str(), [channels, height, width])
+        }))
+        .into(),
+        depth: graph.depth,
+        params: graph.params,
+        macs: graph.macs,
+        arena_bytes,
+    }
+}
+
+/// What a graph's answers are: one pixel's channels are taken for classes.
+fn answer(graph: &Graph) -> Answer {
+    let output = graph.node(graph.output);
+    if !graph.features.is_empty() || output.shape.pixels() > 1 {
+        Answer::Features
+    } else if matches!(output.op, Op::Softmax) {
+        Answer::Probabilities
+    } else {
+        Answer::Logits
     }
 }

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use resnet_runtime::context::Context;
 use resnet_runtime::kernels::Isa;
-use resnet_runtime::session::{Code, Loaded, Network, Variant};
+use resnet_runtime::session::{Code, Loaded, Network};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{LoadError, Packed, Weights, all_threads, load};
 
+use crate::emit::interpret::Interpreter;
 use crate::graph::Graph;
-use crate::interpret::Interpreter;
-use crate::nest::Program;
-use crate::network::{CompileError, info};
-use crate::plan::Plans;
+use crate::network::CompileError;
+use crate::plan::{Levels, Plan, variant};
 use crate::schedule::Wishes;
+use crate::target::Target;
 
 use self::work::Work;
 
@@ -134,40 +134,39 @@ pub fn profile(
     fewest: usize,
     duration: Duration,
 ) -> Result<Vec<Layer>, ProfileError> {
-    let Plans { fused, schedules, programs } = Plans::new(graph, wishes)?;
-    let packed = load(&schedules[0].weights_plan(graph), weights, all_threads())?;
-    let timed = time_steps(graph, programs, isa, packed, pool, fewest, duration)?;
+    let (plan, Levels { fused, schedules }) = Plan::with_levels(graph, wishes)?;
+    let packed = load(&plan.weights, weights, all_threads())?;
+    let target = Target::host(Some(isa)).map_err(CompileError::from)?;
+    let timed = time_steps(&plan, &target, packed, pool, fewest, duration)?;
     let work = Work { graph, fused: &fused, schedule: &schedules[0] };
     Ok(work.layers(timed.interpreter.program(), timed.least()))
 }
 
 /// Runs the first program in a session like any other, but for the clock.
 fn time_steps(
-    graph: &Graph,
-    programs: Vec<Program>,
-    isa: Isa,
+    plan: &Plan,
+    target: &Target,
     packed: Packed,
     pool: Option<&Pool>,
     fewest: usize,
     duration: Duration,
 ) -> Result<Arc<Timed>, ProfileError> {
-    let table = isa.table().map_err(CompileError::from)?;
     let mut timed = Vec::new();
     let mut variants = Vec::new();
-    for program in programs {
-        let Program { batch, arena_len, scratch_len, .. } = program;
-        let interpreter = Interpreter::new(program, table).map_err(CompileError::from)?;
-        let times = interpreter.program().steps.iter().map(|_| AtomicU64::new(u64::MAX)).collect();
+    for program in &plan.programs {
+        let interpreter = Interpreter::new(program.clone(), target.kernels());
+        let interpreter = interpreter.map_err(CompileError::from)?;
+        let times = program.steps.iter().map(|_| AtomicU64::new(u64::MAX)).collect();
         let code = Arc::new(Timed { interpreter, times });
-        variants.push(Variant { batch, arena_len, scratch_len, code: Arc::clone(&code) as _ });
+        variants.push(variant(program, Arc::clone(&code) as _));
         timed.push(code);
     }
     let timed = timed.swap_remove(0);
     let program = timed.interpreter.program();
     let (input_len, output_len) = (program.input_len, program.output_len);
     // SAFETY: the lengths are those of the programs, which the interpreters have verified, and the
-    // weights were packed as their schedule says.
-    let network = unsafe { Loaded::new(info(graph, 0), variants, packed) };
+    // weights were packed as their plan says.
+    let network = unsafe { Loaded::new(plan.info.clone(), variants, packed) };
     let mut session = network.session_in(pool)?;
     let (input, mut output) = (vec![0.5_f32; input_len], vec![0.0_f32; output_len]);
     let (start, mut runs) = (Instant::now(), 0);

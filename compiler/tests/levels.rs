@@ -2,7 +2,7 @@
 //! loop's bound or of an address is seen where it is made. `INSTA_UPDATE=always` writes them anew.
 
 use resnet_compiler::graph::Graph;
-use resnet_compiler::plan::Plans;
+use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::spec::Spec;
 use resnet_compiler::zoo::zoo;
@@ -11,12 +11,13 @@ use resnet_compiler::zoo::zoo;
 fn check(name: &str, table: &str, wishes: &Wishes) {
     let spec = Spec::from_yaml_named(table, name).unwrap_or_else(|error| panic!("{error}"));
     let graph = Graph::build(&spec).unwrap_or_else(|error| panic!("{error}"));
-    let plans = Plans::new(&graph, wishes).unwrap_or_else(|error| panic!("{error}"));
+    let planned = Plan::with_levels(&graph, wishes).unwrap_or_else(|error| panic!("{error}"));
+    let (plan, Levels { fused, schedules }) = planned;
     let levels = [
         ("graph", graph.to_string()),
-        ("fused", plans.fused.to_string()),
-        ("schedule", plans.schedules[0].to_string()),
-        ("nest", plans.programs[0].to_string()),
+        ("fused", fused.to_string()),
+        ("schedule", schedules[0].to_string()),
+        ("nest", plan.programs[0].to_string()),
     ];
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("levels");

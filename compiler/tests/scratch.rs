@@ -3,14 +3,14 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use resnet_compiler::interpret::Interpreter;
+use resnet_compiler::emit::interpret::Interpreter;
 use resnet_compiler::nest::{
     Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var,
 };
 use resnet_compiler::schedule::Region;
 use resnet_runtime::kernels::{Call, CopyParams, Isa};
 use resnet_runtime::memory::Buffer;
-use resnet_runtime::session::{Code, Info, Loaded, Network, Variant};
+use resnet_runtime::session::{Answer, Code, Info, Loaded, Network, Variant};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Packed;
 
@@ -61,7 +61,7 @@ fn step(name: &str, function: u32, x: Region, y: Region) -> Step {
 
 fn program() -> Program {
     Program {
-        name: "rows".to_owned(),
+        name: "rows".into(),
         batch: 1,
         input_len: ROWS * COLUMNS,
         output_len: ROWS * COLUMNS,
@@ -88,10 +88,11 @@ fn code(isa: Isa) -> Vec<(&'static str, Arc<dyn Code>)> {
 #[test]
 fn every_thread_has_a_scratch_of_its_own() {
     let info = Info {
-        name: "rows".to_owned(),
+        name: "rows".into(),
         input: [1, ROWS, COLUMNS],
         outputs: ROWS * COLUMNS,
-        features: Vec::new(),
+        answer: Answer::Features,
+        features: Vec::new().into(),
         depth: 0,
         params: 0,
         macs: 0,

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use proc_macro2::TokenStream;
 use resnet_compiler::graph::Graph;
-use resnet_compiler::network::{Backend, Compiled, Options, compile};
+use resnet_compiler::network::{Backend, Compiled, Compiler};
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::spec::Spec;
 use resnet_runtime::picture::Picture;
@@ -40,11 +40,11 @@ table:
 
 static SMALL_NETWORK: LazyLock<Compiled> = LazyLock::new(|| {
     let spec = Spec::from_yaml(SMALL).expect("the table is fine");
-    compile(&spec, &interpreted()).expect("the table is fine")
+    interpreted(&spec).compile().expect("the table is fine")
 });
 
-fn interpreted() -> Options {
-    Options { backend: Backend::Interpret, ..Options::default() }
+fn interpreted(spec: &Spec) -> Compiler<'_> {
+    Compiler::new(spec).backend(Backend::Interpret)
 }
 
 /// A layer table in YAML; what it makes is planned and verified if it is small.
@@ -55,7 +55,7 @@ pub fn table(bytes: &[u8]) {
         Err(error) => return drop(error.to_string()),
     };
     match Graph::build(&spec) {
-        Ok(graph) if is_small(&graph) => drop(compile(&spec, &interpreted())),
+        Ok(graph) if is_small(&graph) => drop(interpreted(&spec).compile()),
         Ok(_) => {}
         Err(error) => drop(error.to_string()),
     }
@@ -104,7 +104,11 @@ pub fn weights(bytes: &[u8]) {
 pub fn schedule(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match text.parse::<Choices>() {
-        Ok(choices) => drop(choices.check(SMALL_NETWORK.graph(), 1).map_err(|e| e.to_string())),
+        Ok(choices) => {
+            let plan = SMALL_NETWORK.plan();
+            let checked = choices.check(&plan.info.name, plan.weights.table, 1);
+            drop(checked.map_err(|error| error.to_string()));
+        }
         Err(error) => drop(error.to_string()),
     }
 }

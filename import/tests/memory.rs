@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use prost::Message;
-use resnet_compiler::emit::onnx::proto::{
+use resnet_compiler::onnx::proto::{
     Dimension, GraphProto, ModelProto, NodeProto, Size, TensorProto, TensorShapeProto, TensorType,
     TypeProto, ValueInfoProto,
 };

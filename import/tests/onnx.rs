@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use prost::Message;
-use resnet_compiler::emit::onnx;
-use resnet_compiler::emit::onnx::proto::{
+use resnet_compiler::graph::Graph;
+use resnet_compiler::onnx;
+use resnet_compiler::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
 };
-use resnet_compiler::graph::Graph;
 use resnet_compiler::spec::Spec;
 use resnet_compiler::zoo::zoo;
 use resnet_import::{ImportError, Options, import, import_bytes};

@@ -21,7 +21,7 @@ use crate::weights::{all_threads, load};
 #[doc(no_inline)]
 pub use crate::kernels::{Table as Kernels, *};
 pub use crate::picture::Preprocess;
-pub use crate::session::{Feature, Info, Loaded, Network, RunError, Session as DynSession};
+pub use crate::session::{Answer, Feature, Info, Loaded, Network, RunError, Session as DynSession};
 pub use crate::threads::Pool;
 pub use crate::weights::{
     Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, TensorSpec, Weights,
@@ -137,18 +137,8 @@ pub struct LoadOptions {
 /// A network as the macro writes it down.
 #[derive(Clone, Debug)]
 pub struct Emitted {
-    /// Channels, height and width of a picture.
-    pub input: [usize; 3],
-    /// Numbers in an answer.
-    pub outputs: usize,
-    /// Names and shapes of an answer's features, if the table names any.
-    pub features: &'static [(&'static str, [usize; 3])],
-    /// Weighted layers, projections not counted.
-    pub depth: usize,
-    /// Parameters.
-    pub params: u64,
-    /// Multiply-adds for one picture.
-    pub macs: u64,
+    /// Name, shapes and counts.
+    pub info: Info,
     /// What it asks of weights.
     pub weights: WeightsPlan,
     /// The code, for falling numbers of pictures at a time; the last one is for 1.
@@ -230,20 +220,10 @@ impl Model {
                 Variant { batch, arena_len, scratch_len, code }
             })
             .collect();
-        let info = Info {
-            name: self.0.weights.network.to_string(),
-            input: self.0.input,
-            outputs: self.0.outputs,
-            features: Feature::in_a_row(self.0.features.iter().copied()),
-            depth: self.0.depth,
-            params: self.0.params,
-            macs: self.0.macs,
-            arena_bytes: variants.last().map_or(0, Variant::bytes),
-        };
         // SAFETY: `Model::new` demands that each variant's lengths are what its code needs; the
         // weights have the code's length, and start on a cache line: a `Buffer` on a page,
         // an `EmbeddedWeights` by its type.
-        Ok(unsafe { Loaded::new(info, variants, weights) })
+        Ok(unsafe { Loaded::new(self.0.info.clone(), variants, weights) })
     }
 }
 

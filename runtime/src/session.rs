@@ -1,5 +1,6 @@
 //! Loaded networks and the sessions that run them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,28 +8,42 @@ use crate::context::Context;
 use crate::kernels::FlushDenormals;
 use crate::memory::Workspace;
 use crate::threads::Pool;
-use crate::weights::Packed;
+use crate::weights::{Name, Packed};
+
+/// What the numbers of an answer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// A number for each class; softmax makes probabilities of them.
+    Logits,
+    /// A probability for each class: the network itself ends in softmax.
+    Probabilities,
+    /// Activations, of one layer or several.
+    Features,
+}
 
 /// Facts about a compiled network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Info {
     /// The network's name.
-    pub name: String,
+    pub name: Name,
     /// Channels, height and width of a picture.
     pub input: [usize; 3],
     /// Numbers in an answer: the classes, or for a network without a classifier the elements of
     /// its last activation in channel, row, column order.
     pub outputs: usize,
+    /// What these numbers are.
+    pub answer: Answer,
     /// What an answer consists of, if the table names features.
-    pub features: Vec<Feature>,
+    pub features: Cow<'static, [Feature]>,
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Parameters.
     pub params: u64,
     /// Multiply-adds for one picture.
     pub macs: u64,
-    /// Bytes of a session's memory for activations, for one picture at a time on one thread: the
-    /// arena and a scratch, of which each further thread has one more.
+    /// Bytes of memory for activations that a session on one thread has: the arena and a scratch, of
+    /// which each further thread has one more. They are for as many pictures at a time as the network
+    /// was compiled for.
     pub arena_bytes: usize,
 }
 
@@ -36,7 +51,7 @@ pub struct Info {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Feature {
     /// The row's name.
-    pub name: String,
+    pub name: Name,
     /// Channels, height and width.
     pub shape: [usize; 3],
     /// Where it begins in the answer.
@@ -69,7 +84,7 @@ impl Feature {
         let feature = |(name, shape): (&str, [usize; 3])| {
             let offset = next;
             next += shape.iter().product::<usize>();
-            Self { name: name.to_owned(), shape, offset }
+            Self { name: name.to_owned().into(), shape, offset }
         };
         parts.into_iter().map(feature).collect()
     }
@@ -186,13 +201,6 @@ pub struct Variant {
     pub code: Arc<dyn Code>,
 }
 
-impl Variant {
-    /// Bytes of arena and scratch of a session on one thread.
-    pub(crate) fn bytes(&self) -> usize {
-        (self.arena_len + self.scratch_len) * size_of::<f32>()
-    }
-}
-
 /// Compiled code joined with packed weights.
 #[derive(Clone)]
 pub struct Loaded(Arc<Shared>);
@@ -300,7 +308,7 @@ pub fn check_lengths(
 ) -> Result<(), RunError> {
     if input.len() != pictures * info.input_len() {
         return Err(RunError::Input {
-            name: info.name.clone(),
+            name: info.name.to_string(),
             found: input.len(),
             expected: info.input_len(),
             shape: info.input,

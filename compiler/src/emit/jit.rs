@@ -1,16 +1,19 @@
 //! Machine code in memory: who owns it, how it is called, when it is freed.
 
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use cranelift_codegen::settings::{self, Configurable, SetError};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{ModuleError, default_libcall_names};
 use resnet_runtime::context::{self, Context};
 use resnet_runtime::kernels::Table;
-use resnet_runtime::session::Code;
+use resnet_runtime::session::{Code, Variant};
 
 use super::clif::{self, Listing, PARALLEL};
 use crate::nest::{Program, Statement, VerifyError};
+use crate::plan::{Plan, variant};
+use crate::target::Target;
 
 /// Why a program could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,19 @@ pub enum JitError {
     /// Cranelift could not compile the program.
     #[error("Cranelift could not compile the program: {0}")]
     Module(#[from] Box<ModuleError>),
+}
+
+/// Compiles every program of a plan.
+///
+/// # Errors
+///
+/// See [`Jit::compile`].
+pub fn compile(plan: &Plan, target: &Target) -> Result<Vec<Variant>, JitError> {
+    let each = |program: &Program| {
+        let code = Jit::compile(program, target.kernels())?;
+        Ok(variant(program, Arc::new(code)))
+    };
+    plan.programs.iter().map(each).collect()
 }
 
 /// A compiled program; its memory is freed when it is dropped.

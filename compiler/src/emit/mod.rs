@@ -1,11 +1,11 @@
-//! Back ends: each prints one [`Program`](crate::nest::Program) in another language. `onnx` prints
-//! the [`Graph`](crate::graph::Graph), which is what other runtimes start from.
+//! Back ends: each takes a [`Plan`](crate::plan::Plan) and runs its programs, or prints them in another
+//! language. [`reference`] alone runs the [`Graph`](crate::graph::Graph), by definition.
 
 #[cfg(feature = "jit")]
 pub mod clif;
+pub mod interpret;
 #[cfg(feature = "jit")]
 pub mod jit;
-#[cfg(feature = "onnx")]
-pub mod onnx;
+pub mod reference;
 #[cfg(feature = "rust")]
 pub mod rust;

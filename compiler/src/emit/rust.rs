@@ -22,17 +22,17 @@ mod print;
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
+use resnet_runtime::picture::Preprocess;
+use resnet_runtime::session::{Feature, Info};
 
-use crate::graph::{Graph, Shape};
 use crate::nest::{Program, VerifyError};
-use crate::plan::Plans;
+use crate::plan::Plan;
 use crate::report::grouped;
-use crate::spec::Spec;
 
 #[cfg(feature = "print")]
 pub use print::print;
 
-/// Everything that the emitted type is made of.
+/// What the emitted type is made of besides its plan.
 pub struct Parts<'a> {
     /// The path of the crate `resnet`, as the emitted code can name it.
     pub krate: &'a TokenStream,
@@ -42,12 +42,8 @@ pub struct Parts<'a> {
     pub visibility: &'a TokenStream,
     /// The type's name.
     pub name: &'a Ident,
-    /// The table.
-    pub spec: &'a Spec,
-    /// Its graph.
-    pub graph: &'a Graph,
-    /// Its programs, and the plan of its weights.
-    pub plans: &'a Plans,
+    /// How a picture becomes the network's input.
+    pub preprocess: &'a Preprocess,
     /// Names of the classes; empty if there are none.
     pub labels: &'a [String],
     /// The file with the packed weights that the type carries.
@@ -61,17 +57,17 @@ pub struct Parts<'a> {
 /// # Errors
 ///
 /// A program that fails verification, which is a bug in this compiler.
-pub fn emit(parts: &Parts<'_>) -> Result<TokenStream, VerifyError> {
-    let Parts { krate, attributes, visibility, name, plans, tracked, .. } = parts;
-    plans.programs.iter().try_for_each(Program::verify)?;
-    let summary = summary(parts);
+pub fn emit(plan: &Plan, parts: &Parts<'_>) -> Result<TokenStream, VerifyError> {
+    let Parts { krate, attributes, visibility, name, tracked, .. } = parts;
+    plan.programs.iter().try_for_each(Program::verify)?;
+    let summary = summary(&plan.info);
     // A paragraph of its own behind the user's documentation.
     let gap = (!attributes.is_empty()).then(|| quote!(#[doc = ""]));
-    let facts = facts(parts);
+    let facts = facts(plan, parts);
     let methods = methods(name);
-    let model = model(parts);
-    let embedded = parts.embedded.map(|path| embedded(name, plans, path));
-    let modules = plans.programs.iter().map(|program| code::module(krate, program));
+    let model = model(plan, name);
+    let embedded = parts.embedded.map(|path| embedded(name, plan, path));
+    let modules = plan.programs.iter().map(|program| code::module(krate, program));
     Ok(quote! {
         #attributes
         #gap
@@ -93,13 +89,11 @@ pub fn emit(parts: &Parts<'_>) -> Result<TokenStream, VerifyError> {
     })
 }
 
-fn summary(parts: &Parts<'_>) -> String {
-    let Graph { name, depth, params, macs, .. } = parts.graph;
+fn summary(info: &Info) -> String {
+    let Info { name, input: [channels, height, width], outputs, depth, params, macs, .. } = info;
     format!(
-        " The network `{name}`: pictures of {} in, {} numbers out; depth {depth}, {} parameters, \
-         {} multiply-adds.",
-        parts.graph.input_shape(),
-        parts.graph.output_len(),
+        " The network `{name}`: pictures of {channels}x{height}x{width} in, {outputs} numbers out; \
+         depth {depth}, {} parameters, {} multiply-adds.",
         grouped(*params),
         grouped(*macs),
     )
@@ -110,24 +104,20 @@ fn number(value: usize) -> Literal {
     Literal::usize_unsuffixed(value)
 }
 
-fn facts(parts: &Parts<'_>) -> TokenStream {
-    let Parts { graph, labels, spec, .. } = parts;
-    let name = &graph.name;
-    let input = graph.input_shape();
-    let picture = number(input.elements());
-    let input = [input.channels, input.height, input.width].map(number);
-    let classes = number(graph.output_len());
-    let features = graph.features.iter().map(|feature| {
-        let Shape { channels, height, width } = graph.node(feature.node).shape;
-        let (name, shape) = (&feature.name, [channels, height, width].map(number));
+fn facts(plan: &Plan, parts: &Parts<'_>) -> TokenStream {
+    let Parts { labels, preprocess, .. } = parts;
+    let Info { name, input, outputs, features, depth, params, macs, arena_bytes, .. } = &plan.info;
+    let picture = number(plan.info.input_len());
+    let input = input.map(number);
+    let features = features.iter().map(|Feature { name, shape, .. }| {
+        let shape = shape.map(number);
         quote!((#name, [#(#shape),*]))
     });
-    let depth = number(graph.depth);
-    let params = Literal::u64_unsuffixed(graph.params);
-    let macs = Literal::u64_unsuffixed(graph.macs);
-    let arena_bytes = number(parts.plans.arena_bytes());
-    let batch = number(parts.plans.programs[0].batch);
-    let preprocess = plan::preprocess(&spec.preprocess);
+    let [classes, depth, arena_bytes] = [*outputs, *depth, *arena_bytes].map(number);
+    let params = Literal::u64_unsuffixed(*params);
+    let macs = Literal::u64_unsuffixed(*macs);
+    let batch = number(plan.programs[0].batch);
+    let preprocess = plan::preprocess(preprocess);
     quote! {
         /// The network's name.
         pub const NAME: &'static str = #name;
@@ -212,10 +202,10 @@ fn methods(name: &Ident) -> TokenStream {
     }
 }
 
-fn model(parts: &Parts<'_>) -> TokenStream {
-    let Parts { name, graph, plans, .. } = parts;
-    let weights = plan::weights(&plans.single().weights_plan(graph));
-    let variants = plans.programs.iter().map(|program| {
+fn model(plan: &Plan, name: &Ident) -> TokenStream {
+    let info = plan::info(&plan.info);
+    let weights = plan::weights(&plan.weights);
+    let variants = plan.programs.iter().map(|program| {
         let module = code::module_name(program);
         let [batch, arena_len, scratch_len] =
             [program.batch, program.arena_len, program.scratch_len].map(number);
@@ -248,12 +238,7 @@ fn model(parts: &Parts<'_>) -> TokenStream {
         // written.
         static MODEL: rt::Model = unsafe {
             rt::Model::new(rt::Emitted {
-                input: #name::INPUT,
-                outputs: #name::CLASSES,
-                features: #name::FEATURES,
-                depth: #name::DEPTH,
-                params: #name::PARAMS as u64,
-                macs: #name::MACS,
+                info: #info,
                 weights: #weights,
                 variants: &[#(#variants),*],
             })
@@ -262,8 +247,8 @@ fn model(parts: &Parts<'_>) -> TokenStream {
 }
 
 /// The constructors of a type that carries its weights, and the weights.
-fn embedded(name: &Ident, plans: &Plans, path: &str) -> TokenStream {
-    let bytes = number(plans.single().weights_len * size_of::<f32>());
+fn embedded(name: &Ident, plan: &Plan, path: &str) -> TokenStream {
+    let bytes = number(plan.weights.len * size_of::<f32>());
     // The file was written by the machine that builds, in its byte order.
     let other = if cfg!(target_endian = "little") { "big" } else { "little" };
     quote! {

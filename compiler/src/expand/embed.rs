@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use resnet_runtime::weights::{Weights, all_threads, load};
 
 use super::call::Item;
-use crate::graph::Graph;
-use crate::plan::Plans;
+use crate::plan::Plan;
 
 /// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
 /// `f32` as a run reads them.
@@ -20,15 +19,14 @@ pub(super) fn embed(
     file: &Path,
     name: &str,
     item: &Item,
-    graph: &Graph,
-    plans: &Plans,
+    plan: &Plan,
     scratch: &Path,
 ) -> Result<PathBuf, String> {
     // Errors should say what the user wrote, not where the crate happens to lie.
     let named = |message: String| message.replace(&*file.to_string_lossy(), name);
     let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let plan = plans.single().weights_plan(graph);
-    let packed = load(&plan, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
+    let packed =
+        load(&plan.weights, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.
     let bytes: &[u8] = bytemuck::cast_slice(packed.as_slice());
     // The name follows from the content: builds at the same time write the same file or another.

@@ -156,6 +156,7 @@ pub(super) fn skeleton(
                 pub const INPUT: [usize; 3] = [#(#input),*];
                 pub const INPUT_LEN: usize = Self::INPUT[0] * Self::INPUT[1] * Self::INPUT[2];
                 pub const CLASSES: usize = #outputs;
+                pub const FEATURES: &'static [(&'static str, [usize; 3])] = &[];
                 pub const LABELS: &'static [&'static str] = &[];
                 pub const DEPTH: usize = 0;
                 pub const PARAMS: usize = 0;

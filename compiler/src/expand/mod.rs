@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proc_macro2::{Span, TokenStream};
+use resnet_runtime::session::Info;
 
 use crate::emit::rust::{self, Parts};
 use crate::graph::Graph;
 use crate::network::CompileError;
-use crate::plan::Plans;
+use crate::plan::{Plan, arena_bytes};
 use crate::report::grouped;
 use crate::schedule::{Choices, Wishes};
 use crate::spec::inline::Inline;
@@ -60,34 +61,33 @@ fn compile(
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
     let wishes = wishes(item, root, &mut tracked)?;
-    let plans = Plans::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
-    spec.check_arena_bytes(plans.single().arena_bytes() as u64)
-        .map_err(|error| place.errors(&error))?;
-    check_budgets(item, &graph, &plans)?;
+    let plan = Plan::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
+    // A table is not written for a batch size.
+    let single = &plan.programs[plan.programs.len() - 1..];
+    spec.check_arena_bytes(arena_bytes(single) as u64).map_err(|error| place.errors(&error))?;
+    check_budgets(item, &plan.info)?;
     let labels = labels(item, spec, &graph, root, place, &mut tracked)?;
     let embedded = match &item.weights {
         Some(path) => {
             let file = root.join(&path.value);
             tracked.push(text(&file, path.span)?);
-            let packed = embed::embed(&file, &path.value, item, &graph, &plans, scratch)
+            let packed = embed::embed(&file, &path.value, item, &plan, scratch)
                 .map_err(|message| Errors::one(path.span, message))?;
             Some(text(&packed, path.span)?)
         }
         None => None,
     };
-    let emitted = rust::emit(&Parts {
+    let parts = Parts {
         krate,
         attributes: &item.attributes,
         visibility: &item.visibility,
         name: &item.name,
-        spec,
-        graph: &graph,
-        plans: &plans,
+        preprocess: &spec.preprocess,
         labels: &labels,
         embedded: embedded.as_deref(),
         tracked: &tracked,
-    });
-    emitted.map_err(|error| planning(item, place, error.into()))
+    };
+    rust::emit(&plan, &parts).map_err(|error| planning(item, place, error.into()))
 }
 
 /// A network that cannot be planned, at what is to blame.
@@ -230,12 +230,12 @@ fn text(path: &Path, span: Span) -> Result<String, Errors> {
     })
 }
 
-fn check_budgets(item: &Item, graph: &Graph, plans: &Plans) -> Result<(), Errors> {
+fn check_budgets(item: &Item, info: &Info) -> Result<(), Errors> {
     let over = item.budgets.iter().filter_map(|Budget { field, most, span }| {
         let (count, unit) = match field.as_str() {
-            "params" => (graph.params, "parameters"),
-            "macs" => (graph.macs, "multiply-adds for a picture"),
-            _ => (plans.arena_bytes() as u64, "bytes of memory for activations in a session"),
+            "params" => (info.params, "parameters"),
+            "macs" => (info.macs, "multiply-adds for a picture"),
+            _ => (info.arena_bytes as u64, "bytes of memory for activations in a session"),
         };
         let message = format!(
             "`{}` has {} {unit}; its budget is {}",

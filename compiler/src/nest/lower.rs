@@ -41,7 +41,7 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         output_len: schedule.batch * answer_len,
         arena_len: schedule.arena_len,
         scratch_len: schedule.scratch_len,
-        weights_len: schedule.weights_len,
+        weights_len: schedule.weights.len,
         functions: lowering.functions,
         steps: lowering.steps,
     }

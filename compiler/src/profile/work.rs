@@ -110,7 +110,7 @@ impl Work<'_> {
         let weights = match self.schedule.plans[id.index()] {
             Plan::Conv(plan) => plan.panels.len(),
             Plan::Vector { weights } => {
-                self.schedule.recipe(weights).map_or(0, |recipe| recipe.content.len())
+                self.schedule.weights.at(weights).map_or(0, |recipe| recipe.content.len())
             }
             Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,

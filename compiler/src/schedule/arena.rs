@@ -135,7 +135,7 @@ mod tests {
         for (network, blocks) in [("resnet18", 3), ("resnet50", 16)] {
             let spec = Spec::from_yaml_named(zoo(network).unwrap(), network).unwrap();
             let fused = fuse(&Graph::build(&spec).unwrap()).unwrap();
-            let schedule = schedule(&fused, &Wishes::default(), 1).unwrap();
+            let schedule = schedule(&fused, &Wishes::default()).unwrap().remove(0);
             let mut overwritten = 0;
             for (id, node) in fused.iter() {
                 let Some(residual) = node.op.residual() else { continue };

@@ -106,26 +106,31 @@ impl Choices {
         Self { network, table, batch, comment: String::new(), layers }
     }
 
-    /// Those of a schedule that was planned for `batch` pictures at a time.
-    pub fn of(graph: &Graph, batch: usize, fused: &Fused, schedule: &Schedule) -> Self {
+    /// Those of the schedule of a network of this name, whose table has this fingerprint.
+    pub fn of(name: &str, table: u64, fused: &Fused, schedule: &Schedule) -> Self {
         let choices =
             fused.nodes.iter().zip(&schedule.plans).filter_map(|(node, plan)| match plan {
                 Plan::Conv(plan) => Some((node.name.clone(), plan.choice())),
                 _ => None,
             });
-        Self::new(graph, batch, choices.collect())
+        let (network, layers) = (name.to_owned(), choices.collect());
+        Self { network, table, batch: schedule.batch, comment: String::new(), layers }
     }
 
-    /// Whether they are for this table and batch size.
+    /// Whether they are for the table of this fingerprint, which is the network `name`'s, and this batch
+    /// size.
     ///
     /// # Errors
     ///
     /// If they are not.
-    pub fn check(&self, graph: &Graph, batch: usize) -> Result<(), ChoicesError> {
-        let (found, expected) = (self.table, graph.fingerprint());
-        if found != expected {
-            let (network, name) = (self.network.clone(), graph.name.clone());
-            return Err(ChoicesError::Table { network, found, name, expected });
+    pub fn check(&self, name: &str, table: u64, batch: usize) -> Result<(), ChoicesError> {
+        if self.table != table {
+            return Err(ChoicesError::Table {
+                network: self.network.clone(),
+                found: self.table,
+                name: name.to_owned(),
+                expected: table,
+            });
         }
         if self.batch != batch {
             return Err(ChoicesError::Batch { found: self.batch, expected: batch });

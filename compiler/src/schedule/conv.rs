@@ -6,24 +6,30 @@ use super::{Buffer, Layout};
 use crate::fuse::Conv;
 use crate::graph::{Extent, Padding, Shape};
 
-/// How the weights of `conv` are packed for an input that lies as `input` says.
-pub(super) fn panels(conv: &Conv, transform: Transform, input: &Buffer, output: Shape) -> Panels {
+/// How the weights of `conv` are packed for an input that lies so.
+pub(super) fn panels(
+    conv: &Conv,
+    transform: Transform,
+    layout: Layout,
+    input: Shape,
+    output: Shape,
+) -> Panels {
     let dense = Reads {
         panel_blocks: output.channels.div_ceil(BLOCK).min(2),
-        in_blocks: input.blocks(),
+        in_blocks: input.channels.div_ceil(layout.lanes()),
         in_block_step: 0,
     };
-    let reads = group_reads(conv.groups, input.shape.channels, output.channels).unwrap_or(dense);
+    let reads = group_reads(conv.groups, input.channels, output.channels).unwrap_or(dense);
     Panels {
         shape: ConvShape {
             out_channels: output.channels,
-            in_channels: input.shape.channels,
+            in_channels: input.channels,
             groups: conv.groups,
             kernel_rows: conv.window.kernel.rows,
             kernel_columns: conv.window.kernel.columns,
         },
         format: PanelFormat {
-            planar: input.layout == Layout::Planar,
+            planar: layout == Layout::Planar,
             panel_blocks: reads.panel_blocks,
             in_blocks: reads.in_blocks,
             in_block_step: reads.in_block_step,

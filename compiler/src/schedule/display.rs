@@ -6,7 +6,8 @@ use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
 use resnet_runtime::weights::{Content, ConvSource, Recipe};
 
 use super::{
-    Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Plan, Points, Region, Schedule, Winograd,
+    Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Parts, Plan, Points, Region, Schedule,
+    Winograd,
 };
 use crate::fuse::FusedId;
 use crate::graph::Extent;
@@ -65,7 +66,8 @@ impl fmt::Display for ConvPlan {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len } = self;
+        let Self { batch, buffers, plans, arena_len, scratch_len, weights } = self;
+        let Parts { recipes, len: weights_len } = &**weights;
         writeln!(
             f,
             "schedule (batch {batch}): arena {arena_len}, scratch {scratch_len}, weights {weights_len} elements\n"
@@ -78,7 +80,7 @@ impl fmt::Display for Schedule {
                 Plan::Copy => writeln!(f, "copied")?,
                 Plan::Conv(plan) => {
                     writeln!(f, "{plan}")?;
-                    self.recipe(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
+                    weights.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
                     if let Algorithm::Winograd(winograd) = &plan.algorithm {
                         write_winograd(f, winograd)?;
                     }

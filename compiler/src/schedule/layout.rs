@@ -2,7 +2,8 @@
 
 use resnet_runtime::kernels::BLOCK;
 
-use super::{Decision, Region, winograd};
+use super::weights::Decision;
+use super::{Region, winograd};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Shape};
 
@@ -13,6 +14,16 @@ pub enum Layout {
     Planar,
     /// `[C / 16][H][W][16]`; missing channels of the last block are zero.
     Blocked,
+}
+
+impl Layout {
+    /// Elements that lie side by side in one pixel.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Planar => 1,
+            Self::Blocked => BLOCK,
+        }
+    }
 }
 
 /// Where an activation lies.
@@ -35,10 +46,7 @@ pub struct Buffer {
 impl Buffer {
     /// Elements that lie side by side in one pixel.
     pub fn lanes(&self) -> usize {
-        match self.layout {
-            Layout::Planar => 1,
-            Layout::Blocked => BLOCK,
-        }
+        self.layout.lanes()
     }
 
     /// Channel blocks, or channels if planar.
@@ -100,14 +108,14 @@ pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
 /// pools count (with other edges they deal themselves), and the margin that its Winograd convolutions need to read whole tiles.
 pub(super) fn borders(
     fused: &Fused,
-    decisions: &[Option<Decision>],
+    decisions: &[Decision],
     layout: Layout,
     id: FusedId,
 ) -> (Extent, Extent) {
     let readers = || {
         fused.iter().filter_map(|(reader, node)| match &node.op {
             FusedOp::Conv(conv) if node.input == Some(id) => {
-                let (transform, _) = decisions[reader.index()]?;
+                let transform = decisions[reader.index()].transform()?;
                 Some((conv.window, transform, node.shape))
             }
             _ => None,

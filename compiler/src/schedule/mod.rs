@@ -10,21 +10,22 @@ mod choices;
 mod conv;
 mod display;
 mod layout;
+mod weights;
 mod winograd;
 
 use std::fmt;
 use std::sync::Arc;
 
 use resnet_runtime::kernels::{BLOCK, Panels, Transform};
-use resnet_runtime::weights::{Content, ConvSource, Recipe, WeightsPlan};
 
 use self::choice::{Costs, Site};
+use self::weights::{Decision, decide};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::Graph;
 
 pub use self::choice::{Choice, Method};
 pub use self::choices::{Choices, ChoicesError, ParseError};
 pub use self::layout::{Buffer, Layout};
+pub use self::weights::Parts;
 pub use self::winograd::{Band, Points, Winograd};
 
 /// A block of memory that the entry function is given.
@@ -180,30 +181,11 @@ pub struct Schedule {
     pub arena_len: usize,
     /// Elements of one thread's scratch: what the layer that needs most of it needs.
     pub scratch_len: usize,
-    /// What the packed weights consist of; the same for every batch size.
-    pub recipes: Vec<Recipe>,
-    /// Elements of the packed weights.
-    pub weights_len: usize,
+    /// The packed weights, which all batch sizes share.
+    pub weights: Arc<Parts>,
 }
 
 impl Schedule {
-    /// What the network that was planned asks of weights.
-    pub fn weights_plan(&self, graph: &Graph) -> WeightsPlan {
-        WeightsPlan {
-            network: graph.name.clone().into(),
-            table: graph.fingerprint(),
-            tensors: graph.tensors.clone().into(),
-            recipes: self.recipes.clone().into(),
-            len: self.weights_len,
-        }
-    }
-
-    /// The part of the packed weights that begins at an element.
-    pub fn recipe(&self, offset: usize) -> Option<&Recipe> {
-        let found = self.recipes.binary_search_by_key(&offset, |recipe| recipe.offset);
-        found.ok().map(|index| &self.recipes[index])
-    }
-
     /// Where the value of `id` lies.
     pub fn buffer(&self, id: FusedId) -> &Buffer {
         &self.buffers[id.index()]
@@ -215,12 +197,8 @@ impl Schedule {
         let input = fused.nodes[0].shape.elements();
         let output: usize = fused.outputs.iter().map(|&id| fused.node(id).shape.elements()).sum();
         let pictures = self.batch * (input + output) * size_of::<f32>();
-        self.weights_len * size_of::<f32>() + self.arena_bytes() + pictures
-    }
-
-    /// Bytes that a session on one thread needs: the arena and one scratch.
-    pub fn arena_bytes(&self) -> usize {
-        (self.arena_len + self.scratch_len) * size_of::<f32>()
+        let len = self.weights.len + self.arena_len + self.scratch_len;
+        len * size_of::<f32>() + pictures
     }
 }
 
@@ -245,8 +223,9 @@ impl Default for Wishes {
     }
 }
 
-/// Plans `fused` for `batch` pictures a run. All plans for the same wishes choose the same
-/// algorithms, so that they share the packed weights and give a picture the same bits.
+/// Plans `fused` for as many pictures a run as are wished and, if that is another number, for single ones.
+/// Algorithms and packed weights are decided once, so that all plans share them and give a picture the same
+/// bits.
 ///
 /// If no choice keeps to the memory that is wished, this is the plan that needs the least. Measured
 /// choices are taken as they are.
@@ -254,44 +233,50 @@ impl Default for Wishes {
 /// # Errors
 ///
 /// Measured choices that do not suit the convolutions.
-pub fn schedule(fused: &Fused, wishes: &Wishes, batch: usize) -> Result<Schedule, ChoicesError> {
+pub fn schedule(fused: &Fused, wishes: &Wishes) -> Result<Vec<Schedule>, ChoicesError> {
     let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
     let costs = Costs::new(wishes.batch, sites.iter().flatten());
-    if let Some(measured) = &wishes.choices {
-        let choice = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
-            site.map(|site| measured.choose(&node.name, &site, wishes.exact)).transpose()
-        };
-        let choices: Result<Vec<_>, _> = fused.nodes.iter().zip(&sites).map(choice).collect();
-        return Ok(lay_out(fused, &layouts, &transforms(&sites, &choices?), batch));
-    }
+    let choices = match &wishes.choices {
+        Some(measured) => {
+            let choice = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
+                site.map(|site| measured.choose(&node.name, &site, wishes.exact)).transpose()
+            };
+            fused.nodes.iter().zip(&sites).map(choice).collect::<Result<Vec<_>, _>>()?
+        }
+        None => choose(fused, &layouts, &sites, &costs, wishes),
+    };
+    let (parts, decisions) = decide(fused, &layouts, &sites, &choices);
+    let parts = Arc::new(parts);
+    let mut batches = vec![wishes.batch, 1];
+    batches.dedup();
+    let plan = |batch| lay_out(fused, &layouts, &decisions, &parts, batch);
+    Ok(batches.into_iter().map(plan).collect())
+}
+
+/// The cost model's choices.
+fn choose(
+    fused: &Fused,
+    layouts: &[Layout],
+    sites: &[Option<Site<'_>>],
+    costs: &Costs,
+    wishes: &Wishes,
+) -> Vec<Option<Choice>> {
     let mut choices: Vec<Option<Choice>> =
-        sites.iter().map(|site| site.map(|site| site.choose(&costs, wishes.exact))).collect();
+        sites.iter().map(|site| site.map(|site| site.choose(costs, wishes.exact))).collect();
     if let Some(memory) = wishes.memory {
-        // Whatever `batch` is: all plans for the same wishes choose the same.
-        let plan = |choices: &[Option<Choice>]| {
-            lay_out(fused, &layouts, &transforms(&sites, choices), wishes.batch)
+        let needs = |choices: &[Option<Choice>]| {
+            let (parts, decisions) = decide(fused, layouts, sites, choices);
+            let plan = lay_out(fused, layouts, &decisions, &Arc::new(parts), wishes.batch);
+            plan.run_bytes(fused)
         };
-        while plan(&choices).run_bytes(fused) > memory {
-            if !slim(&sites, &costs, &mut choices) {
+        while needs(&choices) > memory {
+            if !slim(sites, costs, &mut choices) {
                 break;
             }
         }
     }
-    Ok(lay_out(fused, &layouts, &transforms(&sites, &choices), batch))
-}
-
-/// What becomes of a convolution's weights, and the order of its loops.
-type Decision = (Transform, Order);
-
-/// What the choices come to.
-fn transforms(sites: &[Option<Site<'_>>], choices: &[Option<Choice>]) -> Vec<Option<Decision>> {
-    let decision = |(site, choice): (&Option<Site<'_>>, &Option<Choice>)| {
-        let choice = (*choice)?;
-        let transform = site.as_ref()?.transform(choice.method);
-        Some((transform.expect("only what is allowed is chosen"), choice.order))
-    };
-    sites.iter().zip(choices).map(decision).collect()
+    choices
 }
 
 /// All choices that each convolution has, by its name; first the one that the cost model takes.
@@ -323,11 +308,12 @@ fn slim(sites: &[Option<Site<'_>>], costs: &Costs, choices: &mut [Option<Choice>
     }
 }
 
-/// Plans for the algorithms chosen.
+/// Plans what was decided for a batch size.
 fn lay_out(
     fused: &Fused,
     layouts: &[Layout],
-    decisions: &[Option<Decision>],
+    decisions: &[Decision],
+    parts: &Arc<Parts>,
     batch: usize,
 ) -> Schedule {
     let mut buffers: Vec<Buffer> = fused
@@ -340,22 +326,20 @@ fn lay_out(
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
-    let mut parts = Parts::default();
     let mut scratch_len = 0;
     for (id, node) in fused.iter() {
-        plans.push(match (&node.op, decisions[id.index()]) {
+        let Decision { weights, conv } = decisions[id.index()];
+        plans.push(match (&node.op, conv) {
             (FusedOp::Input, _) if layout::reads_picture_in_place(fused, &buffers[id.index()]) => {
                 buffers[id.index()].region = Region::Input;
                 Plan::InPlace
             }
             (FusedOp::Input, _) => Plan::Copy,
-            (FusedOp::Conv(conv), Some(choice)) => {
+            (FusedOp::Conv(conv), Some((panels, order))) => {
                 let input = &buffers[node.input.expect("a convolution has an input").index()];
                 let output = &buffers[id.index()];
                 let residual = conv.residual.map(|r| buffers[r.source().index()]);
-                let (transform, order) = choice;
-                let panels = conv::panels(conv, transform, input, node.shape);
-                let algorithm = if transform == Transform::None {
+                let algorithm = if panels.format.transform == Transform::None {
                     let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
                     Algorithm::Direct { rows }
                 } else {
@@ -363,25 +347,11 @@ fn lay_out(
                     scratch_len = scratch_len.max(plan.scratch_len());
                     Algorithm::Winograd(plan)
                 };
-                let source = ConvSource {
-                    weight: conv.weight.clone().into(),
-                    bias: conv.bias.clone().map(Into::into),
-                    norm: conv.norm.clone(),
-                };
-                let weights = parts.add(Content::Conv { source, panels });
                 Plan::Conv(ConvPlan { panels, weights, order, algorithm, fetch: Fetch::Next })
             }
-            (FusedOp::Affine { norm, .. }, _) => {
-                let (norm, channels) = (norm.clone(), node.shape.channels);
-                Plan::Vector { weights: parts.add(Content::Norm { norm, channels }) }
-            }
-            (FusedOp::ChannelConv { kernel, weight }, _) => {
-                Plan::Vector { weights: parts.vector(weight, *kernel) }
-            }
+            (FusedOp::Affine { .. } | FusedOp::ChannelConv { .. }, _) => Plan::Vector { weights },
             (FusedOp::GroupNorm { norm, .. }, _) => {
                 let channels = node.shape.channels;
-                let weights = parts.vector(&norm.weight, channels);
-                parts.vector(&norm.bias, channels);
                 let blocks = joined_blocks(channels, channels / norm.groups);
                 scratch_len = scratch_len.max(2 * blocks * BLOCK);
                 Plan::GroupNorm { weights, blocks }
@@ -390,9 +360,9 @@ fn lay_out(
         });
     }
     let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
-    let Parts { recipes, len: weights_len } = parts;
-    plan_fetches(&mut plans, weights_len);
-    Schedule { batch, buffers, plans, arena_len, scratch_len, recipes, weights_len }
+    plan_fetches(&mut plans, parts.len);
+    let weights = Arc::clone(parts);
+    Schedule { batch, buffers, plans, arena_len, scratch_len, weights }
 }
 
 /// Elements of the following layers' weights that a convolution fetches ahead whose own stay in cache:
@@ -426,27 +396,6 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
             _ => None,
         })
         .collect()
-}
-
-/// The packed weights so far.
-#[derive(Default)]
-struct Parts {
-    recipes: Vec<Recipe>,
-    len: usize,
-}
-
-impl Parts {
-    /// Packs a part behind the others; where it begins.
-    fn add(&mut self, content: Content) -> usize {
-        let offset = self.len;
-        self.len += content.len();
-        self.recipes.push(Recipe { content, offset });
-        offset
-    }
-
-    fn vector(&mut self, weight: &str, channels: usize) -> usize {
-        self.add(Content::Vector { weight: weight.to_owned().into(), channels })
-    }
 }
 
 /// The fewest channel blocks that hold whole groups of so many channels, and into which all blocks

@@ -6,11 +6,11 @@ use std::path::{Component, Path, PathBuf};
 use prost::Message;
 use prost::bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint};
-use resnet_compiler::emit::onnx::proto::{
+use resnet_compiler::graph::binomial;
+use resnet_compiler::onnx::proto::{
     self, AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
 };
-use resnet_compiler::graph::binomial;
 use safetensors::tensor::Dtype;
 
 use super::numbers::{MOST_NUMBERS, Numbers};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use resnet_compiler::emit::onnx::proto::{GraphProto, Size, TypeProto, ValueInfoProto};
 use resnet_compiler::graph::{Padding, Shape, Window};
+use resnet_compiler::onnx::proto::{GraphProto, Size, TypeProto, ValueInfoProto};
 
 use super::file::{Constant, Files};
 use super::node::Node;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prost::bytes::Bytes;
-use resnet_compiler::emit::onnx::proto::{AttributeProto, NodeProto, TensorProto};
+use resnet_compiler::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 
 use crate::error::Fault;
 

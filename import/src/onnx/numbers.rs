@@ -117,8 +117,8 @@ impl Numbers {
 }
 
 /// The value of a tensor of one whole number.
-fn whole(tensor: &resnet_compiler::emit::onnx::proto::TensorProto) -> Option<i64> {
-    if tensor.data_type != resnet_compiler::emit::onnx::proto::INT64 {
+fn whole(tensor: &resnet_compiler::onnx::proto::TensorProto) -> Option<i64> {
+    if tensor.data_type != resnet_compiler::onnx::proto::INT64 {
         return None;
     }
     match tensor.raw_data.as_ref().try_into() {

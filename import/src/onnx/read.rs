@@ -3,8 +3,8 @@
 //! Attributes that later versions of an operator have as inputs are found in either place, so that one
 //! reading does for the operator sets 7 to 20 and beyond.
 
-use resnet_compiler::emit::onnx::proto;
 use resnet_compiler::graph::Shape;
+use resnet_compiler::onnx::proto;
 
 use super::graph::{Known, Linear, Norm, Op, Reader, ValueId};
 use super::node::Node;

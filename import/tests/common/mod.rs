@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use resnet_compiler::network::{Backend, Options, compile};
+use resnet_compiler::network::{Backend, Compiler, Options};
 use resnet_compiler::spec::Spec;
 use resnet_import::Imported;
 use resnet_runtime::weights::Weights;
@@ -30,7 +30,10 @@ pub(crate) fn run(imported: &Imported, input: &[f32], expected: &[f32]) {
     let Imported { name, table, .. } = imported;
     let spec = Spec::from_yaml(table).unwrap_or_else(|error| panic!("{name}: {error}"));
     let options = Options { backend: Backend::Interpret, ..Default::default() };
-    let compiled = compile(&spec, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let compiled = Compiler::new(&spec)
+        .options(options)
+        .compile()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
     let network = compiled.load(&weights(imported)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut output = vec![f32::NAN; expected.len()];
     network.session().run_batch(input, &mut output).unwrap();

@@ -1,13 +1,41 @@
-//! What is constant about weights and pictures.
+//! What is constant about a network, its weights and pictures.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
 use resnet_runtime::picture::Preprocess;
+use resnet_runtime::session::{Feature, Info};
 use resnet_runtime::weights::{Content, ConvSource, NormTensors, Recipe, TensorSpec, WeightsPlan};
 
 use super::code::literal;
 use super::number;
+
+pub(super) fn info(info: &Info) -> TokenStream {
+    let Info { name, input, outputs, answer, features, depth, params, macs, arena_bytes } = info;
+    let input = input.map(number);
+    let [outputs, depth, arena_bytes] = [*outputs, *depth, *arena_bytes].map(number);
+    let answer = literal(answer);
+    let features = features.iter().map(|Feature { name, shape, offset }| {
+        let (shape, offset) = (shape.map(number), number(*offset));
+        quote! {
+            rt::Feature { name: rt::Borrowed(#name), shape: [#(#shape),*], offset: #offset }
+        }
+    });
+    let [params, macs] = [params, macs].map(|&count| Literal::u64_unsuffixed(count));
+    quote! {
+        rt::Info {
+            name: rt::Borrowed(#name),
+            input: [#(#input),*],
+            outputs: #outputs,
+            answer: rt::Answer::#answer,
+            features: rt::Borrowed(&[#(#features),*]),
+            depth: #depth,
+            params: #params,
+            macs: #macs,
+            arena_bytes: #arena_bytes,
+        }
+    }
+}
 
 pub(super) fn weights(plan: &WeightsPlan) -> TokenStream {
     let WeightsPlan { network, table, tensors, recipes, len } = plan;

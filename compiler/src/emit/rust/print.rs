@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use super::{Parts, emit};
 use crate::graph::Graph;
 use crate::network::CompileError;
-use crate::plan::Plans;
+use crate::plan::Plan;
 use crate::schedule::Wishes;
 use crate::spec::{Labels, Spec};
 
@@ -18,23 +18,22 @@ use crate::spec::{Labels, Spec};
 /// A table that contradicts itself, or anything else that [`CompileError`] lists.
 pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
     let graph = Graph::build(spec)?;
-    let plans = Plans::new(&graph, wishes)?;
+    let plan = Plan::new(&graph, wishes)?;
     let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
         Some(Labels::Names(names)) => names.clone(),
         Some(Labels::File(_)) | None => Vec::new(),
     };
-    let tokens = emit(&Parts {
+    let parts = Parts {
         krate: &quote!(::resnet),
         attributes: &TokenStream::new(),
         visibility: &quote!(pub),
         name: &format_ident!("{}", type_name(&graph.name)),
-        spec,
-        graph: &graph,
-        plans: &plans,
+        preprocess: &spec.preprocess,
         labels: &labels,
         embedded: None,
         tracked: &[],
-    })?;
+    };
+    let tokens = emit(&plan, &parts)?;
     let file = syn::parse2(tokens).expect("emitted code is a list of items");
     let header = HEADER.replace("{name}", &graph.name);
     Ok(header + &plain_comments(&prettyplease::unparse(&file)))
@@ -125,20 +124,18 @@ table:
         let spec = Spec::from_yaml(TABLE).unwrap();
         let graph = Graph::build(&spec).unwrap();
         for batch in [1, 4] {
-            let plans = Plans::new(&graph, &Wishes { batch, ..Wishes::default() }).unwrap();
-            let emitted = emit(&Parts {
+            let plan = Plan::new(&graph, &Wishes { batch, ..Wishes::default() }).unwrap();
+            let parts = Parts {
                 krate: &quote!(::resnet),
                 attributes: &TokenStream::new(),
                 visibility: &quote!(pub),
                 name: &format_ident!("TwoLayers"),
-                spec: &spec,
-                graph: &graph,
-                plans: &plans,
+                preprocess: &spec.preprocess,
                 labels: &[],
                 embedded: None,
                 tracked: &[],
-            })
-            .unwrap();
+            };
+            let emitted = emit(&plan, &parts).unwrap();
             let printed: TokenStream = printed(batch).parse().unwrap();
             assert_eq!(words(printed), words(emitted));
         }

@@ -3,14 +3,31 @@
 //! It calls the same kernels in the same order on the same addresses as the other back ends, so
 //! its results have the same bits.
 
+use std::sync::Arc;
+
 use resnet_runtime::context::{Context, parallel};
 use resnet_runtime::kernels::Table;
-use resnet_runtime::session::Code;
+use resnet_runtime::session::{Code, Variant};
 
 use crate::nest::{
     Address, Base, Function, Loop, Place, Program, Statement, Step, Var, VerifyError,
 };
+use crate::plan::{Plan, variant};
 use crate::schedule::Region;
+use crate::target::Target;
+
+/// Makes every program of a plan runnable.
+///
+/// # Errors
+///
+/// If one would leave its memory, which is a bug in the compiler.
+pub fn compile(plan: &Plan, target: &Target) -> Result<Vec<Variant>, VerifyError> {
+    let each = |program: &Program| {
+        let code = Interpreter::new(program.clone(), target.kernels())?;
+        Ok(variant(program, Arc::new(code)))
+    };
+    plan.programs.iter().map(each).collect()
+}
 
 /// A verified program with the kernels of one instruction set.
 pub struct Interpreter {

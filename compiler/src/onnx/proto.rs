@@ -1,4 +1,4 @@
-//! The messages of an ONNX file, as far as [`emit::onnx`](super) writes and `resnet import` reads them.
+//! The messages of an ONNX file, as far as [`onnx`](super) writes and `resnet import` reads them.
 //!
 //! Names and numbers are those of `onnx/onnx.proto` in the ONNX repository, IR version 8. That file
 //! is of Protocol Buffers' second version: numbers in lists are not packed, and an attribute's value

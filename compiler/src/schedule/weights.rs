@@ -1,0 +1,102 @@
+//! What the packed weights of a network consist of: decided once, for all batch sizes.
+
+use resnet_runtime::kernels::{Panels, Transform};
+use resnet_runtime::weights::{Content, ConvSource, Recipe};
+
+use super::choice::{Choice, Site};
+use super::layout::Layout;
+use super::{Order, conv};
+use crate::fuse::{Conv, Fused, FusedOp};
+
+/// The packed weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// What they consist of, by rising offsets.
+    pub recipes: Vec<Recipe>,
+    /// Elements.
+    pub len: usize,
+}
+
+impl Parts {
+    /// The part that begins at an element.
+    pub fn at(&self, offset: usize) -> Option<&Recipe> {
+        let found = self.recipes.binary_search_by_key(&offset, |recipe| recipe.offset);
+        found.ok().map(|index| &self.recipes[index])
+    }
+
+    /// Adds a part behind the others; where it begins.
+    fn add(&mut self, content: Content) -> usize {
+        let offset = self.len;
+        self.len += content.len();
+        self.recipes.push(Recipe { content, offset });
+        offset
+    }
+
+    fn vector(&mut self, weight: &str, channels: usize) -> usize {
+        self.add(Content::Vector { weight: weight.to_owned().into(), channels })
+    }
+
+    fn conv(&mut self, conv: &Conv, panels: Panels) -> usize {
+        let source = ConvSource {
+            weight: conv.weight.clone().into(),
+            bias: conv.bias.clone().map(Into::into),
+            norm: conv.norm.clone(),
+        };
+        self.add(Content::Conv { source, panels })
+    }
+}
+
+/// What was decided of a node, whatever the batch size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decision {
+    /// Where its weights begin, if it has any.
+    pub(super) weights: usize,
+    /// How a convolution is computed.
+    pub(super) conv: Option<(Panels, Order)>,
+}
+
+impl Decision {
+    /// What becomes of a convolution's weights.
+    pub(super) fn transform(&self) -> Option<Transform> {
+        self.conv.map(|(panels, _)| panels.format.transform)
+    }
+}
+
+/// What the choices come to: the packed weights, and a decision for each node.
+pub(super) fn decide(
+    fused: &Fused,
+    layouts: &[Layout],
+    sites: &[Option<Site<'_>>],
+    choices: &[Option<Choice>],
+) -> (Parts, Vec<Decision>) {
+    let mut parts = Parts::default();
+    let decisions = fused.iter().map(|(id, node)| {
+        let (site, choice) = (&sites[id.index()], choices[id.index()]);
+        let mut decision = Decision { weights: parts.len, conv: None };
+        match (&node.op, site, choice, node.input) {
+            (FusedOp::Conv(conv), Some(site), Some(choice), Some(input)) => {
+                let transform =
+                    site.transform(choice.method).expect("only what is allowed is chosen");
+                let layout = layouts[input.index()];
+                let panels = conv::panels(conv, transform, layout, site.input, site.output);
+                parts.conv(conv, panels);
+                decision.conv = Some((panels, choice.order));
+            }
+            (FusedOp::Affine { norm, .. }, ..) => {
+                let (norm, channels) = (norm.clone(), node.shape.channels);
+                parts.add(Content::Norm { norm, channels });
+            }
+            (FusedOp::ChannelConv { kernel, weight }, ..) => {
+                parts.vector(weight, *kernel);
+            }
+            (FusedOp::GroupNorm { norm, .. }, ..) => {
+                parts.vector(&norm.weight, node.shape.channels);
+                parts.vector(&norm.bias, node.shape.channels);
+            }
+            _ => {}
+        }
+        decision
+    });
+    let decisions = decisions.collect();
+    (parts, decisions)
+}
