@@ -124,6 +124,9 @@ refused! {
     epsilon_not_finite: top("norm_epsilon: .inf");
     bad_preprocess: top("preprocess: {resize: 40, crop: 56, mean: [0.5, 0.5], std: [0], centre: 1}");
     bad_crop: top("preprocess: {crop: 48}");
+    bad_resizing: top("preprocess: {resize: 40x60, filter: cubic, antialias: maybe, channels: bgra}");
+    bad_combinations: top("preprocess: {resize: none, crop_pct: 0.9, filter: lanczos, antialias: false}");
+    crop_larger_than_the_part: top("preprocess: {crop_pct: 1.1}");
     bad_labels: top("labels: [cat, '', {dog: 1}]");
     all_rows_are_read: rows(&[
         "layer: a, op: conv, channels: 8",

@@ -20,7 +20,7 @@ use crate::weights::{all_threads, load};
 
 #[doc(no_inline)]
 pub use crate::kernels::{Table as Kernels, *};
-pub use crate::picture::Preprocess;
+pub use crate::picture::{Channels, Filter, Preprocess, Resize};
 pub use crate::session::{Answer, Feature, Info, Loaded, Network, RunError, Session as DynSession};
 pub use crate::threads::Pool;
 pub use crate::weights::{

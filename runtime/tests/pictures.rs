@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_runtime::picture::{Picture, Preprocess};
+use resnet_runtime::picture::{Filter, Picture, Preprocess, Resize};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -15,8 +15,8 @@ fn check(name: &str, mode: &str, resize: usize, height: usize, width: usize) {
     let expected =
         Picture::open(golden(&format!("{name}-{mode}-{resize}-{height}x{width}.png"))).unwrap();
     let channels = if mode == "L" { 1 } else { 3 };
-    let preprocess =
-        Preprocess { resize: Some(resize), crop: Some((height, width)), ..Preprocess::default() };
+    let resize = Some(Resize::Shorter(resize));
+    let preprocess = Preprocess { resize, crop: Some((height, width)), ..Preprocess::default() };
     let input = preprocess.apply(&picture, [channels, height, width]).unwrap();
     for (plane, values) in input.chunks_exact(height * width).enumerate() {
         for (pixel, value) in values.iter().enumerate() {
@@ -24,7 +24,7 @@ fn check(name: &str, mode: &str, resize: usize, height: usize, width: usize) {
             assert_eq!(
                 *value,
                 f32::from(byte) / 255.0,
-                "{name} as {mode} to {resize}: channel {plane}, row {}, column {}",
+                "{name} as {mode} to {resize:?}: channel {plane}, row {}, column {}",
                 pixel / width,
                 pixel % width
             );
@@ -44,6 +44,34 @@ fn resizing_agrees_with_pillow_in_every_bit() {
 }
 
 #[test]
+fn every_filter_agrees_with_pillow_in_every_bit() {
+    let picture = Picture::open(golden("wide.png")).unwrap();
+    for filter in Filter::ALL {
+        for (width, height) in [(19, 16), (53, 41)] {
+            let name = format!("resized/{filter}-{width}x{height}.png");
+            let expected = Picture::open(golden(&name)).unwrap();
+            assert_eq!(picture.resize(width, height, filter), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_part_is_the_part_of_the_whole() {
+    let picture = Picture::open(golden("wide.png")).unwrap();
+    for filter in Filter::ALL {
+        let resize = Some(Resize::Exact(31, 50));
+        let all = Preprocess { resize, filter, ..Preprocess::default() };
+        let part = Preprocess { crop: Some((9, 12)), ..all.clone() };
+        let all = all.apply(&picture, [3, 31, 50]).unwrap();
+        let part = part.apply(&picture, [3, 9, 12]).unwrap();
+        for (at, value) in part.iter().enumerate() {
+            let (plane, row, column) = (at / 108, at / 12 % 9, at % 12);
+            assert_eq!(*value, all[(plane * 31 + row + 11) * 50 + column + 19], "{filter}, {at}");
+        }
+    }
+}
+
+#[test]
 fn a_crop_larger_than_the_picture_is_padded_with_black() {
     check("wide", "RGB", 7, 12, 11);
 }
@@ -51,10 +79,11 @@ fn a_crop_larger_than_the_picture_is_padded_with_black() {
 #[test]
 fn normalising_agrees_with_torchvision_in_every_bit() {
     let preprocess = Preprocess {
-        resize: Some(8),
+        resize: Some(Resize::Shorter(8)),
         crop: Some((6, 5)),
         mean: vec![0.485, 0.456, 0.406],
         std: vec![0.229, 0.224, 0.225],
+        ..Preprocess::default()
     };
     let picture = Picture::open(golden("wide.png")).unwrap();
     let input = preprocess.apply(&picture, [3, 6, 5]).unwrap();

@@ -1,3 +1,4 @@
+use super::preprocess::Crop;
 use super::*;
 
 fn grey(width: usize, height: usize) -> Picture {
@@ -13,7 +14,8 @@ fn fails(preprocess: Preprocess, picture: &Picture, shape: [usize; 3], expected:
 #[test]
 fn the_longer_side_is_rounded_down() {
     let resized = |resize, width, height| {
-        Preprocess { resize: Some(resize), ..Preprocess::default() }.resized(width, height)
+        Preprocess { resize: Some(Resize::Shorter(resize)), ..Preprocess::default() }
+            .resized(width, height)
     };
     assert_eq!(resized(256, 500, 375), (341, 256));
     assert_eq!(resized(256, 375, 500), (256, 341));
@@ -35,9 +37,12 @@ fn the_crop_starts_where_python_rounds() {
 fn a_flat_picture_stays_flat_at_any_size() {
     let picture = Picture::new(13, 7, 3, vec![200; 13 * 7 * 3]).unwrap();
     for (width, height) in [(1, 1), (5, 7), (13, 3), (40, 50)] {
-        assert!(picture.resize(width, height).pixels().iter().all(|&p| p == 200));
+        for filter in Filter::ALL {
+            let resized = picture.resize(width, height, filter);
+            assert!(resized.pixels().iter().all(|&p| p == 200), "{filter}");
+        }
     }
-    assert_eq!(picture.resize(13, 7), picture);
+    assert_eq!(picture.resize(13, 7, Filter::Lanczos), picture);
 }
 
 #[test]
@@ -52,6 +57,22 @@ fn grey_and_colour_fit_either_network() {
 }
 
 #[test]
+fn a_thread_of_pixels_costs_what_its_crop_does() {
+    let thin = Picture::new(60_000, 1, 1, vec![9; 60_000]).unwrap();
+    let resize = Some(Resize::Shorter(1 << 20));
+    let preprocess = Preprocess { resize, crop: Some((5, 5)), ..Preprocess::default() };
+    assert_eq!(preprocess.apply(&thin, [1, 5, 5]).unwrap(), [9.0 / 255.0; 25]);
+}
+
+#[test]
+fn blue_may_come_first() {
+    let picture = Picture::new(1, 1, 3, vec![255, 51, 0]).unwrap();
+    let bgr =
+        Preprocess { channels: Channels::Bgr, mean: vec![0.0, 0.2, 0.5], ..Preprocess::default() };
+    assert_eq!(bgr.apply(&picture, [3, 1, 1]).unwrap(), [0.0, 0.0, 0.5]);
+}
+
+#[test]
 fn what_does_not_fit_is_explained() {
     let picture = grey(4, 4);
     let plain = Preprocess::default;
@@ -62,10 +83,10 @@ fn what_does_not_fit_is_explained() {
     fails(Preprocess { mean: vec![0.0; 2], ..plain() }, &picture, [3, 4, 4], "2 values of `mean`");
     fails(Preprocess { std: vec![0.0], ..plain() }, &picture, [3, 4, 4], "it cannot be 0");
     fails(Preprocess { std: vec![f32::NAN], ..plain() }, &picture, [3, 4, 4], "is not finite");
-    fails(Preprocess { resize: Some(0), ..plain() }, &picture, [3, 4, 4], "resized to 0");
-    let thin = Picture::new(1 << 16, 1, 1, vec![0; 1 << 16]).unwrap();
-    let resize = Some(1 << 16);
-    fails(Preprocess { resize, ..plain() }, &thin, [3, 4, 4], "is too large");
+    let resize = Some(Resize::Shorter(0));
+    fails(Preprocess { resize, ..plain() }, &picture, [3, 4, 4], "resized to 0");
+    let lanczos = Preprocess { filter: Filter::Lanczos, antialias: false, ..plain() };
+    fails(lanczos, &picture, [3, 4, 4], "`lanczos` is not");
     let message = Picture::new(2, 2, 3, vec![0; 5]).unwrap_err().to_string();
     assert_eq!(message, "a picture of 2x2 with 3 channels has 5 bytes; 12 are expected");
     assert!(plain().apply_into(&picture, [1, 4, 4], &mut [0.0; 3]).is_err());

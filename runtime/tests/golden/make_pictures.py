@@ -64,6 +64,13 @@ steps = transforms.Compose([
 ])
 steps(Image.open("wide.png").convert("RGB")).numpy().astype("<f4").tofile("wide.normalised.f32")
 
+# Every filter, to fewer pixels and to more.
+for filter in Image.Resampling:
+    picture = Image.open("wide.png").convert("RGB")
+    for width, height in [(19, 16), (53, 41)]:
+        rows = picture.resize((width, picture.height), filter)
+        rows.resize((width, height), filter).save(f"resized/{filter.name.lower()}-{width}x{height}.png")
+
 # JPEG files of every kind, and what Pillow decodes them to.
 KINDS = {
     "420": dict(quality=85, subsampling="4:2:0"),

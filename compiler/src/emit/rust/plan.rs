@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
-use resnet_runtime::picture::Preprocess;
+use resnet_runtime::picture::{Preprocess, Resize};
 use resnet_runtime::session::{Feature, Info};
 use resnet_runtime::weights::{Content, ConvSource, NormTensors, Recipe, TensorSpec, WeightsPlan};
 
@@ -140,11 +140,19 @@ fn norm(norm: &NormTensors) -> TokenStream {
 }
 
 pub(super) fn preprocess(preprocess: &Preprocess) -> TokenStream {
-    let Preprocess { resize, crop, mean, std } = preprocess;
-    let resize = option(resize.map(|side| {
-        let side = number(side);
-        quote!(#side)
+    let Preprocess { resize, filter, antialias, crop, mean, std, channels } = preprocess;
+    let resize = option(resize.map(|resize| match resize {
+        Resize::Shorter(side) => {
+            let side = number(side);
+            quote!(rt::Resize::Shorter(#side))
+        }
+        Resize::Exact(height, width) => {
+            let (height, width) = (number(height), number(width));
+            quote!(rt::Resize::Exact(#height, #width))
+        }
     }));
+    let filter = literal(filter);
+    let channels = literal(channels);
     let crop = option(crop.map(|(height, width)| {
         let (height, width) = (number(height), number(width));
         quote!((#height, #width))
@@ -153,7 +161,17 @@ pub(super) fn preprocess(preprocess: &Preprocess) -> TokenStream {
         let values = values.iter().map(|value| literal(value));
         quote!(::std::vec![#(#values),*])
     });
-    quote!(rt::Preprocess { resize: #resize, crop: #crop, mean: #mean, std: #std })
+    quote! {
+        rt::Preprocess {
+            resize: #resize,
+            filter: rt::Filter::#filter,
+            antialias: #antialias,
+            crop: #crop,
+            mean: #mean,
+            std: #std,
+            channels: rt::Channels::#channels,
+        }
+    }
 }
 
 fn option(value: Option<TokenStream>) -> TokenStream {

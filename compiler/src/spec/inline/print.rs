@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use resnet_runtime::picture::{Channels, Filter, Resize};
+
 use crate::diagnostics::Spanned;
 use crate::graph::{Extent, Padding};
 use crate::spec::{
@@ -49,12 +51,25 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     }
     let preprocess = &spec.preprocess;
     let mut steps = Vec::new();
-    steps.extend(preprocess.resize.map(|side| format!("resize = {side}")));
+    steps.push(match preprocess.resize {
+        None => "resize = none".to_owned(),
+        Some(Resize::Shorter(side)) => format!("resize = {side}"),
+        Some(Resize::Exact(rows, columns)) => format!("resize = {rows}x{columns}"),
+    });
+    if preprocess.filter != Filter::default() {
+        steps.push(format!("filter = {}", preprocess.filter));
+    }
+    if !preprocess.antialias {
+        steps.push("antialias = false".to_owned());
+    }
     steps.extend(preprocess.crop.map(|(rows, columns)| format!("crop = {rows}x{columns}")));
     for (name, values) in [("mean", &preprocess.mean), ("std", &preprocess.std)] {
         if !values.is_empty() {
             steps.push(format!("{name} = {values:?}"));
         }
+    }
+    if preprocess.channels == Channels::Bgr {
+        steps.push("channels = bgr".to_owned());
     }
     setting("preprocess", braced(&steps));
     match spec.labels.as_ref().map(|labels| &labels.value) {

@@ -1,6 +1,6 @@
 //! What a table says beside its rows.
 
-use resnet_runtime::picture::Preprocess;
+use resnet_runtime::picture::{Channels, Filter, Preprocess, Resize};
 
 use super::{Errors, positive};
 use crate::diagnostics::{Diagnostic, Spanned};
@@ -9,6 +9,9 @@ use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{Expect, Expected, Labels};
+
+const PREPROCESS: &[&str] =
+    &["resize", "crop_pct", "filter", "antialias", "crop", "mean", "std", "channels"];
 
 const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
 
@@ -66,31 +69,114 @@ pub(super) fn read_preprocess(
         None => None,
     };
     if let Some(fields) = &mut fields {
-        fields.check_known(&["resize", "crop", "mean", "std"], |_| None, errors);
+        fields.check_known(PREPROCESS, |_| None, errors);
     }
     let input = input?.value;
     let own = Extent::new(input.height, input.width);
     let longer = input.height.max(input.width);
     let size = (input.height, input.width);
     let Some(fields) = fields else {
-        let (resize, crop) = (Some(longer), Some(size));
+        let (resize, crop) = (Some(Resize::Shorter(longer)), Some(size));
         return Some(Preprocess { resize, crop, ..Preprocess::default() });
     };
     let crop = fields.or("crop", own, |text| cell::extent(text, 1), errors);
-    let resize = fields.or("resize", longer, |text| cell::number(text, 1), errors);
+    let resize = read_resize(&fields, own, errors);
     if let Some(crop) = crop.filter(|crop| crop.value != own) {
         let message = format!("the crop is {}, but the network reads {input}", crop.value);
         let help = format!("write `crop: {own}`, or leave it out");
         errors.push(Diagnostic::new(crop.span, message).help(help));
-    } else if let Some(resize) = resize.filter(|resize| resize.value < longer) {
-        let message = format!("a side of {} pixels is shorter than the crop", resize.value);
-        let help = format!("write at least `resize: {longer}`");
-        errors.push(Diagnostic::new(resize.span, message).help(help));
+    } else if let Some(resize) = &resize {
+        check_resize(resize, own, errors);
+    }
+    let filters = Filter::ALL.map(|filter| (filter.name(), filter));
+    let filter = fields.or("filter", Filter::default(), |t| cell::choice(t, &filters), errors);
+    let antialias = fields.or("antialias", true, cell::boolean, errors);
+    if let (Some(antialias), Some(filter)) = (&antialias, &filter)
+        && !antialias.value
+        && !matches!(filter.value, Filter::Bilinear | Filter::Bicubic)
+    {
+        let message = format!("the filter `{}` is not without antialiasing", filter.value);
+        let help = "`antialias: false` goes with `bilinear` and `bicubic`";
+        errors.push(Diagnostic::new(antialias.span, message).help(help));
+    }
+    let orders = [("rgb", Channels::Rgb), ("bgr", Channels::Bgr)];
+    let order = fields.or("channels", Channels::default(), |t| cell::choice(t, &orders), errors);
+    if let Some(order) = order.as_ref().filter(|o| o.value == Channels::Bgr && input.channels != 3)
+    {
+        let message =
+            format!("the network reads {} channels, which have no colours", input.channels);
+        errors.push(Diagnostic::new(order.span, message).help("leave `channels` out"));
     }
     let mean = read_channel_list(&fields, "mean", input.channels, cell::real, errors);
     let std = read_channel_list(&fields, "std", input.channels, positive, errors);
     crop?;
-    Some(Preprocess { resize: Some(resize?.value), crop: Some(size), mean: mean?, std: std? })
+    Some(Preprocess {
+        resize: resize?.value,
+        filter: filter?.value,
+        antialias: antialias?.value,
+        crop: Some(size),
+        mean: mean?,
+        std: std?,
+        channels: order?.value,
+    })
+}
+
+/// `resize`, or what `crop_pct` makes of the input's size: `floor(size / crop_pct)`, as in timm.
+fn read_resize(
+    fields: &Fields<'_>,
+    own: Extent,
+    errors: &mut Errors,
+) -> Option<Spanned<Option<Resize>>> {
+    let longer = own.rows.max(own.columns);
+    let part = fields.optional("crop_pct", cell::factor, errors)?;
+    let Some(part) = part else {
+        return fields.or("resize", Some(Resize::Shorter(longer)), resize_cell, errors);
+    };
+    let refuse = |message: &str, help: &str, errors: &mut Errors| {
+        errors.push(Diagnostic::new(part.span, message).help(help));
+        None
+    };
+    if fields.get("resize").is_some() {
+        return refuse("`crop_pct` and `resize` say the same", "leave one of them out", errors);
+    }
+    if own.rows != own.columns {
+        let help = "write `resize: HxW`, or `resize` for the shorter side";
+        return refuse("`crop_pct` is for square inputs", help, errors);
+    }
+    let side = (longer as f64 / part.value).floor();
+    if side > cell::MOST as f64 {
+        return refuse("`crop_pct` is too small", "write a part such as 0.875", errors);
+    }
+    Some(Spanned::new(Some(Resize::Shorter(side as usize)), part.span))
+}
+
+/// `256` for the shorter side, `224x224` for both, or `none`.
+fn resize_cell(text: &str) -> Result<Option<Resize>, Refused> {
+    if text == "none" {
+        return Ok(None);
+    }
+    if !text.contains(['x', 'X']) {
+        return Ok(Some(Resize::Shorter(cell::number(text, 1)?)));
+    }
+    let Extent { rows, columns } = cell::extent(text, 1)?;
+    Ok(Some(Resize::Exact(rows, columns)))
+}
+
+/// Refuses a size that the crop does not fit into.
+fn check_resize(resize: &Spanned<Option<Resize>>, own: Extent, errors: &mut Errors) {
+    let longer = own.rows.max(own.columns);
+    let (message, help) = match resize.value {
+        Some(Resize::Shorter(side)) if side < longer => (
+            format!("a side of {side} pixels is shorter than the crop"),
+            format!("write at least `resize: {longer}`"),
+        ),
+        Some(Resize::Exact(rows, columns)) if rows < own.rows || columns < own.columns => (
+            format!("{rows}x{columns} pixels are less than the crop"),
+            format!("write at least `resize: {own}`"),
+        ),
+        _ => return,
+    };
+    errors.push(Diagnostic::new(resize.span, message).help(help));
 }
 
 /// A list with a number for every channel or one for all; empty if it is left out.
