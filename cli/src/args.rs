@@ -95,15 +95,23 @@ pub(crate) struct Run {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+    #[command(flatten)]
+    pub(crate) force: Force,
     /// How many classes to show of each answer.
     #[arg(long, value_name = "K", default_value = "5")]
     pub(crate) top: NonZeroUsize,
+    /// With `--format json`: the whole answer too, not the likeliest classes alone.
+    #[arg(long)]
+    pub(crate) logits: bool,
+    #[command(flatten)]
+    pub(crate) labels: LabelsOption,
     #[command(flatten)]
     pub(crate) weights: RequiredWeights,
     #[command(flatten)]
     pub(crate) engine: Engine,
-    #[command(flatten)]
-    pub(crate) format: FormatOption,
+    /// How answers are printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: RunFormat,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +127,8 @@ pub(crate) struct Eval {
     pub(crate) images: PathBuf,
     #[command(flatten)]
     pub(crate) reading: Reading,
+    #[command(flatten)]
+    pub(crate) labels: LabelsOption,
     #[command(flatten)]
     pub(crate) engine: Engine,
     #[command(flatten)]
@@ -156,6 +166,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "FILE", requires = "profile")]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) force: Force,
+    #[command(flatten)]
     pub(crate) engine: Engine,
     #[command(flatten)]
     pub(crate) format: FormatOption,
@@ -165,9 +177,11 @@ pub(crate) struct Bench {
 pub(crate) struct Tune {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// The file to write: a text that `--schedule` takes. An old one is replaced.
+    /// The file to write: a text that `--schedule` takes. An old schedule is replaced.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) force: Force,
     /// Measure with this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
@@ -184,9 +198,11 @@ pub(crate) struct Pack {
     pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) weights: RequiredWeights,
-    /// The file to write. An old one is replaced when the new one is complete.
+    /// The file to write. Old packed weights are replaced when the new ones are complete.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) force: Force,
     /// Pack for this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
@@ -215,6 +231,8 @@ pub(crate) struct Emit {
     /// Write to a file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) force: Force,
     /// The instruction set that machine code is made for.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
@@ -279,9 +297,11 @@ pub(crate) struct Sweep {
     pub(crate) isa: IsaName,
     #[command(flatten)]
     pub(crate) format: FormatOption,
-    /// Also plot multiply-adds against time. An old file is replaced.
+    /// Also plot multiply-adds against time. An old plot is replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) force: Force,
 }
 
 #[derive(Debug, Args)]
@@ -289,6 +309,22 @@ pub(crate) struct Model {
     /// A layer table, or the name of a network that the command carries inside (`resnet50`).
     #[arg(value_name = "MODEL.yaml")]
     pub(crate) model: PathBuf,
+}
+
+/// What may be replaced.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Force {
+    /// Replace a file that is there already, whatever it holds; else only one of the kind that is written.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// The names of the classes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LabelsOption {
+    /// Names of the classes: a file with a name a line, or `imagenet` [default: the table's `labels`].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
 }
 
 /// How pictures are read.
@@ -391,6 +427,16 @@ fn bytes(text: &str) -> Result<usize, String> {
     let number: usize =
         digits.parse().map_err(|_| "expected a number of bytes, such as 65536, 64M or 1G")?;
     number.checked_mul(unit).ok_or_else(|| "more bytes than there are addresses".to_owned())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// A JSON object a line for each answer, as it comes.
+    Jsonl,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,12 +10,13 @@ use resnet::compiler::schedule::Wishes;
 
 use crate::Outcome;
 use crate::args::{Check, Format};
+use crate::labels::Labels;
 use crate::model::{Model, budget, for_process};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    model.labels(graph.output_len())?;
+    Labels::of(&model, None, graph.output_len())?;
     let (exact, memory) = (options.exact, budget(options.memory));
     let arena_bytes = |batch| {
         let wishes = Wishes { batch, exact, memory, ..Wishes::default() };

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -17,7 +16,7 @@ use resnet_compiler::onnx::{self, OnnxError};
 use crate::Outcome;
 use crate::args::{Emit, Form};
 use crate::model::{Model, choices, isa, open_weights, weights};
-use crate::output::Output;
+use crate::output::{Kind, Output};
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
     check(options)?;
@@ -28,10 +27,11 @@ pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
             out.flush()?;
         }
         Some(path) => {
+            let kind = if options.form == Form::Onnx { Kind::Onnx } else { Kind::Text };
             let files = model.files();
             let inputs = files.iter().chain(&options.weights).chain(&options.schedule);
-            let mut file = Output::create(path, inputs)?;
-            print(options, &model, &mut file).map_err(|error| cannot_write(path, error))?;
+            let mut file = Output::create(path, kind, options.force.force, inputs)?;
+            print(options, &model, &mut file)?;
             file.finish()?;
         }
     }
@@ -63,14 +63,6 @@ fn check(options: &Emit) -> Result<()> {
         bail!("`--batch` is for `--as onnx`; leave it out of `--as {form}`");
     }
     Ok(())
-}
-
-/// Says where, if writing failed.
-fn cannot_write(path: &Path, error: anyhow::Error) -> anyhow::Error {
-    match error.is::<io::Error>() {
-        true => error.context(format!("cannot write `{}`", path.display())),
-        false => error,
-    }
 }
 
 fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `resnet eval`: accuracy on a folder of pictures.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,6 +14,7 @@ use crate::Outcome;
 use crate::args::{Eval, Format};
 use crate::classes::top;
 use crate::feed::{Source, answers, progress};
+use crate::labels::{Labels, is_wordnet_id};
 use crate::model::{Model, open_weights, weights};
 use crate::pictures::{Found, Pictures, is_picture};
 
@@ -33,7 +34,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
         "`{}` ends in features of {shape}, not in classes: there is no accuracy to measure",
         compiled.info().name
     );
-    let labels = model.labels(shape.channels)?;
+    let labels = Labels::of(&model, options.labels.labels.as_deref(), shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
     let weights = weights(opened, None, &compiled.graph().tensors)?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
@@ -91,7 +92,7 @@ struct TestSet {
 
 impl TestSet {
     /// Reads a folder with one folder a class.
-    fn read(folder: &Path, labels: Option<Vec<String>>, outputs: usize) -> Result<Self> {
+    fn read(folder: &Path, labels: Option<Labels>, outputs: usize) -> Result<Self> {
         let shown = folder.display();
         let mut folders = Vec::new();
         let mut stray = 0;
@@ -142,44 +143,86 @@ impl TestSet {
 /// The class of each folder, and the name of each class.
 fn assign(
     folders: &[(String, PathBuf)],
-    labels: Option<Vec<String>>,
+    labels: Option<Labels>,
     outputs: usize,
 ) -> Result<(Vec<usize>, Vec<String>)> {
-    let in_order = || ((0..outputs).collect(), folders.iter().map(|f| f.0.clone()).collect());
+    let names = || folders.iter().map(|folder| folder.0.as_str());
+    let advice = match names().all(is_wordnet_id) {
+        true => "`--labels imagenet` knows ImageNet's folders",
+        false => "give their names with `--labels FILE`, a name a line",
+    };
     let Some(labels) = labels else {
         ensure!(
             folders.len() == outputs,
-            "there are {} folders for {outputs} classes; a table without `labels` needs one a \
-             class, in sorted order",
+            "there are {} folders for {outputs} classes; without `labels` there must be one a class, in \
+             sorted order: {advice}",
             folders.len()
         );
-        return Ok(in_order());
+        if names()
+            .enumerate()
+            .any(|(at, name)| name.parse().is_ok_and(|number: usize| number != at))
+        {
+            crate::say!(
+                "note: folders are classes in the order of their names, not of numbers in them"
+            );
+        }
+        return Ok(((0..outputs).collect(), names().map(str::to_owned).collect()));
     };
-    let by_name: HashMap<&str, usize> =
-        labels.iter().enumerate().map(|(class, label)| (label.as_str(), class)).collect();
-    let unknown: Vec<&str> = folders
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !by_name.contains_key(name))
+    let found: Vec<Vec<usize>> = names().map(|name| labels.classes(name)).collect();
+    let unknown: Vec<&str> = names()
+        .zip(&found)
+        .filter(|(_, classes)| classes.is_empty())
+        .map(|(name, _)| name)
         .collect();
     if unknown.is_empty() {
-        return Ok((folders.iter().map(|(name, _)| by_name[name.as_str()]).collect(), labels));
+        let classes = one_each(folders, &found, &labels.names)?;
+        return Ok((classes, labels.names));
     }
     if unknown.len() == folders.len() && folders.len() == outputs {
         crate::say!("note: no folder is named like a label; they are the classes in sorted order");
-        return Ok(((0..outputs).collect(), labels));
+        return Ok(((0..outputs).collect(), labels.names));
     }
     let more = unknown.len().saturating_sub(10);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     let shown = unknown[..unknown.len() - more].join("`, `");
+    let hint = if unknown.iter().all(|name| is_wordnet_id(name)) { advice } else { "" };
+    let labels = labels.names;
     bail!(
-        "folders that are no label: `{shown}`{rest}; the labels are: {}",
-        if labels.len() <= 50 {
-            labels.join(", ")
-        } else {
-            format!("{}, …", labels[..10].join(", "))
+        "folders that are no label: `{shown}`{rest}; {}{}",
+        if hint.is_empty() { "the labels are: " } else { hint },
+        match labels.len() {
+            _ if !hint.is_empty() => String::new(),
+            0..=50 => labels.join(", "),
+            _ => format!("{}, …", labels[..10].join(", ")),
         }
     )
+}
+
+/// The class of each folder, where each means one, and none that another means.
+fn one_each(
+    folders: &[(String, PathBuf)],
+    found: &[Vec<usize>],
+    labels: &[String],
+) -> Result<Vec<usize>> {
+    let mut of_class: BTreeMap<usize, &str> = BTreeMap::new();
+    for ((name, _), classes) in folders.iter().zip(found) {
+        let &[class] = &classes[..] else {
+            let classes: Vec<String> =
+                classes.iter().map(|&class| format!("{class} (`{}`)", labels[class])).collect();
+            bail!(
+                "the folder `{name}` may be any of the classes {}: give the classes names that differ, \
+                 with `--labels FILE`, and the folder one of them",
+                classes.join(", ")
+            );
+        };
+        if let Some(other) = of_class.insert(class, name) {
+            bail!(
+                "the folders `{other}` and `{name}` are both the class {class}, `{}`",
+                labels[class]
+            );
+        }
+    }
+    Ok(found.iter().map(|classes| classes[0]).collect())
 }
 
 /// What was counted.
@@ -321,8 +364,8 @@ mod tests {
         names.iter().map(|name| (name.to_string(), PathBuf::from(name))).collect()
     }
 
-    fn labels(names: &[&str]) -> Option<Vec<String>> {
-        Some(names.iter().map(|name| name.to_string()).collect())
+    fn labels(names: &[&str]) -> Option<Labels> {
+        Some(Labels::new(names.iter().map(|name| name.to_string()).collect()))
     }
 
     #[test]
@@ -334,6 +377,15 @@ mod tests {
         let message = found(&["cat", "cow"], labels(&["cat", "dog", "ant"])).unwrap_err();
         let message = message.to_string();
         assert_eq!(message, "folders that are no label: `cow`; the labels are: cat, dog, ant");
+        let fails = |names: &[&str], known, expected: &str| {
+            let message = found(names, known).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        let cranes = || labels(&["crane", "crane", "cat"]);
+        fails(&["crane"], cranes(), "any of the classes 0 (`crane`), 1 (`crane`)");
+        fails(&["Cat", "cat"], cranes(), "`Cat` and `cat` are both the class 2");
+        fails(&["n01440764"], None, "`--labels imagenet` knows");
+        fails(&["n01440764"], cranes(), "`--labels imagenet` knows");
         assert!(found(&["a"], None).unwrap_err().to_string().contains("1 folders for 3 classes"));
     }
 

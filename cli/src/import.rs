@@ -1,13 +1,14 @@
 //! `resnet import`: a checkpoint becomes a layer table and its weights.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use resnet_import::{AntiAlias, Options, Shortcut, StrideOn};
 
 use crate::Outcome;
 use crate::args::{AntiAliasName, Import, ShortcutName, StrideOnName};
-use crate::output::Output;
+use crate::output::{Kind, Output};
 
 pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let imported = resnet_import::import(&options.checkpoint, &derivation(options))?;
@@ -18,22 +19,24 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let table = folder.join(format!("{}.yaml", imported.name));
     let weights = folder.join(format!("{}.safetensors", imported.name));
     let labels = folder.join(imported.labels_file());
-    let mut file = Output::create(&table, inputs())?;
+    let force = options.force.force;
+    // A text may have been edited since; what is the same is not worth a word.
+    let text = |path: &Path, text: &str| {
+        let same = std::fs::read(path).is_ok_and(|old| old == text.as_bytes());
+        Output::create(path, Kind::Text, force || same, inputs())
+    };
+    let mut file = text(&table, &imported.table)?;
     // The weights are complete before the table appears.
-    let mut weights_file = Output::create(&weights, inputs())?;
-    imported
-        .write_weights(&mut weights_file)
-        .with_context(|| format!("cannot write `{}`", weights.display()))?;
+    let mut weights_file = Output::create(&weights, Kind::Safetensors, force, inputs())?;
+    imported.write_weights(&mut weights_file)?;
     weights_file.finish()?;
     if !imported.labels.is_empty() {
-        let mut labels_file = Output::create(&labels, inputs())?;
-        labels_file
-            .write_all((imported.labels.join("\n") + "\n").as_bytes())
-            .with_context(|| format!("cannot write `{}`", labels.display()))?;
+        let names = imported.labels.join("\n") + "\n";
+        let mut labels_file = text(&labels, &names)?;
+        labels_file.write_all(names.as_bytes())?;
         labels_file.finish()?;
     }
-    file.write_all(imported.table.as_bytes())
-        .with_context(|| format!("cannot write `{}`", table.display()))?;
+    file.write_all(imported.table.as_bytes())?;
     file.finish()?;
     for note in &imported.notes {
         crate::say!("note: {note}");

@@ -21,6 +21,8 @@ mod eval;
 mod family;
 mod feed;
 mod import;
+mod interrupt;
+mod labels;
 mod model;
 mod new;
 mod npy;
@@ -44,6 +46,7 @@ use resnet::compiler::diagnostics::Diagnostics;
 use resnet::compiler::family::FamilyError;
 
 use args::{Arguments, Command};
+use interrupt::Interrupted;
 
 /// Whether everything was done, or some inputs failed (each was reported already).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,7 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    interrupt::handle();
     let mut out = io::stdout().lock();
     let outcome = match arguments.command {
         Command::Check(check) => check::check(&check, &mut out),
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Ok(Outcome::SomeFailed) => ExitCode::FAILURE,
         // Whoever read our output has seen enough (`| head`).
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
         Err(error) => {
             report(&error);
             ExitCode::FAILURE

@@ -14,6 +14,7 @@ use resnet::runtime::kernels::Isa;
 use resnet::runtime::weights::{TensorSpec, Weights};
 
 use crate::args::{Algorithms, BackendName, Engine, IsaName};
+use crate::pictures::is_stdin;
 
 /// No table is this long; a file that is was given by mistake.
 const LONGEST_TABLE: u64 = 16 << 20;
@@ -37,10 +38,14 @@ impl Model {
         }
         let looks_like_a_path =
             path.components().count() > 1 || path.extension().is_some() || path.exists();
+        let looks_like_a_path = looks_like_a_path || is_stdin(path);
         if !looks_like_a_path {
             return Err(unknown(model));
         }
         let text = read_text(path).with_context(|| {
+            if is_stdin(path) {
+                return "cannot read a table from standard input".to_owned();
+            }
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let hint = match zoo(stem) {
                 Some(_) if !path.exists() => format!(" (the command carries `{stem}` inside)"),
@@ -61,30 +66,8 @@ impl Model {
     }
 
     /// The file that the table calls `name`.
-    fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(name)
-    }
-
-    /// The names of the classes, one for each of `outputs`.
-    pub(crate) fn labels(&self, outputs: usize) -> Result<Option<Vec<String>>> {
-        let Some(labels) = &self.spec.labels else { return Ok(None) };
-        let (names, origin) = match &labels.value {
-            Labels::Names(names) => (names.clone(), "`labels`".to_owned()),
-            Labels::File(name) => {
-                let path = self.beside(name);
-                let text = read_text(&path)
-                    .with_context(|| format!("cannot read the labels `{}`", path.display()))?;
-                let names = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
-                (names, format!("`{}`", path.display()))
-            }
-        };
-        ensure!(
-            names.len() == outputs,
-            "{origin} names {} classes, but `{}` has {outputs}",
-            names.len(),
-            self.spec.name.value
-        );
-        Ok(Some(names))
     }
 
     /// Says so if the table leaves out what nearly every trained network needs.
@@ -210,14 +193,19 @@ pub(crate) fn isa(name: IsaName) -> Option<Isa> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow!("there is no such file"),
-        _ => error.into(),
-    })?;
-    ensure!(!file.metadata()?.is_dir(), "it is a folder");
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let source: Box<dyn Read> = if is_stdin(path) {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => anyhow!("there is no such file"),
+            _ => error.into(),
+        })?;
+        ensure!(!file.metadata()?.is_dir(), "it is a folder");
+        Box::new(file)
+    };
     let mut bytes = Vec::new();
-    file.take(LONGEST_TABLE + 1).read_to_end(&mut bytes)?;
+    source.take(LONGEST_TABLE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_TABLE {
         bail!("it is longer than {} MiB", LONGEST_TABLE >> 20);
     }

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use resnet::compiler::family::Member;
 
 use crate::Outcome;
 use crate::args::New;
 use crate::family::Size;
-use crate::output::Output;
+use crate::output::{Kind, Output};
 
 pub(crate) fn new(options: &New, out: &mut dyn Write) -> Result<Outcome> {
     let size = match (options.depth, options.n) {
@@ -24,13 +24,8 @@ pub(crate) fn new(options: &New, out: &mut dyn Write) -> Result<Outcome> {
         out.flush()?;
         return Ok(Outcome::Done);
     };
-    let shown = path.display();
-    // A device or a pipe holds nothing that could be lost.
-    if path.is_file() && !options.force {
-        bail!("`{shown}` exists already: give `--force` to replace it, or another name");
-    }
-    let mut file = Output::create(path, [])?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
+    let mut file = Output::create(path, Kind::Text, options.force, [])?;
+    file.write_all(text.as_bytes())?;
     file.finish()?;
     Ok(Outcome::Done)
 }

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+use crate::pictures::is_stdin;
+
+pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// A header is a line of a hundred bytes; a file that claims more than this is not one.
 const LONGEST_HEADER: usize = 1 << 16;
@@ -42,6 +44,12 @@ impl Reader {
     }
 
     fn of(path: &Path) -> Result<Self> {
+        if is_stdin(path) {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes)?;
+            let len = bytes.len() as u64;
+            return Self::new(Box::new(Cursor::new(bytes)), len);
+        }
         let mut file = File::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => anyhow!("there is no such file"),
             _ => error.into(),

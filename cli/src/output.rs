@@ -1,12 +1,15 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and take nothing's place that was not meant.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Stdout, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use resnet::runtime::weights::file::MAGIC;
 use serde::Serialize;
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
+
+use crate::{interrupt, npy};
 
 /// Prints a value as JSON, on lines of their own.
 pub(crate) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
@@ -15,27 +18,80 @@ pub(crate) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// What a file holds. An old file of the same kind is replaced, another one only at wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Array,
+    Packed,
+    Safetensors,
+    Schedule,
+    Onnx,
+    Svg,
+    /// A text that someone may have edited: no old file is replaced.
+    Text,
+}
+
+impl Kind {
+    /// Whether a file that begins so is of this kind.
+    fn is(self, start: &[u8]) -> bool {
+        match self {
+            Self::Array => start.starts_with(npy::MAGIC),
+            Self::Packed => start.starts_with(&MAGIC[..4]),
+            // The length of a header, which is JSON.
+            Self::Safetensors => start.get(8) == Some(&b'{'),
+            Self::Schedule => start.starts_with(b"resnet schedule"),
+            // The version of the format, field 1, is written first.
+            Self::Onnx => matches!(start, [0x08, 1..=0x20, ..]),
+            Self::Svg => start.starts_with(b"<svg") || start.starts_with(b"<?xml"),
+            Self::Text => false,
+        }
+    }
+
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Array => Some("a .npy file"),
+            Self::Packed => Some("packed weights"),
+            Self::Safetensors => Some("a safetensors file"),
+            Self::Schedule => Some("a schedule"),
+            Self::Onnx => Some("an ONNX file"),
+            Self::Svg => Some("an SVG file"),
+            Self::Text => None,
+        }
+    }
+}
+
 /// A file that is being written. Until [`Output::finish`] the old file of that name is untouched;
 /// if writing fails, it stays.
 pub(crate) struct Output {
+    /// The name as it was given, for messages.
+    shown: PathBuf,
     path: PathBuf,
     sink: Sink,
 }
 
 enum Sink {
-    /// Renamed to the file's name at the end.
-    Temporary(BufWriter<NamedTempFile>),
+    /// Renamed to the file's name at the end; removed if there is none.
+    Temporary(BufWriter<File>, TempPath),
     /// A device or a pipe, which cannot be replaced.
     Direct(BufWriter<File>),
+    /// What `-` stands for.
+    Stdout(Stdout),
 }
 
 impl Output {
-    /// Prepares to write `path`. Refuses a path that is one of `inputs`, however it is spelt.
+    /// Prepares to write `path`; `-` is standard output. Refuses a path that is one of `inputs`,
+    /// however it is spelt, and without `force` a file that is there and not of the same kind.
     pub(crate) fn create<'a>(
         path: &Path,
+        kind: Kind,
+        force: bool,
         inputs: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Result<Self> {
         let shown = path.display();
+        let output = |path, sink| Ok(Self { shown: shown.to_string().into(), path, sink });
+        if path == Path::new("-") {
+            return output(path.to_owned(), Sink::Stdout(io::stdout()));
+        }
         // Through a link its target is replaced, not the link.
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         for input in inputs {
@@ -43,19 +99,34 @@ impl Output {
                 bail!("`{shown}` would be written over the input `{}`", input.display());
             }
         }
-        let failed = || format!("cannot write `{shown}`");
         let metadata = target.metadata().ok();
         if metadata.as_ref().is_some_and(|m| m.is_dir()) {
             bail!("cannot write `{shown}`: it is a folder");
         }
-        if metadata.is_some_and(|m| !m.is_file()) {
-            let file = File::options().write(true).open(&target).with_context(failed)?;
-            return Ok(Self { path: target, sink: Sink::Direct(BufWriter::new(file)) });
+        if let Some(metadata) = &metadata
+            && !metadata.is_file()
+        {
+            let file = File::options().write(true).open(&target);
+            let file = file.with_context(|| format!("cannot write `{shown}`"))?;
+            return output(target, Sink::Direct(BufWriter::new(file)));
+        }
+        if metadata.is_some() && !force {
+            let start = start_of(&target).with_context(|| format!("cannot read `{shown}`"))?;
+            let but = kind.name().map_or(String::new(), |name| format!(" and is not {name}"));
+            ensure!(
+                start.is_empty() || kind.is(&start),
+                "`{shown}` exists already{but}: give `--force` to replace it, or another name"
+            );
         }
         let folder = match target.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
+        ensure!(
+            folder.is_dir(),
+            "cannot write `{shown}`: there is no folder `{}`",
+            folder.display()
+        );
         let mut builder = tempfile::Builder::new();
         builder.prefix(".resnet-");
         // Like any other file: what the umask leaves, not the owner alone.
@@ -66,36 +137,67 @@ impl Output {
         };
         #[cfg(unix)]
         builder.permissions(permissions);
-        let file = builder.tempfile_in(folder).with_context(failed)?;
-        Ok(Self { path: target, sink: Sink::Temporary(BufWriter::new(file)) })
+        // Its own message names the temporary file, which nobody asked for.
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|error| io::Error::from(error.kind()))
+            .with_context(|| format!("cannot write `{shown}`"))?;
+        let (file, temporary) = file.into_parts();
+        interrupt::remember(&temporary);
+        output(target, Sink::Temporary(BufWriter::new(file), temporary))
+    }
+
+    /// Whether it goes to standard output, where then nothing else may go.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self.sink, Sink::Stdout(_))
     }
 
     /// Gives the file its name.
-    pub(crate) fn finish(self) -> Result<()> {
-        let failed = || format!("cannot write `{}`", self.path.display());
-        match self.sink {
-            Sink::Direct(mut file) => file.flush().with_context(failed),
-            Sink::Temporary(file) => {
-                let file = file.into_inner().map_err(|e| e.into_error()).with_context(failed)?;
-                file.persist(&self.path).map_err(|e| e.error).with_context(failed)?;
-                Ok(())
-            }
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        if let Sink::Temporary(file, temporary) = self.sink {
+            drop(file);
+            temporary
+                .persist(&self.path)
+                .map_err(|error| error.error)
+                .with_context(|| format!("cannot write `{}`", self.shown.display()))?;
         }
+        Ok(())
     }
+
+    /// Says which file an error is about.
+    fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| match self.sink {
+            Sink::Stdout(_) => error,
+            _ => {
+                let message = format!("cannot write `{}`: {error}", self.shown.display());
+                io::Error::new(error.kind(), message)
+            }
+        })
+    }
+}
+
+/// The first bytes of a file.
+fn start_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.sink {
-            Sink::Temporary(file) => file.write(bytes),
-            Sink::Direct(file) => file.write(bytes),
-        }
+        let written = match &mut self.sink {
+            Sink::Temporary(file, _) | Sink::Direct(file) => file.write(bytes),
+            Sink::Stdout(out) => out.write(bytes),
+        };
+        self.named(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.sink {
-            Sink::Temporary(file) => file.flush(),
-            Sink::Direct(file) => file.flush(),
-        }
+        let flushed = match &mut self.sink {
+            Sink::Temporary(file, _) | Sink::Direct(file) => file.flush(),
+            Sink::Stdout(out) => out.flush(),
+        };
+        self.named(flushed)
     }
 }

@@ -8,7 +8,7 @@ use resnet::compiler::network::Compiler;
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
 use crate::model::{self, Model, for_process, open_weights, weights};
-use crate::output::Output;
+use crate::output::{Kind, Output};
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
@@ -19,9 +19,13 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let files = model.files();
     let schedule = &options.algorithms.schedule;
     let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
-    let mut file = Output::create(&options.output, inputs)?;
+    let mut file = Output::create(&options.output, Kind::Packed, options.force.force, inputs)?;
     let bytes = plan.pack(&weights, options.threads.get(), &words(options), &mut file)?;
+    let alone = file.is_stdout();
     file.finish()?;
+    if alone {
+        return Ok(Outcome::Done);
+    }
     let shown = options.output.display();
     writeln!(out, "{shown}: {} packed for {}", megabytes(bytes), plan.info.name)
         .and_then(|()| out.flush())

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use resnet::compiler::profile::{Algorithm, Layer, profile};
 use resnet::runtime::machine::Limits;
 use serde::{Serialize, Serializer};
@@ -12,7 +12,7 @@ use crate::Outcome;
 use crate::args::{Bench, Format};
 use crate::bench::{FEWEST_RUNS, pool, threads_text};
 use crate::model::{self, Model};
-use crate::output::{self, Output};
+use crate::output::{self, Kind, Output};
 use crate::roofline::{Dot, Plot};
 
 /// What was measured; the JSON has these names.
@@ -75,7 +75,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
             let files = model.files();
             let schedule = &options.engine.algorithms.schedule;
             let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
-            Some((svg.display(), Output::create(svg, inputs)?))
+            Some(Output::create(svg, Kind::Svg, options.force.force, inputs)?)
         }
         None => None,
     };
@@ -102,10 +102,13 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         total: Figures::total(&layers, time, limits),
         layers: layers.iter().map(|layer| Row::new(layer, time, limits)).collect(),
     };
-    if let Some((path, mut file)) = svg {
-        let written = file.write_all(profile.plot().svg().as_bytes());
-        written.with_context(|| format!("cannot write `{path}`"))?;
+    if let Some(mut file) = svg {
+        file.write_all(profile.plot().svg().as_bytes())?;
+        let alone = file.is_stdout();
         file.finish()?;
+        if alone {
+            return Ok(Outcome::Done);
+        }
     }
     match options.format.format {
         Format::Text => profile.text(out)?,

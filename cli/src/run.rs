@@ -3,29 +3,31 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use resnet::compiler::network::Compiled;
 use resnet::runtime::session::Answer as Kind;
 use resnet::{Feature, Info};
 use serde::Serialize;
 
-use crate::args::{Format, Run};
+use crate::args::{Run, RunFormat};
 use crate::classes::{softmax, top};
 use crate::feed::{self, Source, answers, progress};
+use crate::interrupt::{self, Interrupted};
+use crate::labels::Labels;
 use crate::model::{Model, open_weights, weights};
 use crate::npy;
-use crate::output::Output;
-use crate::pictures::{Array, Pictures, gather};
+use crate::output::{self, Output};
+use crate::pictures::{Array, Pictures, gather, is_stdin};
 use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let opened = open_weights(options.weights.weights.as_deref())?;
     let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
-    let answer = Answer::of(&model, &compiled, options.top.get())?;
-    let format = options.format.format;
+    let answer = Answer::of(&model, &compiled, options)?;
+    let format = options.format;
     ensure!(
-        answer.classifies || options.output.is_some() || format == Format::Json,
+        answer.classifies || options.output.is_some() || format != RunFormat::Text,
         "`{}` ends in features of {:?}, not in classes: give it `--output Y.npy` or \
          `--format json`",
         compiled.info().name,
@@ -33,7 +35,9 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     );
     let (source, files) = source(options, &model, &compiled)?;
     let arrays = match &options.output {
-        Some(path) => arrays(path, &answer, &compiled.info().features, &files)?,
+        Some(path) => {
+            arrays(path, options.force.force, &answer, &compiled.info().features, &files)?
+        }
         None => Vec::new(),
     };
     let weights = weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;
@@ -41,9 +45,13 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
 
     let bar = progress(source.len(), true);
     let mut failed = 0;
-    let mut printer = Printer { out, format, answer, arrays, printed: 0, closed: false };
+    // Where the array goes to standard output, nothing else does.
+    let closed = arrays.iter().any(|part| part.file.is_stdout());
+    let mut printer = Printer { out, format, answer, arrays, printed: 0, closed };
     printer.begin(source.len())?;
-    answers(&*network, &*source, options.engine.threads.get(), |index, answer| {
+    interrupt::stops();
+    let done = answers(&*network, &*source, options.engine.threads.get(), |index, answer| {
+        interrupt::check()?;
         let input = source.name(index);
         match &answer {
             Err(error) => {
@@ -66,9 +74,16 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         printer.print(&input, answer)?;
         bar.inc(1);
         Ok(())
-    })?;
+    });
     bar.finish_and_clear();
-    printer.end()?;
+    match done {
+        Ok(()) => printer.end()?,
+        Err(error) if error.is::<Interrupted>() => {
+            printer.close()?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    }
     if failed > 0 && source.len() > 1 {
         crate::say!("error: {failed} of {} inputs have no answer", source.len());
     }
@@ -109,15 +124,22 @@ struct Part {
 /// One file for the answers, or one for each feature: `Y.npy` becomes `Y.conv2_x.npy` and so on.
 fn arrays(
     path: &Path,
+    force: bool,
     answer: &Answer,
     features: &[Feature],
     inputs: &[PathBuf],
 ) -> Result<Vec<Part>> {
     if features.is_empty() {
         let range = 0..answer.shape.iter().product();
-        let (file, shape) = (Output::create(path, inputs)?, answer.shape.clone());
+        let file = Output::create(path, output::Kind::Array, force, inputs)?;
+        let shape = answer.shape.clone();
         return Ok(vec![Part { file, shape, range }]);
     }
+    ensure!(
+        !is_stdin(path),
+        "there are {} features for as many files: name them with `--output Y.npy`",
+        features.len()
+    );
     let part = |feature: &Feature| {
         let name = &feature.name;
         let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
@@ -126,7 +148,8 @@ fn arrays(
         let extension = path.extension().unwrap_or_default().to_string_lossy();
         let path = path.with_file_name(format!("{stem}.{name}.{extension}"));
         let range = feature.offset..feature.offset + feature.len();
-        Ok(Part { file: Output::create(&path, inputs)?, shape: feature.shape.to_vec(), range })
+        let file = Output::create(&path, output::Kind::Array, force, inputs)?;
+        Ok(Part { file, shape: feature.shape.to_vec(), range })
     };
     features.iter().map(part).collect()
 }
@@ -145,10 +168,12 @@ struct Answer {
     features: Vec<(String, [usize; 3])>,
     /// How many classes are shown.
     top: usize,
+    /// JSON has the whole answer.
+    whole: bool,
 }
 
 impl Answer {
-    fn of(model: &Model, compiled: &Compiled, top: usize) -> Result<Self> {
+    fn of(model: &Model, compiled: &Compiled, options: &Run) -> Result<Self> {
         let graph = compiled.graph();
         let shape = graph.output_shape();
         let Info { answer, features, .. } = compiled.info();
@@ -162,9 +187,11 @@ impl Answer {
             },
             classifies,
             kind: *answer,
-            labels: model.labels(graph.output_len())?,
+            labels: Labels::of(model, options.labels.labels.as_deref(), graph.output_len())?
+                .map(|labels| labels.names),
             features: features.iter().map(|f| (f.name.to_string(), f.shape)).collect(),
-            top,
+            top: options.top.get(),
+            whole: options.logits || !classifies,
         })
     }
 
@@ -222,7 +249,7 @@ enum Values<'a> {
 /// Prints results as they come, and writes the array.
 struct Printer<'a> {
     out: &'a mut dyn Write,
-    format: Format,
+    format: RunFormat,
     answer: Answer,
     arrays: Vec<Part>,
     printed: usize,
@@ -230,15 +257,13 @@ struct Printer<'a> {
     closed: bool,
 }
 
-const CANNOT_WRITE: &str = "cannot write the answers";
-
 impl Printer<'_> {
     fn begin(&mut self, inputs: usize) -> Result<()> {
         for part in &mut self.arrays {
             let shape = [&[inputs][..], &part.shape].concat();
-            npy::write_header(&mut part.file, &shape).context(CANNOT_WRITE)?;
+            npy::write_header(&mut part.file, &shape)?;
         }
-        if self.format == Format::Json {
+        if self.format == RunFormat::Json && !self.closed {
             let name = serde_json::to_string(&self.answer.name)?;
             let shape = serde_json::to_string(&self.answer.shape)?;
             let features = match self.answer.features.is_empty() {
@@ -262,13 +287,15 @@ impl Printer<'_> {
         for part in &mut self.arrays {
             let missing = vec![f32::NAN; part.range.len()];
             let row = values.as_ref().map_or(&missing[..], |values| &values[part.range.clone()]);
-            npy::write_values(&mut part.file, row).context(CANNOT_WRITE)?;
+            npy::write_values(&mut part.file, row)?;
         }
         if !self.closed {
             let shown = match (self.format, values) {
-                (Format::Json, values) => self.json(input, values, doubt),
-                (Format::Text, Ok(values)) if self.answer.classifies => self.text(input, &values),
-                (Format::Text, _) => Ok(()),
+                (RunFormat::Json | RunFormat::Jsonl, values) => self.json(input, values, doubt),
+                (RunFormat::Text, Ok(values)) if self.answer.classifies => {
+                    self.text(input, &values)
+                }
+                (RunFormat::Text, _) => Ok(()),
             };
             self.tolerate(shown)?;
         }
@@ -305,7 +332,10 @@ impl Printer<'_> {
         values: Result<Vec<f32>>,
         warning: Option<String>,
     ) -> Result<()> {
-        self.out.write_all(if self.printed == 0 { b"\n" } else { b",\n" })?;
+        let lines = self.format == RunFormat::Jsonl;
+        if !lines {
+            self.out.write_all(if self.printed == 0 { b"\n" } else { b",\n" })?;
+        }
         let item = match &values {
             Err(error) => {
                 let error = Some(format!("{error:#}"));
@@ -316,7 +346,7 @@ impl Printer<'_> {
                 error: None,
                 warning,
                 top: self.answer.classifies.then(|| self.answer.top(values)),
-                values: Some(match self.answer.kind {
+                values: self.answer.whole.then_some(match self.answer.kind {
                     Kind::Features => Values::Features(values),
                     Kind::Probabilities => Values::Probabilities(values),
                     Kind::Logits => Values::Logits(values),
@@ -324,14 +354,23 @@ impl Printer<'_> {
             },
         };
         serde_json::to_writer(&mut self.out, &item)?;
+        if lines {
+            self.out.write_all(b"\n")?;
+        }
         Ok(())
     }
 
     fn end(mut self) -> Result<()> {
-        if self.format == Format::Json && !self.closed {
+        self.close()?;
+        self.arrays.into_iter().try_for_each(|part| part.file.finish())
+    }
+
+    /// Ends the JSON.
+    fn close(&mut self) -> Result<()> {
+        if self.format == RunFormat::Json && !self.closed {
             let written = self.out.write_all(b"\n]}\n");
             self.tolerate(written.map_err(Into::into))?;
         }
-        self.arrays.into_iter().try_for_each(|part| part.file.finish())
+        Ok(())
     }
 }

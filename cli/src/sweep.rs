@@ -19,7 +19,7 @@ use crate::args::{Format, Sweep};
 use crate::bench::{fill, measure, pool, threads_text, zeros};
 use crate::family::Size;
 use crate::model::isa;
-use crate::output::{self, Output};
+use crate::output::{self, Kind, Output};
 use crate::scatter::{Dot, Scatter};
 
 /// Results; the JSON has these names.
@@ -48,7 +48,7 @@ struct Row {
 pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     let networks = networks(options)?;
     let svg = match &options.svg {
-        Some(path) => Some((path.display(), Output::create(path, [])?)),
+        Some(path) => Some(Output::create(path, Kind::Svg, options.force.force, [])?),
         None => None,
     };
     let threads = options.threads.get();
@@ -63,10 +63,13 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     }
     bar.finish_and_clear();
     let results = Results { isa: isa.to_string(), threads: threads.get(), networks: rows };
-    if let Some((path, mut file)) = svg {
-        let written = file.write_all(results.plot().svg().as_bytes());
-        written.with_context(|| format!("cannot write `{path}`"))?;
+    if let Some(mut file) = svg {
+        file.write_all(results.plot().svg().as_bytes())?;
+        let alone = file.is_stdout();
         file.finish()?;
+        if alone {
+            return Ok(Outcome::Done);
+        }
     }
     match options.format.format {
         Format::Text => results.text(out)?,

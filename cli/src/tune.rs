@@ -14,13 +14,14 @@ use crate::Outcome;
 use crate::args::Tune;
 use crate::bench::{pool, threads_text};
 use crate::model::{Model, isa};
-use crate::output::Output;
+use crate::output::{Kind, Output};
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
     let model = Model::open(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    let mut file = Output::create(&options.output, &model.files())?;
+    let mut file =
+        Output::create(&options.output, Kind::Schedule, options.force.force, &model.files())?;
     let threads = options.threads.get();
     let pool = pool(threads)?;
     let isa = isa(options.isa).unwrap_or_else(Isa::detect);
@@ -42,9 +43,12 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
         ms(by_model)
     );
     choices.comment.clone_from(&summary);
-    write!(file, "{choices}")
-        .with_context(|| format!("cannot write `{}`", options.output.display()))?;
+    write!(file, "{choices}")?;
+    let alone = file.is_stdout();
     file.finish()?;
+    if alone {
+        return Ok(Outcome::Done);
+    }
     let (shown, seconds) = (options.output.display(), start.elapsed().as_secs_f64());
     writeln!(out, "{summary}\n{shown}: saved after {seconds:.1} s")
         .and_then(|()| out.flush())

@@ -11,9 +11,12 @@ pub(crate) struct Import {
     /// `config.json` of timm or transformers. All is read as data; nothing in it is run.
     #[arg(value_name = "FILE")]
     pub(crate) checkpoint: PathBuf,
-    /// The folder for NAME.yaml and NAME.safetensors. Old ones are replaced.
+    /// The folder for NAME.yaml and NAME.safetensors. Old weights are replaced; a table that differs only
+    /// with `--force`.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) force: super::Force,
     /// The network's name [default: the file's, without its extension, or the folder's].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

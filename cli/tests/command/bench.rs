@@ -140,7 +140,7 @@ fn a_profile_for_programs_has_numbers_that_agree() {
 fn a_roofline_has_a_dot_for_each_layer_that_multiplies() {
     let workshop = Workshop::new();
     workshop.write("small.yaml", SMALL);
-    workshop.write("roof.svg", "an old one");
+    workshop.write("roof.svg", "<svg old>");
     let options = "bench small.yaml --profile --threads 1 --seconds 0 --svg roof.svg";
     workshop.resnet(options).succeeds();
     let svg = std::fs::read_to_string(workshop.path("roof.svg")).unwrap();

@@ -77,7 +77,9 @@ fn anti_aliasing_is_an_option() {
     let import = format!("import {checkpoint} -o made --input 37x42");
     let plain = workshop.resnet(&import);
     assert!(plain.err.contains("else `--anti-alias blur` for timm's"), "{}", plain.err);
-    let blurred = workshop.resnet(&format!("{import} --anti-alias blur"));
+    let blurred = format!("{import} --anti-alias blur");
+    workshop.resnet(&blurred).fails("`made/blur.yaml` exists already: give `--force`");
+    let blurred = workshop.resnet(&format!("{blurred} --force"));
     assert_eq!(blurred.status, 0, "{}", blurred.err);
     let table = std::fs::read_to_string(workshop.path("made/blur.yaml")).unwrap();
     assert_eq!(table.matches("anti_alias: blur").count(), 3, "{table}");

@@ -40,7 +40,7 @@ fn every_back_end_and_thread_count_agrees() {
 #[test]
 fn folders_are_searched_in_order() {
     let workshop = with_pictures();
-    let out = workshop.resnet(&format!("{RUN} set --top 1 --format json")).succeeds();
+    let out = workshop.resnet(&format!("{RUN} set --top 1 --format json --logits")).succeeds();
     let out: Value = serde_json::from_str(&out).unwrap();
     let found: Vec<(&str, &str)> = out["results"]
         .as_array()
@@ -75,7 +75,7 @@ fn a_bad_picture_does_not_stop_the_others() {
     let done = workshop.resnet(&format!("{RUN} {pictures} --format json")).fails("bad.png");
     let out: Value = serde_json::from_str(&done.out).unwrap();
     assert!(out["results"][0]["error"].as_str().unwrap().contains("bad.png"));
-    assert!(out["results"][2]["logits"].is_array());
+    assert_eq!(out["results"][2]["top"][0]["label"], "blue");
 }
 
 #[test]
@@ -185,8 +185,97 @@ fn an_output_that_cannot_be_written_loses_nothing() {
     let absent = "run colours.yaml --weights absent.safetensors set --output old.npy";
     workshop.resnet(absent).fails("there is no such file");
     assert_eq!(std::fs::read(workshop.path("old.npy")).unwrap(), b"precious");
-    run("old.npy").succeeds();
+    run("old.npy").fails("`old.npy` exists already and is not a .npy file: give `--force`");
+    assert_eq!(std::fs::read(workshop.path("old.npy")).unwrap(), b"precious");
+    run("old.npy --force").succeeds();
     assert_eq!(read_npy(&workshop.path("old.npy")).0, "3, 3");
+    run("old.npy").succeeds();
+}
+
+#[test]
+fn no_command_takes_the_place_of_a_file_of_another_kind() {
+    let workshop = with_pictures();
+    workshop.resnet("tune colours.yaml --threads 1 -o colours.schedule").succeeds();
+    for (name, bytes) in [
+        ("photo.png", std::fs::read(workshop.path("set/b/blue.png")).unwrap()),
+        ("table.yaml", crate::COLOURS.into()),
+        ("trained.safetensors", std::fs::read(workshop.path("colours.safetensors")).unwrap()),
+    ] {
+        workshop.write(name, &bytes);
+        for command in [
+            "pack colours.yaml --random-weights 1 -o",
+            "emit colours.yaml --as nest -o",
+            "emit colours.yaml --as onnx --random-weights 1 -o",
+            "tune colours.yaml -o",
+            "new --depth 18 -o",
+            "sweep --cifar --n 1 --svg",
+            "bench colours.yaml --profile --svg",
+            &format!("{RUN} set --output"),
+        ] {
+            let done = workshop.resnet(&format!("{command} {name}"));
+            done.fails(&format!("`{name}` exists already")).fails("give `--force`");
+            assert_eq!(std::fs::read(workshop.path(name)).unwrap(), bytes, "{command} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_dash_is_standard_output_and_input() {
+    let workshop = with_pictures();
+    workshop.resnet(&format!("{RUN} set --output y.npy")).succeeds();
+    let expected = std::fs::read(workshop.path("y.npy")).unwrap();
+    let piped = |arguments: &str, input: &str| {
+        assert_cmd::cargo::cargo_bin_cmd!("resnet")
+            .current_dir(workshop.folder.path())
+            .args(arguments.split_whitespace())
+            .pipe_stdin(workshop.path(input))
+            .unwrap()
+            .output()
+            .unwrap()
+    };
+    let run = format!("{} set --output -", RUN.replace("colours.yaml", "-"));
+    assert_eq!(piped(&run, "colours.yaml").stdout, expected);
+    workshop.write("x.npy", write_npy("3, 4, 4", &[0.25; 48]));
+    let out = piped(&format!("{RUN} --input - --top 1"), "x.npy").stdout;
+    assert_eq!(String::from_utf8(out).unwrap(), "-[0]\n   33.33%  red\n");
+    let nest = workshop.resnet("emit colours.yaml --as nest").succeeds();
+    assert_eq!(workshop.resnet("emit colours.yaml --as nest -o -").succeeds(), nest);
+    assert!(workshop.resnet("sweep --cifar --n 1 --svg -").succeeds().starts_with("<svg "));
+    assert!(!workshop.path("-").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_names_the_file() {
+    let workshop = with_pictures();
+    workshop
+        .resnet(&format!("{RUN} set --output /dev/full"))
+        .fails("cannot write `/dev/full`: No space left on device");
+}
+
+#[test]
+fn json_lines_come_one_by_one() {
+    let workshop = with_pictures();
+    let out = workshop.resnet(&format!("{RUN} set --format jsonl --top 2")).succeeds();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1]["input"], "set/b/blue.png");
+    assert_eq!(lines[1]["top"].as_array().unwrap().len(), 2);
+    assert!(lines[1].get("logits").is_none());
+}
+
+#[test]
+fn labels_are_the_tables_or_those_that_are_asked_for() {
+    let workshop = with_pictures();
+    workshop.write("farben.txt", "rot\ngruen\nblau\n");
+    let out = workshop.resnet(&format!("{RUN} set/b --top 1 --labels farben.txt")).succeeds();
+    assert!(out.ends_with("  blau\n"), "{out}");
+    workshop
+        .resnet(&format!("{RUN} set/b --labels imagenet"))
+        .fails("`imagenet` names 1000 classes, but `colours` has 3");
+    let done = workshop.resnet("run resnet18 --random-weights 1 --top 1 set/b");
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(!done.out.contains("class "), "{}", done.out);
 }
 
 #[test]
@@ -226,7 +315,7 @@ fn a_network_that_ends_in_softmax_is_not_softened_twice() {
     let fc = "channels: 3}\n";
     let table = crate::COLOURS.replace(fc, &format!("{fc}  - {{layer: prob, op: softmax}}\n"));
     workshop.write("colours.yaml", table);
-    let out = workshop.resnet(&format!("{RUN} set/b/blue.png --format json")).succeeds();
+    let out = workshop.resnet(&format!("{RUN} set/b/blue.png --format json --logits")).succeeds();
     let result = &serde_json::from_str::<Value>(&out).unwrap()["results"][0];
     let probability = result["top"][0]["probability"].as_f64().unwrap();
     assert!((probability - 0.5761).abs() < 1e-4, "{probability}");
@@ -271,6 +360,34 @@ fn missing_normalisation_is_noted() {
     let done = workshop.resnet(&format!("{RUN} set --top 1"));
     assert_eq!(done.status, 0);
     assert!(done.err.starts_with("note: pictures are scaled to 0..1"), "{}", done.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_whole_json_and_no_files() {
+    let workshop = Workshop::new();
+    // More answers than a pipe holds: the run waits for a reader.
+    workshop.write("x.npy", write_npy("4000, 3, 4, 4", &vec![0.5; 4000 * 48]));
+    let files = workshop.files();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("resnet"))
+        .current_dir(workshop.folder.path())
+        .args(RUN.split(' '))
+        .args(["--input", "x.npy", "--output", "y.npy", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut json = vec![0; 8];
+    stdout.read_exact(&mut json).unwrap();
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    stdout.read_to_end(&mut json).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    let answers = json["results"].as_array().unwrap().len();
+    assert!((1..4000).contains(&answers), "{answers}");
+    assert_eq!(workshop.files(), files);
 }
 
 #[test]

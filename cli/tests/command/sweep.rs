@@ -31,7 +31,7 @@ fn json_has_every_network_in_order() {
 #[test]
 fn text_is_a_line_for_each_network_and_a_plot_has_all() {
     let workshop = Workshop::new();
-    workshop.write("plot.svg", "old");
+    workshop.write("plot.svg", "<svg old>");
     let out = workshop.resnet(&format!("{SMALL} --depth 8,14 --svg plot.svg")).succeeds();
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 5, "{out}");
