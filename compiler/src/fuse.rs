@@ -11,6 +11,7 @@ mod display;
 
 use std::fmt;
 
+use resnet_runtime::kernels::{self, Activation};
 use resnet_runtime::weights::NormTensors;
 
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
@@ -45,17 +46,30 @@ pub struct Conv {
     pub bias: Option<String>,
     /// Batch norm, to be folded into weights and bias when they are loaded.
     pub norm: Option<NormTensors>,
-    /// What is added to the result.
-    pub residual: Option<Residual>,
-    /// Whether `max(0, x)` comes last.
-    pub relu: bool,
 }
 
-impl Conv {
-    /// Whether a zero-padding shortcut is added, which is written to the output row by row, for all
-    /// channels, before any panel adds to it.
+/// What is done with an operator's result before it is written to memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epilogue {
+    /// What is added first.
+    pub residual: Option<Residual>,
+    /// What is applied then.
+    pub activation: Activation,
+}
+
+impl Epilogue {
+    /// Nothing.
+    pub const NONE: Self = Self { residual: None, activation: Activation::None };
+
+    /// Whether a zero-padding shortcut is added, which is written to the output before the operator
+    /// adds to it.
     pub fn zero_pads(&self) -> bool {
         matches!(self.residual, Some(Residual::ZeroPad { .. }))
+    }
+
+    /// The same for a kernel, which is told where a residual lies.
+    pub fn of_kernel(&self) -> kernels::Epilogue {
+        kernels::Epilogue { residual: self.residual.is_some(), activation: self.activation }
     }
 }
 
@@ -93,31 +107,16 @@ pub enum FusedOp {
     Conv(Conv),
     /// A max pool or an average pool.
     Pool(Pooling),
-    /// A batch norm that no convolution can take in: a scale and a shift a channel.
-    Affine {
-        /// To be folded into scale and shift when weights are loaded.
-        norm: NormTensors,
-        /// Whether `max(0, x)` comes last.
-        relu: bool,
-    },
+    /// A batch norm that no convolution can take in: a scale and a shift a channel, into which it is
+    /// folded when weights are loaded.
+    Affine(NormTensors),
     /// Each channel multiplied by the sigmoid of its gate.
     Gate {
         /// The gates, 1x1.
         gate: FusedId,
-        /// What is added to the result.
-        residual: Option<Residual>,
-        /// Whether `max(0, x)` comes last.
-        relu: bool,
     },
     /// A group norm.
-    GroupNorm {
-        /// Groups, scale and shift.
-        norm: GroupNorm,
-        /// What is added to the result.
-        residual: Option<Residual>,
-        /// Whether `max(0, x)` comes last.
-        relu: bool,
-    },
+    GroupNorm(GroupNorm),
     /// A convolution along the channels of a 1x1 activation.
     ChannelConv {
         /// Channels of the kernel.
@@ -134,37 +133,14 @@ pub enum FusedOp {
 }
 
 impl FusedOp {
-    /// What is added to the result.
-    pub fn residual(&self) -> Option<Residual> {
-        match self {
-            Self::Conv(Conv { residual, .. })
-            | Self::Gate { residual, .. }
-            | Self::GroupNorm { residual, .. } => *residual,
-            _ => None,
-        }
+    /// Whether an addition can become a part of the operator.
+    fn takes_residual(&self) -> bool {
+        matches!(self, Self::Conv(_) | Self::Gate { .. } | Self::GroupNorm(_))
     }
 
-    /// Whether `max(0, x)` comes last.
-    pub fn relu(&self) -> bool {
-        match self {
-            Self::Conv(Conv { relu, .. })
-            | Self::Affine { relu, .. }
-            | Self::Gate { relu, .. }
-            | Self::GroupNorm { relu, .. } => *relu,
-            _ => false,
-        }
-    }
-
-    /// Places for what is added to the result, and for whether `max(0, x)` comes last, where the
-    /// operator can take them in.
-    fn epilogue(&mut self) -> (Option<&mut Option<Residual>>, Option<&mut bool>) {
-        match self {
-            Self::Conv(Conv { residual, relu, .. })
-            | Self::Gate { residual, relu, .. }
-            | Self::GroupNorm { residual, relu, .. } => (Some(residual), Some(relu)),
-            Self::Affine { relu, .. } => (None, Some(relu)),
-            _ => (None, None),
-        }
+    /// Whether an activation function can.
+    fn takes_activation(&self) -> bool {
+        self.takes_residual() || matches!(self, Self::Affine(_))
     }
 }
 
@@ -175,6 +151,8 @@ pub struct FusedNode {
     pub name: String,
     /// What it computes.
     pub op: FusedOp,
+    /// What is done with the result.
+    pub epilogue: Epilogue,
     /// What it reads, besides a residual; the input reads nothing.
     pub input: Option<FusedId>,
     /// What it makes.
@@ -188,7 +166,8 @@ impl FusedNode {
             FusedOp::Gate { gate, .. } => Some(gate),
             _ => None,
         };
-        self.input.into_iter().chain(self.op.residual().map(|r| r.source())).chain(gate)
+        let residual = self.epilogue.residual.map(|r| r.source());
+        self.input.into_iter().chain(residual).chain(gate)
     }
 }
 
@@ -296,17 +275,14 @@ impl Fuser<'_> {
                     conv.norm = Some(norm.clone());
                     return Ok(self.take(node.inputs[0]));
                 }
-                self.open(node, FusedOp::Affine { norm: norm.clone(), relu: false })
+                self.open(node, FusedOp::Affine(norm.clone()))
             }
-            Op::GroupNorm(norm) => {
-                let norm = norm.clone();
-                self.open(node, FusedOp::GroupNorm { norm, residual: None, relu: false })
-            }
-            Op::Relu => self.absorb_relu(node),
+            Op::GroupNorm(norm) => self.open(node, FusedOp::GroupNorm(norm.clone())),
+            Op::Relu => self.absorb_activation(node, Activation::Relu),
             Op::Add => self.absorb_addition(node),
             Op::Gate => {
                 let gate = self.written(node.inputs[1])?;
-                self.open(node, FusedOp::Gate { gate, residual: None, relu: false })
+                self.open(node, FusedOp::Gate { gate })
             }
             Op::ChannelConv { kernel, weight } => {
                 let op = FusedOp::ChannelConv { kernel: *kernel, weight: weight.clone() };
@@ -327,13 +303,13 @@ impl Fuser<'_> {
     fn open(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
         let input = Some(self.written(node.inputs[0])?);
         let (name, shape) = (node.name.clone(), node.shape);
-        Ok(Value::Open(FusedNode { name, op, input, shape }.into()))
+        Ok(Value::Open(FusedNode { name, op, epilogue: Epilogue::NONE, input, shape }.into()))
     }
 
-    /// The operator that makes the value of `id`, if it may still absorb its only reader.
-    fn unfinished(&mut self, id: NodeId) -> Option<&mut FusedOp> {
+    /// The node that makes the value of `id`, if it may still absorb its only reader.
+    fn unfinished(&mut self, id: NodeId) -> Option<&mut FusedNode> {
         match &mut self.values[id.index()] {
-            Value::Open(node) if self.readers[id.index()] == 1 => Some(&mut node.op),
+            Value::Open(node) if self.readers[id.index()] == 1 => Some(node),
             _ => None,
         }
     }
@@ -341,9 +317,8 @@ impl Fuser<'_> {
     /// The same if it is a convolution and nothing else so far.
     fn unfinished_conv(&mut self, id: NodeId) -> Option<&mut Conv> {
         match self.unfinished(id)? {
-            FusedOp::Conv(conv) => {
-                let bare = conv.norm.is_none() && conv.residual.is_none() && !conv.relu;
-                bare.then_some(conv)
+            FusedNode { op: FusedOp::Conv(conv), epilogue: Epilogue::NONE, .. } => {
+                conv.norm.is_none().then_some(conv)
             }
             _ => None,
         }
@@ -353,11 +328,17 @@ impl Fuser<'_> {
         std::mem::replace(&mut self.values[id.index()], Value::Missing)
     }
 
-    fn absorb_relu(&mut self, node: &Node) -> Result<Value, FuseError> {
+    fn absorb_activation(
+        &mut self,
+        node: &Node,
+        activation: Activation,
+    ) -> Result<Value, FuseError> {
         let input = node.inputs[0];
-        match self.unfinished(input).map(FusedOp::epilogue) {
-            Some((_, Some(relu))) if !*relu => {
-                *relu = true;
+        match self.unfinished(input) {
+            Some(FusedNode { op, epilogue, .. })
+                if op.takes_activation() && epilogue.activation == Activation::None =>
+            {
+                epilogue.activation = activation;
                 Ok(self.take(input))
             }
             _ => Err(FuseError {
@@ -375,9 +356,11 @@ impl Fuser<'_> {
             }
             _ => Residual::Same(self.written(shortcut)?),
         };
-        match self.unfinished(input).map(FusedOp::epilogue) {
-            Some((Some(slot), Some(false))) if slot.is_none() => {
-                *slot = Some(residual);
+        match self.unfinished(input) {
+            Some(FusedNode { op, epilogue, .. })
+                if op.takes_residual() && *epilogue == Epilogue::NONE =>
+            {
+                epilogue.residual = Some(residual);
                 Ok(self.take(input))
             }
             _ => Err(FuseError {
@@ -411,12 +394,13 @@ impl Fuser<'_> {
     }
 
     fn push(&mut self, node: &Node, op: FusedOp, input: Option<FusedId>) -> FusedId {
-        self.nodes.push(FusedNode { name: node.name.clone(), op, input, shape: node.shape });
+        let (name, shape, epilogue) = (node.name.clone(), node.shape, Epilogue::NONE);
+        self.nodes.push(FusedNode { name, op, epilogue, input, shape });
         FusedId(self.nodes.len() as u32 - 1)
     }
 }
 
 fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> FusedOp {
     let weight = weight.to_owned();
-    FusedOp::Conv(Conv { window, groups, weight, bias, norm: None, residual: None, relu: false })
+    FusedOp::Conv(Conv { window, groups, weight, bias, norm: None })
 }

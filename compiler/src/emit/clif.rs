@@ -108,8 +108,7 @@ impl<M: Module> Emitter<'_, M> {
                     if !self.params.contains_key(call) {
                         let id = self.module.declare_anonymous_data(false, false)?;
                         let mut data = DataDescription::new();
-                        let bytes = call.words().iter().flat_map(|word| word.to_ne_bytes());
-                        data.define(bytes.collect());
+                        data.define(call.bytes().into());
                         data.set_align(align_of::<usize>() as u64);
                         self.module.define_data(id, &data)?;
                         self.params.insert(*call, id);

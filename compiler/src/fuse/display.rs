@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Conv, Fused, FusedOp, Residual};
+use resnet_runtime::kernels::Activation;
+
+use super::{Conv, Epilogue, Fused, FusedOp, Residual};
 use crate::graph::{Padding, PoolKind, Pooling};
 
 /// The operator and its constants, without what it reads: `conv 3x3/2`.
@@ -21,9 +23,9 @@ impl fmt::Display for FusedOp {
                 };
                 write!(f, "{} {window}{zeros}", kind.word())
             }
-            Self::Affine { .. } => write!(f, "affine"),
+            Self::Affine(_) => write!(f, "affine"),
             Self::Gate { .. } => write!(f, "gate"),
-            Self::GroupNorm { norm, .. } => write!(f, "group_norm {}", norm.groups),
+            Self::GroupNorm(norm) => write!(f, "group_norm {}", norm.groups),
             Self::ChannelConv { kernel, .. } => write!(f, "channel_conv {kernel}"),
             Self::Blur(window) => write!(f, "blur {window}"),
             Self::GlobalAveragePool => write!(f, "global_average_pool"),
@@ -43,6 +45,19 @@ impl fmt::Display for Residual {
     }
 }
 
+/// ` + %3, relu`, or nothing.
+impl fmt::Display for Epilogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(residual) = self.residual {
+            write!(f, " + {residual}")?;
+        }
+        match self.activation {
+            Activation::None => Ok(()),
+            activation => write!(f, ", {activation}"),
+        }
+    }
+}
+
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, node) in self.iter() {
@@ -50,17 +65,14 @@ impl fmt::Display for Fused {
             if let Some(input) = node.input {
                 text += &format!(" {input}");
             }
-            if let FusedOp::Gate { gate, .. } = node.op {
+            if let FusedOp::Gate { gate } = node.op {
                 text += &format!(" by {gate}");
             }
             if let FusedOp::Conv(conv) = &node.op {
                 text += if conv.norm.is_some() { ", norm" } else { "" };
                 text += if conv.bias.is_some() { ", bias" } else { "" };
             }
-            if let Some(residual) = node.op.residual() {
-                text += &format!(" + {residual}");
-            }
-            text += if node.op.relu() { ", relu" } else { "" };
+            text += &node.epilogue.to_string();
             let (id, shape) = (id.to_string(), node.shape.to_string());
             writeln!(f, "{id:>5} = {text:<44} {shape:>14}  # {}", node.name)?;
         }

@@ -61,37 +61,31 @@ impl Lowering {
             self.ring(&node.name, output);
         }
         let input = node.input.map(|input| schedule.buffer(input));
+        let epilogue = &node.epilogue;
+        let residual = epilogue.residual.map(|r| schedule.buffer(r.source()));
         match (&node.op, &schedule.plans[id.index()], input) {
             (_, Plan::InPlace, _) => {}
             (_, Plan::Copy, _) => self.copy_in(&node.name, output),
             (FusedOp::Conv(conv), &Plan::Conv(plan), Some(input)) => {
-                let residual = conv.residual.map(|r| *schedule.buffer(r.source()));
-                let name = &node.name;
-                self.conv(&conv::Layer { name, conv, plan, input, residual, output });
+                let (name, residual) = (&node.name, residual.copied());
+                self.conv(&conv::Layer { name, conv, epilogue, plan, input, residual, output });
             }
-            (FusedOp::Affine { relu, .. }, &Plan::Vector { weights }, Some(input)) => {
-                self.affine(&node.name, *relu, weights, input, output);
+            (FusedOp::Affine(_), &Plan::Vector { weights }, Some(input)) => {
+                self.affine(&node.name, epilogue, weights, input, output);
             }
             (FusedOp::ChannelConv { kernel, .. }, &Plan::Vector { weights }, Some(input)) => {
                 self.channel_conv(&node.name, *kernel, weights, input, output);
             }
-            (FusedOp::Gate { gate, residual, relu }, _, Some(input)) => {
-                let buffer = residual.map(|r| schedule.buffer(r.source()));
+            (FusedOp::Gate { gate }, _, Some(input)) => {
                 let gates = schedule.buffer(*gate);
-                let residual = residual.as_ref().zip(buffer);
-                self.gate(&node.name, *relu, residual, gates, input, output);
+                self.gate(&node.name, epilogue, residual, gates, input, output);
             }
-            (
-                FusedOp::GroupNorm { norm, residual, relu },
-                &Plan::GroupNorm { weights, blocks },
-                Some(input),
-            ) => {
-                let residual = residual.as_ref().map(|r| (r, schedule.buffer(r.source())));
+            (FusedOp::GroupNorm(norm), &Plan::GroupNorm { weights, blocks }, Some(input)) => {
                 self.group_norm(&norm::Layer {
                     name: &node.name,
                     group: node.shape.channels / norm.groups,
                     epsilon: norm.epsilon,
-                    relu: *relu,
+                    epilogue,
                     residual,
                     weights,
                     blocks,

@@ -139,7 +139,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
     // Input, residual and output.
     let planes = |p: &PlaneParams| {
         let plane = |row: usize| Some(last(p.rows, row) + p.columns * BLOCK);
-        [plane(p.x_row), plane(p.r_row).filter(|_| p.residual == 1), plane(p.y_row)]
+        [plane(p.x_row), plane(p.r_row).filter(|_| p.epilogue.residual), plane(p.y_row)]
     };
     match call {
         Call::Conv(p) | Call::ConvPlanar(p) => {
@@ -153,7 +153,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let w = p.blocks * p.kernel_rows * p.kernel_columns * lanes * width;
             let y = last(p.out_blocks, p.y_block) + p.pixels * BLOCK;
             let r = last(p.out_blocks, p.r_block) + p.pixels * BLOCK;
-            let r = (p.residual == 1).then_some(r);
+            let r = p.epilogue.residual.then_some(r);
             // What is fetched ahead is not touched.
             vec![Some(x), Some(w), Some(width), r, None, Some(y)]
         }
@@ -171,7 +171,7 @@ fn reach(call: &Call) -> Vec<Option<usize>> {
             let x = last(rows.points() * columns.points(), p.x_point) + p.tiles * BLOCK;
             let r = last(p.rows, p.r_row) + p.columns * BLOCK;
             let y = last(p.rows, p.y_row) + p.columns * BLOCK;
-            vec![Some(x), Some(BLOCK), (p.residual == 1).then_some(r), Some(y)]
+            vec![Some(x), Some(BLOCK), p.epilogue.residual.then_some(r), Some(y)]
         }
         Call::MaxPool(p) | Call::AveragePool(p) | Call::Blur(p) => {
             let x = last(p.in_rows, p.x_row) + p.in_columns * BLOCK;

@@ -90,18 +90,12 @@ impl Work<'_> {
         let output = self.schedule.buffer(id);
         let input = node.input.map(|input| self.schedule.buffer(input));
         let read = match (&node.op, input) {
-            (FusedOp::Conv(conv), Some(input)) => {
-                windowed(input, &conv.window, output) + self.residual(conv.residual, output)
-            }
+            (FusedOp::Conv(conv), Some(input)) => windowed(input, &conv.window, output),
             (FusedOp::Pool(graph::Pooling { window, .. }) | FusedOp::Blur(window), Some(input)) => {
                 windowed(input, window, output)
             }
-            (FusedOp::GroupNorm { residual, .. }, Some(input)) => {
-                whole(input) + self.residual(*residual, output)
-            }
-            (FusedOp::Gate { gate, residual, .. }, Some(input)) => {
-                let gates = whole(self.schedule.buffer(*gate));
-                whole(input) + gates + self.residual(*residual, output)
+            (FusedOp::Gate { gate }, Some(input)) => {
+                whole(input) + whole(self.schedule.buffer(*gate))
             }
             (_, Some(input)) => whole(input),
             // The picture, as it is given.
@@ -115,7 +109,8 @@ impl Work<'_> {
             Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,
         };
-        self.schedule.batch * (read + whole(output)) + weights
+        let residual = self.residual(node.epilogue.residual, output);
+        self.schedule.batch * (read + residual + whole(output)) + weights
     }
 
     /// Elements that are read of what is added to `output`.

@@ -66,7 +66,7 @@ pub(super) fn plan(
 fn owners(fused: &Fused, buffers: &[Buffer], lifetimes: &mut [Lifetime]) -> Vec<usize> {
     let mut owners: Vec<usize> = (0..buffers.len()).collect();
     for (step, node) in fused.nodes.iter().enumerate() {
-        let Some(Residual::Same(source)) = node.op.residual() else { continue };
+        let Some(Residual::Same(source)) = node.epilogue.residual else { continue };
         let (from, to) = (&buffers[source.index()], &buffers[step]);
         let owner = owners[source.index()];
         if from == to && lifetimes[owner].last == step && node.input != Some(source) {
@@ -138,7 +138,7 @@ mod tests {
             let schedule = schedule(&fused, &Wishes::default()).unwrap().remove(0);
             let mut overwritten = 0;
             for (id, node) in fused.iter() {
-                let Some(residual) = node.op.residual() else { continue };
+                let Some(residual) = node.epilogue.residual else { continue };
                 let source = residual.source();
                 if schedule.buffer(source).offset == schedule.buffer(id).offset {
                     let mut later = fused.nodes[id.index() + 1..].iter();

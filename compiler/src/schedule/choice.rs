@@ -58,6 +58,8 @@ impl fmt::Display for Method {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site<'a> {
     pub(super) conv: &'a Conv,
+    /// A zero-padding shortcut is added.
+    pub(super) zero_pads: bool,
     pub(super) input: Shape,
     pub(super) output: Shape,
     /// The input is a planar picture.
@@ -68,8 +70,7 @@ impl Site<'_> {
     /// What becomes of the weights, if `method` can compute it.
     pub(super) fn transform(&self, method: Method) -> Option<Transform> {
         let Window { kernel, stride, dilation, .. } = self.conv.window;
-        let plain =
-            dilation == Extent::square(1) && self.conv.groups == 1 && !self.conv.zero_pads();
+        let plain = dilation == Extent::square(1) && self.conv.groups == 1 && !self.zero_pads;
         let rows = match method {
             Method::Direct => return Some(Transform::None),
             Method::Winograd2 => 2,
@@ -88,7 +89,7 @@ impl Site<'_> {
     pub(super) fn allows(&self, Choice { method, order }: Choice) -> bool {
         match self.transform(method) {
             None => false,
-            Some(Transform::None) => !self.conv.zero_pads() || order == Order::RowsOuter,
+            Some(Transform::None) => !self.zero_pads || order == Order::RowsOuter,
             Some(_) => !self.planar || order == Order::RowsOuter,
         }
     }
@@ -143,7 +144,7 @@ impl Site<'_> {
         let weights = self.weight_bytes(transform);
         let direct = transform == Transform::None;
         let resident = if direct { RESIDENT_WEIGHTS } else { RESIDENT_POINTS };
-        if self.conv.zero_pads() || (self.planar && !direct) || weights <= resident {
+        if self.zero_pads || (self.planar && !direct) || weights <= resident {
             return Order::RowsOuter;
         }
         let elements = if direct {

@@ -3,7 +3,7 @@
 use resnet_runtime::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout};
-use crate::fuse::Conv;
+use crate::fuse::{Conv, FusedNode};
 use crate::graph::{Extent, Padding, Shape};
 
 /// How the weights of `conv` are packed for an input that lies so.
@@ -75,6 +75,7 @@ const RUN_PIXELS: usize = 112;
 /// Rows that one kernel call computes: several, as one run of pixels, if a 1x1 convolution reads
 /// and writes contiguous planes.
 pub(super) fn joined_rows(
+    node: &FusedNode,
     conv: &Conv,
     input: &Buffer,
     residual: Option<&Buffer>,
@@ -83,7 +84,7 @@ pub(super) fn joined_rows(
     let joins = conv.window.kernel == Extent::square(1)
         && conv.window.stride == Extent::square(1)
         && conv.window.padding == Padding::NONE
-        && !conv.zero_pads()
+        && !node.epilogue.zero_pads()
         && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
     if !joins {
         return 1;

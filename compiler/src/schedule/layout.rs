@@ -92,10 +92,10 @@ pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
             continue;
         }
         let mut readers = fused.nodes.iter().filter(|reader| reader.reads().any(|r| r == id));
-        if let (Some(FusedNode { op: FusedOp::Conv(conv), .. }), None) =
+        if let (Some(FusedNode { op: FusedOp::Conv(conv), epilogue, .. }), None) =
             (readers.next(), readers.next())
         {
-            let residual_reads = conv.residual.is_some_and(|r| r.source() == id);
+            let residual_reads = epilogue.residual.is_some_and(|r| r.source() == id);
             if conv.groups == 1 && !residual_reads {
                 layouts[id.index()] = Layout::Planar;
             }

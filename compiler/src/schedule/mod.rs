@@ -338,9 +338,9 @@ fn lay_out(
             (FusedOp::Conv(conv), Some((panels, order))) => {
                 let input = &buffers[node.input.expect("a convolution has an input").index()];
                 let output = &buffers[id.index()];
-                let residual = conv.residual.map(|r| buffers[r.source().index()]);
+                let residual = node.epilogue.residual.map(|r| buffers[r.source().index()]);
                 let algorithm = if panels.format.transform == Transform::None {
-                    let rows = conv::joined_rows(conv, input, residual.as_ref(), output);
+                    let rows = conv::joined_rows(node, conv, input, residual.as_ref(), output);
                     Algorithm::Direct { rows }
                 } else {
                     let plan = winograd::plan(order, &panels.format, &conv.window, output, batch);
@@ -349,8 +349,8 @@ fn lay_out(
                 };
                 Plan::Conv(ConvPlan { panels, weights, order, algorithm, fetch: Fetch::Next })
             }
-            (FusedOp::Affine { .. } | FusedOp::ChannelConv { .. }, _) => Plan::Vector { weights },
-            (FusedOp::GroupNorm { norm, .. }, _) => {
+            (FusedOp::Affine(_) | FusedOp::ChannelConv { .. }, _) => Plan::Vector { weights },
+            (FusedOp::GroupNorm(norm), _) => {
                 let channels = node.shape.channels;
                 let blocks = joined_blocks(channels, channels / norm.groups);
                 scratch_len = scratch_len.max(2 * blocks * BLOCK);
@@ -389,6 +389,7 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
         .map(|node| match (&node.op, node.input) {
             (FusedOp::Conv(conv), Some(input)) => Some(Site {
                 conv,
+                zero_pads: node.epilogue.zero_pads(),
                 input: fused.node(input).shape,
                 output: node.shape,
                 planar: layouts[input.index()] == Layout::Planar,

@@ -117,8 +117,7 @@ impl Layer {
             out_blocks,
             y_block: self.size * self.size * BLOCK,
             r_block: self.size * self.size * BLOCK,
-            residual: 0,
-            relu: 1,
+            epilogue: Epilogue { residual: false, activation: Activation::Relu },
             next: self.panel_len(out_blocks) / if run { 1 } else { self.size },
         };
         if self.planar { Call::ConvPlanar(params) } else { Call::Conv(params) }

@@ -250,8 +250,7 @@ impl Buffers {
             out_blocks: 2,
             y_block: pixels * BLOCK,
             r_block: 0,
-            residual: 0,
-            relu: 0,
+            epilogue: Epilogue::NONE,
             next: layer.product_len(),
         };
         let call = if layer.planar() { Call::ConvPlanar(params) } else { Call::Conv(params) };
@@ -288,8 +287,7 @@ impl Buffers {
                     x_point: self.m_point,
                     y_row: size * BLOCK,
                     r_row: size * BLOCK,
-                    residual: 0,
-                    relu: 1,
+                    epilogue: Epilogue { residual: false, activation: Activation::Relu },
                 });
                 let m = (block * layer.group + row) * layer.tiles() * BLOCK;
                 let m = self.m[m..].as_mut_ptr();

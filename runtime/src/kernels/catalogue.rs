@@ -4,306 +4,280 @@
 //! the compiler puts into a loop nest) and the struct [`Table`] (the function pointers of one
 //! instruction set), so that names, types and argument order can only change together.
 
-/// One row (or a run of consecutive pixels) of a convolution's output, for one group of output
-/// channels: `y = epilogue(bias + sum over blocks, kernel rows, kernel columns, lanes of x * w)`.
-///
-/// Output pixel `p`, output block `o`, lane `l` (`o < out_blocks`, `l < 16`) is
-/// `y[o * y_block + p * 16 + l]`; its residual is `r[o * r_block + p * 16 + l]`. The sum over the
-/// input is taken in the order block, kernel row, kernel column, lane of the input, in one chain of
-/// fused multiply-adds that starts from the bias: the order, and so the result's bits, do not
-/// depend on how a kernel tiles the pixels.
-///
-/// Weights are `[blocks][kernel_rows][kernel_columns][lanes][out_blocks * 16]`, 64-byte aligned,
-/// where `lanes` is 16 for [`Call::Conv`] and 1 for [`Call::ConvPlanar`].
-///
-/// While it computes, the call asks for `next` elements to be brought into the second-level cache,
-/// most usefully weights that a later call reads: those that lie behind `n` by as much as this
-/// call's weights take. If `n` is `w`, they are the weights that follow; calls that share weights
-/// can share what follows by an `n` further on in `w`. At most one cache line is fetched for each
-/// row of weights that a tile of pixels passes; none is read, so they need not exist.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConvParams {
-    /// Output pixels of this call, at least 1.
-    pub pixels: usize,
-    /// Distance between the inputs of neighbouring output pixels: `16 * stride`, or `stride` if
-    /// the input is planar.
-    pub x_step: usize,
-    /// Input channel blocks of 16 (`conv`), or input channels (`conv_planar`).
-    pub blocks: usize,
-    /// Distance between input blocks (or channels).
-    pub x_block: usize,
-    /// Height of the kernel.
-    pub kernel_rows: usize,
-    /// Width of the kernel.
-    pub kernel_columns: usize,
-    /// Distance between the inputs of neighbouring kernel rows.
-    pub x_row: usize,
-    /// Distance between the inputs of neighbouring kernel columns: 16, or 1 if planar.
-    pub x_column: usize,
-    /// Output channel blocks of this call: 1 or 2.
-    pub out_blocks: usize,
-    /// Distance between output blocks.
-    pub y_block: usize,
-    /// Distance between residual blocks.
-    pub r_block: usize,
-    /// 1: add the residual before the activation. 0: the residual operand is not read.
-    pub residual: usize,
-    /// 1: the activation is `max(0, v)`. 0: none.
-    pub relu: usize,
-    /// Elements to fetch ahead. 0: `n` is not used.
-    pub next: usize,
-}
-
-/// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
-/// that is planar, in which 16 neighbouring pixels stand for the block).
-///
-/// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
-/// one for the columns, which follow from the tile and the stride, see
-/// [`Transform::of_tile`](super::Transform::of_tile):
-///
-/// | tile, stride | rows | columns |
-/// | --- | --- | --- |
-/// | 2x2, 1 | `F2` | `F2` |
-/// | 4x4, 1 | `F4` | `F4` |
-/// | 2x2, 2 | `F2s2` | `F2s2` |
-/// | 4x4, 2 | `F4s2` | `F4s2` |
-/// | 4x1, 2 | `F4x7s2` | `Identity` |
-///
-/// With the filters' points `m` and `n` and the columns' step `s`, tile `t` is rows `0..m` and columns
-/// `s * t..s * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
-/// `x[row * x_row + column * 16 + l]`. All of them are read, also where the convolution's output
-/// ends within the last tile. Its `m * n` points `V = B^T d B` are
-/// `y[(n * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
-///
-/// The products of a point with its weights are a [`Call::Conv`] with a 1x1 kernel whose pixels are
-/// tiles (for `Identity`, a [`Call::ConvPlanar`] along the rows), and [`Call::WinogradOutput`] makes
-/// the convolution's output of them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WinogradInputParams {
-    /// Output rows of a tile.
-    pub tile_rows: usize,
-    /// Output columns of a tile.
-    pub tile_columns: usize,
-    /// The convolution's stride.
-    pub stride: usize,
-    /// Tiles of the row, at least 1.
-    pub tiles: usize,
-    /// Distance between input rows.
-    pub x_row: usize,
-    /// Distance between points.
-    pub y_point: usize,
-}
-
-/// The output of a Winograd convolution, for one row of tiles of one block of output channels:
-/// `y = epilogue(bias + A^T M A)`.
-///
-/// The filters are those of [`WinogradInputParams`]. With `n` points of a row, the products of tile
-/// `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i` and column `j` of `M`. A tile `h` high
-/// and `w` wide is rows `0..h` and columns `w * t..w * t + w` of the output, of which only those
-/// within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`; their residual is
-/// `r[row * r_row + column * 16 + l]`. Products that these do not need, see
-/// [`Filter::needs`](super::Filter::needs), are read but do not count.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WinogradOutputParams {
-    /// Output rows of a tile, `h`.
-    pub tile_rows: usize,
-    /// Output columns of a tile, `w`.
-    pub tile_columns: usize,
-    /// The convolution's stride.
-    pub stride: usize,
-    /// Tiles of the row, at least 1.
-    pub tiles: usize,
-    /// Output rows: 1 to `h`.
-    pub rows: usize,
-    /// Output columns: more than `w * (tiles - 1)`, at most `w * tiles`.
-    pub columns: usize,
-    /// Distance between points.
-    pub x_point: usize,
-    /// Distance between output rows.
-    pub y_row: usize,
-    /// Distance between residual rows.
-    pub r_row: usize,
-    /// 1: add the residual before the activation. 0: the residual operand is not read.
-    pub residual: usize,
-    /// 1: the activation is `max(0, v)`. 0: none.
-    pub relu: usize,
-}
-
-/// A max pool, an average pool or a blur over one channel block's whole plane.
-///
-/// The first window starts `padding` before the first pixel; the last one may reach over the far
-/// edges. A max pool and an average pool ignore what lies outside; every window has one pixel inside at
-/// least. A blur weighs a
-/// window's rows and columns, [`LARGEST_BLUR`] at most, by binomial coefficients whose sum is 1,
-/// and sees the picture mirrored at its first and last pixels; windows reach over the edges by
-/// less than the picture's size.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PoolParams {
-    /// Input height, without any ring.
-    pub in_rows: usize,
-    /// Input width, without any ring.
-    pub in_columns: usize,
-    /// Distance between input rows.
-    pub x_row: usize,
-    /// Output height.
-    pub out_rows: usize,
-    /// Output width.
-    pub out_columns: usize,
-    /// Distance between output rows.
-    pub y_row: usize,
-    /// Height of the window.
-    pub kernel_rows: usize,
-    /// Width of the window.
-    pub kernel_columns: usize,
-    /// Vertical stride.
-    pub stride_rows: usize,
-    /// Horizontal stride.
-    pub stride_columns: usize,
-    /// Rows of padding above.
-    pub padding_rows: usize,
-    /// Columns of padding on the left.
-    pub padding_columns: usize,
-}
+use super::params::Param;
+use super::{Constant, Epilogue};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
 pub const LARGEST_BLUR: usize = 7;
 
-/// The mean, or the mean square distance from given values, of one channel block's plane: 16
-/// results. Each row has four running sums, of every fourth column; the rows' sums are added in
-/// order.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MeanParams {
-    /// Height.
-    pub rows: usize,
-    /// Width.
-    pub columns: usize,
-    /// Distance between rows.
-    pub x_row: usize,
-}
+params! {
+    /// One row (or a run of consecutive pixels) of a convolution's output, for one group of output
+    /// channels: `y = epilogue(bias + sum over blocks, kernel rows, kernel columns, lanes of x * w)`.
+    ///
+    /// Output pixel `p`, output block `o`, lane `l` (`o < out_blocks`, `l < 16`) is
+    /// `y[o * y_block + p * 16 + l]`; its residual is `r[o * r_block + p * 16 + l]`. The sum over the
+    /// input is taken in the order block, kernel row, kernel column, lane of the input, in one chain of
+    /// fused multiply-adds that starts from the bias: the order, and so the result's bits, do not
+    /// depend on how a kernel tiles the pixels.
+    ///
+    /// Weights are `[blocks][kernel_rows][kernel_columns][lanes][out_blocks * 16]`, 64-byte aligned,
+    /// where `lanes` is 16 for [`Call::Conv`] and 1 for [`Call::ConvPlanar`].
+    ///
+    /// While it computes, the call asks for `next` elements to be brought into the second-level cache,
+    /// most usefully weights that a later call reads: those that lie behind `n` by as much as this
+    /// call's weights take. If `n` is `w`, they are the weights that follow; calls that share weights
+    /// can share what follows by an `n` further on in `w`. At most one cache line is fetched for each
+    /// row of weights that a tile of pixels passes; none is read, so they need not exist.
+    pub struct ConvParams {
+        /// Output pixels of this call, at least 1.
+        pub pixels: usize,
+        /// Distance between the inputs of neighbouring output pixels: `16 * stride`, or `stride` if
+        /// the input is planar.
+        pub x_step: usize,
+        /// Input channel blocks of 16 (`conv`), or input channels (`conv_planar`).
+        pub blocks: usize,
+        /// Distance between input blocks (or channels).
+        pub x_block: usize,
+        /// Height of the kernel.
+        pub kernel_rows: usize,
+        /// Width of the kernel.
+        pub kernel_columns: usize,
+        /// Distance between the inputs of neighbouring kernel rows.
+        pub x_row: usize,
+        /// Distance between the inputs of neighbouring kernel columns: 16, or 1 if planar.
+        pub x_column: usize,
+        /// Output channel blocks of this call: 1 or 2.
+        pub out_blocks: usize,
+        /// Distance between output blocks.
+        pub y_block: usize,
+        /// Distance between residual blocks.
+        pub r_block: usize,
+        /// What is done with the result.
+        pub epilogue: Epilogue,
+        /// Elements to fetch ahead. 0: `n` is not used.
+        pub next: usize,
+    }
 
-/// One channel block's plane, each channel with numbers of its own: `y = epilogue(v)`, where the
-/// epilogue adds a residual and applies the activation. `v` is `x * w + b` for [`Call::Affine`], a
-/// batch norm that no convolution could take in and that has no residual, `x * sigmoid(g)` for
-/// [`Call::Gate`] and `(x - m) * s + b` for [`Call::Normalise`]; the product and its addition are
-/// fused.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlaneParams {
-    /// Height.
-    pub rows: usize,
-    /// Width.
-    pub columns: usize,
-    /// Distance between input rows.
-    pub x_row: usize,
-    /// Distance between residual rows.
-    pub r_row: usize,
-    /// Distance between output rows.
-    pub y_row: usize,
-    /// 1: add the residual before the activation. 0: the residual operand is not read.
-    pub residual: usize,
-    /// 1: the activation is `max(0, v)`. 0: none.
-    pub relu: usize,
-}
+    /// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
+    /// that is planar, in which 16 neighbouring pixels stand for the block).
+    ///
+    /// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
+    /// one for the columns, which follow from the tile and the stride, see
+    /// [`Transform::of_tile`](super::Transform::of_tile):
+    ///
+    /// | tile, stride | rows | columns |
+    /// | --- | --- | --- |
+    /// | 2x2, 1 | `F2` | `F2` |
+    /// | 4x4, 1 | `F4` | `F4` |
+    /// | 2x2, 2 | `F2s2` | `F2s2` |
+    /// | 4x4, 2 | `F4s2` | `F4s2` |
+    /// | 4x1, 2 | `F4x7s2` | `Identity` |
+    ///
+    /// With the filters' points `m` and `n` and the columns' step `s`, tile `t` is rows `0..m` and columns
+    /// `s * t..s * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
+    /// `x[row * x_row + column * 16 + l]`. All of them are read, also where the convolution's output
+    /// ends within the last tile. Its `m * n` points `V = B^T d B` are
+    /// `y[(n * i + j) * y_point + t * 16 + l]` for row `i` and column `j` of `V`.
+    ///
+    /// The products of a point with its weights are a [`Call::Conv`] with a 1x1 kernel whose pixels are
+    /// tiles (for `Identity`, a [`Call::ConvPlanar`] along the rows), and [`Call::WinogradOutput`] makes
+    /// the convolution's output of them.
+    pub struct WinogradInputParams {
+        /// Output rows of a tile.
+        pub tile_rows: usize,
+        /// Output columns of a tile.
+        pub tile_columns: usize,
+        /// The convolution's stride.
+        pub stride: usize,
+        /// Tiles of the row, at least 1.
+        pub tiles: usize,
+        /// Distance between input rows.
+        pub x_row: usize,
+        /// Distance between points.
+        pub y_point: usize,
+    }
 
-/// A convolution along `channels` values that lie side by side, with zeros past both ends:
-/// `y[c] = sum over k of w[k] * x[c + k - kernel / 2]`, in the order of `k`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ChannelConvParams {
-    /// Values; the output is filled with zeros up to a multiple of 16.
-    pub channels: usize,
-    /// Taps, an odd number.
-    pub kernel: usize,
-}
+    /// The output of a Winograd convolution, for one row of tiles of one block of output channels:
+    /// `y = epilogue(bias + A^T M A)`.
+    ///
+    /// The filters are those of [`WinogradInputParams`]. With `n` points of a row, the products of tile
+    /// `t` are `x[(n * i + j) * x_point + t * 16 + l]` for row `i` and column `j` of `M`. A tile `h` high
+    /// and `w` wide is rows `0..h` and columns `w * t..w * t + w` of the output, of which only those
+    /// within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`; their residual is
+    /// `r[row * r_row + column * 16 + l]`. Products that these do not need, see
+    /// [`Filter::needs`](super::Filter::needs), are read but do not count.
+    pub struct WinogradOutputParams {
+        /// Output rows of a tile, `h`.
+        pub tile_rows: usize,
+        /// Output columns of a tile, `w`.
+        pub tile_columns: usize,
+        /// The convolution's stride.
+        pub stride: usize,
+        /// Tiles of the row, at least 1.
+        pub tiles: usize,
+        /// Output rows: 1 to `h`.
+        pub rows: usize,
+        /// Output columns: more than `w * (tiles - 1)`, at most `w * tiles`.
+        pub columns: usize,
+        /// Distance between points.
+        pub x_point: usize,
+        /// Distance between output rows.
+        pub y_row: usize,
+        /// Distance between residual rows.
+        pub r_row: usize,
+        /// What is done with the result.
+        pub epilogue: Epilogue,
+    }
 
-/// What the groups of a group norm have in common, from what each of their channels has: for
-/// [`Call::GroupMean`] the mean of `x`, for [`Call::GroupScale`] `w / sqrt(mean of v + epsilon)`, a
-/// number a channel.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GroupParams {
-    /// Values; the output is filled with zeros up to a multiple of 16.
-    pub channels: usize,
-    /// Values of a group, which lie side by side.
-    pub group: usize,
-    /// The bits of the epsilon, an `f32`. A group's mean has none.
-    pub epsilon: usize,
-}
+    /// A max pool, an average pool or a blur over one channel block's whole plane.
+    ///
+    /// The first window starts `padding` before the first pixel; the last one may reach over the far
+    /// edges. A max pool and an average pool ignore what lies outside; every window has one pixel inside at
+    /// least. A blur weighs a window's rows and columns, [`LARGEST_BLUR`] at most, by binomial coefficients whose sum is 1,
+    /// and sees the picture mirrored at its first and last pixels; windows reach over the edges by
+    /// less than the picture's size.
+    pub struct PoolParams {
+        /// Input height, without any ring.
+        pub in_rows: usize,
+        /// Input width, without any ring.
+        pub in_columns: usize,
+        /// Distance between input rows.
+        pub x_row: usize,
+        /// Output height.
+        pub out_rows: usize,
+        /// Output width.
+        pub out_columns: usize,
+        /// Distance between output rows.
+        pub y_row: usize,
+        /// Height of the window.
+        pub kernel_rows: usize,
+        /// Width of the window.
+        pub kernel_columns: usize,
+        /// Vertical stride.
+        pub stride_rows: usize,
+        /// Horizontal stride.
+        pub stride_columns: usize,
+        /// Rows of padding above.
+        pub padding_rows: usize,
+        /// Columns of padding on the left.
+        pub padding_columns: usize,
+    }
 
-/// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
-/// input channel `c - before`, or zero where there is none.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ZeroPadParams {
-    /// Output pixels of the row.
-    pub pixels: usize,
-    /// Distance between the inputs of neighbouring pixels: `16 * stride`.
-    pub x_step: usize,
-    /// Distance between input blocks.
-    pub x_block: usize,
-    /// Distance between output blocks.
-    pub y_block: usize,
-    /// Input channels.
-    pub in_channels: usize,
-    /// Output channels; lanes past them, to the end of the last block, become zero.
-    pub out_channels: usize,
-    /// Zero channels before the first input channel.
-    pub before: usize,
-}
+    /// The mean, or the mean square distance from given values, of one channel block's plane: 16
+    /// results. Each row has four running sums, of every fourth column; the rows' sums are added in
+    /// order.
+    pub struct MeanParams {
+        /// Height.
+        pub rows: usize,
+        /// Width.
+        pub columns: usize,
+        /// Distance between rows.
+        pub x_row: usize,
+    }
 
-/// Writes zeros to the ring around one plane. The operand points at the plane's first element,
-/// ring included; a planar plane has `lanes` 1, a blocked one 16.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RingParams {
-    /// Height without the ring.
-    pub rows: usize,
-    /// Width without the ring.
-    pub columns: usize,
-    /// Ring rows above.
-    pub top: usize,
-    /// Ring rows below.
-    pub bottom: usize,
-    /// Ring columns on the left.
-    pub left: usize,
-    /// Ring columns on the right.
-    pub right: usize,
-    /// Elements in a pixel: 16 or 1.
-    pub lanes: usize,
-}
+    /// One channel block's plane, each channel with numbers of its own: `y = epilogue(v)`, where the
+    /// epilogue adds a residual and applies the activation. `v` is `x * w + b` for [`Call::Affine`], a
+    /// batch norm that no convolution could take in and that has no residual, `x * sigmoid(g)` for
+    /// [`Call::Gate`] and `(x - m) * s + b` for [`Call::Normalise`]; the product and its addition are
+    /// fused.
+    pub struct PlaneParams {
+        /// Height.
+        pub rows: usize,
+        /// Width.
+        pub columns: usize,
+        /// Distance between input rows.
+        pub x_row: usize,
+        /// Distance between residual rows.
+        pub r_row: usize,
+        /// Distance between output rows.
+        pub y_row: usize,
+        /// What is done with the result.
+        pub epilogue: Epilogue,
+    }
 
-/// Copies between planar (`[C][H][W]`) and blocked layout, or planar and planar, one block of up
-/// to 16 channels (or one planar plane) a call.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CopyParams {
-    /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero.
-    pub channels: usize,
-    /// Height.
-    pub rows: usize,
-    /// Width.
-    pub columns: usize,
-    /// Distance between rows of `x`.
-    pub x_row: usize,
-    /// Distance between rows of `y`.
-    pub y_row: usize,
-    /// Distance between the channels of the planar side (for planar to planar: unused, one
-    /// plane a call).
-    pub plane: usize,
-}
+    /// A convolution along `channels` values that lie side by side, with zeros past both ends:
+    /// `y[c] = sum over k of w[k] * x[c + k - kernel / 2]`, in the order of `k`.
+    pub struct ChannelConvParams {
+        /// Values; the output is filled with zeros up to a multiple of 16.
+        pub channels: usize,
+        /// Taps, an odd number.
+        pub kernel: usize,
+    }
 
-/// Softmax over `channels` values that lie side by side; in place is allowed.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SoftmaxParams {
-    /// Values.
-    pub channels: usize,
+    /// What the groups of a group norm have in common, from what each of their channels has: for
+    /// [`Call::GroupMean`] the mean of `x`, for [`Call::GroupScale`] `w / sqrt(mean of v + epsilon)`, a
+    /// number a channel.
+    pub struct GroupParams {
+        /// Values; the output is filled with zeros up to a multiple of 16.
+        pub channels: usize,
+        /// Values of a group, which lie side by side.
+        pub group: usize,
+        /// Added to a group's variance. A group's mean has none.
+        pub epsilon: Constant,
+    }
+
+    /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
+    /// input channel `c - before`, or zero where there is none.
+    pub struct ZeroPadParams {
+        /// Output pixels of the row.
+        pub pixels: usize,
+        /// Distance between the inputs of neighbouring pixels: `16 * stride`.
+        pub x_step: usize,
+        /// Distance between input blocks.
+        pub x_block: usize,
+        /// Distance between output blocks.
+        pub y_block: usize,
+        /// Input channels.
+        pub in_channels: usize,
+        /// Output channels; lanes past them, to the end of the last block, become zero.
+        pub out_channels: usize,
+        /// Zero channels before the first input channel.
+        pub before: usize,
+    }
+
+    /// Writes zeros to the ring around one plane. The operand points at the plane's first element,
+    /// ring included; a planar plane has `lanes` 1, a blocked one 16.
+    pub struct RingParams {
+        /// Height without the ring.
+        pub rows: usize,
+        /// Width without the ring.
+        pub columns: usize,
+        /// Ring rows above.
+        pub top: usize,
+        /// Ring rows below.
+        pub bottom: usize,
+        /// Ring columns on the left.
+        pub left: usize,
+        /// Ring columns on the right.
+        pub right: usize,
+        /// Elements in a pixel: 16 or 1.
+        pub lanes: usize,
+    }
+
+    /// Copies between planar (`[C][H][W]`) and blocked layout, or planar and planar, one block of up
+    /// to 16 channels (or one planar plane) a call.
+    pub struct CopyParams {
+        /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero.
+        pub channels: usize,
+        /// Height.
+        pub rows: usize,
+        /// Width.
+        pub columns: usize,
+        /// Distance between rows of `x`.
+        pub x_row: usize,
+        /// Distance between rows of `y`.
+        pub y_row: usize,
+        /// Distance between the channels of the planar side (for planar to planar: unused, one
+        /// plane a call).
+        pub plane: usize,
+    }
+
+    /// Softmax over `channels` values that lie side by side; in place is allowed.
+    pub struct SoftmaxParams {
+        /// Values.
+        pub channels: usize,
+    }
 }
 
 macro_rules! catalogue {
@@ -351,26 +325,27 @@ macro_rules! catalogue {
                 match self { $( Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
             }
 
-            /// The parameters. Their `Debug` form is a Rust expression.
-            pub fn params(&self) -> &dyn std::fmt::Debug {
+            fn param(&self) -> &dyn Param {
                 match self { $( Call::$variant(params) => params, )+ }
             }
 
-            /// The parameters as the machine words of their `repr(C)` struct.
-            pub fn words(&self) -> &[usize] {
-                match self {
-                    $( Call::$variant(params) => {
-                        const { assert!(size_of::<$params>() % size_of::<usize>() == 0) }
-                        // SAFETY: every parameter struct is `repr(C)` with fields of type `usize`
-                        // alone, so it has no padding and is a valid `[usize; N]` of its size.
-                        unsafe {
-                            std::slice::from_raw_parts(
-                                std::ptr::from_ref(params).cast::<usize>(),
-                                size_of::<$params>() / size_of::<usize>(),
-                            )
-                        }
-                    } )+
-                }
+            /// The Rust expression that makes the parameters, where the catalogue's names are in scope.
+            pub fn expression(&self) -> String {
+                self.param().expression()
+            }
+
+            /// The name of the parameters' type.
+            pub fn params(&self) -> &'static str {
+                match self { $( Call::$variant(_) => stringify!($params), )+ }
+            }
+
+            /// The parameters as they lie in this machine's memory, for code that is made for it; padding
+            /// is zero.
+            pub fn bytes(&self) -> Vec<u8> {
+                let len = match self { $( Call::$variant(_) => size_of::<$params>(), )+ };
+                let mut bytes = vec![0; len];
+                self.param().write(&mut bytes);
+                bytes
             }
 
             /// The address of the kernel in `table`.

@@ -1,5 +1,6 @@
 //! Kernels with a few numbers for each channel, one channel block's plane at a time.
 
+use super::epilogue::{Pixels, finish};
 use super::simd::Simd;
 use super::{BLOCK, ChannelConvParams, PlaneParams};
 
@@ -59,27 +60,28 @@ pub(super) unsafe fn plane<S: Simd>(
     [mean, scale, shift]: [S::F16; 3],
     [x, r, y]: [*mut f32; 3],
 ) {
-    let zero = simd.splat(0.0);
+    const STRIP: usize = 4;
     for row in 0..params.rows {
         let x = x.wrapping_add(row * params.x_row);
         let r = r.wrapping_add(row * params.r_row);
         let y = y.wrapping_add(row * params.y_row);
-        for column in 0..params.columns {
-            // SAFETY: the row and column are the call's.
-            unsafe {
-                // The difference first: it is exact where a scale is large because all pixels are
-                // nearly the mean.
-                let over = simd.sub(simd.load(x.add(column * BLOCK)), mean);
-                let mut value = simd.mul_add(over, scale, shift);
-                if params.residual == 1 {
-                    value = simd.add(value, simd.load(r.add(column * BLOCK)));
+        for first in (0..params.columns).step_by(STRIP) {
+            let count = STRIP.min(params.columns - first);
+            let at = first * BLOCK;
+            let mut values = [simd.splat(0.0); STRIP];
+            for (column, value) in values.iter_mut().enumerate() {
+                if column < count {
+                    // SAFETY: the row and column are the call's.
+                    let pixel = unsafe { simd.load(x.add(at + column * BLOCK)) };
+                    // The difference first: it is exact where a scale is large because all pixels
+                    // are nearly the mean.
+                    *value = simd.mul_add(simd.sub(pixel, mean), scale, shift);
                 }
-                if params.relu == 1 {
-                    // With the value as second operand, NaN stays NaN.
-                    value = simd.max(zero, value);
-                }
-                simd.store(y.add(column * BLOCK), value);
             }
+            let r = Pixels { at: r.wrapping_add(at).cast_const(), block: 0 };
+            let y = Pixels { at: y.wrapping_add(at), block: 0 };
+            // SAFETY: the row and columns are the call's.
+            unsafe { finish(simd, params.epilogue, [values], count, r, y) };
         }
     }
 }

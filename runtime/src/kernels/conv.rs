@@ -44,6 +44,7 @@
 
 #![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
 
+use super::epilogue::{Pixels, finish};
 use super::simd::{Outlined, Simd};
 use super::{BLOCK, ConvParams};
 
@@ -246,7 +247,10 @@ impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P,
         unsafe {
             self.fetch_output(simd);
             let sums = self.reduce(simd);
-            self.finish(simd, sums);
+            let Operands { params, r, y, .. } = self.0;
+            let (r, y) =
+                (Pixels { at: r, block: params.r_block }, Pixels { at: y, block: params.y_block });
+            finish(simd, params.epilogue, sums, P, r, y);
         }
     }
 }
@@ -322,33 +326,6 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
             }
         }
         sums
-    }
-
-    /// Residual, activation, store.
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, simd: S, mut sums: [[S::F16; P]; B]) {
-        let Operands { params, r, y, .. } = self.0;
-        if params.residual != 0 {
-            for o in 0..B {
-                for p in 0..P {
-                    // SAFETY: the residual has the pixels and blocks of the output.
-                    let residual = unsafe { simd.load(r.add(o * params.r_block + p * BLOCK)) };
-                    sums[o][p] = simd.add(sums[o][p], residual);
-                }
-            }
-        }
-        if params.relu != 0 {
-            // With the sum as second operand, NaN stays NaN.
-            for sum in sums.as_flattened_mut() {
-                *sum = simd.max(simd.splat(0.0), *sum);
-            }
-        }
-        for o in 0..B {
-            for p in 0..P {
-                // SAFETY: these pixels of these blocks are the caller's to write.
-                unsafe { simd.store(y.add(o * params.y_block + p * BLOCK), sums[o][p]) };
-            }
-        }
     }
 }
 

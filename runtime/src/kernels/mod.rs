@@ -19,12 +19,15 @@
 //! intrinsic becomes a call.
 
 #[macro_use]
+mod params;
+#[macro_use]
 mod table;
 
 mod catalogue;
 mod channel;
 mod conv;
 mod copy;
+mod epilogue;
 mod filter;
 mod float_mode;
 mod format;
@@ -40,10 +43,12 @@ mod winograd;
 mod x86_64;
 
 pub use catalogue::*;
+pub use epilogue::{Activation, Epilogue};
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;
 pub use format::{ConvShape, PanelFormat, Panels, Transform};
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
+pub use params::Constant;
 
 pub(crate) use filter::points as winograd_points;
 

@@ -59,7 +59,7 @@ pub(super) unsafe fn group_scale<S: Simd>(
     w: *mut f32,
     y: *mut f32,
 ) {
-    let epsilon = f64::from(f32::from_bits(params.epsilon as u32));
+    let epsilon = f64::from(params.epsilon.get());
     for (first, last) in groups(params) {
         // SAFETY: a range of the channels.
         unsafe {

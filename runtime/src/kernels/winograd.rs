@@ -25,6 +25,7 @@
 //! Andrew Lavin, Scott Gray: Fast Algorithms for Convolutional Neural Networks, 2015
 //! (arXiv 1509.09308).
 
+use super::epilogue::{Pixels, finish};
 use super::filter::{F2, F2s2, F4, F4s2, F4x7s2, Identity, Minimal};
 use super::simd::Simd;
 use super::{BLOCK, WinogradInputParams, WinogradOutputParams};
@@ -161,22 +162,13 @@ unsafe fn output<
         for i in 0..RM {
             if i < params.rows {
                 let mut pixels = C::interpolate(simd, row(&columns, i));
-                for (c, pixel) in pixels.iter_mut().enumerate() {
+                for pixel in &mut pixels {
                     *pixel = simd.add(*pixel, bias);
-                    if params.residual != 0 && c < width {
-                        // SAFETY: the residual has the pixels of the output.
-                        let residual = unsafe { simd.load(r.add(i * params.r_row + c * BLOCK)) };
-                        *pixel = simd.add(*pixel, residual);
-                    }
-                    if params.relu != 0 {
-                        // With the sum as second operand, NaN stays NaN.
-                        *pixel = simd.max(simd.splat(0.0), *pixel);
-                    }
-                    if c < width {
-                        // SAFETY: the pixel is within the call's rows and columns.
-                        unsafe { simd.store(y.add(i * params.y_row + c * BLOCK), *pixel) };
-                    }
                 }
+                let (r, y) = (r.wrapping_add(i * params.r_row), y.wrapping_add(i * params.y_row));
+                let (r, y) = (Pixels { at: r.cast_const(), block: 0 }, Pixels { at: y, block: 0 });
+                // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
+                unsafe { finish(simd, params.epilogue, [pixels], width, r, y) };
             }
         }
     }

@@ -1,16 +1,16 @@
-use resnet_runtime::kernels::{BLOCK, Call, ChannelConvParams, PlaneParams};
+use resnet_runtime::kernels::{Activation, BLOCK, Call, ChannelConvParams, Epilogue, PlaneParams};
 
-use super::{Guarded, Random, assert_close, bits, invoke, tables};
+use super::{Guarded, Random, assert_close, bits, epilogues, finished, invoke, tables};
 
 #[test]
 fn affine() {
     for (rows, columns) in [(1, 1), (7, 7), (3, 10), (14, 1)] {
-        for relu in [0, 1] {
+        for epilogue in epilogues().filter(|epilogue| !epilogue.residual) {
             let (x_row, y_row) = (columns * BLOCK + 4, columns * BLOCK + 6);
             let mut random = Random(0x2545_f491);
             let x = random.vec((rows - 1) * x_row + columns * BLOCK);
             let (w, b) = (random.vec(BLOCK), random.vec(BLOCK));
-            let params = PlaneParams { rows, columns, x_row, r_row: 0, y_row, residual: 0, relu };
+            let params = PlaneParams { rows, columns, x_row, r_row: 0, y_row, epilogue };
             for (isa, table) in tables() {
                 let mut y = Guarded::new((rows - 1) * y_row + columns * BLOCK);
                 let operands = [x.as_ptr(), w.as_ptr(), b.as_ptr(), y.pointer()];
@@ -22,8 +22,7 @@ fn affine() {
                         .map(|at| {
                             let [x, w, b] =
                                 [x[row * x_row + at], w[at % BLOCK], b[at % BLOCK]].map(f64::from);
-                            let value = x * w + b;
-                            if relu == 1 { value.max(0.0) } else { value }
+                            finished(epilogue, x * w + b, 0.0)
                         })
                         .collect();
                     assert_close(y, &expected, 1e-6, &format!("{isa} row {row} of {params:?}"));
@@ -43,8 +42,7 @@ fn affine_keeps_nan() {
         x_row: BLOCK,
         r_row: 0,
         y_row: BLOCK,
-        residual: 0,
-        relu: 1,
+        epilogue: Epilogue { residual: false, activation: Activation::Relu },
     };
     for (isa, table) in tables() {
         let mut y = Guarded::new(BLOCK);
@@ -59,13 +57,13 @@ fn affine_keeps_nan() {
 #[test]
 fn gate() {
     for (rows, columns) in [(1, 1), (7, 7), (3, 10), (14, 1)] {
-        for (residual, relu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        for epilogue in epilogues() {
             let [x_row, r_row, y_row] = [4, 8, 6].map(|gap| columns * BLOCK + gap);
             let mut random = Random(0x1234_5678);
             let len = |row: usize| (rows - 1) * row + columns * BLOCK;
             let (x, r) = (random.vec(len(x_row)), random.vec(len(r_row)));
             let g: Vec<f32> = random.vec(BLOCK).iter().map(|g| g * 8.0).collect();
-            let params = PlaneParams { rows, columns, x_row, r_row, y_row, residual, relu };
+            let params = PlaneParams { rows, columns, x_row, r_row, y_row, epilogue };
             for (isa, table) in tables() {
                 let mut y = Guarded::new(len(y_row));
                 let operands = [x.as_ptr(), g.as_ptr(), r.as_ptr(), y.pointer()];
@@ -77,8 +75,7 @@ fn gate() {
                         .map(|at| {
                             let gate = 1.0 / (1.0 + (-f64::from(g[at % BLOCK])).exp());
                             let x = f64::from(x[row * x_row + at]);
-                            let r = residual as f64 * f64::from(r[row * r_row + at]);
-                            if relu == 1 { (x * gate + r).max(0.0) } else { x * gate + r }
+                            finished(epilogue, x * gate, r[row * r_row + at])
                         })
                         .collect();
                     assert_close(y, &expected, 1e-6, &format!("{isa} row {row} of {params:?}"));
@@ -95,7 +92,7 @@ fn gates_as_large_as_can_be_are_open_or_shut() {
     g[8..].fill(f32::MIN);
     let (rows, columns, row) = (1, 1, BLOCK);
     let params =
-        PlaneParams { rows, columns, x_row: row, r_row: row, y_row: row, residual: 0, relu: 0 };
+        PlaneParams { rows, columns, x_row: row, r_row: row, y_row: row, epilogue: Epilogue::NONE };
     for (isa, table) in tables() {
         let mut y = Guarded::new(BLOCK);
         let operands = [x.as_ptr(), g.as_ptr(), x.as_ptr(), y.pointer()];

@@ -1,6 +1,8 @@
-use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Table};
+use resnet_runtime::kernels::{Activation, BLOCK, Call, ConvParams, Epilogue, Table};
 
-use super::{Guarded, Random, assert_close, bits, invoke, tables};
+use super::{
+    Guarded, RESIDUAL_RELU, Random, assert_close, bits, epilogues, finished, invoke, tables,
+};
 
 /// A convolution call and its operands, with gaps between rows and blocks.
 struct Case {
@@ -37,8 +39,7 @@ impl Case {
             out_blocks: 2,
             y_block: pixels * BLOCK + 7,
             r_block: pixels * BLOCK + 9,
-            residual: 0,
-            relu: 0,
+            epilogue: Epilogue::NONE,
             next: 0,
         };
         let mut case = Self { params, planar, x: vec![], w: vec![], b: vec![], r: vec![] };
@@ -107,11 +108,9 @@ impl Case {
         for o in 0..p.out_blocks {
             for pixel in 0..p.pixels {
                 for lane in 0..BLOCK {
-                    let mut sum = f64::from(self.b[o * BLOCK + lane]) + self.sum(pixel, o, lane);
-                    if p.residual == 1 {
-                        sum += f64::from(self.r[o * p.r_block + pixel * BLOCK + lane]);
-                    }
-                    expected.push(if p.relu == 1 { sum.max(0.0) } else { sum });
+                    let sum = f64::from(self.b[o * BLOCK + lane]) + self.sum(pixel, o, lane);
+                    let residual = self.r[o * p.r_block + pixel * BLOCK + lane];
+                    expected.push(finished(p.epilogue, sum, residual));
                 }
             }
         }
@@ -201,14 +200,14 @@ fn columns_may_stand_apart() {
 }
 
 #[test]
-fn epilogues() {
+fn every_epilogue() {
     for planar in [false, true] {
-        for (residual, relu) in [(0, 1), (1, 0), (1, 1)] {
+        for epilogue in epilogues() {
             for out_blocks in 1..=2 {
                 for pixels in [1, 6, 13, 29] {
                     Case::new(planar, pixels, 1, 1, (3, 3))
                         .with(|p| {
-                            (p.residual, p.relu, p.out_blocks) = (residual, relu, out_blocks);
+                            (p.epilogue, p.out_blocks) = (epilogue, out_blocks);
                         })
                         .check("epilogue");
                 }
@@ -220,7 +219,7 @@ fn epilogues() {
 #[test]
 fn residual_in_place() {
     let case = Case::new(false, 23, 1, 2, (3, 3)).with(|p| {
-        (p.residual, p.relu) = (1, 1);
+        p.epilogue = RESIDUAL_RELU;
         p.r_block = p.y_block;
     });
     for (isa, table) in tables() {
@@ -241,7 +240,8 @@ fn residual_in_place() {
 fn bits_do_not_depend_on_the_tiles() {
     for planar in [false, true] {
         for stride in 1..=3 {
-            let whole = Case::new(planar, 37, stride, 2, (3, 3)).with(|p| p.relu = 1);
+            let whole = Case::new(planar, 37, stride, 2, (3, 3))
+                .with(|p| p.epilogue.activation = Activation::Relu);
             for (isa, table) in tables() {
                 let expected = bits(&whole.run(table));
                 for pixels in 1..=36 {
@@ -314,7 +314,8 @@ fn avx2_and_avx512_give_the_same_bits() {
 #[test]
 fn relu_keeps_nan() {
     for pixels in 1..=15 {
-        let mut case = Case::new(false, pixels, 1, 1, (1, 1)).with(|p| p.relu = 1);
+        let mut case = Case::new(false, pixels, 1, 1, (1, 1))
+            .with(|p| p.epilogue.activation = Activation::Relu);
         case.x.fill(0.0);
         case.b.fill(f32::NAN);
         case.b[3] = f32::NEG_INFINITY;

@@ -1,39 +1,48 @@
-//! The parameter structs cross an ABI: emitted code writes them as machine words in field order.
+//! The parameter structs cross an ABI: emitted code writes them as bytes, laid out as C does.
+
+use std::mem::offset_of;
 
 use resnet_runtime::kernels::*;
 
-/// The words of `$struct`, each field set to its position in the list.
-macro_rules! assert_words {
-    ($call:ident($struct:ident): $($field:ident)+) => {{
-        let mut words = 0usize..;
-        let params = $struct { $( $field: words.next().unwrap() ),+ };
-        let expected: Vec<usize> = (0..words.start).collect();
-        assert_eq!(Call::$call(params).words(), expected);
-        let mut offsets = expected.iter().map(|word| word * size_of::<usize>());
-        $( assert_eq!(std::mem::offset_of!($struct, $field), offsets.next().unwrap()); )+
-        assert_eq!(align_of::<$struct>(), align_of::<usize>());
+/// Checks that the bytes of `$struct` hold each field, of type `$ty`, where the struct does.
+macro_rules! assert_bytes {
+    ($call:ident($struct:ident): $($field:ident)+; $($more:ident = $value:expr),*) => {{
+        let mut numbers = 1usize..;
+        let params = $struct { $( $field: numbers.next().unwrap(), )+ $( $more: $value, )* };
+        let bytes = Call::$call(params).bytes();
+        assert_eq!(bytes.len(), size_of::<$struct>());
+        $( assert_eq!(bytes[offset_of!($struct, $field)..][..8], params.$field.to_ne_bytes()); )+
+        bytes
     }};
 }
 
 #[test]
-fn parameters_are_words_in_field_order() {
-    assert_words!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows kernel_columns x_row
-        x_column out_blocks y_block r_block residual relu next);
-    assert_words!(WinogradInput(WinogradInputParams): tile_rows tile_columns stride tiles x_row
-        y_point);
-    assert_words!(WinogradOutput(WinogradOutputParams): tile_rows tile_columns stride tiles rows
-        columns x_point y_row r_row residual relu);
-    assert_words!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
-        kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns);
-    assert_words!(Gate(PlaneParams): rows columns x_row r_row y_row residual relu);
-    assert_words!(ChannelConv(ChannelConvParams): channels kernel);
-    assert_words!(GroupMean(GroupParams): channels group epsilon);
-    assert_words!(Mean(MeanParams): rows columns x_row);
-    assert_words!(ZeroPad(ZeroPadParams): pixels x_step x_block y_block in_channels out_channels
-        before);
-    assert_words!(Ring(RingParams): rows columns top bottom left right lanes);
-    assert_words!(ToBlocked(CopyParams): channels rows columns x_row y_row plane);
-    assert_words!(Softmax(SoftmaxParams): channels);
+fn parameters_are_bytes_as_in_memory() {
+    let epilogue = Epilogue { residual: true, activation: Activation::Relu };
+    let bytes = assert_bytes!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows
+        kernel_columns x_row x_column out_blocks y_block r_block next; epilogue = epilogue);
+    let at = offset_of!(ConvParams, epilogue);
+    assert_eq!(bytes[at + offset_of!(Epilogue, residual)], 1);
+    let activation = &bytes[at + offset_of!(Epilogue, activation)..][..4];
+    assert_eq!(activation, (Activation::Relu as u32).to_ne_bytes());
+    let bytes = assert_bytes!(GroupMean(GroupParams): channels group; epsilon = Constant::new(0.5));
+    assert_eq!(bytes[offset_of!(GroupParams, epsilon)..][..4], 0.5f32.to_ne_bytes());
+    assert_bytes!(MaxPool(PoolParams): in_rows in_columns x_row out_rows out_columns y_row
+        kernel_rows kernel_columns stride_rows stride_columns padding_rows padding_columns;);
+}
+
+#[test]
+fn parameters_are_expressions() {
+    let epilogue = Epilogue { residual: false, activation: Activation::Relu };
+    let params = PlaneParams { rows: 1, columns: 2, x_row: 3, r_row: 0, y_row: 4, epilogue };
+    assert_eq!(
+        Call::Gate(params).expression(),
+        "PlaneParams { rows: 1, columns: 2, x_row: 3, r_row: 0, y_row: 4, \
+         epilogue: Epilogue { residual: false, activation: Activation::Relu } }"
+    );
+    let group = GroupParams { channels: 4, group: 2, epsilon: Constant::new(1e-5) };
+    let expected = "GroupParams { channels: 4, group: 2, epsilon: Constant::new(1e-5) }";
+    assert_eq!(Call::GroupScale(group).expression(), expected);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod pack;
 mod pool;
 mod winograd;
 
-use resnet_runtime::kernels::{Call, Isa, Table};
+use resnet_runtime::kernels::{Activation, Call, Epilogue, Isa, Table};
 
 /// The instruction sets of this CPU with their kernels.
 fn tables() -> impl Iterator<Item = (Isa, &'static Table)> {
@@ -24,6 +24,25 @@ fn invoke(call: &Call, table: &Table, operands: &[*const f32]) {
     // SAFETY: the tests pass operands that reach as far as the parameters say, and `Isa::table`
     // gives tables of this CPU only. What a kernel writes is always a `Guarded`.
     unsafe { call.invoke(table, &operands) }
+}
+
+/// Every epilogue.
+fn epilogues() -> impl Iterator<Item = Epilogue> {
+    let of =
+        |residual| Activation::ALL.iter().map(move |&activation| Epilogue { residual, activation });
+    [false, true].into_iter().flat_map(of)
+}
+
+/// A residual and `max(0, x)`.
+const RESIDUAL_RELU: Epilogue = Epilogue { residual: true, activation: Activation::Relu };
+
+/// What an epilogue makes of a value.
+fn finished(epilogue: Epilogue, value: f64, residual: f32) -> f64 {
+    let value = if epilogue.residual { value + f64::from(residual) } else { value };
+    match epilogue.activation {
+        Activation::None => value,
+        Activation::Relu => value.max(0.0),
+    }
 }
 
 /// Numbers in -1..1, the same in every run (a xorshift generator).

@@ -1,6 +1,6 @@
-use resnet_runtime::kernels::{BLOCK, Call, GroupParams, MeanParams, PlaneParams};
+use resnet_runtime::kernels::{BLOCK, Call, Constant, GroupParams, MeanParams, PlaneParams};
 
-use super::{Guarded, Random, assert_close, invoke, tables};
+use super::{Guarded, Random, assert_close, epilogues, finished, invoke, tables};
 
 #[test]
 fn variance() {
@@ -43,7 +43,7 @@ fn means(values: &[f32], group: usize) -> Vec<f64> {
 fn group_mean() {
     for (channels, group) in GROUPS {
         let x = Random(0x9e37_79b9).vec(channels);
-        let params = GroupParams { channels, group, epsilon: 0 };
+        let params = GroupParams { channels, group, epsilon: Constant::new(0.0) };
         for (isa, table) in tables() {
             let what = format!("{isa} {channels} by {group}");
             let mut y = Guarded::new(channels.next_multiple_of(BLOCK));
@@ -66,7 +66,7 @@ fn group_scale() {
         let v: Vec<f32> = random.vec(channels).iter().map(|v| v.abs()).collect();
         let w = random.vec(channels);
         let epsilon = 1e-3_f32;
-        let params = GroupParams { channels, group, epsilon: epsilon.to_bits() as usize };
+        let params = GroupParams { channels, group, epsilon: Constant::new(epsilon) };
         let mut expected = means(&v, group);
         for (scale, w) in expected.iter_mut().zip(&w) {
             *scale = f64::from(*w) / (*scale + f64::from(epsilon)).sqrt();
@@ -83,13 +83,13 @@ fn group_scale() {
 #[test]
 fn normalise() {
     for (rows, columns) in [(1, 1), (7, 7), (3, 10), (14, 1)] {
-        for (residual, relu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        for epilogue in epilogues() {
             let [x_row, r_row, y_row] = [4, 8, 6].map(|gap| columns * BLOCK + gap);
             let mut random = Random(0x1234_5678);
             let len = |row: usize| (rows - 1) * row + columns * BLOCK;
             let (x, r) = (random.vec(len(x_row)), random.vec(len(r_row)));
             let constants = [(); 3].map(|()| random.vec(BLOCK));
-            let params = PlaneParams { rows, columns, x_row, r_row, y_row, residual, relu };
+            let params = PlaneParams { rows, columns, x_row, r_row, y_row, epilogue };
             for (isa, table) in tables() {
                 let mut y = Guarded::new(len(y_row));
                 let [m, s, b] = constants.each_ref().map(|numbers| numbers.as_ptr());
@@ -101,9 +101,8 @@ fn normalise() {
                     let value = |at: usize| {
                         let of = |numbers: &Vec<f32>| f64::from(numbers[at % BLOCK]);
                         let [m, s, b] = constants.each_ref().map(of);
-                        let r = residual as f64 * f64::from(r[row * r_row + at]);
-                        let value = (f64::from(x[row * x_row + at]) - m) * s + b + r;
-                        if relu == 1 { value.max(0.0) } else { value }
+                        let value = (f64::from(x[row * x_row + at]) - m) * s + b;
+                        finished(epilogue, value, r[row * r_row + at])
                     };
                     let expected: Vec<f64> = (0..y.len()).map(value).collect();
                     assert_close(y, &expected, 1e-6, &format!("{isa} row {row} of {params:?}"));

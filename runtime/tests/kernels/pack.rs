@@ -1,5 +1,5 @@
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, ConvShape, Isa, PanelFormat, Panels, Transform,
+    BLOCK, Call, ConvParams, ConvShape, Epilogue, Isa, PanelFormat, Panels, Transform,
 };
 use resnet_runtime::weights::pack::{Norm, PackError, pack_conv};
 
@@ -263,8 +263,7 @@ fn packed_panels_feed_the_kernel() {
         out_blocks: 1,
         y_block: 0,
         r_block: 0,
-        residual: 0,
-        relu: 0,
+        epilogue: Epilogue::NONE,
         next: 0,
     };
     for panel in 0..2 {

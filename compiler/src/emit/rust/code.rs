@@ -137,8 +137,8 @@ impl Constants {
             0 => identifier(&kernel),
             _ => format_ident!("{kernel}_{}", same + 1),
         };
-        let value = literal(call.params());
-        let ty = value.clone().into_iter().next();
+        let value: TokenStream = call.expression().parse().expect("it is an expression");
+        let ty = identifier(call.params());
         self.definitions.push(quote!(const #name: #ty = #value;));
         self.known.push((*call, name.clone()));
         name

@@ -1,9 +1,11 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
-use resnet_runtime::kernels::{BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams};
+use resnet_runtime::kernels::{
+    Activation, BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams,
+};
 
 use super::{Lowering, Side, real_loops};
-use crate::fuse::Residual;
+use crate::fuse::{Epilogue, Residual};
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Place, Statement, Var};
 use crate::schedule::{Buffer, Region};
@@ -14,7 +16,7 @@ impl Lowering {
     pub(super) fn affine(
         &mut self,
         name: &str,
-        relu: bool,
+        epilogue: &Epilogue,
         weights: usize,
         x: &Buffer,
         y: &Buffer,
@@ -25,10 +27,10 @@ impl Lowering {
             terms: vec![(Var::Block, BLOCK)],
         };
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let params = plane_params(x, None, y, relu);
+        let params = plane_params(x, epilogue, y, y);
         let shifts = weights + x.blocks() * BLOCK;
         let sides = [plane(x), of_block(weights), of_block(shifts), plane(y)];
-        let doc = format!("norm {}{}", x.shape, if relu { ", relu" } else { "" });
+        let doc = format!("norm {}{}", x.shape, epilogue_doc(epilogue));
         self.channelwise(name, doc, Call::Affine(params), &["x", "w", "b", "y"], &sides, &loops);
     }
 
@@ -55,19 +57,17 @@ impl Lowering {
     pub(super) fn gate(
         &mut self,
         name: &str,
-        relu: bool,
-        residual: Option<(&Residual, &Buffer)>,
+        epilogue: &Epilogue,
+        residual: Option<&Buffer>,
         gates: &Buffer,
         x: &Buffer,
         y: &Buffer,
     ) {
         let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let r = self.residual(name, residual, y);
-        let params = plane_params(x, residual.is_some().then_some(&r), y, relu);
-        let mut doc = format!("gate {}", x.shape);
-        doc += if residual.is_some() { ", + residual" } else { "" };
-        doc += if relu { ", relu" } else { "" };
+        let r = self.residual(name, epilogue, residual, y);
+        let params = plane_params(x, epilogue, &r, y);
+        let doc = format!("gate {}{}", x.shape, epilogue_doc(epilogue));
         let sides = [plane(x), plane(gates), plane(&r), plane(y)];
         self.channelwise(name, doc, Call::Gate(params), &["x", "g", "r", "y"], &sides, &loops);
     }
@@ -77,12 +77,13 @@ impl Lowering {
     pub(super) fn residual(
         &mut self,
         name: &str,
-        residual: Option<(&Residual, &Buffer)>,
+        epilogue: &Epilogue,
+        residual: Option<&Buffer>,
         y: &Buffer,
     ) -> Buffer {
-        match residual {
+        match epilogue.residual.zip(residual) {
             Some((Residual::Same(_), buffer)) => *buffer,
-            Some((&Residual::ZeroPad { stride, before, .. }, source)) => {
+            Some((Residual::ZeroPad { stride, before, .. }, source)) => {
                 self.zero_pad(name, stride, before, source, y);
                 *y
             }
@@ -134,20 +135,32 @@ impl Lowering {
     }
 }
 
-/// One channel block's plane of `x`, a residual and `y`.
+/// What is done with a result, for people.
+pub(super) fn epilogue_doc(epilogue: &Epilogue) -> String {
+    let residual = match epilogue.residual {
+        Some(Residual::Same(_)) => ", + residual",
+        Some(Residual::ZeroPad { .. }) => ", + zero-padded residual",
+        None => "",
+    };
+    match epilogue.activation {
+        Activation::None => residual.to_owned(),
+        activation => format!("{residual}, {activation}"),
+    }
+}
+
+/// One channel block's plane of `x`, a residual if there is one, and `y`.
 pub(super) fn plane_params(
     x: &Buffer,
-    residual: Option<&Buffer>,
+    epilogue: &Epilogue,
+    residual: &Buffer,
     y: &Buffer,
-    relu: bool,
 ) -> PlaneParams {
     PlaneParams {
         rows: x.shape.height,
         columns: x.shape.width,
         x_row: x.row_len(),
-        r_row: residual.map_or(0, Buffer::row_len),
+        r_row: if epilogue.residual.is_some() { residual.row_len() } else { 0 },
         y_row: y.row_len(),
-        residual: usize::from(residual.is_some()),
-        relu: usize::from(relu),
+        epilogue: epilogue.of_kernel(),
     }
 }

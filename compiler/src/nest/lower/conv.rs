@@ -2,8 +2,9 @@
 
 use resnet_runtime::kernels::{BLOCK, Call, ConvParams, ZeroPadParams};
 
+use super::channel::epilogue_doc;
 use super::{Lowering, Side, nested, real_loops};
-use crate::fuse::{Conv, Residual};
+use crate::fuse::{Conv, Epilogue, Residual};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Place, Statement, Var};
 use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order, Region};
@@ -12,6 +13,7 @@ use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order, Region}
 pub(super) struct Layer<'a> {
     pub(super) name: &'a str,
     pub(super) conv: &'a Conv,
+    pub(super) epilogue: &'a Epilogue,
     pub(super) plan: ConvPlan,
     pub(super) input: &'a Buffer,
     pub(super) residual: Option<Buffer>,
@@ -117,14 +119,7 @@ impl Layer<'_> {
             doc += &format!(", {} groups", self.conv.groups);
         }
         doc += &format!(", {} -> {}", self.input.shape, self.output.shape);
-        match self.conv.residual {
-            Some(Residual::Same(_)) => doc += ", + residual",
-            Some(Residual::ZeroPad { .. }) => doc += ", + zero-padded residual",
-            None => {}
-        }
-        if self.conv.relu {
-            doc += ", relu";
-        }
+        doc += &epilogue_doc(self.epilogue);
         doc += &match (&self.plan.algorithm, self.plan.panels.format.planar) {
             (Algorithm::Winograd(plan), _) => format!("; {plan}"),
             (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
@@ -155,7 +150,7 @@ impl Layer<'_> {
                 .with(Var::Panel, panel * buffer.block_len())
                 .with(Var::Row, rows * buffer.row_len())
         };
-        let r = match (self.conv.residual, &self.residual) {
+        let r = match (self.epilogue.residual, &self.residual) {
             (Some(Residual::Same(_)), Some(buffer)) => Some(like_output(buffer)),
             (Some(Residual::ZeroPad { stride, .. }), Some(buffer)) => {
                 let side = Side::new(buffer, Extent::square(0), 0);
@@ -178,7 +173,7 @@ impl Layer<'_> {
     /// the one that the loops point at.
     fn call(&self, rows: usize, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let (window, input, output) = (&self.conv.window, self.input, self.output);
-        let r_block = match (&self.residual, self.conv.zero_pads()) {
+        let r_block = match (&self.residual, self.epilogue.zero_pads()) {
             (Some(residual), false) => residual.block_len(),
             (_, true) => output.block_len(),
             (None, false) => 0,
@@ -208,14 +203,13 @@ impl Layer<'_> {
             out_blocks,
             y_block: output.block_len(),
             r_block,
-            residual: usize::from(self.conv.residual.is_some()),
-            relu: usize::from(self.conv.relu),
+            epilogue: self.epilogue.of_kernel(),
             next,
         };
         let y = address(Y, &sides.y);
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
         let r = match &sides.r {
-            Some(r) if !self.conv.zero_pads() => address(R, r),
+            Some(r) if !self.epilogue.zero_pads() => address(R, r),
             _ => y.clone(),
         };
         let (x, b) = (address(X, &sides.x), address(B, &sides.b));
@@ -255,7 +249,7 @@ impl Layer<'_> {
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
     fn zero_pad(&self, rows: usize, loops: &[Loop]) -> Option<Statement> {
-        let Some(Residual::ZeroPad { stride, before, .. }) = self.conv.residual else {
+        let Some(Residual::ZeroPad { stride, before, .. }) = self.epilogue.residual else {
             return None;
         };
         let source = self.residual.as_ref()?;

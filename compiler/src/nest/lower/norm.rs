@@ -1,11 +1,11 @@
 //! Group norm: means, variances and the normalisation of a few channel blocks at a time, whose planes
 //! are then still in the cache.
 
-use resnet_runtime::kernels::{BLOCK, Call, GroupParams, MeanParams};
+use resnet_runtime::kernels::{BLOCK, Call, Constant, GroupParams, MeanParams};
 
-use super::channel::plane_params;
+use super::channel::{epilogue_doc, plane_params};
 use super::{Lowering, Side, nested, real_loops};
-use crate::fuse::Residual;
+use crate::fuse::Epilogue;
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Place, Statement, Var};
 use crate::schedule::{Buffer, Region};
@@ -16,8 +16,8 @@ pub(super) struct Layer<'a> {
     /// Channels of a group.
     pub(super) group: usize,
     pub(super) epsilon: f64,
-    pub(super) relu: bool,
-    pub(super) residual: Option<(&'a Residual, &'a Buffer)>,
+    pub(super) epilogue: &'a Epilogue,
+    pub(super) residual: Option<&'a Buffer>,
     /// Where the scales begin in the packed weights; the shifts follow.
     pub(super) weights: usize,
     /// Channel blocks that are normalised together.
@@ -29,7 +29,7 @@ pub(super) struct Layer<'a> {
 impl Lowering {
     pub(super) fn group_norm(&mut self, layer: &Layer<'_>) {
         let Layer { name, group, blocks, input: x, output: y, .. } = *layer;
-        let r = self.residual(name, layer.residual, y);
+        let r = self.residual(name, layer.epilogue, layer.residual, y);
         let parallel = [self.picture(), Loop { var: Var::Group, extent: x.blocks() / blocks }];
         let block = [Loop { var: Var::Block, extent: blocks }];
         let all = [&parallel[..], &block].concat();
@@ -64,18 +64,18 @@ impl Lowering {
         };
         let pixels =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        let pass = plane_params(x, layer.residual.is_some().then_some(&r), y, layer.relu);
+        let pass = plane_params(x, layer.epilogue, &r, y);
         let at = |operand: usize, loops: &[Loop]| sides[operand].address(operand, loops);
         let temporary = |side: &Side, loops: &[Loop]| side.address(0, loops);
         let each = |call, addresses| nested(&block, vec![Statement::Call(call, addresses)]);
         let (mean, scale) = (temporary(&means, &all), temporary(&scales, &all));
         let (mean_of_all, scale_of_all) =
             (temporary(&means, &parallel), temporary(&scales, &parallel));
-        let epsilon = (layer.epsilon as f32).to_bits() as usize;
+        let epsilon = Constant::new(layer.epsilon as f32);
         let body = [
             each(Call::Mean(pixels), vec![at(0, &all), mean.clone()]),
             vec![Statement::Call(
-                Call::GroupMean(groups(0)),
+                Call::GroupMean(groups(Constant::new(0.0))),
                 vec![mean_of_all.clone(), mean_of_all],
             )],
             each(Call::Variance(pixels), vec![at(0, &all), mean.clone(), scale.clone()]),
@@ -88,9 +88,8 @@ impl Lowering {
                 vec![at(0, &all), mean, scale, at(2, &all), at(3, &all), at(4, &all)],
             ),
         ];
-        let mut doc = format!("group norm of {group} channels, {}", x.shape);
-        doc += if layer.residual.is_some() { ", + residual" } else { "" };
-        doc += if layer.relu { ", relu" } else { "" };
+        let epilogue = epilogue_doc(layer.epilogue);
+        let doc = format!("group norm of {group} channels, {}{epilogue}", x.shape);
         let function = Function {
             doc,
             operands: vec!["x", "w", "b", "r", "y"],

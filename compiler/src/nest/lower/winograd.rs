@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Filter, WinogradInputParams, WinogradOutputParams,
+    BLOCK, Call, ConvParams, Epilogue, Filter, WinogradInputParams, WinogradOutputParams,
 };
 
 use super::conv::{Layer, lines};
@@ -312,8 +312,7 @@ impl<'a> Part<'a> {
             out_blocks,
             y_block: plan.output.block,
             r_block: 0,
-            residual: 0,
-            relu: 0,
+            epilogue: Epilogue::NONE,
             next,
         };
         let Sides { v, zeros, m, .. } = &self.sides;
@@ -364,8 +363,7 @@ impl<'a> Part<'a> {
             x_point: plan.output.distance,
             y_row: layer.output.row_len(),
             r_row: layer.residual.as_ref().map_or(0, Buffer::row_len),
-            residual: usize::from(layer.residual.is_some()),
-            relu: usize::from(layer.conv.relu),
+            epilogue: layer.epilogue.of_kernel(),
         };
         let address = |operand: usize, side: &Side| {
             let mut address = side.past(operand, loops, Var::Panel, skipped);

@@ -3,7 +3,9 @@
 use resnet_runtime::kernels::*;
 
 use super::filters::{FORMS, Form};
-use crate::{Guarded, Random, assert_close, bits, invoke, tables};
+use crate::{
+    Guarded, RESIDUAL_RELU, Random, assert_close, bits, epilogues, finished, invoke, tables,
+};
 
 /// Of the sum of the terms' magnitudes: a term passes at most 14 roundings on its way, each of at
 /// most this part of a partial sum.
@@ -95,8 +97,7 @@ impl Output {
             x_point: tiles * BLOCK + 5,
             y_row: columns * BLOCK + 3,
             r_row: columns * BLOCK + 7,
-            residual: 0,
-            relu: 0,
+            epilogue: Epilogue::NONE,
         };
         let mut random = Random(0x0a7_9a7);
         let x = random.vec((form.points() - 1) * params.x_point + tiles * BLOCK);
@@ -141,10 +142,8 @@ impl Output {
                     |i, j| self.x[(columns.points() * i + j) * p.x_point + tile * BLOCK + lane],
                 );
                 sum += f64::from(self.b[lane]);
-                if p.residual == 1 {
-                    sum += f64::from(self.r[row * p.r_row + column * BLOCK + lane]);
-                }
-                expected.push(if p.relu == 1 { sum.max(0.0) } else { sum });
+                let residual = self.r[row * p.r_row + column * BLOCK + lane];
+                expected.push(finished(p.epilogue, sum, residual));
                 // The bias and the residual are below 1.
                 largest = largest.max(size + 2.0);
             }
@@ -158,9 +157,9 @@ fn output() {
     for form in FORMS {
         for rows in 1..=form.rows.outputs {
             for columns in [1, 2, 3, 4, 5, 8, 11, 14, 56] {
-                for (residual, relu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                for epilogue in epilogues() {
                     let mut case = Output::new(form, rows, columns);
-                    (case.params.residual, case.params.relu) = (residual, relu);
+                    case.params.epilogue = epilogue;
                     let (expected, tolerance) = case.expected();
                     for (isa, table) in tables() {
                         let what = format!("{isa} {:?}", case.params);
@@ -177,7 +176,7 @@ fn output_with_residual_in_place() {
     for form in FORMS {
         for (rows, columns) in [(form.rows.outputs, 8), (form.rows.outputs - 1, 7), (1, 1)] {
             let mut case = Output::new(form, rows, columns);
-            (case.params.residual, case.params.relu) = (1, 1);
+            case.params.epilogue = RESIDUAL_RELU;
             case.params.r_row = case.params.y_row;
             for (isa, table) in tables() {
                 let mut y = Guarded::new(case.len());
@@ -199,7 +198,7 @@ fn output_with_residual_in_place() {
 fn output_keeps_nan() {
     for form in FORMS {
         let mut case = Output::new(form, form.rows.outputs - 1, 6);
-        case.params.relu = 1;
+        case.params.epilogue.activation = Activation::Relu;
         case.x.fill(0.0);
         case.b.fill(f32::NAN);
         case.b[3] = f32::NEG_INFINITY;

@@ -279,8 +279,7 @@ impl Run<'_> {
             out_blocks,
             y_block: self.tiles() * BLOCK,
             r_block: 0,
-            residual: 0,
-            relu: 0,
+            epilogue: Epilogue::NONE,
             next: 0,
         };
         let call = if planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
@@ -322,8 +321,10 @@ impl Run<'_> {
             x_point,
             y_row: layer.out_columns() * BLOCK,
             r_row: layer.out_columns() * BLOCK,
-            residual: usize::from(layer.residual),
-            relu: usize::from(layer.relu),
+            epilogue: Epilogue {
+                residual: layer.residual,
+                activation: if layer.relu { Activation::Relu } else { Activation::None },
+            },
         });
         invoke(&call, self.table, &[m.as_ptr(), bias.as_ptr(), residual.as_ptr(), y]);
     }
