@@ -22,6 +22,9 @@ macro_rules! networks {
 }
 
 networks! { GOLDENS:
+    Activation = "tests/golden/activation.yaml",
+    ActivationPreActivation = "tests/golden/activation-pre-activation.yaml",
+    ActivationVariants = "tests/golden/activation-variants.yaml",
     Aligned = "tests/golden/aligned.yaml",
     AntiAliasAverage = "tests/golden/anti-alias-average.yaml",
     AntiAliasPreActivation = "tests/golden/anti-alias-pre-activation.yaml",

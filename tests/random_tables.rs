@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use resnet::runtime::kernels::Activation;
 use resnet::{Backend, Compiler, Diagnostics, Graph, Isa, Network, Options, Pool, Spec, Weights};
 
 /// Of the largest output of each picture.
@@ -46,12 +47,17 @@ fn row() -> impl Strategy<Value = String> {
         4 => Just(String::new()),
         1 => (1usize..6).prop_map(|groups| format!(", norm: {{groups: {groups}}}")),
     ];
+    let activation = prop_oneof![
+        4 => Just(String::new()),
+        1 => Just(", activation: none".to_owned()),
+        2 => (0..Activation::ALL.len())
+            .prop_map(|index| format!(", activation: {}", Activation::ALL[index])),
+    ];
     let conv_norm = prop_oneof![1 => norm.clone(), 1 => Just(", norm: none".to_owned())];
-    let conv = (kernel.clone(), stride.clone(), padding.clone(), dilation.clone(), channels.clone(), conv_norm, any::<[bool; 2]>(), 1usize..4)
-        .prop_map(|(kernel, stride, padding, dilation, channels, norm, [relu, grouped], groups)| {
-            let relu = if relu { "" } else { ", activation: none" };
-            let groups = if grouped { format!(", groups: {groups}") } else { String::new() };
-            format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{dilation}{norm}{relu}{groups}")
+    let conv = (kernel.clone(), stride.clone(), padding.clone(), dilation.clone(), channels.clone(), conv_norm, activation.clone(), 0usize..4)
+        .prop_map(|(kernel, stride, padding, dilation, channels, norm, activation, groups)| {
+            let groups = if groups > 0 { format!(", groups: {groups}") } else { String::new() };
+            format!("op: conv, kernel: {kernel}, stride: {stride}, channels: {channels}{padding}{dilation}{norm}{activation}{groups}")
         });
     // With what each of them takes.
     let projection = (0..3usize, prop_oneof![3 => Just(""), 1 => Just(", projection_norm: none")], prop_oneof![3 => Just(""), 1 => Just(", projection_kernel: 3"), 1 => Just(", projection_kernel: 1x5")])
@@ -73,14 +79,25 @@ fn row() -> impl Strategy<Value = String> {
     ];
     // What both kinds of blocks take.
     let anti_alias = prop_oneof![4 => Just(""), 1 => Just(", anti_alias: blur"), 1 => Just(", anti_alias: average")];
-    let more =
-        (shortcut, dilation, attention, norm.clone(), anti_alias, any::<[bool; 2]>(), 0usize..4)
-            .prop_map(|(shortcut, dilation, attention, norm, anti_alias, [same, bias], first)| {
-                let mut text = format!("{shortcut}{dilation}{attention}{norm}{anti_alias}");
+    let more = (
+        shortcut,
+        dilation,
+        attention,
+        norm.clone(),
+        anti_alias,
+        any::<[bool; 2]>(),
+        0usize..4,
+        activation.clone(),
+    )
+        .prop_map(
+            |(shortcut, dilation, attention, norm, anti_alias, [same, bias], first, activation)| {
+                let mut text =
+                    format!("{shortcut}{dilation}{attention}{norm}{anti_alias}{activation}");
                 text += if same { ", padding: same" } else { "" };
                 text += if bias { ", bias: true" } else { "" };
                 text + &if first > 0 { format!(", first_dilation: {first}") } else { String::new() }
-            });
+            },
+        );
     let on_second = prop_oneof![4 => Just(""), 1 => Just(", stride_on: second")];
     let basic = (1usize..9, stride.clone(), channels.clone(), more.clone(), on_second).prop_map(
         |(repeat, stride, channels, more, on)| {
@@ -111,7 +128,6 @@ fn row() -> impl Strategy<Value = String> {
             format!("op: {op}, kernel: {kernel}, stride: {stride}{padding}{rounding}")
         },
     );
-    let activation = prop_oneof![Just(""), Just(", activation: none")];
     let norm =
         (norm, activation).prop_map(|(norm, activation)| format!("op: norm{norm}{activation}"));
     let stem = (padding, 1usize..40).prop_map(|(padding, channels)| {

@@ -278,7 +278,7 @@ impl Fuser<'_> {
                 self.open(node, FusedOp::Affine(norm.clone()))
             }
             Op::GroupNorm(norm) => self.open(node, FusedOp::GroupNorm(norm.clone())),
-            Op::Relu => self.absorb_activation(node, Activation::Relu),
+            &Op::Activation(activation) => self.absorb_activation(node, activation),
             Op::Add => self.absorb_addition(node),
             Op::Gate => {
                 let gate = self.written(node.inputs[1])?;

@@ -99,7 +99,7 @@ refused! {
     bad_words: rows(&[
         "layer: a, op: conv, kernel: 1, channels: 8, norm: bach",
         "layer: b, op: conv, kernel: 1, channels: 8, bias: maybe",
-        "layer: c, op: conv, kernel: 1, channels: 8, activation: gelu",
+        "layer: c, op: conv, kernel: 1, channels: 8, activation: gelo",
         "layer: d, op: basic, channels: 8, shortcut: project",
         "layer: e, op: bottleneck, channels: 8, stride_on: 1",
     ]);

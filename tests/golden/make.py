@@ -66,7 +66,7 @@ class Golden:
 
     def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
                  timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False,
-                 features=()):
+                 features=(), activation=None):
         self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
         self.epsilon, self.store = epsilon, store
         # Arguments of `Shrunk`, where torchvision can express the table.
@@ -74,6 +74,8 @@ class Golden:
         # A function that makes timm's module, where timm can express the table.
         self.timm = timm
         self.pre_activation = pre_activation
+        # That of rows and blocks that name none, if it is not ReLU.
+        self.activation = activation
         # Rows whose outputs are the answer; the last row's if none is named.
         self.features = features
         # Whether linear weights are stored as those of 1x1 convolutions.
@@ -734,7 +736,60 @@ GOLDENS = [
             row("narrow", "linear", channels=17, activation="relu", weights="classifier.2"),
             row("logits", "linear", channels=9, weights="classifier.4"),
         ]),
+    Golden(
+        "activation", "3x37x29", batch=2, activation="silu",
+        covers="SiLU in every row and block, as timm has it, with squeeze-and-excitation, whose ReLU stays",
+        timm=lambda: timm_resnet.ResNet(
+            timm_resnet.Bottleneck, (1, 2, 1, 1), num_classes=8, stem_width=5, stem_type="deep", avg_down=True,
+            channels=(5, 8, 9, 12), act_layer=nn.SiLU, block_args=dict(attn_layer="se")),
+        table=[
+            row("stem1", "conv", kernel=3, stride=2, channels=5, weights="conv1.0", norm_weights="conv1.1"),
+            row("stem2", "conv", kernel=3, channels=5, weights="conv1.3", norm_weights="conv1.4"),
+            row("stem3", "conv", kernel=3, channels=10, weights="conv1.6", norm_weights="bn1"),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", channels=20, shortcut="pool_projection",
+                squeeze_excitation=dict(reduction=16)),
+            row("conv3_x", "bottleneck", repeat=2, channels=32, stride=2, shortcut="pool_projection",
+                squeeze_excitation=dict(reduction=16)),
+            row("conv4_x", "bottleneck", channels=36, stride=2, shortcut="pool_projection",
+                squeeze_excitation=dict(reduction=16)),
+            row("conv5_x", "bottleneck", channels=48, stride=2, shortcut="pool_projection",
+                squeeze_excitation=dict(reduction=16)),
+            *head(8),
+        ]),
+    Golden(
+        "activation-variants", "3x21x26", batch=2, store=torch.bfloat16,
+        covers="every activation, after convolutions, batch and group norms, additions, gates, linear layers; in a "
+               "planar stem, in Winograd's tiles, after a zero-padded shortcut",
+        table=[
+            row("stem", "conv", kernel=7, stride=2, channels=16, activation="gelu"),
+            row("silu", "basic", channels=16, activation="silu"),
+            row("gelu", "basic", channels=24, stride=2, shortcut="zero_pad", activation="gelu"),
+            row("relu6", "bottleneck", channels=32, norm=dict(groups=4), activation="relu6"),
+            row("leaky", "basic", channels=32, squeeze_excitation=dict(channels=6), activation="leaky_relu"),
+            row("norm", "norm", activation="hard_swish"),
+            row("swish", "bottleneck", channels=36, stride=2, activation="hard_swish"),
+            row("bare", "basic", channels=36, activation="none"),
+            row("last", "conv", kernel=3, channels=40, norm=dict(groups=8), activation="silu"),
+            row("avgpool", "global_average_pool"),
+            row("hidden", "linear", channels=20, activation="gelu", weights="hidden"),
+            row("fc", "linear", channels=9, weights="fc"),
+        ]),
+    Golden(
+        "activation-pre-activation", "3x15x18", batch=2, pre_activation=True, activation="gelu",
+        covers="GELU before the convolutions of blocks",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18, norm="none", bias=False, activation="none"),
+            row("conv2_x", "basic", channels=24, stride=2),
+            row("conv3_x", "bottleneck", repeat=2, channels=40, activation="leaky_relu"),
+            row("norm", "norm"),
+            *head(7),
+        ]),
 ]
+
+# What follows the table's words, in PyTorch.
+ACTIVATIONS = dict(relu=F.relu, relu6=F.relu6, silu=F.silu, gelu=F.gelu, leaky_relu=F.leaky_relu,
+                   hard_swish=F.hardswish, none=lambda x: x)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -793,8 +848,9 @@ class Tensors:
 class Interpreter:
     """Runs a table in f64, a PyTorch function an operator."""
 
-    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False):
+    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False, activation="relu"):
         self.table, self.tensors, self.epsilon, self.pre_activation = table, tensors, epsilon, pre_activation
+        self.default_activation = activation
         self.depth = 0
         self.outputs = []
 
@@ -823,9 +879,8 @@ class Interpreter:
         weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((1 / shape[1]) ** 0.5))
         return F.linear(x, weight, self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)))
 
-    @staticmethod
-    def activation(x, row, default="relu"):
-        return F.relu(x) if row.get("activation", default) == "relu" else x
+    def activation(self, x, row, default=None):
+        return ACTIVATIONS[row.get("activation", default or self.default_activation)](x)
 
     def conv_row(self, x, row, number):
         name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
@@ -923,7 +978,7 @@ class Interpreter:
         y = shortcut = x
         for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
             if self.pre_activation:
-                y = F.relu(self.norm(y, f"{name}.norm{i}", norm))
+                y = self.activation(self.norm(y, f"{name}.norm{i}", norm), row)
                 y = self.anti_alias(y, row, stride) if aliased and i == strided + 1 else y
                 changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
                 from_norm = row.get("shortcut_from", "norm") == "norm"
@@ -932,13 +987,13 @@ class Interpreter:
                           row.get("bias", False), conv_dilation)
             if not self.pre_activation:
                 y = self.norm(y, f"{name}.bn{i}", norm)
-                y = F.relu(y) if i < len(convs) else y
+                y = self.activation(y, row) if i < len(convs) else y
                 y = self.anti_alias(y, row, stride) if aliased and i == strided else y
         self.depth += len(convs)
         y = self.attention(y, row, f"{name}.se")
         if self.pre_activation:
             return self.shortcut(shortcut, y, row, name, stride)
-        return F.relu(self.shortcut(x, y, row, name, stride))
+        return self.activation(self.shortcut(x, y, row, name, stride), row)
 
     def stage(self, x, row, number):
         name = row.get("weights", f"layer{number}")
@@ -1156,6 +1211,8 @@ def yaml(golden, outputs, expect):
         lines.append(f"norm_epsilon: {golden.epsilon}")
     if golden.pre_activation:
         lines.append("pre_activation: true")
+    if golden.activation:
+        lines.append(f"activation: {golden.activation}")
     if golden.features:
         lines.append(f"features: [{', '.join(golden.features)}]")
     lines.append("table:")
@@ -1180,7 +1237,8 @@ def make(golden):
     shape = [int(n) for n in golden.input.split("x")]
     x = np.random.RandomState(seed ^ 1).standard_normal((golden.batch, *shape)).astype(np.float32)
     tensors = Tensors(seed, golden.store)
-    interpreter = Interpreter(golden.table, tensors, golden.epsilon or 1e-5, golden.pre_activation)
+    options = golden.epsilon or 1e-5, golden.pre_activation, golden.activation or "relu"
+    interpreter = Interpreter(golden.table, tensors, *options)
     exact = torch.from_numpy(x).double()
     y = interpreter.run(exact)
     counted = interpreter
@@ -1188,7 +1246,7 @@ def make(golden):
         y = torch.cat([interpreter.values[layer] for layer in golden.features], dim=1)
         # What comes after the last feature is not computed, and not counted.
         end = [row["layer"] for row in golden.table].index(golden.features[-1]) + 1
-        counted = Interpreter(golden.table[:end], Tensors(seed), golden.epsilon or 1e-5, golden.pre_activation)
+        counted = Interpreter(golden.table[:end], Tensors(seed), *options)
         counted.run(exact)
     expect = dict(depth=counted.depth, params=count_params(counted.tensors.stored),
                   macs=count_macs(lambda: counted.run(exact[:1])))

@@ -3,12 +3,15 @@
 //! Every sum is taken in `f64` in the order of its definition, nothing is fused, folded or
 //! blocked, and each operator is a page of loops or less. Weights are the stored `f32` values.
 
+mod activation;
+
 use std::collections::HashMap;
 
 use resnet_runtime::session::{Info, Network, RunError, Session, check_lengths};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{NormTensors, Weights, WeightsError};
 
+use self::activation::activate;
 use crate::graph::{
     Axis, Extent, Graph, GroupNorm, Node, Op, Padding, PoolKind, Pooling, Shape, Window, binomial,
 };
@@ -134,7 +137,7 @@ impl Evaluator {
             }
             Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
             Op::GroupNorm(norm) => self.normalise_groups(x, node.shape, norm),
-            Op::Relu => x.iter().map(|&v| if v < 0.0 { 0.0 } else { v }).collect(),
+            Op::Activation(activation) => x.iter().map(|&v| activate(*activation, v)).collect(),
             Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
             Op::Gate => {
                 let planes = x.chunks(from.pixels()).zip(inputs[1]);

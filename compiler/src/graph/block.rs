@@ -8,6 +8,7 @@
 //! reads what the first of them makes. Their tensors have timm's names: `norm1` for `bn1`,
 //! `downsample.conv` for `downsample.0`.
 
+use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::Init;
 
 use crate::diagnostics::{Diagnostic, Span, Spanned};
@@ -94,6 +95,7 @@ impl Builder<'_> {
         let parts = self.parts(block)?;
         let last = parts.len();
         let pre_activation = self.spec.pre_activation;
+        let activation = block.row.activation.unwrap_or(self.spec.activation);
         let norm = block.row.norm;
         let mut node = input;
         let mut shortcut_input = input;
@@ -102,7 +104,7 @@ impl Builder<'_> {
             if pre_activation {
                 let weights = format!("{prefix}.norm{number}");
                 node = self.norm(norm, format!("{name}.norm{number}"), node, &weights, false)?;
-                node = self.relu(format!("{name}.relu{number}"), node)?;
+                node = self.activate(name, Some(number), activation, node)?;
                 node = self.anti_alias(block, anti_alias.take(), node)?;
                 let from = block.row.shortcut_from.map(|from| from.value);
                 let from_norm = from != Some(ShortcutFrom::Input);
@@ -134,7 +136,7 @@ impl Builder<'_> {
             let weights = format!("{prefix}.bn{number}");
             node = self.norm(norm, format!("{name}.bn{number}"), node, &weights, ends_residual)?;
             if number < last {
-                node = self.relu(format!("{name}.relu{number}"), node)?;
+                node = self.activate(name, Some(number), activation, node)?;
                 node = self.anti_alias(block, anti_alias.take(), node)?;
             }
         }
@@ -146,7 +148,7 @@ impl Builder<'_> {
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
             node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape)?;
         }
-        if pre_activation { Some(node) } else { self.relu(format!("{name}.relu"), node) }
+        if pre_activation { Some(node) } else { self.activate(name, None, activation, node) }
     }
 
     /// As in torchvision, a shortcut changes the shape where the block has a stride or other
@@ -238,7 +240,7 @@ impl Builder<'_> {
                     };
                     node = self.conv(conv, node)?;
                     if number == 1 {
-                        node = self.relu(format!("{name}.relu"), node)?;
+                        node = self.activate(&name, None, Activation::Relu, node)?;
                     }
                 }
             }

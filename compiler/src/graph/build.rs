@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::{Init, TensorSpec};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
@@ -232,18 +233,18 @@ impl<'a> Builder<'a> {
             RowOp::Pool(pool) => self.pool(row, pool, input),
             RowOp::Blur(window) => self.blur_row(row, window, input),
             RowOp::Block(block) => self.blocks(row, block, input, prefix),
-            RowOp::Norm { norm, relu } => {
-                let relu_name = format!("{name}.relu");
+            RowOp::Norm { norm, activation } => {
+                let (row, activation) = (name.clone(), activation.unwrap_or(self.spec.activation));
                 let node = self.norm(*norm, name, input, prefix, false)?;
-                if *relu { self.relu(relu_name, node) } else { Some(node) }
+                self.activate(&row, None, activation, node)
             }
             RowOp::GlobalAveragePool => {
                 let shape = Shape::new(self.shape(input).channels, 1, 1);
                 self.push(name, Op::GlobalAveragePool, vec![input], shape)
             }
-            RowOp::Linear { channels, relu } => {
+            RowOp::Linear { channels, activation } => {
                 let node = self.linear(row, *channels, input, prefix)?;
-                if *relu { self.relu(format!("{name}.relu"), node) } else { Some(node) }
+                self.activate(&name, None, *activation, node)
             }
             RowOp::Softmax => {
                 let shape = self.shape(input);
@@ -289,8 +290,21 @@ impl<'a> Builder<'a> {
         self.push(name, Op::Linear { weight, bias }, vec![input], output)
     }
 
-    pub(super) fn relu(&mut self, name: String, input: NodeId) -> Option<NodeId> {
-        self.push(name, Op::Relu, vec![input], self.shape(input))
+    /// An activation of the row or block `of`, the `number`th if it has several; `input` itself if it
+    /// is none.
+    pub(super) fn activate(
+        &mut self,
+        of: &str,
+        number: Option<usize>,
+        activation: Activation,
+        input: NodeId,
+    ) -> Option<NodeId> {
+        if activation == Activation::None {
+            return Some(input);
+        }
+        let number = number.map_or(String::new(), |number| number.to_string());
+        let name = format!("{of}.{activation}{number}");
+        self.push(name, Op::Activation(activation), vec![input], self.shape(input))
     }
 
     pub(super) fn tensor(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Option<()> {

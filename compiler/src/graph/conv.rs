@@ -75,10 +75,8 @@ impl Builder<'_> {
             let prefix = conv.norm_weights.as_ref().map_or(default, |prefix| prefix.value.clone());
             node = self.norm(norm, format!("{name}.bn"), node, &prefix, false)?;
         }
-        if conv.relu {
-            node = self.relu(format!("{name}.relu"), node)?;
-        }
-        Some(node)
+        let activation = conv.activation.unwrap_or(self.spec.activation);
+        self.activate(name, None, activation, node)
     }
 
     pub(super) fn conv(&mut self, conv: Conv<'_>, input: NodeId) -> Option<NodeId> {

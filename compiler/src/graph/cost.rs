@@ -52,7 +52,7 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
         }
         Op::BatchNorm(_) | Op::GroupNorm(_) => Cost { params: 2 * out, macs: 0 },
         Op::Input
-        | Op::Relu
+        | Op::Activation(_)
         | Op::Add
         | Op::Gate
         | Op::ZeroPad { .. }

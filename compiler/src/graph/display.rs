@@ -34,7 +34,7 @@ impl Op {
             Op::Conv { .. } => "conv",
             Op::BatchNorm(_) => "batch_norm",
             Op::GroupNorm(_) => "group_norm",
-            Op::Relu => "relu",
+            Op::Activation(activation) => activation.name(),
             Op::Add => "add",
             Op::Gate => "gate",
             Op::ChannelConv { .. } => "channel_conv",

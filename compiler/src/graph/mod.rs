@@ -15,6 +15,7 @@ mod window;
 
 use std::fmt;
 
+use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::file::fingerprint;
 use resnet_runtime::weights::{NormTensors, TensorSpec};
 
@@ -198,8 +199,8 @@ pub enum Op {
     BatchNorm(NormTensors),
     /// Group norm with the picture's own statistics.
     GroupNorm(GroupNorm),
-    /// `max(0, x)`.
-    Relu,
+    /// An activation function, element by element; never [`Activation::None`].
+    Activation(Activation),
     /// Sum of two inputs of one shape: main path first, shortcut second.
     Add,
     /// The first input with each channel multiplied by the sigmoid of the second one's, which is

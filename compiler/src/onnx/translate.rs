@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 
+use resnet_runtime::kernels::Activation;
+
 use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
     TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
@@ -36,7 +38,7 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
         };
         let flat = match node.op {
             Op::Linear { .. } => true,
-            Op::Relu | Op::Softmax => translator.value(node, 0).flat,
+            Op::Activation(_) | Op::Softmax => translator.value(node, 0).flat,
             _ => false,
         };
         translator.values.push(Value { name, flat });
@@ -107,7 +109,7 @@ impl Translator<'_> {
                 self.push("BatchNormalization", inputs, own, vec![epsilon]);
             }
             Op::GroupNorm(norm) => self.group_norm(node, norm, own),
-            Op::Relu => self.push("Relu", inputs, own, vec![]),
+            Op::Activation(activation) => self.activation(node, *activation, own),
             Op::Add => self.push("Add", inputs, own, vec![]),
             Op::Gate => {
                 let weights = self.fresh(&format!("{}.sigmoid", node.name));
@@ -148,6 +150,42 @@ impl Translator<'_> {
             }
         };
         self.push(op_type, vec![input], own, attributes);
+    }
+
+    /// The opset has neither SiLU nor GELU, which are put together of what it has.
+    fn activation(&mut self, node: &Node, activation: Activation, own: String) {
+        let input = self.value(node, 0).name.clone();
+        match activation {
+            Activation::None => self.push("Identity", vec![input], own, vec![]),
+            Activation::Relu => self.push("Relu", vec![input], own, vec![]),
+            Activation::Relu6 => {
+                let bounds = [("least", 0.0), ("most", 6.0)];
+                let bounds = bounds.map(|(what, bound)| self.floats(node, what, &[], vec![bound]));
+                self.push("Clip", [vec![input], bounds.into()].concat(), own, vec![]);
+            }
+            Activation::Silu => {
+                let gate = self.fresh(&format!("{}.sigmoid", node.name));
+                self.push("Sigmoid", vec![input.clone()], gate.clone(), vec![]);
+                self.push("Mul", vec![input, gate], own, vec![]);
+            }
+            Activation::Gelu => {
+                // x / 2 * (1 + erf(x / sqrt 2))
+                let [scaled, erf, sum, half] = ["scaled", "erf", "sum", "half"]
+                    .map(|what| self.fresh(&format!("{}.{what}", node.name)));
+                let root = self.floats(node, "root", &[], vec![std::f32::consts::FRAC_1_SQRT_2]);
+                let one = self.floats(node, "one", &[], vec![1.0]);
+                let factor = self.floats(node, "factor", &[], vec![0.5]);
+                self.push("Mul", vec![input.clone(), root], scaled.clone(), vec![]);
+                self.push("Erf", vec![scaled], erf.clone(), vec![]);
+                self.push("Add", vec![erf, one], sum.clone(), vec![]);
+                self.push("Mul", vec![input, factor], half.clone(), vec![]);
+                self.push("Mul", vec![half, sum], own, vec![]);
+            }
+            Activation::LeakyRelu => {
+                self.push("LeakyRelu", vec![input], own, vec![float("alpha", 0.01)]);
+            }
+            Activation::HardSwish => self.push("HardSwish", vec![input], own, vec![]),
+        }
     }
 
     /// The opset has no group norm: a reshape makes groups channels, whose norm is over a picture's

@@ -82,14 +82,14 @@ pub(super) fn decide(
                 parts.conv(conv, panels);
                 decision.conv = Some((panels, choice.order));
             }
-            (FusedOp::Affine { norm, .. }, ..) => {
+            (FusedOp::Affine(norm), ..) => {
                 let (norm, channels) = (norm.clone(), node.shape.channels);
                 parts.add(Content::Norm { norm, channels });
             }
             (FusedOp::ChannelConv { kernel, weight }, ..) => {
                 parts.vector(weight, *kernel);
             }
-            (FusedOp::GroupNorm { norm, .. }, ..) => {
+            (FusedOp::GroupNorm(norm), ..) => {
                 parts.vector(&norm.weight, node.shape.channels);
                 parts.vector(&norm.bias, node.shape.channels);
             }

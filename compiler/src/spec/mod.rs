@@ -28,6 +28,7 @@ mod tree;
 
 pub use expect::{Expect, Expected};
 
+use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
@@ -46,8 +47,10 @@ pub struct Spec {
     pub table: Vec<Row>,
     /// Batch norm's epsilon.
     pub norm_epsilon: f64,
-    /// Whether in blocks batch norm and ReLU come before each convolution instead of after it.
+    /// Whether in blocks batch norm and activation come before each convolution instead of after it.
     pub pre_activation: bool,
+    /// The activation of rows and blocks that name none, but linear layers.
+    pub activation: Activation,
     /// The rows whose outputs are the network's answer, in the table's order; if none is named, the
     /// last one's is.
     pub features: Vec<Spanned<String>>,
@@ -117,8 +120,8 @@ pub enum RowOp {
     Norm {
         /// Which one.
         norm: Spanned<Norm>,
-        /// Whether ReLU follows.
-        relu: bool,
+        /// What follows; if none is named, the table's.
+        activation: Option<Activation>,
     },
     /// The mean over all pixels.
     GlobalAveragePool,
@@ -126,8 +129,8 @@ pub enum RowOp {
     Linear {
         /// Output channels.
         channels: Spanned<usize>,
-        /// Whether ReLU follows, as in a classifier of several layers.
-        relu: bool,
+        /// What follows.
+        activation: Activation,
     },
     /// Softmax over the channels.
     Softmax,
@@ -199,8 +202,8 @@ pub struct ConvRow {
     pub norm: Option<Spanned<Norm>>,
     /// Whether the convolution has a bias of its own.
     pub bias: bool,
-    /// Whether ReLU ends the row.
-    pub relu: bool,
+    /// What ends the row; if none is named, the table's activation.
+    pub activation: Option<Activation>,
     /// The state-dict prefix of the norm.
     pub norm_weights: Option<Spanned<String>>,
 }
@@ -228,6 +231,8 @@ pub struct BlockRow {
     pub same_padding: bool,
     /// Whether convolutions have a bias beside their norm.
     pub bias: bool,
+    /// What follows the norms and the addition; if none is named, the table's activation.
+    pub activation: Option<Activation>,
     /// The norm of every convolution.
     pub norm: Spanned<Norm>,
     /// What takes the stride over from a convolution.

@@ -6,6 +6,8 @@ mod row;
 
 use std::collections::HashMap;
 
+use resnet_runtime::kernels::Activation;
+
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::Fields;
@@ -20,6 +22,7 @@ const TOP: &[&str] = &[
     "table",
     "norm_epsilon",
     "pre_activation",
+    "activation",
     "features",
     "expect",
     "preprocess",
@@ -72,6 +75,7 @@ fn read_top(
         .and_then(|node| read_table(node, errors));
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
     let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
+    let activation = top.or("activation", Activation::Relu, row::activation, errors);
     let features = facts::read_features(top.get("features"), errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| facts::read_expect(node, errors));
@@ -87,6 +91,7 @@ fn read_top(
         table: table?,
         norm_epsilon: norm_epsilon?.value,
         pre_activation: pre_activation?.value,
+        activation: activation?.value,
         features: features?,
         expect: expect?,
         preprocess: preprocess?,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::BLOCK;
-use super::simd::Simd;
+use super::activation::{gelu, hard_swish, leaky_relu, relu, relu6, silu};
+use super::simd::{Outlined, Simd};
 
 choices! {
     /// The function that is applied to a result, element by element.
@@ -12,6 +13,16 @@ choices! {
         None,
         /// `max(0, x)`; NaN stays NaN.
         Relu,
+        /// `min(max(0, x), 6)`.
+        Relu6,
+        /// `x * sigmoid(x)`, also called swish.
+        Silu,
+        /// `x * Phi(x)` with the normal distribution's `Phi`: the exact one, not that by `tanh`.
+        Gelu,
+        /// `x`, or `x / 100` where it is negative.
+        LeakyRelu,
+        /// `x * min(max(0, x + 3), 6) / 6`.
+        HardSwish,
     }
 }
 
@@ -21,6 +32,11 @@ impl Activation {
         match self {
             Self::None => "none",
             Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::HardSwish => "hard_swish",
         }
     }
 }
@@ -79,13 +95,9 @@ pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
             }
         }
     }
-    match epilogue.activation {
-        Activation::None => {}
-        Activation::Relu => {
-            for value in values.as_flattened_mut() {
-                // With the value as second operand, NaN stays NaN.
-                *value = simd.max(simd.splat(0.0), *value);
-            }
+    if epilogue.activation == Activation::Relu {
+        for value in values.as_flattened_mut() {
+            *value = relu(simd, *value);
         }
     }
     for (o, values) in values.iter().enumerate() {
@@ -94,6 +106,49 @@ pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
                 // SAFETY: these pixels of these blocks are the caller's to write.
                 unsafe { simd.store(y.at.add(o * y.block + p * BLOCK), *value) };
             }
+        }
+    }
+    if !matches!(epilogue.activation, Activation::None | Activation::Relu) {
+        let activate = Activate { activation: epilogue.activation, blocks: B, pixels: count, y };
+        // SAFETY: what was just written.
+        unsafe { simd.outlined(activate) };
+    }
+}
+
+/// Applies an activation to what is stored, so that the many kernels, which have their results in as
+/// many registers as there are, need not hold its code each.
+struct Activate {
+    activation: Activation,
+    blocks: usize,
+    pixels: usize,
+    y: Pixels<*mut f32>,
+}
+
+impl Outlined for Activate {
+    /// # Safety
+    ///
+    /// `y` is readable and writable for the pixels of the blocks.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, simd: S) {
+        macro_rules! each {
+            ($function:ident) => {
+                for block in 0..self.blocks {
+                    for pixel in 0..self.pixels {
+                        let at = self.y.at.wrapping_add(block * self.y.block + pixel * BLOCK);
+                        // SAFETY: the pixel is one of the block's.
+                        unsafe { simd.store(at, $function(simd, simd.load(at))) };
+                    }
+                }
+            };
+        }
+        match self.activation {
+            Activation::None => {}
+            Activation::Relu => each!(relu),
+            Activation::Relu6 => each!(relu6),
+            Activation::Silu => each!(silu),
+            Activation::Gelu => each!(gelu),
+            Activation::LeakyRelu => each!(leaky_relu),
+            Activation::HardSwish => each!(hard_swish),
         }
     }
 }

@@ -23,6 +23,7 @@ mod params;
 #[macro_use]
 mod table;
 
+mod activation;
 mod catalogue;
 mod channel;
 mod conv;

@@ -55,6 +55,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn mul(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            a[lane] *= b[lane];
+        }
+        a
+    }
+
+    #[inline(always)]
     fn div(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
         for lane in 0..16 {
             a[lane] /= b[lane];
@@ -68,6 +76,22 @@ impl Simd for Portable {
             b[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
         }
         b
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+        for lane in 0..16 {
+            b[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
+        }
+        b
+    }
+
+    #[inline(always)]
+    fn pow2(self, mut n: Self::F16) -> Self::F16 {
+        for n in &mut n {
+            *n = f32::from_bits(((*n as i32).wrapping_add(127) as u32) << 23);
+        }
+        n
     }
 
     #[inline(always)]

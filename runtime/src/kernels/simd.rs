@@ -59,11 +59,20 @@ pub(super) trait Simd: Copy {
     /// `a - b`.
     fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16;
 
+    /// `a * b`.
+    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
     /// `a / b`.
     fn div(self, a: Self::F16, b: Self::F16) -> Self::F16;
 
     /// `a` where `a > b`, else `b`; so `b` where one of them is NaN.
     fn max(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// `a` where `a < b`, else `b`; so `b` where one of them is NaN.
+    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16;
+
+    /// `2^n` for integers `n` from -126 to 127; any value for others.
+    fn pow2(self, n: Self::F16) -> Self::F16;
 
     /// The larger one; NaN where one of them is.
     fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16;

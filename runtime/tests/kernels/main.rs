@@ -1,6 +1,7 @@
 //! Every kernel of the catalogue, on every instruction set that this CPU has, against an obvious
 //! version in `f64`. All calls go through [`Call::invoke`], so the catalogue is what is tested.
 
+mod activation;
 mod channel;
 mod conv;
 mod copy;
@@ -39,10 +40,7 @@ const RESIDUAL_RELU: Epilogue = Epilogue { residual: true, activation: Activatio
 /// What an epilogue makes of a value.
 fn finished(epilogue: Epilogue, value: f64, residual: f32) -> f64 {
     let value = if epilogue.residual { value + f64::from(residual) } else { value };
-    match epilogue.activation {
-        Activation::None => value,
-        Activation::Relu => value.max(0.0),
-    }
+    activation::activated(epilogue.activation, value)
 }
 
 /// Numbers in -1..1, the same in every run (a xorshift generator).

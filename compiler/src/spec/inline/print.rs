@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::{Channels, Filter, Resize};
 
 use crate::diagnostics::Spanned;
@@ -13,7 +14,7 @@ use crate::spec::{
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
 ///
-/// Every cell is written, also where its value is the default; comments are not kept.
+/// Nearly every cell is written, also where its value is the default; comments are not kept.
 pub fn print(type_name: &str, spec: &Spec) -> String {
     let mut text = format!("{type_name}: {} => {{\n", spec.input.value);
     let mut setting = |name: &str, value: String| {
@@ -23,6 +24,7 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     setting("name", quoted(&spec.name.value));
     setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
     setting("pre_activation", spec.pre_activation.to_string());
+    setting("activation", spec.activation.to_string());
     if !spec.features.is_empty() {
         let names: Vec<String> = spec.features.iter().map(|row| name(&row.value)).collect();
         setting("features", format!("[{}]", names.join(", ")));
@@ -141,12 +143,15 @@ fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
             };
             (op, self::block(block), block.repeat.value)
         }
-        RowOp::Norm { norm, relu } => {
-            ("norm", vec![self::norm("norm", Some(*norm)), activation(*relu)], 1)
+        RowOp::Norm { norm, activation } => {
+            let norm = self::norm("norm", Some(*norm));
+            ("norm", std::iter::once(norm).chain(self::activation(*activation)).collect(), 1)
         }
         RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
-        RowOp::Linear { channels, relu } => {
-            ("linear", vec![channels.value.to_string(), activation(*relu)], 1)
+        RowOp::Linear { channels, activation } => {
+            let channels = channels.value.to_string();
+            let activation = self::activation(Some(*activation));
+            ("linear", std::iter::once(channels).chain(activation).collect(), 1)
         }
         RowOp::Softmax => ("softmax", Vec::new(), 1),
     }
@@ -190,7 +195,7 @@ fn conv(conv: &ConvRow) -> Vec<String> {
     arguments.push(format!("groups = {}", conv.groups.value));
     arguments.push(norm("norm", conv.norm));
     arguments.push(format!("bias = {}", conv.bias));
-    arguments.push(activation(conv.relu));
+    arguments.extend(activation(conv.activation));
     if let Some(prefix) = &conv.norm_weights {
         arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
     }
@@ -205,8 +210,8 @@ fn norm(name: &str, norm: Option<Spanned<Norm>>) -> String {
     }
 }
 
-fn activation(relu: bool) -> String {
-    format!("activation = {}", if relu { "relu" } else { "none" })
+fn activation(activation: Option<Activation>) -> Option<String> {
+    activation.map(|activation| format!("activation = {activation}"))
 }
 
 fn block(block: &BlockRow) -> Vec<String> {
@@ -229,6 +234,7 @@ fn block(block: &BlockRow) -> Vec<String> {
     }
     let shortcut_from = block.shortcut_from;
     arguments.extend(shortcut_from.map(|from| format!("shortcut_from = {}", from.value.word())));
+    arguments.extend(activation(block.activation));
     arguments.extend(block.projection_norm.map(|kind| norm("projection_norm", kind)));
     arguments.extend(block.anti_alias.map(|kind| format!("anti_alias = {}", kind.value.word())));
     match block.attention {

@@ -1,7 +1,7 @@
 //! Rows of residual blocks.
 
 use super::Errors;
-use super::row::{read_channels, read_norm, read_norm_or_none};
+use super::row::{read_activation, read_channels, read_norm, read_norm_or_none};
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::Extent;
 use crate::spec::cell::{self, Refused};
@@ -36,6 +36,7 @@ pub(super) fn read_block(
         fields.or("padding", false, |text| cell::choice(text, &[("same", true)]), errors);
     let bias = fields.or("bias", false, cell::boolean, errors);
     let norm = read_norm(fields, errors);
+    let activation = read_activation(fields, errors);
     let projection_norm = match fields.get("projection_norm") {
         Some(node) => read_norm_or_none("projection_norm", node, errors).map(Some),
         None => Some(None),
@@ -84,6 +85,7 @@ pub(super) fn read_block(
         same_padding: same_padding?.value,
         bias: bias?.value,
         norm: norm?,
+        activation: activation?,
         anti_alias: anti_alias?,
         shortcut: shortcut?,
         shortcut_from: shortcut_from?,

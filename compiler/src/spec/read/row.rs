@@ -1,5 +1,7 @@
 //! Rows: which fields each operation takes, and what they say.
 
+use resnet_runtime::kernels::Activation;
+
 use super::Errors;
 use super::block::{read_block, read_bottleneck};
 use crate::diagnostics::{Diagnostic, Spanned};
@@ -57,6 +59,7 @@ const BLOCK: &[&str] = &[
     "padding",
     "bias",
     "norm",
+    "activation",
     "anti_alias",
     "shortcut",
     "shortcut_from",
@@ -129,13 +132,14 @@ fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> 
         }
         "norm" => {
             let norm = read_norm(fields, errors);
-            let relu = read_activation(fields, true, errors);
-            RowOp::Norm { norm: norm?, relu: relu? }
+            let activation = read_activation(fields, errors);
+            RowOp::Norm { norm: norm?, activation: activation? }
         }
         "linear" => {
             let channels = read_channels(fields, "1000", errors);
-            let relu = read_activation(fields, false, errors);
-            RowOp::Linear { channels: channels?, relu: relu? }
+            let activation = read_activation(fields, errors);
+            let activation = activation?.unwrap_or(Activation::None);
+            RowOp::Linear { channels: channels?, activation }
         }
         "softmax" => RowOp::Softmax,
         _ => RowOp::GlobalAveragePool,
@@ -229,7 +233,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
     };
     let without_norm = norm == Some(None);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
-    let relu = read_activation(fields, true, errors);
+    let activation = read_activation(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
@@ -251,7 +255,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
         groups: groups?,
         norm: norm?,
         bias: bias?.value,
-        relu: relu?,
+        activation: activation?,
         norm_weights: norm_weights?,
     })
 }
@@ -294,8 +298,17 @@ fn read_norm_of<T: Copy + From<Norm>>(
 }
 
 /// Whether ReLU ends the row; `default` if it is not said.
-fn read_activation(fields: &Fields<'_>, default: bool, errors: &mut Errors) -> Option<bool> {
-    let activations = [("relu", true), ("none", false)];
-    let relu = fields.or("activation", default, |text| cell::choice(text, &activations), errors);
-    relu.map(|relu| relu.value)
+/// An activation's word.
+pub(super) fn activation(text: &str) -> Result<Activation, Refused> {
+    let words: Vec<_> = Activation::ALL.iter().map(|&known| (known.name(), known)).collect();
+    cell::choice(text, &words)
+}
+
+/// The activation that a row names, if it does.
+pub(super) fn read_activation(
+    fields: &Fields<'_>,
+    errors: &mut Errors,
+) -> Option<Option<Activation>> {
+    let named = fields.optional("activation", activation, errors)?;
+    Some(named.map(|activation| activation.value))
 }

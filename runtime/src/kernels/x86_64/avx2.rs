@@ -74,6 +74,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
     fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
@@ -83,6 +89,26 @@ impl Simd for Avx2 {
     fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn pow2(self, [low, high]: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let bias = _mm256_set1_epi32(127);
+            let low = _mm256_add_epi32(_mm256_cvtps_epi32(low), bias);
+            let high = _mm256_add_epi32(_mm256_cvtps_epi32(high), bias);
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)),
+            ]
+        }
     }
 
     #[inline(always)]

@@ -52,6 +52,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_div_ps(a, b) }
@@ -61,6 +67,21 @@ impl Simd for Avx512 {
     fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn pow2(self, n: Self::F16) -> Self::F16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+        }
     }
 
     #[inline(always)]
