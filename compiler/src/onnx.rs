@@ -79,7 +79,7 @@ pub fn write(
         producer_name: "resnet".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
-        graph: None,
+        ..ModelProto::default()
     };
     let network = translate::translate(graph, batch).encode_to_vec();
     let tensors: Vec<Initializer> = graph.tensors.iter().map(Initializer::new).collect();

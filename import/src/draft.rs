@@ -20,6 +20,10 @@ pub(crate) struct Draft {
     /// Rows that are the answer; none if it is the last one.
     pub(crate) features: Vec<String>,
     pub(crate) rows: Vec<Row>,
+    /// What each row comes from in the file, to be blamed if no table can have it; may be left empty.
+    pub(crate) origins: Vec<String>,
+    /// What pictures' values are read by a network that prepares them itself.
+    pub(crate) prepared: Option<Prepared>,
     /// Of the classifier.
     pub(crate) classes: Option<usize>,
     /// Names of the classes.
@@ -30,6 +34,45 @@ pub(crate) struct Draft {
     pub(crate) notes: Vec<String>,
 }
 
+/// The values of a picture that its network scales and shifts itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Prepared {
+    /// From 0 to 255.
+    Bytes,
+    /// From 0 to 1.
+    Fractions,
+    Unknown,
+}
+
+impl Prepared {
+    /// What scales and shifts of the channels tell: those of bytes are small, or take away means of more than
+    /// 1.
+    pub(crate) fn guess(scale: &[f64], shift: &[f64]) -> Self {
+        let mut channels = scale.iter().zip(shift).map(|(scale, shift)| (scale, -shift / scale));
+        if channels.clone().any(|(_, mean)| !mean.is_finite()) {
+            Self::Unknown
+        } else if channels.any(|(scale, mean)| scale.abs() < 0.05 || mean > 1.0) {
+            Self::Bytes
+        } else {
+            Self::Fractions
+        }
+    }
+
+    fn note(self) -> &'static str {
+        match self {
+            Self::Bytes => {
+                "assumed: the network prepares pictures itself, of values from 0 to 255 (else `--mean`, `--std`)"
+            }
+            Self::Fractions => {
+                "assumed: the network prepares pictures itself, of values from 0 to 1 (else `--mean`, `--std`)"
+            }
+            Self::Unknown => {
+                "unknown: the network prepares pictures itself, of which values (`--mean`, `--std`)"
+            }
+        }
+    }
+}
+
 impl Default for Draft {
     fn default() -> Self {
         Self {
@@ -38,6 +81,8 @@ impl Default for Draft {
             pre_activation: false,
             features: Vec::new(),
             rows: Vec::new(),
+            origins: Vec::new(),
+            prepared: None,
             classes: None,
             labels: Vec::new(),
             crop: None,
@@ -56,15 +101,17 @@ impl Draft {
         source: &str,
     ) -> Result<(String, Graph), Fault> {
         if self.unknown_normalisation(options) {
-            self.notes.push(if self.is_imagenet() {
-                "assumed: pictures are normalised as for ImageNet (else `--mean`, `--std`)"
-                    .to_owned()
-            } else {
-                "unknown: how pictures are normalised (`--mean`, `--std`)".to_owned()
-            });
+            let note = match self.prepared {
+                Some(prepared) => prepared.note(),
+                None if self.is_imagenet() => {
+                    "assumed: pictures are normalised as for ImageNet (else `--mean`, `--std`)"
+                }
+                None => "unknown: how pictures are normalised (`--mean`, `--std`)",
+            };
+            self.notes.push(note.to_owned());
         }
         let head = self.head(name);
-        let graph = build(&format!("{head}table:\n{}", aligned(&self.rows)))?;
+        let graph = self.build(&format!("{head}table:\n{}", aligned(&self.rows)))?;
         self.claim(&graph);
         let mut yaml = format!("# Made by `resnet import` from {source}.\n");
         for note in &self.notes {
@@ -78,7 +125,7 @@ impl Draft {
         if !self.labels.is_empty() {
             let _ = writeln!(yaml, "labels: {}", labels_file(name));
         }
-        let graph = build(&yaml)?;
+        let graph = self.build(&yaml)?;
         Ok((yaml, graph))
     }
 
@@ -94,6 +141,27 @@ impl Draft {
             let _ = writeln!(head, "features: [{}]", self.features.join(", "));
         }
         head
+    }
+
+    /// The network of a table that was derived. A file that contradicts itself has a wrong one, and some
+    /// have what no table can.
+    fn build(&self, yaml: &str) -> Result<Graph, Fault> {
+        let built =
+            Spec::from_yaml_named(yaml, "derived.yaml").and_then(|spec| Graph::build(&spec));
+        built.or_else(|error| {
+            let mistake = &error.list()[0];
+            let before = &yaml[..mistake.span.range().start.min(yaml.len())];
+            let rows = before.lines().filter(|line| line.starts_with("  - ")).count();
+            match rows.checked_sub(1).and_then(|row| self.origins.get(row)) {
+                Some(origin) => {
+                    let said = [std::slice::from_ref(&mistake.message), &*mistake.notes]
+                        .concat()
+                        .join("; ");
+                    unknown(format!("{origin}: no layer table can have it: {said}"))
+                }
+                None => unknown(format!("the derived table is wrong:\n{error}")),
+            }
+        })
     }
 
     fn unknown_normalisation(&self, options: &Options) -> bool {
@@ -124,9 +192,11 @@ impl Draft {
     fn preprocess(&self, options: &Options) -> String {
         let Shape { height, width, .. } = self.input;
         let imagenet = self.unknown_normalisation(options) && self.is_imagenet();
-        let (mean, std) = match imagenet {
-            true => (&IMAGENET.0[..], &IMAGENET.1[..]),
-            false => (&options.mean[..], &options.std[..]),
+        let bytes = vec![1.0 / 255.0; self.input.channels];
+        let (mean, std) = match self.prepared {
+            Some(Prepared::Bytes) if self.unknown_normalisation(options) => (&[][..], &bytes[..]),
+            None if imagenet => (&IMAGENET.0[..], &IMAGENET.1[..]),
+            _ => (&options.mean[..], &options.std[..]),
         };
         let longer = height.max(width);
         let resize = options.resize.unwrap_or(match self.crop {
@@ -148,12 +218,6 @@ impl Draft {
 /// The file of a network's labels.
 pub(crate) fn labels_file(name: &str) -> String {
     format!("{name}.labels.txt")
-}
-
-/// The network of a table that was derived. A file that contradicts itself has a wrong one.
-fn build(yaml: &str) -> Result<Graph, Fault> {
-    let built = Spec::from_yaml_named(yaml, "derived.yaml").and_then(|spec| Graph::build(&spec));
-    built.or_else(|error| unknown(format!("the derived table is wrong:\n{error}")))
 }
 
 /// Four digits of a large number, as `expect` takes them.

@@ -104,7 +104,7 @@ fn shown(attribute: &AttributeProto) -> String {
                 format!("{:?}", values.collect::<Vec<_>>())
             }
         }
-        AttributeType::Undefined => panic!("{attribute:?}"),
+        AttributeType::Undefined | AttributeType::Floats => panic!("{attribute:?}"),
     };
     format!("{}={value}", attribute.name)
 }

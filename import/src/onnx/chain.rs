@@ -1,5 +1,7 @@
 //! The network as one line from the picture to the answer, with a branch for each residual block.
 
+use resnet_compiler::graph::Extent;
+
 use super::graph::{Network, Op, Step, ValueId};
 use crate::error::{Fault, unknown};
 
@@ -10,14 +12,16 @@ pub(crate) enum Item<'a> {
     Branch(Branch<'a>),
 }
 
-/// Two paths from one activation to an addition.
+/// A residual block: two paths from one activation to an addition. A plain one has no shortcut; it is
+/// told by the attention that ends it.
 #[derive(Debug)]
 pub(crate) struct Branch<'a> {
     pub(crate) input: ValueId,
     /// The one with more convolutions.
     pub(crate) main: Vec<&'a Step>,
-    pub(crate) shortcut: Vec<&'a Step>,
-    pub(crate) add: &'a Step,
+    pub(crate) shortcut: Option<Vec<&'a Step>>,
+    /// The addition, or the attention of a plain block.
+    pub(crate) end: &'a Step,
 }
 
 /// Follows the readers of every activation, from the picture on.
@@ -53,7 +57,8 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
                     true => (first.0, second.0),
                     false => (second.0, first.0),
                 };
-                items.push(Item::Branch(Branch { input: value, main, shortcut, add }));
+                let shortcut = Some(shortcut);
+                items.push(Item::Branch(Branch { input: value, main, shortcut, end: add }));
                 add.output
             }
             ref many => {
@@ -69,7 +74,88 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
             }
         };
     }
-    Ok(items)
+    Ok(plain_blocks(items))
+}
+
+/// Makes blocks of steps that no other row of a table has: those that end with attention, and those with a
+/// mean over strides that do not divide the size.
+fn plain_blocks(items: Vec<Item<'_>>) -> Vec<Item<'_>> {
+    let post = {
+        let mut pairs = items.iter().zip(items.iter().skip(1).map(Some).chain([None]));
+        let first = pairs.find(|(item, _)| matches!(item, Item::Branch(_)));
+        first.map(|(_, next)| next.is_some_and(|next| is(next, |op| matches!(op, Op::Relu))))
+    };
+    let mut made: Vec<Item<'_>> = Vec::new();
+    let mut rest = items.into_iter().peekable();
+    let mut pooled = false;
+    while let Some(item) = rest.next() {
+        pooled |= is(&item, reaches_far);
+        let conv = is(&item, |op| matches!(op, Op::Conv(_)));
+        let gate = is(&item, |op| matches!(op, Op::Gate(_)));
+        let next_is =
+            |rest: &mut std::iter::Peekable<std::vec::IntoIter<Item<'_>>>,
+             kind: fn(&Op) -> bool| { rest.peek().is_some_and(|next| is(next, kind)) };
+        made.push(item);
+        let mut ends = gate;
+        if conv && pooled {
+            if post != Some(false) && next_is(&mut rest, |op| matches!(op, Op::Norm(_))) {
+                made.extend(rest.next());
+            }
+            ends = !next_is(&mut rest, |op| matches!(op, Op::Gate(_)));
+        }
+        if ends {
+            pooled = false;
+            let relu = next_is(&mut rest, |op| matches!(op, Op::Relu));
+            plain_block(&mut made, post.unwrap_or(relu));
+        }
+    }
+    made
+}
+
+fn is(item: &Item<'_>, kind: impl Fn(&Op) -> bool) -> bool {
+    matches!(item, Item::Step(step) if kind(&step.op))
+}
+
+/// Whether a pool reaches over the edges by more than half its kernel, as no row's does.
+fn reaches_far(op: &Op) -> bool {
+    let Op::AveragePool { window, .. } = op else { return false };
+    let half = Extent::new(window.kernel.rows / 2, window.kernel.columns / 2);
+    window.padding.most().max(half) != half
+}
+
+/// Makes a block of the last steps: two convolutions, or three if the last one has a kernel of 1. If there
+/// are not as many the steps stay, and are refused where rows are written.
+fn plain_block(items: &mut Vec<Item<'_>>, post: bool) {
+    let steps: Vec<&Step> = items
+        .iter()
+        .rev()
+        .map_while(|item| match item {
+            Item::Step(step) => Some(*step),
+            Item::Branch(_) => None,
+        })
+        .collect();
+    let convs: Vec<(usize, &Op)> = steps
+        .iter()
+        .map(|step| &step.op)
+        .enumerate()
+        .filter(|(_, op)| matches!(op, Op::Conv(_)))
+        .collect();
+    let is_point = match convs.first() {
+        Some((_, Op::Conv(conv))) => conv.window.kernel == Extent::square(1),
+        _ => false,
+    };
+    let count = if is_point { 3 } else { 2 };
+    let (Some(&(place, _)), Some(&end)) = (convs.get(count - 1), steps.first()) else { return };
+    let relu = |step: &Step| matches!(step.op, Op::Relu);
+    // Before activation, the norm and the ReLU that precede the first convolution are the block's.
+    let before = match steps.get(place + 1..).unwrap_or_default() {
+        [first, second, ..] if !post && relu(first) && matches!(second.op, Op::Norm(_)) => 2,
+        [first, ..] if !post && relu(first) => 1,
+        _ => 0,
+    };
+    let main: Vec<&Step> = steps[..=place + before].iter().rev().copied().collect();
+    items.truncate(items.len() - main.len());
+    items.push(Item::Branch(Branch { input: main[0].inputs[0], main, shortcut: None, end }));
 }
 
 /// The steps from a reader to the next addition, and that.

@@ -10,32 +10,38 @@
 
 mod block;
 mod chain;
-mod file;
+mod decode;
+mod files;
+mod form;
 mod graph;
+mod layers;
 mod node;
 mod numbers;
 mod read;
 mod rows;
 mod simplify;
 mod stage;
-mod window;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
+use resnet_compiler::onnx::proto::ModelProto;
 
-pub(crate) use file::is_onnx;
+pub(crate) use decode::is_onnx;
 
 use crate::Options;
 use crate::checkpoint::Stored;
 use crate::draft::Draft;
-use crate::error::{Fault, unknown};
-use file::Files;
-use graph::Network;
+use crate::error::{Fault, corrupt, unknown};
+use files::Files;
 
 /// Operator sets before this one say in other words what convolutions and batch norms do.
 const FIRST_OPSET: i64 = 7;
+
+/// The latest one whose operators are known, of ONNX 1.23.
+const LAST_OPSET: i64 = 28;
 
 /// What an ONNX file says.
 pub(crate) struct Imported {
@@ -54,27 +60,38 @@ pub(crate) fn import(
     options: &Options,
 ) -> Result<Imported, Fault> {
     refuse_what_graphs_say(options)?;
-    let model = file::decode(&bytes)?;
-    let own = |domain: &str| matches!(domain, "" | "ai.onnx");
-    let opset = model.opset_import.iter().find(|set| own(&set.domain)).map(|set| set.version);
-    match opset {
-        Some(opset) if opset < FIRST_OPSET => {
-            return unknown(format!(
-                "its operator set is {opset}; {FIRST_OPSET} and later ones are read: export it anew, or \
-                 convert it (`onnx.version_converter`)"
-            ));
-        }
-        _ => {}
-    }
+    let model = decode::decode(&bytes)?;
+    let opset = opset(&model)?;
     let Some(graph) = &model.graph else { return unknown("there is no graph in it") };
     let mut files = Files::new(bytes, folder);
-    let mut network = Network::read(graph, &mut files, options.input)?;
-    network.simplify()?;
+    let mut network = read::read(graph, (opset, &model.functions), &mut files, options.input)?;
+    if opset > LAST_OPSET {
+        network.note(format!(
+            "assumed: the operator set {opset} means what {LAST_OPSET} does, the latest that is known"
+        ));
+    }
+    network.simplify(&mut files)?;
     let items = chain::decompose(&network)?;
-    let (mut draft, tensors) = rows::Rows::write(&network, &items)?;
+    let (mut draft, tensors) = rows::Rows::write(&network, &items, &files)?;
     draft.notes.splice(0..0, network.notes.iter().cloned());
     let beside = files.beside();
     Ok(Imported { draft, tensors, files: files.bytes, beside })
+}
+
+/// The version of ONNX's own operators.
+fn opset(model: &ModelProto) -> Result<i64, Fault> {
+    let own = |domain: &str| matches!(domain, "" | "ai.onnx");
+    let mut sets = model.opset_import.iter().filter(|set| own(&set.domain));
+    match (sets.next(), sets.next()) {
+        (Some(set), None) if set.version >= FIRST_OPSET => Ok(set.version),
+        (Some(set), None) => unknown(format!(
+            "its operator set is {}; {FIRST_OPSET} and later ones are read: export it anew, or convert it \
+             (`onnx.version_converter`)",
+            set.version
+        )),
+        (Some(_), Some(_)) => corrupt("as an ONNX file: it has two versions of ONNX's operators"),
+        (None, _) => corrupt("as an ONNX file: it does not say which version of operators it has"),
+    }
 }
 
 /// Options for what an ONNX file tells are mistakes.
@@ -83,9 +100,7 @@ fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
         ("--key", options.key.is_some()),
         ("--prefix", options.prefix.is_some()),
         ("--without", !options.without.is_empty()),
-        ("--architecture", options.architecture.is_some()),
         ("--strides", !options.strides.is_empty()),
-        ("--dilations", !options.dilations.is_empty()),
         ("--stride-on", options.stride_on.is_some()),
         ("--anti-alias", options.anti_alias.is_some()),
         ("--shortcut", options.shortcut.is_some()),

@@ -1,83 +1,119 @@
-//! Whole numbers that a graph computes from constants: shapes, axes, pads.
+//! Whole numbers that a graph computes from constants and from the shapes of activations: shapes, axes,
+//! pads.
 //!
-//! Exporters write them as chains of nodes where a program computed them. What depends on an
-//! activation's shape is not evaluated: the operators that read it are understood without.
+//! Exporters write them as chains of nodes where a program computed them. The number of pictures may be
+//! open; what is computed from it is not known, and no operator that is understood asks for it.
 
+use super::form::{squeezed, unsqueezed};
 use super::node::Node;
+use crate::error::Fault;
 
 /// No shape, and no list of pads, has more.
 pub(crate) const MOST_NUMBERS: usize = 16;
 
-/// A small tensor of whole numbers.
+/// A small tensor of whole numbers. One that is not known is the number of pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Numbers {
     shape: Vec<usize>,
-    pub(crate) values: Vec<i64>,
+    pub(crate) values: Vec<Option<i64>>,
 }
 
 impl Numbers {
     /// `None` if there are too many, or not as many as the shape says.
-    pub(crate) fn new(shape: Vec<usize>, values: Vec<i64>) -> Option<Self> {
+    pub(crate) fn new(shape: Vec<usize>, values: Vec<Option<i64>>) -> Option<Self> {
         let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
         (count == values.len() && count <= MOST_NUMBERS && shape.len() <= 8)
             .then_some(Self { shape, values })
     }
 
-    fn list(values: Vec<i64>) -> Option<Self> {
+    pub(crate) fn list(values: Vec<Option<i64>>) -> Option<Self> {
         Self::new(vec![values.len()], values)
     }
 
-    /// What a node makes of numbers that are all known; `None` for an operator that is not, and
-    /// for what contradicts itself.
-    pub(crate) fn evaluate(node: &Node<'_>, inputs: &[Option<&Self>]) -> Option<Self> {
-        let input = |index: usize| inputs.get(index).copied().flatten();
-        let first = input(0)?;
-        match node.op() {
-            "Identity" | "Cast" => Some(first.clone()),
-            "ConstantOfShape" => {
-                let count = first.values.iter().try_fold(1_usize, |product, &size| {
-                    product.checked_mul(usize::try_from(size).ok()?)
-                })?;
-                let value = node.tensor("value").map_or(Some(0), whole)?;
-                let shape = first.values.iter().map(|&size| size as usize).collect();
-                (count <= MOST_NUMBERS).then(|| Self::new(shape, vec![value; count]))?
+    /// The values, if all are known.
+    pub(crate) fn known(&self) -> Option<Vec<i64>> {
+        self.values.iter().copied().collect()
+    }
+
+    /// As `f64`, with the shape.
+    pub(crate) fn floats(&self) -> Option<(Vec<usize>, Vec<f64>)> {
+        Some((self.shape.clone(), self.known()?.into_iter().map(|value| value as f64).collect()))
+    }
+
+    /// What a node makes of numbers; `None` for an operator that is not understood, and for what
+    /// contradicts itself.
+    pub(crate) fn evaluate(
+        node: &Node<'_>,
+        inputs: &[Option<&Self>],
+    ) -> Result<Option<Self>, Fault> {
+        let input = |index: usize| {
+            node.input(index);
+            inputs.get(index).copied().flatten()
+        };
+        let Some(first) = input(0) else { return Ok(None) };
+        let axes = || -> Result<Option<Vec<i64>>, Fault> {
+            Ok(match node.ints("axes")? {
+                Some(axes) => Some(axes.to_vec()),
+                None => input(1).and_then(Self::known),
+            })
+        };
+        Ok(match node.op() {
+            "Identity" => Some(first.clone()),
+            "Cast" => {
+                node.int("to")?;
+                Some(first.clone())
             }
             "Concat" => {
-                let parts: Option<Vec<&Self>> = inputs.iter().copied().collect();
-                Self::list(parts?.iter().flat_map(|part| part.values.iter().copied()).collect())
-            }
-            "Reshape" => first.reshape(&input(1)?.values),
-            "Slice" => {
-                // Along the first axis: numbers have no other that is cut.
-                let one = |index: usize| match input(index) {
-                    Some(numbers) => numbers.values.first().copied(),
-                    None => Some(1),
-                };
-                if input(3).is_some_and(|axes| axes.values != [0]) {
-                    return None;
+                let along_first = matches!(node.int("axis")?, Some(0 | -1));
+                let parts: Option<Vec<&Self>> = (0..node.inputs()).map(input).collect();
+                match parts {
+                    Some(parts) if along_first && parts.iter().all(|p| p.shape.len() == 1) => {
+                        Self::list(parts.iter().flat_map(|part| part.values.clone()).collect())
+                    }
+                    _ => None,
                 }
-                first.slice(one(1)?, one(2)?, one(4)?)
             }
-            "Transpose" => first.transpose(),
-            "Gather" => {
-                let index = input(1)?;
-                let chosen: Option<Vec<i64>> = index
-                    .values
-                    .iter()
-                    .map(|&at| {
-                        let count = i64::try_from(first.values.len()).ok()?;
-                        let at = if at < 0 { at + count } else { at };
-                        first.values.get(usize::try_from(at).ok()?).copied()
-                    })
-                    .collect();
-                (first.shape.len() == 1).then(|| Self::new(index.shape.clone(), chosen?))?
+            "Reshape" => {
+                let keeps = !node.flag("allowzero")?;
+                let target = input(1).and_then(Self::known).filter(|_| keeps);
+                target.and_then(|target| first.reshape(&target))
             }
-            "Squeeze" | "Unsqueeze" if first.values.len() == 1 => Self::list(first.values.clone()),
+            "Slice" => first.slice_by(input(1), input(2), input(3), input(4), node)?,
+            "Transpose" => match node.ints("perm")? {
+                None | Some([1, 0]) => first.transpose(),
+                _ => None,
+            },
+            "Gather" => match node.int("axis")? {
+                None | Some(0) => input(1).and_then(|index| first.gather(index)),
+                _ => None,
+            },
+            "Squeeze" => {
+                let shape = squeezed(&first.shape, axes()?.as_deref(), |&size| size == 1);
+                shape.and_then(|shape| Self::new(shape, first.values.clone()))
+            }
+            "Unsqueeze" => {
+                let shape = axes()?.and_then(|axes| unsqueezed(&first.shape, &axes, 1));
+                shape.and_then(|shape| Self::new(shape, first.values.clone()))
+            }
+            "Add" => first.with(input(1), i64::checked_add),
+            "Sub" => first.with(input(1), i64::checked_sub),
+            "Mul" => first.with(input(1), i64::checked_mul),
+            "Div" => first.with(input(1), i64::checked_div),
+            "Equal" => input(1).and_then(|other| first.equals(other)),
+            "Where" => match (input(1), input(2)) {
+                (Some(yes), Some(no)) => first.choose(yes, no),
+                _ => None,
+            },
             _ => None,
-        }
+        })
     }
 
     fn reshape(&self, target: &[i64]) -> Option<Self> {
+        let size = |(index, &size): (usize, &i64)| match size {
+            0 => self.shape.get(index).map(|&size| size as i64),
+            size => Some(size),
+        };
+        let target: Vec<i64> = target.iter().enumerate().map(size).collect::<Option<_>>()?;
         let known: i64 = target
             .iter()
             .filter(|&&size| size != -1)
@@ -88,6 +124,34 @@ impl Numbers {
             .map(|&size| usize::try_from(if size == -1 { missing } else { size }).ok())
             .collect();
         Self::new(shape?, self.values.clone())
+    }
+
+    /// Along the first axis: numbers have no other that is cut.
+    fn slice_by(
+        &self,
+        starts: Option<&Self>,
+        ends: Option<&Self>,
+        axes: Option<&Self>,
+        steps: Option<&Self>,
+        node: &Node<'_>,
+    ) -> Result<Option<Self>, Fault> {
+        let one = |numbers: &[i64]| match *numbers {
+            [number] => Some(number),
+            _ => None,
+        };
+        let either = |name: &str, input: Option<&Self>| -> Result<Option<i64>, Fault> {
+            Ok(match node.ints(name)? {
+                Some(list) => one(list),
+                None => input.and_then(|input| one(&input.known()?)),
+            })
+        };
+        let (start, end) = (either("starts", starts)?, either("ends", ends)?);
+        let axis = either("axes", axes)?.unwrap_or(0);
+        let step = if steps.is_some() { steps.and_then(|s| one(&s.known()?)) } else { Some(1) };
+        Ok(match (start, end, step, axis) {
+            (Some(start), Some(end), Some(step), 0) => self.slice(start, end, step),
+            _ => None,
+        })
     }
 
     /// Rows from `start` to before `end`, forwards or backwards.
@@ -114,15 +178,59 @@ impl Numbers {
         let at = |index: usize| self.values[index % rows * columns + index / rows];
         Self::new(vec![columns, rows], (0..self.values.len()).map(at).collect())
     }
-}
 
-/// The value of a tensor of one whole number.
-fn whole(tensor: &resnet_compiler::onnx::proto::TensorProto) -> Option<i64> {
-    if tensor.data_type != resnet_compiler::onnx::proto::INT64 {
-        return None;
+    fn gather(&self, index: &Self) -> Option<Self> {
+        let &[count] = &*self.shape else { return None };
+        let count = count as i64;
+        let chosen = index.values.iter().map(|&at| {
+            let at = at?;
+            self.values.get(usize::try_from(if at < 0 { at + count } else { at }).ok()?).copied()
+        });
+        Self::new(index.shape.clone(), chosen.collect::<Option<_>>()?)
     }
-    match tensor.raw_data.as_ref().try_into() {
-        Ok(bytes) => Some(i64::from_le_bytes(bytes)),
-        Err(_) => tensor.int64_data.first().copied(),
+
+    /// Number by number; one of the two may be a single one, and all have to be known.
+    fn with(&self, other: Option<&Self>, combine: fn(i64, i64) -> Option<i64>) -> Option<Self> {
+        let other = other?;
+        let larger = if self.values.len() >= other.values.len() { self } else { other };
+        let values = (0..larger.values.len())
+            .map(|index| combine(self.at(index, larger)??, other.at(index, larger)??).map(Some));
+        Self::new(larger.shape.clone(), values.collect::<Option<_>>()?)
+    }
+
+    /// Which numbers are another's; what is not known may be.
+    fn equals(&self, other: &Self) -> Option<Self> {
+        let larger = if self.values.len() >= other.values.len() { self } else { other };
+        let values = (0..larger.values.len()).map(|index| {
+            let (a, b) = (self.at(index, larger)?, other.at(index, larger)?);
+            Some(a.zip(b).map(|(a, b)| i64::from(a == b)))
+        });
+        Self::new(larger.shape.clone(), values.collect::<Option<_>>()?)
+    }
+
+    /// `yes` where this is not zero.
+    fn choose(&self, yes: &Self, no: &Self) -> Option<Self> {
+        let all = [self, yes, no];
+        let larger = all.into_iter().max_by_key(|numbers| numbers.values.len())?;
+        let values = (0..larger.values.len()).map(|index| {
+            let [choice, yes, no] = all.map(|numbers| numbers.at(index, larger));
+            let (yes, no) = (yes?, no?);
+            Some(match choice? {
+                Some(0) => no,
+                Some(_) => yes,
+                None => yes.filter(|_| yes == no),
+            })
+        });
+        Self::new(larger.shape.clone(), values.collect::<Option<_>>()?)
+    }
+
+    /// The number beside the one at `index` of a tensor that this is broadcast to; `None` if their shapes do
+    /// not go together.
+    fn at(&self, index: usize, larger: &Self) -> Option<Option<i64>> {
+        match *self.values {
+            [value] if self.shape.len() <= larger.shape.len() => Some(value),
+            _ if self.shape == larger.shape => Some(self.values[index]),
+            _ => None,
+        }
     }
 }

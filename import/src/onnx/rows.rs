@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use resnet_compiler::graph::{Extent, Padding, Window};
+use resnet_compiler::graph::Extent;
 use resnet_compiler::spec::rows::Row;
 
-use super::block::{Block, Blocks, named};
-use super::chain::Item;
-use super::graph::{Conv, Network, Norm, Op, Step, ValueId};
+use super::block::{Block, Blocks};
+use super::chain::{Branch, Item};
+use super::files::Files;
+use super::graph::{Network, Norm, Op, Statistics, Step, ValueId};
+use super::layers::windowed;
 use crate::checkpoint::Stored;
-use crate::draft::Draft;
+use crate::draft::{Draft, Prepared};
 use crate::error::{Fault, unknown};
 
 /// Writes rows along the line of the network.
@@ -18,15 +20,15 @@ pub(crate) struct Rows<'a> {
     items: &'a [Item<'a>],
     pub(super) blocks: Blocks<'a>,
     /// Whether the batch norms of blocks were folded into their convolutions.
-    folded: bool,
-    draft: Draft,
+    pub(super) folded: bool,
+    pub(super) draft: Draft,
     tensors: BTreeMap<String, Stored>,
     /// Blocks of the row at work.
     pub(super) stage: Vec<Block>,
     /// Dilation of the row of blocks before.
     pub(super) dilation: Extent,
     /// Rows so far, by their kind.
-    counts: BTreeMap<&'static str, usize>,
+    pub(super) counts: BTreeMap<&'static str, usize>,
     /// What each row makes.
     ends: Vec<(ValueId, String)>,
 }
@@ -35,6 +37,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn write(
         network: &'a Network,
         items: &'a [Item<'a>],
+        files: &Files,
     ) -> Result<(Draft, BTreeMap<String, Stored>), Fault> {
         let pre_activation = pre_activation(items)?;
         let epsilon = epsilon(network)?;
@@ -67,15 +70,9 @@ impl<'a> Rows<'a> {
         while at < items.len() {
             at += rows.item(at)?;
         }
-        rows.flush();
+        rows.flush()?;
         rows.features()?;
-        if folded {
-            rows.draft.notes.push(
-                "batch norms were folded into convolutions; the ones here add a bias and change nothing \
-                 else"
-                    .to_owned(),
-            );
-        }
+        rows.say_what_norms_are(files);
         Ok((rows.draft, rows.tensors))
     }
 
@@ -85,97 +82,87 @@ impl<'a> Rows<'a> {
             Item::Branch(branch) => return self.branch(branch, None, at).map(|used| used - at),
             Item::Step(step) => *step,
         };
-        if let (Op::Norm(norm), Some(Item::Branch(branch))) = (&step.op, self.items.get(at + 2))
-            && self.blocks.pre_activation
-            && matches!(self.op(at + 1), Some(Op::Relu))
-            && matches!(branch.main.first().map(|step| &step.op), Some(Op::Conv(_)))
-            && !branch.shortcut.is_empty()
-        {
+        if let Some((norm, branch)) = self.before_a_fork(at) {
             return self.branch(branch, Some(norm), at + 2).map(|used| used - at);
         }
-        self.flush();
-        let used = match &step.op {
-            Op::Conv(conv) if self.is_classifier(conv, step, at) => {
-                self.linear(step, &conv.weight, conv.bias.as_ref())
-            }
-            Op::Conv(conv) => self.conv(conv, at),
+        self.flush()?;
+        match &step.op {
+            Op::Conv(conv) => Ok(match self.classifier(step, conv, at) {
+                Some(linear) => self.linear(step, &linear),
+                None => self.conv(step, conv, at),
+            }),
             Op::Norm(norm) => self.norm(step, norm, at),
+            Op::Linear(linear) => Ok(self.linear(step, linear)),
+            // ReLU keeps what is not negative.
+            Op::Relu if self.network.values[step.inputs[0]].positive => {
+                self.pass(step);
+                Ok(1)
+            }
+            op => match self.without_weights(op) {
+                Some(row) => {
+                    self.push(row, step.output, &step.label);
+                    Ok(1)
+                }
+                None => step.refuse(misplaced(op)),
+            },
+        }
+    }
+
+    /// The norm, with a ReLU after it, of which both paths of a pre-activation block read what they make.
+    pub(super) fn before_a_fork(&self, at: usize) -> Option<(&'a Norm, &'a Branch<'a>)> {
+        match (self.op(at)?, self.op(at + 1)?, self.items.get(at + 2)?) {
+            (Op::Norm(norm), Op::Relu, Item::Branch(branch)) if self.blocks.pre_activation => {
+                let conv = matches!(branch.main.first().map(|step| &step.op), Some(Op::Conv(_)));
+                let shortcut = branch.shortcut.as_ref().is_some_and(|steps| !steps.is_empty());
+                (conv && shortcut).then_some((norm, branch))
+            }
+            _ => None,
+        }
+    }
+
+    /// The row of an operator that has no tensors, and is not a part of another row.
+    fn without_weights(&mut self, op: &Op) -> Option<Row> {
+        let row = |name: String, op: &str| Row::new(name, op);
+        Some(match op {
             Op::MaxPool(window) => {
-                let count = self.count("pool");
-                let row = windowed(Row::new(format!("pool{count}"), "max_pool"), window);
-                self.push(row, step.output);
-                1
+                windowed(row(format!("pool{}", self.count("pool")), "max_pool"), window)
             }
             Op::AveragePool { window, count_padding } => {
-                let count = self.count("pool");
-                let mut row = windowed(Row::new(format!("pool{count}"), "average_pool"), window);
+                let name = format!("pool{}", self.count("pool"));
+                let mut row = windowed(row(name, "average_pool"), window);
                 if !count_padding {
                     row.set("count_padding", false);
                 }
-                self.push(row, step.output);
-                1
+                row
             }
             Op::Blur(window) => {
-                let count = self.count("blur");
-                self.push(windowed(Row::new(format!("blur{count}"), "blur"), window), step.output);
-                1
+                windowed(row(format!("blur{}", self.count("blur")), "blur"), window)
             }
-            Op::Mean => {
-                let name = self.numbered("avgpool");
-                self.push(Row::new(name, "global_average_pool"), step.output);
-                1
-            }
-            Op::Linear(linear) => self.linear(step, &linear.weight, linear.bias.as_ref()),
-            Op::Softmax => {
-                let name = self.numbered("prob");
-                self.push(Row::new(name, "softmax"), step.output);
-                1
-            }
-            // Nothing to do: flattening is a part of linear layers, and ReLU keeps what is not negative.
-            Op::Reshape => {
-                self.pass(step);
-                1
-            }
-            Op::Relu if self.network.values[step.inputs[0]].positive => {
-                self.pass(step);
-                1
-            }
-            Op::Gate(_) => {
-                return step.refuse(
-                    "channels are weighed outside of a residual block; inside, it is the last of the main \
-                     path",
-                );
-            }
-            Op::Relu => {
-                return step.refuse(
-                    "a ReLU in a place where a table has none: it follows convolutions, norms and the \
-                     sums of blocks",
-                );
-            }
-            _ => {
-                return step.refuse(
-                    "not expected between the blocks of a residual network; a table has rows of \
-                     convolutions, pools, norms, blocks, linear layers and softmax",
-                );
-            }
-        };
-        Ok(used)
+            Op::Mean => row(self.numbered("avgpool"), "global_average_pool"),
+            Op::Softmax => row(self.numbered("prob"), "softmax"),
+            _ => return None,
+        })
     }
 
-    fn op(&self, at: usize) -> Option<&'a Op> {
+    pub(super) fn op(&self, at: usize) -> Option<&'a Op> {
         match self.items.get(at)? {
             Item::Step(step) => Some(&step.op),
             Item::Branch(_) => None,
         }
     }
 
+    /// Whether the line ends before a place.
+    pub(super) fn ends(&self, at: usize) -> bool {
+        at >= self.items.len()
+    }
+
     /// Whether a ReLU is here that goes into the row before it.
-    fn relu(&self, at: usize) -> bool {
+    pub(super) fn relu(&self, at: usize) -> bool {
         matches!(self.op(at), Some(Op::Relu)) && !self.is_output(at - 1)
     }
 
     /// Whether what an item makes is an answer, so that its row ends there.
-    fn is_output(&self, at: usize) -> bool {
+    pub(super) fn is_output(&self, at: usize) -> bool {
         self.network.outputs.contains(&self.made(at))
     }
 
@@ -183,90 +170,48 @@ impl<'a> Rows<'a> {
     pub(super) fn made(&self, at: usize) -> ValueId {
         match &self.items[at] {
             Item::Step(step) => step.output,
-            Item::Branch(branch) => branch.add.output,
+            Item::Branch(branch) => branch.end.output,
         }
     }
 
-    /// Whether a convolution is the last layer, over what a mean left.
-    fn is_classifier(&self, conv: &Conv, step: &Step, at: usize) -> bool {
-        let ends = self.items[at + 1..].iter().all(|item| match item {
-            Item::Step(step) => matches!(step.op, Op::Reshape | Op::Softmax),
-            Item::Branch(_) => false,
-        });
-        let pixels = self.network.values[step.inputs[0]].shape.pixels();
-        let one = Extent::square(1);
-        ends && pixels == 1
-            && conv.groups == 1
-            && conv.window == Window::new(one, one, Padding::NONE)
-    }
-
-    fn conv(&mut self, conv: &Conv, at: usize) -> usize {
-        let number = self.count("conv");
-        let mut used = 1;
-        let mut conv = conv.clone();
-        let channels = conv.weight.shape[0];
-        let norm = match self.op(at + 1) {
-            Some(Op::Norm(norm)) if !self.is_output(at) => {
-                used += 1;
-                Some(named(norm))
-            }
-            // Its norm was folded as those of the blocks were.
-            _ if self.folded && !self.counts.contains_key("stage") && conv.bias.is_some() => {
-                Some(self.blocks.identity(channels, conv.bias.take()))
-            }
+    /// Notes on batch norms that have no statistics in the file, and what values the first of them reads if it
+    /// prepares the picture.
+    fn say_what_norms_are(&mut self, files: &Files) {
+        let first = match self.items.first() {
+            Some(Item::Step(Step { op: Op::Norm(norm), .. })) => Some(&**norm),
             _ => None,
         };
-        let relu = self.relu(at + used);
-        used += usize::from(relu);
-        let mut row = windowed(Row::new(format!("conv{number}"), "conv"), &conv.window);
-        row.set("channels", channels);
-        if conv.groups != 1 {
-            row.set("groups", conv.groups);
+        let is_folded = |norm: &Norm| matches!(norm.statistics, Statistics::Folded);
+        let prepares = first.filter(|norm| is_folded(norm));
+        if self.folded {
+            self.note(
+                "batch norms were folded into convolutions; the ones here add a bias and change nothing \
+                 else"
+                    .to_owned(),
+            );
         }
-        if norm.is_none() {
-            row.set("norm", "none");
+        let folded = self.network.steps.iter().filter(|step| match &step.op {
+            Op::Norm(norm) => is_folded(norm),
+            _ => false,
+        });
+        if folded.count() > usize::from(prepares.is_some()) {
+            self.note(
+                "batch norms are multiplications and additions in the file; the ones here have means of 0 and \
+                 variances of 1"
+                    .to_owned(),
+            );
         }
-        if conv.bias.is_some() == norm.is_some() {
-            row.set("bias", conv.bias.is_some());
-        }
-        if !relu {
-            row.set("activation", "none");
-        }
-        self.tensor(format!("conv{number}.weight"), conv.weight);
-        if let Some(bias) = conv.bias {
-            self.tensor(format!("conv{number}.bias"), bias);
-        }
-        for (part, stored) in norm.into_iter().flatten() {
-            self.tensor(format!("bn{number}.{part}"), stored);
-        }
-        self.push(row, self.made(at + used - 1));
-        used
-    }
-
-    fn norm(&mut self, step: &Step, norm: &Norm, at: usize) -> usize {
-        let name = self.numbered("norm");
-        let relu = self.relu(at + 1);
-        let mut row = Row::new(&name, "norm");
-        if !relu {
-            row.set("activation", "none");
-        }
-        for (part, stored) in named(norm) {
-            self.tensor(format!("{name}.{part}"), stored);
-        }
-        let end = if relu { self.made(at + 1) } else { step.output };
-        self.push(row, end);
-        1 + usize::from(relu)
-    }
-
-    fn linear(&mut self, step: &Step, weight: &Stored, bias: Option<&Stored>) -> usize {
-        let name = self.numbered("fc");
-        let classes = weight.shape[0];
-        let zeros = || Stored::same(vec![classes], 0.0);
-        self.tensor(format!("{name}.weight"), weight.clone());
-        self.tensor(format!("{name}.bias"), bias.cloned().unwrap_or_else(zeros));
-        self.draft.classes = Some(classes);
-        self.push(Row::new(name, "linear").with("channels", classes), step.output);
-        1
+        self.draft.prepared =
+            match prepares {
+                _ if self.network.bytes => Some(Prepared::Bytes),
+                None => None,
+                Some(norm) => {
+                    let range = files.values(&norm.weight).zip(files.values(&norm.bias));
+                    Some(range.map_or(Prepared::Unknown, |(scale, shift)| {
+                        Prepared::guess(&scale, &shift)
+                    }))
+                }
+            };
     }
 
     /// The rows that the graph's outputs are, unless it is the last one alone.
@@ -300,8 +245,9 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// A row that makes a value; its size is claimed, so that the table proves the reading right.
-    pub(super) fn push(&mut self, mut row: Row, value: ValueId) {
+    /// A row that makes a value; its size is claimed, so that the table proves the reading right. `label` is the
+    /// node to blame if no table can have it.
+    pub(super) fn push(&mut self, mut row: Row, value: ValueId, label: &str) {
         let shape = self.network.values[value].shape;
         let op = row.get("op").unwrap_or_default();
         if !matches!(op, "linear" | "norm" | "softmax") {
@@ -309,6 +255,11 @@ impl<'a> Rows<'a> {
         }
         self.ends.push((value, row.get("layer").unwrap_or_default().to_owned()));
         self.draft.rows.push(row);
+        self.draft.origins.push(label.to_owned());
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        self.draft.notes.push(note);
     }
 
     /// A step without a row: what it makes is the last row's.
@@ -329,49 +280,12 @@ impl<'a> Rows<'a> {
     }
 
     /// `fc`, and then `fc2`.
-    fn numbered(&mut self, word: &'static str) -> String {
+    pub(super) fn numbered(&mut self, word: &'static str) -> String {
         match self.count(word) {
             1 => word.to_owned(),
             count => format!("{word}{count}"),
         }
     }
-}
-
-/// Kernel, stride, dilation and padding, where they are not what a table leaves out.
-fn windowed(mut row: Row, window: &Window) -> Row {
-    let Window { kernel, stride, dilation, padding } = *window;
-    let one = Extent::square(1);
-    row.set("kernel", kernel);
-    if stride != one {
-        row.set("stride", stride);
-    }
-    if dilation != one {
-        row.set("dilation", dilation);
-    }
-    let half = |kernel: usize, dilation: usize| (dilation * (kernel - 1)).div_ceil(2);
-    let default =
-        Extent::new(half(kernel.rows, dilation.rows), half(kernel.columns, dilation.columns));
-    if padding == Padding::even(default) {
-        return row;
-    }
-    let Padding { before, after } = padding;
-    if before == after {
-        row.set("padding", before);
-    } else {
-        let sides = [
-            ("top", before.rows),
-            ("bottom", after.rows),
-            ("left", before.columns),
-            ("right", after.columns),
-        ];
-        let sides: Vec<String> = sides
-            .iter()
-            .filter(|(_, pixels)| *pixels > 0)
-            .map(|(side, pixels)| format!("{side}: {pixels}"))
-            .collect();
-        row.set("padding", format_args!("{{{}}}", sides.join(", ")));
-    }
-    row
 }
 
 /// Whether sums are read as they are, or by a ReLU; all alike.
@@ -385,7 +299,7 @@ fn pre_activation(items: &[Item<'_>]) -> Result<bool, Fault> {
         };
         if *first.get_or_insert(relu) != relu {
             let (here, others) = if relu { ("a", "no") } else { ("no", "a") };
-            return branch.add.refuse(format!(
+            return branch.end.refuse(format!(
                 "{here} ReLU follows the sum, and {others} ReLU the sums before it; a table's blocks \
                  are all alike"
             ));
@@ -394,10 +308,15 @@ fn pre_activation(items: &[Item<'_>]) -> Result<bool, Fault> {
     Ok(first == Some(false))
 }
 
-/// Batch norm's epsilon, which a table has one of.
+/// The norms' epsilon, which a table has one of.
 fn epsilon(network: &Network) -> Result<f64, Fault> {
     let norms = network.steps.iter().filter_map(|step| match &step.op {
-        Op::Norm(norm) => Some((step, norm.epsilon)),
+        Op::Norm(norm) => match norm.statistics {
+            Statistics::Running { epsilon, .. } | Statistics::Groups { epsilon, .. } => {
+                Some((step, epsilon))
+            }
+            Statistics::Folded => None,
+        },
         _ => None,
     });
     let mut first = None;
@@ -405,9 +324,26 @@ fn epsilon(network: &Network) -> Result<f64, Fault> {
         let expected = *first.get_or_insert(epsilon);
         if expected != epsilon {
             return step.refuse(format!(
-                "an epsilon of {epsilon}, and {expected} in the batch norms before it; a table has one"
+                "an epsilon of {epsilon}, and {expected} in the norms before it; a table has one"
             ));
         }
     }
     Ok(first.unwrap_or(1e-5))
+}
+
+/// Why an operator has no row where it is.
+fn misplaced(op: &Op) -> &'static str {
+    match op {
+        Op::Gate(_) => {
+            "channels are weighed outside of a residual block; inside, it is the last of the main path"
+        }
+        Op::Relu => {
+            "a ReLU in a place where a table has none: it follows convolutions, norms and the sums of blocks; \
+             a linear layer has none"
+        }
+        _ => {
+            "not expected between the blocks of a residual network; a table has rows of convolutions, pools, \
+             norms, blocks, linear layers and softmax"
+        }
+    }
 }

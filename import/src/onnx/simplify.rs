@@ -1,22 +1,24 @@
-//! Joins nodes that are one operator in a table: pads with the windows after them, biases with the
-//! matrices before them, strides of rows with those of columns, and squeeze-and-excitation, whose own fork would look like a block's.
+//! Joins nodes that are one operator in a table: pads with the windows after them, scales and shifts with the
+//! convolutions, norms and matrices before them, strides of rows with those of columns, and
+//! squeeze-and-excitation, whose own fork would look like a block's.
 
 use resnet_compiler::graph::{Extent, Padding, Window};
 
-use super::graph::{Attention, Network, Op, Step, ValueId};
+use super::files::Files;
+use super::graph::{Attention, Network, Norm, Op, Statistics, ValueId};
 use crate::checkpoint::Stored;
 use crate::error::Fault;
 
-/// Most nodes of a squeeze-and-excitation, reshapes included.
+/// Most nodes of a squeeze-and-excitation.
 const LONGEST_GATE: usize = 16;
 
 impl Network {
     /// Rewrites the steps; what they compute stays the same.
-    pub(crate) fn simplify(&mut self) -> Result<(), Fault> {
-        let mut joiner = Joiner::new(self);
+    pub(crate) fn simplify(&mut self, files: &mut Files) -> Result<(), Fault> {
+        let mut joiner = Joiner::new(self, files);
         for index in 0..joiner.network.steps.len() {
             joiner.pad(index)?;
-            joiner.bias(index)?;
+            joiner.affine(index)?;
             joiner.subsample(index);
             joiner.gate(index)?;
         }
@@ -28,6 +30,7 @@ impl Network {
 
 struct Joiner<'a> {
     network: &'a mut Network,
+    files: &'a mut Files,
     /// The step that makes each value.
     makers: Vec<Option<usize>>,
     /// How many steps read each value, and graph outputs it is.
@@ -36,7 +39,7 @@ struct Joiner<'a> {
 }
 
 impl<'a> Joiner<'a> {
-    fn new(network: &'a mut Network) -> Self {
+    fn new(network: &'a mut Network, files: &'a mut Files) -> Self {
         let mut reads: Vec<usize> = network.readers().iter().map(Vec::len).collect();
         for &output in &network.outputs {
             reads[output] += 1;
@@ -46,7 +49,7 @@ impl<'a> Joiner<'a> {
             makers[step.output] = Some(index);
         }
         let dead = vec![false; network.steps.len()];
-        Self { network, makers, reads, dead }
+        Self { network, files, makers, reads, dead }
     }
 
     /// The step that makes what another one alone reads.
@@ -90,29 +93,40 @@ impl<'a> Joiner<'a> {
         Ok(())
     }
 
-    fn bias(&mut self, index: usize) -> Result<(), Fault> {
+    /// Scales and shifts become a bias of what is before them, a part of the norm before them, or a norm.
+    fn affine(&mut self, index: usize) -> Result<(), Fault> {
         let step = &self.network.steps[index];
-        let Op::Bias(added) = &step.op else { return Ok(()) };
-        let (added, output) = (added.clone(), step.output);
-        if let Some(maker) = self.before(index) {
-            let maker_step = &mut self.network.steps[maker];
-            if let Op::Linear(linear) = &mut maker_step.op
-                && linear.bias.is_none()
-            {
-                linear.bias = Some(added);
-            } else if let Op::Conv(conv) = &mut maker_step.op
-                && conv.bias.is_none()
-            {
-                conv.bias = Some(added);
-            } else {
-                return self.network.steps[index].refuse("it adds a second bias");
+        let Op::Affine(affine) = &step.op else { return Ok(()) };
+        let (affine, output) = ((**affine).clone(), step.output);
+        let channels = self.network.values[output].shape.channels;
+        let maker = self.before(index);
+        let op = maker.map(|maker| &mut self.network.steps[maker].op);
+        let joined = match (op, &affine.scale) {
+            (Some(Op::Linear(linear)), None) => self.files.add(&mut linear.bias, affine.shift)?,
+            (Some(Op::Conv(conv)), None) => self.files.add(&mut conv.bias, affine.shift)?,
+            (Some(Op::Norm(norm)), _) => self.files.compose(norm, &affine)?,
+            (Some(Op::Linear(_)), Some(_)) => {
+                return self.network.steps[index].refuse("it scales what a linear layer makes");
             }
-            maker_step.output = output;
-            self.makers[output] = Some(maker);
-            self.dead[index] = true;
-            return Ok(());
-        }
-        step.refuse("it adds a constant to what is neither a convolution's nor a linear layer's")
+            _ => {
+                let same = |number: f32| Stored::same(vec![channels], number);
+                let norm = Norm {
+                    weight: affine.scale.unwrap_or_else(|| same(1.0)),
+                    bias: affine.shift.unwrap_or_else(|| same(0.0)),
+                    statistics: Statistics::Folded,
+                };
+                self.network.steps[index].op = Op::Norm(Box::new(norm));
+                return Ok(());
+            }
+        };
+        let Some(maker) = maker.filter(|_| joined) else {
+            return self.network.steps[index]
+                .refuse("it has more numbers than a network has channels");
+        };
+        self.network.steps[maker].output = output;
+        self.makers[output] = Some(maker);
+        self.dead[index] = true;
+        Ok(())
     }
 
     /// Rows are left out by one node and columns by another.
@@ -165,19 +179,39 @@ impl<'a> Joiner<'a> {
             let &[before] = &*self.network.steps[maker].inputs else { return None };
             value = before;
         }
-        let steps = chain.iter().map(|&index| &self.network.steps[index]);
-        let ops: Vec<&Step> = steps.filter(|step| !matches!(step.op, Op::Reshape)).collect();
-        let kinds: Vec<&Op> = ops.iter().map(|step| &step.op).collect();
-        let attention = match &*kinds {
-            [Op::Sigmoid, second, Op::Relu, first, Op::Mean] => {
+        let ops: Vec<&Op> = chain.iter().map(|&index| &self.network.steps[index].op).collect();
+        let pixels = self.network.values[input].shape;
+        let is_mean = |op: &Op| match op {
+            Op::Mean => true,
+            Op::AveragePool { window, .. } => {
+                let whole = Extent::new(pixels.height, pixels.width);
+                window.kernel == whole && window.padding == Padding::NONE
+            }
+            _ => false,
+        };
+        let attention = match *ops {
+            [Op::Sigmoid, second, Op::Relu, first, mean] if is_mean(mean) => {
                 Attention::SqueezeExcitation(Box::new([layer(first)?, layer(second)?]))
             }
-            [Op::Sigmoid, Op::ChannelConv(weight), Op::Mean] => {
+            [Op::Sigmoid, Op::ChannelConv(weight), mean] if is_mean(mean) => {
                 Attention::Efficient(weight.clone())
             }
             _ => return None,
         };
         Some((attention, chain))
+    }
+}
+
+impl Files {
+    /// Adds to a bias; false if it is too long.
+    fn add(&mut self, bias: &mut Option<Stored>, shift: Option<Stored>) -> Result<bool, Fault> {
+        let sum = match (&*bias, shift) {
+            (Some(bias), Some(shift)) => self.plus(bias, &shift)?,
+            (_, shift) => shift,
+        };
+        let fits = sum.is_some();
+        *bias = sum;
+        Ok(fits)
     }
 }
 

@@ -3,11 +3,11 @@
 use resnet_compiler::graph::Extent;
 use resnet_compiler::spec::rows::Row;
 
-use super::block::{Before, Block, Kind, Path};
+use super::block::{Before, Block, Kind, NormKind, Path};
 use super::chain::Branch;
 use super::rows::Rows;
 use crate::checkpoint::Stored;
-use crate::error::Fault;
+use crate::error::{Fault, unknown};
 
 impl<'a> Rows<'a> {
     /// A block, and the ReLU after it; returns the place of the next item.
@@ -22,14 +22,14 @@ impl<'a> Rows<'a> {
         let value = self.made(last);
         let block = self.blocks.read(branch, before, value)?;
         if !self.stage.is_empty() && !self.continues(&block) {
-            self.flush();
+            self.flush()?;
         }
         if let Some(first) = self.stage.first_mut() {
             first.same.dilation = block.same.dilation;
         }
         self.stage.push(block);
         if self.network.outputs.contains(&value) {
-            self.flush();
+            self.flush()?;
         }
         Ok(last + 1)
     }
@@ -41,10 +41,13 @@ impl<'a> Rows<'a> {
         let path = match projects(block) {
             // A projection where nothing changes: every block of the row has one.
             true => {
-                self.stage.iter().all(projects) && last.projection_norm == block.projection_norm
+                self.stage.iter().all(projects) && projection_norm(last) == projection_norm(block)
             }
+            false if block.path == Path::None => first.path == Path::None,
             false => {
-                block.path == Path::Identity && self.stage.iter().all(|b| b.changes || !projects(b))
+                block.path == Path::Identity
+                    && first.path != Path::None
+                    && self.stage.iter().all(|b| b.changes || !projects(b))
             }
         };
         let all_project = self.stage.len() > 1 && self.stage.iter().all(projects);
@@ -58,23 +61,52 @@ impl<'a> Rows<'a> {
             && block.stride == Extent::square(1)
             && !block.changes
             && block.first_dilation == block.same.dilation
+            && block.anti_alias.is_none()
+            && first.may_begin(block.same.dilation)
             && path
             && (!all_project || projects(block))
             && (pads(0) || pads(1))
     }
 
     /// Writes the row of the blocks at hand.
-    pub(super) fn flush(&mut self) {
-        let blocks = std::mem::take(&mut self.stage);
-        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return };
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        let mut blocks = std::mem::take(&mut self.stage);
+        if let [first] = &mut *blocks {
+            first.choose_dilation()?;
+        }
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
         let number = self.count("stage");
-        let prefix = format!("layer{number}");
+        let bias = blocks.iter().any(|block| block.bias);
+        let mut row = self.row(first, number).with("repeat", blocks.len());
+        if !blocks.iter().all(|block| block.padded[0]) {
+            row.set("padding", "same");
+        }
+        let unchanged = blocks.iter().any(|block| block.path == Path::Projection && !block.changes);
+        match first.path {
+            _ if unchanged => row.set("shortcut", "project_all"),
+            Path::Identity | Path::Projection => {}
+            Path::PoolProjection => row.set("shortcut", "pool_projection"),
+            Path::ZeroPad => row.set("shortcut", "zero_pad"),
+            Path::None => row.set("shortcut", "none"),
+        }
+        if bias {
+            row.set("bias", true);
+            self.note_zeros(&blocks, &row);
+        }
+        self.dilation = first.same.dilation;
+        self.push(row, last.value, &first.label);
+        for (index, block) in blocks.into_iter().enumerate() {
+            self.block(&format!("layer{number}.{index}"), block, bias);
+        }
+        Ok(())
+    }
+
+    /// What the first block says of the row.
+    fn row(&self, first: &Block, number: usize) -> Row {
         let kind = &first.same;
-        let op = if kind.bottleneck.is_some() { "bottleneck" } else { "basic" };
-        let mut row = Row::new(format!("conv{}_x", number + 1), op)
-            .with("repeat", blocks.len())
-            .with("channels", kind.channels);
         let one = Extent::square(1);
+        let op = if kind.bottleneck.is_some() { "bottleneck" } else { "basic" };
+        let mut row = Row::new(format!("conv{}_x", number + 1), op).with("channels", kind.channels);
         if first.stride != one {
             row.set("stride", first.stride);
         }
@@ -83,10 +115,6 @@ impl<'a> Rows<'a> {
         }
         if first.first_dilation != self.dilation.min(kind.dilation) {
             row.set("first_dilation", first.first_dilation);
-        }
-        self.dilation = kind.dilation;
-        if !blocks.iter().all(|block| block.padded[0]) {
-            row.set("padding", "same");
         }
         if let Some((width, groups)) = kind.bottleneck {
             if width.checked_mul(4) != Some(kind.channels) {
@@ -99,30 +127,36 @@ impl<'a> Rows<'a> {
                 row.set("stride_on", "1x1");
             }
         }
-        if first.blurs {
-            row.set("anti_alias", "blur");
+        if let Some(anti_alias) = first.anti_alias {
+            row.set("anti_alias", anti_alias.word());
         }
         if let Some((field, value)) = &kind.attention {
             row.set(field, value);
         }
-        let unchanged = blocks.iter().any(|block| block.path == Path::Projection && !block.changes);
-        match first.path {
-            _ if unchanged => row.set("shortcut", "project_all"),
-            Path::Identity | Path::Projection => {}
-            Path::PoolProjection => row.set("shortcut", "pool_projection"),
-            Path::ZeroPad => row.set("shortcut", "zero_pad"),
+        if kind.norm != NormKind::Batch {
+            row.set("norm", kind.norm.cell());
         }
-        if let Some(norm) = first.projection_norm.filter(|&norm| norm == self.blocks.pre_activation)
-        {
-            row.set("projection_norm", if norm { "batch" } else { "none" });
+        let default = (!self.blocks.pre_activation).then_some(kind.norm);
+        if let Some(norm) = projection_norm(first).filter(|&norm| norm != default) {
+            row.set("projection_norm", norm.map_or("none".to_owned(), NormKind::cell));
         }
-        let bias = blocks.iter().any(|block| block.bias);
-        if bias {
-            row.set("bias", true);
-        }
-        self.push(row, last.value);
-        for (index, block) in blocks.into_iter().enumerate() {
-            self.block(&format!("{prefix}.{index}"), block, bias);
+        row
+    }
+
+    /// Says which biases the file does not have.
+    fn note_zeros(&mut self, blocks: &[Block], row: &Row) {
+        let lacks = |block: &Block| {
+            block.biases.iter().any(|(.., bias)| bias.is_none())
+                || block
+                    .projection
+                    .as_ref()
+                    .is_some_and(|projection| projection.conv.bias.is_none())
+        };
+        if blocks.iter().any(lacks) {
+            let layer = row.get("layer").unwrap_or_default();
+            self.note(format!(
+                "some convolutions of `{layer}` have a bias, and the others one of zeros here"
+            ));
         }
     }
 
@@ -149,8 +183,37 @@ impl<'a> Rows<'a> {
             let stored = projection.conv.bias.unwrap_or_else(|| zeros(channels));
             self.tensor(format!("{prefix}.downsample.{conv}.bias"), stored);
         }
-        for (part, stored) in projection.norm.into_iter().flatten() {
+        for (part, stored) in projection.tensors {
             self.tensor(format!("{prefix}.downsample.{norm}.{part}"), stored);
+        }
+    }
+}
+
+/// The norm of a block's projection, if it has one.
+fn projection_norm(block: &Block) -> Option<Option<NormKind>> {
+    block.projection.as_ref().map(|projection| projection.norm)
+}
+
+impl Block {
+    /// A bottleneck has one convolution with the row's dilation, and if it is the row's first with the
+    /// `first_dilation`; pools without a stride say more.
+    fn choose_dilation(&mut self) -> Result<(), Fault> {
+        let own = self.same.dilation;
+        let twice = Extent::new(own.rows * 2, own.columns * 2);
+        let bottleneck = self.same.bottleneck.is_some();
+        match [own, twice]
+            .into_iter()
+            .find(|&dilation| self.may_begin(dilation) && (bottleneck || dilation == own))
+        {
+            Some(dilation) => {
+                self.same.dilation = dilation;
+                Ok(())
+            }
+            None => unknown(format!(
+                "{}: the block that ends here has a pool without a stride; in a table blocks have \
+                 one where dilation grows",
+                self.label
+            )),
         }
     }
 }

@@ -1,0 +1,152 @@
+//! What stands beside the main path of a block.
+
+use resnet_compiler::graph::{Extent, Padding, Shape, Window};
+
+use super::units::misplaced;
+use super::{Blocks, NormKind, Path, Projection, is_mean_of_strides};
+use crate::error::Fault;
+use crate::onnx::chain::Branch;
+use crate::onnx::graph::{Conv, Norm, Op, Step};
+
+/// A shortcut.
+pub(super) struct Shortcut {
+    pub(super) path: Path,
+    /// The kernel of a mean without a stride.
+    pub(super) pooled: Option<Extent>,
+    pub(super) projection: Option<Projection>,
+}
+
+impl Shortcut {
+    fn without_weights(path: Path) -> Self {
+        Self { path, pooled: None, projection: None }
+    }
+}
+
+impl Blocks<'_> {
+    /// `changes`: the block changes the shape of what it reads, `from`. `folded`: its norms were folded into
+    /// convolutions.
+    pub(super) fn shortcut(
+        &self,
+        branch: &Branch<'_>,
+        (stride, changes): (Extent, bool),
+        from: Shape,
+        folded: bool,
+    ) -> Result<Shortcut, Fault> {
+        let Some(steps) = branch.shortcut.as_deref() else {
+            return Ok(Shortcut::without_weights(Path::None));
+        };
+        let ops: Vec<&Op> = steps.iter().map(|step| &step.op).collect();
+        let shortcut = match *ops {
+            [] => return Ok(Shortcut::without_weights(Path::Identity)),
+            [Op::Conv(conv), ref rest @ ..] => {
+                let norm = norm(rest, &steps[1..])?;
+                let projection = self.project(branch, conv, norm, (stride, folded))?;
+                Shortcut { path: Path::Projection, pooled: None, projection: Some(projection) }
+            }
+            [pool @ Op::AveragePool { .. }, Op::Conv(conv), ref rest @ ..] if changes => {
+                let pooled = pool_kernel(pool, stride, from);
+                let Some(pooled) = pooled else { return other(branch, steps) };
+                let norm = norm(rest, &steps[2..])?;
+                let projection = self.project(branch, conv, norm, (Extent::square(1), folded))?;
+                let path = Path::PoolProjection;
+                Shortcut { path, pooled, projection: Some(projection) }
+            }
+            [Op::Subsample(_)]
+            | [Op::PadChannels(_)]
+            | [Op::Subsample(_), Op::PadChannels(_)]
+            | [Op::PadChannels(_), Op::Subsample(_)] => {
+                check_zeros(steps, stride)?;
+                Shortcut::without_weights(Path::ZeroPad)
+            }
+            _ => return other(branch, steps),
+        };
+        if self.pre_activation && starts_with_norm(branch) {
+            return branch.end.refuse(
+                "the shortcut reads the block's input; in a table's pre-activation block it reads what \
+                 the first norm and ReLU made",
+            );
+        }
+        Ok(shortcut)
+    }
+
+    fn project(
+        &self,
+        branch: &Branch<'_>,
+        conv: &Conv,
+        norm: Option<&Norm>,
+        (stride, folded): (Extent, bool),
+    ) -> Result<Projection, Fault> {
+        let window = Window::new(Extent::square(1), stride, Padding::NONE);
+        if conv.window != window || conv.groups != 1 {
+            return branch.end.refuse(format!(
+                "the shortcut's convolution is {}; a projection is {window}",
+                conv.window
+            ));
+        }
+        let mut conv = conv.clone();
+        Ok(match norm {
+            Some(norm) => {
+                let tensors = self.named(norm);
+                Projection { conv, norm: Some(NormKind::of(norm)), tensors }
+            }
+            // A bias is what is left of a norm.
+            None if folded && (conv.bias.is_some() || !self.pre_activation) => {
+                let tensors = self.identity(conv.weight.shape[0], conv.bias.take());
+                Projection { conv, norm: Some(NormKind::Batch), tensors }
+            }
+            None => Projection { conv, norm: None, tensors: Vec::new() },
+        })
+    }
+}
+
+/// The norm after a projection, which nothing follows.
+fn norm<'a>(ops: &[&'a Op], steps: &[&Step]) -> Result<Option<&'a Norm>, Fault> {
+    match *ops {
+        [] => Ok(None),
+        [Op::Norm(norm)] => Ok(Some(norm)),
+        [Op::Norm(_), ..] => misplaced(steps[1]),
+        _ => misplaced(steps[0]),
+    }
+}
+
+/// Whether a pool is that of ResNet-D; `Some` is its kernel if it has no stride.
+fn pool_kernel(pool: &Op, stride: Extent, from: Shape) -> Option<Option<Extent>> {
+    if stride != Extent::square(1) {
+        return (is_mean_of_strides(pool, from) == Some(stride)).then_some(None);
+    }
+    let Op::AveragePool { window, count_padding: true } = pool else { return None };
+    let open = Window::new(window.kernel, stride, Padding::NONE);
+    let small = window.kernel.max(Extent::square(2)) == Extent::square(2);
+    (small && *window == open.padded_to_same(from)).then_some(Some(window.kernel))
+}
+
+/// Strided pixels and channels of zeros, as option A has them.
+fn check_zeros(steps: &[&Step], stride: Extent) -> Result<(), Fault> {
+    for step in steps {
+        match step.op {
+            Op::Subsample([rows, columns]) if Extent::new(rows, columns) != stride => {
+                return step.refuse(format!("a stride other than the block's {stride}"));
+            }
+            Op::PadChannels([before, after]) if before != (before + after) / 2 => {
+                return step.refuse(format!(
+                    "{before} channels of zeros before and {after} after; a table has half of them before"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn other<T>(branch: &Branch<'_>, steps: &[&Step]) -> Result<T, Fault> {
+    let labels: Vec<&str> = steps.iter().map(|step| &*step.label).collect();
+    branch.end.refuse(format!(
+        "the shortcut that ends here is {}; a table has the identity, a 1x1 convolution, a mean over the \
+         stride and a 1x1 convolution, or strided pixels with zeros for new channels",
+        labels.join(", ")
+    ))
+}
+
+fn starts_with_norm(branch: &Branch<'_>) -> bool {
+    matches!(branch.main.first().map(|step| &step.op), Some(Op::Norm(_) | Op::Relu))
+}

@@ -1,0 +1,225 @@
+//! The main path of a block: convolutions, each with what belongs to it.
+
+use resnet_compiler::graph::{Extent, Padding, Window};
+use resnet_compiler::spec::AntiAlias;
+
+use super::{Before, Blocks, NormKind, is_mean_of_strides};
+use crate::error::Fault;
+use crate::onnx::chain::Branch;
+use crate::onnx::graph::{Attention, Conv, Network, Norm, Op, Step};
+
+/// A convolution of the main path with the norm that belongs to it.
+pub(super) struct Unit<'a> {
+    pub(super) step: &'a Step,
+    pub(super) conv: &'a Conv,
+    pub(super) norm: Option<&'a Norm>,
+    pub(super) relu: bool,
+    /// What stands after the next ReLU, and its stride.
+    pub(super) pool: Option<(AntiAlias, Extent)>,
+}
+
+impl<'a> Unit<'a> {
+    fn new(step: &'a Step, conv: &'a Conv, norm: Option<&'a Norm>, relu: bool) -> Self {
+        Self { step, conv, norm, relu, pool: None }
+    }
+
+    pub(super) fn norm_kind(&self) -> NormKind {
+        self.norm.map_or(NormKind::Batch, NormKind::of)
+    }
+
+    /// Takes a pool that has the place of `anti_alias` here, of which there is one.
+    fn take(&mut self, step: &Step, network: &Network) -> Result<(), Fault> {
+        let three =
+            Window::new(Extent::square(3), Extent::square(1), Padding::even(Extent::square(1)));
+        let from = network.values[step.inputs[0]].shape;
+        let found = match &step.op {
+            Op::Blur(window) if *window == (Window { stride: window.stride, ..three }) => {
+                Some((AntiAlias::Blur, window.stride))
+            }
+            op => is_mean_of_strides(op, from).map(|stride| (AntiAlias::Average, stride)),
+        };
+        if found.is_none() || self.pool.is_some() {
+            return step.refuse(
+                "a pool in a block; a table has one, in the place of a stride: the mean of stride x stride \
+                 pixels, or a 3x3 blur",
+            );
+        }
+        self.pool = found;
+        Ok(())
+    }
+}
+
+type Units<'a> = (Vec<Unit<'a>>, Option<&'a Attention>);
+
+impl Blocks<'_> {
+    /// Norms and ReLUs before convolutions.
+    pub(super) fn units_before<'s>(
+        &self,
+        branch: &Branch<'s>,
+        before: Before<'s>,
+    ) -> Result<Units<'s>, Fault> {
+        let positive = self.network.values[branch.input].positive;
+        let (mut norm, mut relu) = (before, positive);
+        let mut units: Vec<Unit<'_>> = Vec::new();
+        let mut attention = None;
+        for &step in &branch.main {
+            match &step.op {
+                _ if attention.is_some() => return after_attention(step),
+                Op::Norm(found) if norm.is_none() && (!relu || units.is_empty()) => {
+                    (norm, relu) = (Some(&**found), false);
+                }
+                Op::Relu => relu = true,
+                Op::Conv(conv) => {
+                    if !relu {
+                        return step.refuse(
+                            "a ReLU is expected before it, as before the other convolutions of \
+                             pre-activation blocks",
+                        );
+                    }
+                    units.push(Unit::new(step, conv, norm, relu));
+                    (norm, relu) = (None, false);
+                }
+                Op::Blur(_) | Op::AveragePool { .. } if relu && !units.is_empty() => {
+                    let last = units.len() - 1;
+                    units[last].take(step, self.network)?;
+                }
+                Op::Gate(found) if norm.is_none() && !relu => attention = Some(found),
+                _ => return misplaced(step),
+            }
+        }
+        if norm.is_some() || relu {
+            return branch.end.refuse("a pre-activation block ends with a convolution");
+        }
+        Ok((units, attention))
+    }
+}
+
+/// Norms and ReLUs after convolutions.
+pub(super) fn units_after<'s>(branch: &Branch<'s>, network: &Network) -> Result<Units<'s>, Fault> {
+    let mut units: Vec<Unit<'_>> = Vec::new();
+    let mut attention = None;
+    for &step in &branch.main {
+        match (&step.op, units.last_mut()) {
+            _ if attention.is_some() => return after_attention(step),
+            (Op::Conv(conv), last) => {
+                if last.is_some_and(|last| !last.relu) {
+                    return step
+                        .refuse("a ReLU is expected before it, after the convolution before");
+                }
+                units.push(Unit::new(step, conv, None, false));
+            }
+            (Op::Norm(norm), Some(last)) if last.norm.is_none() && !last.relu => {
+                last.norm = Some(norm);
+            }
+            (Op::Relu, Some(last)) => last.relu = true,
+            (Op::Blur(_) | Op::AveragePool { .. }, Some(last)) if last.relu => {
+                last.take(step, network)?;
+            }
+            (Op::Gate(_), Some(last)) if last.relu => {
+                return step.refuse(
+                    "it weighs channels after a ReLU; a table's squeeze-and-excitation is between the last \
+                     norm and the sum",
+                );
+            }
+            (Op::Gate(found), Some(_)) => attention = Some(found),
+            _ => return misplaced(step),
+        }
+    }
+    if units.last().is_some_and(|last| last.relu) {
+        return branch.end.refuse("a ReLU ends the main path; in a block it comes after the sum");
+    }
+    Ok((units, attention))
+}
+
+fn after_attention<T>(step: &Step) -> Result<T, Fault> {
+    step.refuse(
+        "it follows squeeze-and-excitation, or ECA, which in a table is the last of a block's main path",
+    )
+}
+
+pub(super) fn misplaced<T>(step: &Step) -> Result<T, Fault> {
+    step.refuse(
+        "not expected in this place; a block's main path is convolutions, each with a norm and \
+         ReLU, and perhaps squeeze-and-excitation at its end",
+    )
+}
+
+/// The convolutions have to be those of a basic block or of a bottleneck.
+pub(super) fn check_kernels(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(), Fault> {
+    let kernels: &[usize] = match units.len() {
+        2 => &[3, 3],
+        3 => &[1, 3, 1],
+        count => {
+            return branch.end.refuse(format!(
+                "the block that ends here has on its main path {count} convolution{}; a table has basic \
+                 blocks of two and bottlenecks of three",
+                if count == 1 { "" } else { "s" }
+            ));
+        }
+    };
+    let one = Extent::square(1);
+    let bottleneck = units.len() == 3;
+    for (unit, &kernel) in units.iter().zip(kernels) {
+        let window = &unit.conv.window;
+        if window.kernel != Extent::square(kernel) {
+            let what = if bottleneck { "bottleneck" } else { "basic block" };
+            return unit.step.refuse(format!(
+                "a kernel of {}; in this place of a {what} it is {kernel}",
+                window.kernel
+            ));
+        }
+        if kernel == 1 && window.dilation != one {
+            return unit.step.refuse("a 1x1 convolution with a dilation");
+        }
+        if unit.conv.groups != 1 && (kernel == 1 || !bottleneck) {
+            return unit.step.refuse("groups; a table has them in a bottleneck's 3x3 convolution");
+        }
+    }
+    Ok(())
+}
+
+/// The block's stride, and whether the first of three convolutions has it.
+pub(super) fn strides(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(Extent, bool), Fault> {
+    let one = Extent::square(1);
+    let mut strides = Vec::new();
+    let mut pools = Vec::new();
+    for (index, unit) in units.iter().enumerate() {
+        let own = unit.conv.window.stride;
+        if unit.pool.is_some() {
+            pools.push(index);
+            if own != one {
+                return unit
+                    .step
+                    .refuse(format!("a stride of {own} before a pool, which has it alone"));
+            }
+        }
+        strides.push(unit.pool.map_or(own, |(_, stride)| stride));
+    }
+    let bottleneck = units.len() == 3;
+    let found = match *strides {
+        [stride, last] if last == one => Some((stride, false)),
+        [first, middle, last] if last == one && first == one => {
+            // Of a blur without a stride, only its place says which convolution would have it.
+            Some((middle, middle == one && pools == [0]))
+        }
+        [first, middle, last] if last == one && middle == one => Some((first, true)),
+        _ => None,
+    };
+    match (found, &*pools) {
+        (Some(found), []) => Ok(found),
+        (Some((stride, on_first)), &[place])
+            if place == usize::from(bottleneck && !on_first) && place + 1 < units.len() =>
+        {
+            Ok((stride, on_first))
+        }
+        _ => {
+            let shown: Vec<String> = strides.iter().map(Extent::to_string).collect();
+            branch.end.refuse(format!(
+                "the block that ends here has the strides {}{}; one convolution has a stride, or a pool \
+                 after it, not the last",
+                shown.join(", "),
+                if pools.is_empty() { "" } else { ", some of them of pools" }
+            ))
+        }
+    }
+}

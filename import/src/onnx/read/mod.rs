@@ -1,0 +1,518 @@
+//! What each node of an ONNX graph means.
+//!
+//! Attributes that later versions of an operator have as inputs are found in either place, so that one
+//! reading does for the operator sets from 7 on.
+
+mod arithmetic;
+mod cut;
+mod dense;
+mod norm;
+mod picture;
+mod reshape;
+mod window;
+
+use std::collections::{HashMap, HashSet};
+
+use resnet_compiler::onnx::proto::{self, FunctionProto, GraphProto};
+use resnet_compiler::graph::Shape;
+
+use super::files::{Constant, Files};
+use super::form::{Form, View};
+use super::graph::{Activation, Network, Op, Step, ValueId};
+use super::node::Node;
+use super::numbers::Numbers;
+use crate::checkpoint::Stored;
+use crate::error::{Fault, corrupt, unknown};
+
+/// Most elements of an activation, as in a table.
+const MOST_ELEMENTS: u128 = 1 << 31;
+
+/// More answers than any network has stages.
+const MOST_OUTPUTS: usize = 1000;
+
+/// What an operator that is not known is answered with.
+const KNOWN: &str = "a layer table has convolutions, norms, ReLU, pools, sums, \
+                     squeeze-and-excitation, linear layers and softmax; export the network alone, for \
+                     inference (`model.eval()`)";
+
+/// The types of weights and activations, of which each is as good as another here.
+const FLOATS: [i32; 4] = [proto::FLOAT, proto::FLOAT16, proto::BFLOAT16, proto::DOUBLE];
+
+/// What a name of the graph stands for.
+#[derive(Clone, Debug)]
+enum Known {
+    Activation(View),
+    Floats(Stored),
+    /// Whole numbers; `None` where they are not understood.
+    Numbers(Option<Numbers>),
+    /// A constant of another type, which no operator that is known reads.
+    Other(i32),
+}
+
+impl From<Constant> for Known {
+    fn from(constant: Constant) -> Self {
+        match constant {
+            Constant::Floats(stored) => Self::Floats(stored),
+            Constant::Numbers(numbers) => Self::Numbers(Some(numbers)),
+            Constant::Other(kind) => Self::Other(kind),
+        }
+    }
+}
+
+/// Reads nodes one after the other.
+struct Reader<'a> {
+    files: &'a mut Files,
+    /// The operator set.
+    opset: i64,
+    functions: &'a [FunctionProto],
+    names: HashMap<String, Known>,
+    /// Names that an answer depends on.
+    needed: HashSet<&'a str>,
+    /// The number of pictures, if the graph says it.
+    batch: Option<i64>,
+    network: Network,
+}
+
+/// Understands the nodes of a graph. `size` is that of the pictures if the graph leaves it open, or if the
+/// caller wants another one.
+pub(super) fn read(
+    graph: &GraphProto,
+    (opset, functions): (i64, &[FunctionProto]),
+    files: &mut Files,
+    size: Option<(usize, usize)>,
+) -> Result<Network, Fault> {
+    if let Some(tensor) = graph.sparse_initializer.first() {
+        return unknown(format!(
+            "the graph has a sparse tensor, of {} bytes; save all as dense ones",
+            tensor.len()
+        ));
+    }
+    if !graph.quantization_annotation.is_empty() {
+        return unknown("the graph says how it is quantised; import the network of floats");
+    }
+    let network = Network {
+        steps: vec![],
+        values: vec![],
+        input: 0,
+        bytes: false,
+        outputs: vec![],
+        notes: vec![],
+    };
+    let mut reader = Reader {
+        files,
+        opset,
+        functions,
+        names: HashMap::new(),
+        needed: needed(graph),
+        batch: None,
+        network,
+    };
+    reader.initializers(graph)?;
+    reader.picture(graph, size)?;
+    for node in &graph.node {
+        if node.output.iter().any(|output| reader.needed.contains(&**output)) {
+            reader.node(&Node::new(node))?;
+        }
+    }
+    reader.outputs(graph)?;
+    reader.left_out(graph);
+    Ok(reader.network)
+}
+
+/// The names that the graph's outputs are computed from, each read by a node that is needed itself.
+fn needed(graph: &GraphProto) -> HashSet<&str> {
+    let mut needed: HashSet<&str> =
+        graph.output.iter().map(|output| output.name.as_str()).collect();
+    for node in graph.node.iter().rev() {
+        if node.output.iter().any(|output| needed.contains(&**output)) {
+            needed.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    needed
+}
+
+impl<'a> Reader<'a> {
+    fn initializers(&mut self, graph: &GraphProto) -> Result<(), Fault> {
+        for tensor in &graph.initializer {
+            let known = self.files.constant(tensor)?.into();
+            if self.names.insert(tensor.name.clone(), known).is_some() {
+                return corrupt(format!("the tensor `{}` is there twice", tensor.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&mut self, graph: &GraphProto) -> Result<(), Fault> {
+        for output in &graph.output {
+            let name = &output.name;
+            let view = match self.names.get(name) {
+                Some(Known::Activation(view)) => *view,
+                Some(_) => return unknown(format!("the graph's output `{name}` is a constant")),
+                None => return unknown(format!("the graph's output `{name}` is not made")),
+            };
+            match view.form {
+                Form::Mirrored(_) | Form::Spread(_) => {
+                    return unknown(format!("the graph's output `{name}` is {}", view.form));
+                }
+                form if !form.in_order(self.shape(view.value)) => self.network.note(format!(
+                    "the graph's output `{name}` has interleaved channels; the table's are planar"
+                )),
+                _ => {}
+            }
+            if self.network.outputs.contains(&view.value) {
+                return unknown(format!("the graph's output `{name}` is another output too"));
+            }
+            self.network.outputs.push(view.value);
+        }
+        match self.network.outputs.len() {
+            0 => unknown("the graph has no output"),
+            1..=MOST_OUTPUTS => Ok(()),
+            count => {
+                unknown(format!("the graph has {count} outputs, more than a network has rows"))
+            }
+        }
+    }
+
+    /// Says what no answer depends on.
+    fn left_out(&mut self, graph: &GraphProto) {
+        let tensors = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+        let nodes = graph.node.iter().filter_map(|node| node.output.first().map(String::as_str));
+        for (what, names) in [
+            ("tensor", tensors.filter(|name| !self.needed.contains(name)).collect::<Vec<&str>>()),
+            ("node", nodes.filter(|name| !self.needed.contains(name)).collect()),
+        ] {
+            let (Some(first), count) = (names.first(), names.len()) else { continue };
+            let first = printable(first);
+            self.network.notes.push(match count {
+                1 => format!("left out: the {what} `{first}`, which no answer depends on"),
+                _ => {
+                    format!("left out: {count} {what}s that no answer depends on, `{first}` first")
+                }
+            });
+        }
+    }
+
+    /// Reads one node.
+    fn node(&mut self, node: &Node<'a>) -> Result<(), Fault> {
+        self.check(node)?;
+        match node.op() {
+            "Constant" => self.constant(node)?,
+            "ConstantOfShape" => self.constant_of_shape(node)?,
+            "Shape" => self.shape_of(node)?,
+            "Size" => self.alias(node, Known::Numbers(None)),
+            _ => match self.evaluated(node)? {
+                Some(known @ Known::Numbers(None)) => {
+                    self.alias(node, known);
+                    return Ok(());
+                }
+                Some(known) => self.alias(node, known),
+                None => self.operator(node)?,
+            },
+        }
+        node.finish()
+    }
+
+    /// What holds for every node.
+    fn check(&self, node: &Node<'_>) -> Result<(), Fault> {
+        let domain = &*node.proto.domain;
+        let own = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let same = |function: &&FunctionProto| {
+            let domains = [domain, &*function.domain];
+            function.name == node.op() && (domains[0] == domains[1] || domains.into_iter().all(own))
+        };
+        if self.functions.iter().any(|function| same(&function)) {
+            return node.refuse(
+                "it calls a function of the file; inline it (`onnx.inliner.inline_local_functions`)",
+            );
+        }
+        if !own(domain) {
+            return node.refuse(format!(
+                "an operator of `{domain}`, not of ONNX itself; export the network without a runtime's \
+                 optimisations"
+            ));
+        }
+        for (index, output) in node.proto.output.iter().enumerate() {
+            if self.names.contains_key(output) {
+                return node.refuse(format!("it makes `{output}`, which is there already"));
+            }
+            if index > 0 && self.needed.contains(&**output) {
+                return node.refuse(format!(
+                    "its further output `{output}` is read; a table's operators make one thing each"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn operator(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        match node.op() {
+            "Identity" | "Cast" => {
+                let known = self.known(node, 0)?;
+                node.ignore(&["saturate", "round_mode"]);
+                let to = node.int("to")?.unwrap_or(proto::FLOAT.into());
+                if !FLOATS.iter().any(|&float| to == i64::from(float)) {
+                    return node.refuse("it makes something other than floating-point numbers");
+                }
+                self.alias(node, known);
+            }
+            "Dropout" => self.dropout(node)?,
+            "Conv" => self.conv(node)?,
+            "BatchNormalization" => self.batch_norm(node)?,
+            "InstanceNormalization" => self.instance_norm(node)?,
+            "GroupNormalization" => self.group_norm(node)?,
+            "Relu" => self.same(node, Op::Relu)?,
+            "Clip" => self.clip(node)?,
+            "Max" => self.max(node)?,
+            "Sigmoid" => self.same(node, Op::Sigmoid)?,
+            "Add" | "Sum" | "Sub" | "Mul" | "Div" => self.arithmetic(node)?,
+            "MaxPool" => self.max_pool(node)?,
+            "AveragePool" => self.average_pool(node)?,
+            "GlobalAveragePool" => self.global_mean(node)?,
+            "GlobalMaxPool" => self.global_max(node)?,
+            "ReduceMean" => self.reduce_mean(node)?,
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Expand" | "Transpose" => {
+                self.reshape(node)?;
+            }
+            "Gemm" => self.gemm(node)?,
+            "MatMul" => self.mat_mul(node)?,
+            "Softmax" => self.softmax(node)?,
+            "Slice" => self.slice(node)?,
+            "Pad" => self.pad(node)?,
+            "Concat" => self.concat(node)?,
+            "QLinearConv"
+            | "QLinearMatMul"
+            | "ConvInteger"
+            | "MatMulInteger"
+            | "QuantizeLinear"
+            | "DequantizeLinear"
+            | "DynamicQuantizeLinear" => {
+                return node.refuse("the network is quantised; import the one of floats");
+            }
+            _ => return node.refuse(format!("no operator of a residual network; {KNOWN}")),
+        }
+        Ok(())
+    }
+
+    /// What an input stands for.
+    fn known(&self, node: &Node<'_>, index: usize) -> Result<Known, Fault> {
+        let name = node.input(index);
+        match self.names.get(name) {
+            Some(known) => Ok(known.clone()),
+            None if name.is_empty() => node.refuse(format!("input {index} is missing")),
+            None => node.refuse(format!("it reads `{name}`, which nothing before it makes")),
+        }
+    }
+
+    /// An activation in any form.
+    fn view(&self, node: &Node<'_>, index: usize) -> Result<View, Fault> {
+        match self.known(node, index)? {
+            Known::Activation(view) => Ok(view),
+            _ => node.refuse(format!(
+                "`{}` is a constant, where an activation is expected; export with constants folded",
+                node.input(index)
+            )),
+        }
+    }
+
+    /// An activation `N x C x H x W`.
+    fn planar(&self, node: &Node<'_>, index: usize) -> Result<ValueId, Fault> {
+        let View { value, form } = self.view(node, index)?;
+        match form {
+            Form::Planar => Ok(value),
+            form => node.refuse(format!(
+                "it reads `{}`, {form}; pictures with planar channels are expected. Export with channels \
+                 first (tf2onnx: `--inputs-as-nchw`)",
+                node.input(index)
+            )),
+        }
+    }
+
+    /// Weights.
+    fn floats(&self, node: &Node<'_>, index: usize) -> Result<Stored, Fault> {
+        let name = node.input(index);
+        match self.known(node, index)? {
+            Known::Floats(stored) => Ok(stored),
+            Known::Activation(_) => node.refuse(format!(
+                "`{name}` is computed, where weights are expected; export with constants folded"
+            )),
+            Known::Numbers(_) => {
+                node.refuse(format!("`{name}` has whole numbers, where weights are expected"))
+            }
+            Known::Other(kind) => node.refuse(format!(
+                "`{name}` has elements of ONNX's type {kind}; weights are f32, f16, bf16 or f64"
+            )),
+        }
+    }
+
+    /// Weights that may be left out.
+    fn optional(&self, node: &Node<'_>, index: usize) -> Result<Option<Stored>, Fault> {
+        if node.input(index).is_empty() { Ok(None) } else { self.floats(node, index).map(Some) }
+    }
+
+    /// Whole numbers, of an attribute or of the input that replaced it; `None` if neither is there.
+    fn list(
+        &self,
+        node: &Node<'_>,
+        attribute: &str,
+        input: usize,
+    ) -> Result<Option<Vec<i64>>, Fault> {
+        if let Some(ints) = node.ints(attribute)? {
+            return Ok(Some(ints.to_vec()));
+        }
+        let name = node.input(input);
+        let known = match self.names.get(name) {
+            None if name.is_empty() => return Ok(None),
+            Some(Known::Numbers(Some(numbers))) => numbers.known(),
+            _ => None,
+        };
+        match known {
+            Some(numbers) => Ok(Some(numbers)),
+            None => node.refuse(format!(
+                "its {attribute} `{name}` are not known before the network runs; export with constants \
+                 folded and a fixed size of pictures"
+            )),
+        }
+    }
+
+    fn shape(&self, value: ValueId) -> Shape {
+        self.network.values[value].shape
+    }
+
+    /// A constant of a node's own.
+    fn constant(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        let whole = |values: &[i64]| values.iter().copied().map(Some).collect::<Vec<_>>();
+        let known = if let Some(tensor) = node.tensor("value")? {
+            self.files.constant(tensor)?.into()
+        } else if let Some(number) = node.int("value_int")? {
+            Known::Numbers(Numbers::new(vec![], whole(&[number])))
+        } else if let Some(list) = node.ints("value_ints")? {
+            Known::Numbers(Numbers::list(whole(list)))
+        } else if let Some(value) = node.float("value_float")? {
+            Known::Floats(Stored::same(vec![], value))
+        } else if let Some(list) = node.floats("value_floats")? {
+            let values: Vec<f64> = list.iter().copied().map(f64::from).collect();
+            Known::Floats(self.files.computed(vec![values.len()], &values)?)
+        } else {
+            return node.refuse("it has neither a dense tensor nor numbers");
+        };
+        self.alias(node, known);
+        Ok(())
+    }
+
+    /// Constants of other constants.
+    fn evaluated(&mut self, node: &Node<'_>) -> Result<Option<Known>, Fault> {
+        let mut inputs = Vec::new();
+        for name in &node.proto.input {
+            let known = match self.names.get(name) {
+                Some(Known::Activation(_)) => return Ok(None),
+                known => known.cloned(),
+            };
+            if known.is_none() && !name.is_empty() {
+                return Ok(None);
+            }
+            inputs.push(known);
+        }
+        let is_number = |known: &Option<Known>| matches!(known, None | Some(Known::Numbers(_)));
+        if inputs.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        if !inputs.iter().all(is_number) {
+            return self.evaluated_floats(node, &inputs);
+        }
+        let numbers: Vec<Option<&Numbers>> = inputs
+            .iter()
+            .map(|input| match input {
+                Some(Known::Numbers(numbers)) => numbers.as_ref(),
+                _ => None,
+            })
+            .collect();
+        if let (&[Some(numbers)], "Cast") = (&*numbers, node.op())
+            && let to = node.int("to")?.unwrap_or_default()
+            && FLOATS.iter().any(|&float| to == i64::from(float))
+            && let Some((shape, values)) = numbers.floats()
+        {
+            node.input(0);
+            return Ok(Some(Known::Floats(self.files.computed(shape, &values)?)));
+        }
+        Ok(Some(Known::Numbers(Numbers::evaluate(node, &numbers)?)))
+    }
+
+    fn evaluated_floats(
+        &mut self,
+        node: &Node<'_>,
+        inputs: &[Option<Known>],
+    ) -> Result<Option<Known>, Fault> {
+        if let Some(known) = self.reshaped_constant(node, inputs)? {
+            return Ok(Some(known));
+        }
+        let mut values = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            let Some(Known::Floats(stored)) = input else { return Ok(None) };
+            let Some(numbers) = self.files.values(stored) else { return Ok(None) };
+            node.input(index);
+            values.push((stored.shape.clone(), numbers));
+        }
+        Ok(self.files.evaluate(node, &values)?.map(Known::Floats))
+    }
+
+    /// An operator that keeps the shape and the form.
+    fn same(&mut self, node: &Node<'_>, op: Op) -> Result<(), Fault> {
+        let view = self.view(node, 0)?;
+        self.keep(node, op, view)
+    }
+
+    fn keep(&mut self, node: &Node<'_>, op: Op, view: View) -> Result<(), Fault> {
+        match view.form {
+            Form::Mirrored(_) | Form::Spread(_) => {
+                node.refuse(format!("it reads an activation {}", view.form))
+            }
+            form => self.push(node, op, &[view.value], self.shape(view.value), form),
+        }
+    }
+
+    /// An activation that a node makes, which all later nodes find under its name.
+    fn push(
+        &mut self,
+        node: &Node<'_>,
+        op: Op,
+        inputs: &[ValueId],
+        shape: Shape,
+        form: Form,
+    ) -> Result<(), Fault> {
+        let Shape { channels, height, width } = shape;
+        if channels as u128 * height as u128 * width as u128 > MOST_ELEMENTS {
+            return node.refuse(format!("it makes {shape}, more than 2^31 elements"));
+        }
+        let first = |value: &ValueId| self.network.values[*value].positive;
+        let positive = match op {
+            Op::Relu | Op::Sigmoid | Op::Softmax => true,
+            Op::MaxPool(_)
+            | Op::AveragePool { .. }
+            | Op::Blur(_)
+            | Op::Mean
+            | Op::Subsample(_)
+            | Op::PadChannels(_)
+            | Op::PadPixels(_)
+            | Op::Add
+            | Op::Mul => inputs.iter().all(first),
+            _ => false,
+        };
+        let value = self.network.values.len();
+        let name = node.output().to_owned();
+        self.network.values.push(Activation { name, shape, positive });
+        let label = node.to_string();
+        self.network.steps.push(Step { label, op, inputs: inputs.to_vec(), output: value });
+        self.alias(node, Known::Activation(View { value, form }));
+        Ok(())
+    }
+
+    /// Another name for what is known.
+    fn alias(&mut self, node: &Node<'_>, known: Known) {
+        self.names.insert(node.output().to_owned(), known);
+    }
+}
+
+/// A name inside a note of one line.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).collect()
+}
