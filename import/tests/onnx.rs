@@ -7,10 +7,16 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use prost::Message;
+<<<<<<< HEAD
 use resnet_compiler::graph::Graph;
 use resnet_compiler::onnx;
 use resnet_compiler::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+=======
+use resnet_compiler::onnx;
+use resnet_compiler::onnx::proto::{
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+>>>>>>> 800b50f (Import what shortcuts read, where their zeros are, their kernels, and classifiers of two layers; refuse what is not read)
 };
 <<<<<<< HEAD
 =======
@@ -57,6 +63,26 @@ fn files_of_others() {
     contains(&check("padded.onnx"), &["stride_on: 1x1,", "op: softmax", "interleaved"]);
 }
 
+/// Norms and the picture's preparation that are arithmetic, and classifiers of two layers.
+#[test]
+fn files_with_arithmetic_in_the_place_of_norms() {
+    let said = [
+        "{layer: norm,    op: norm,",
+        "values from 0 to 255",
+        "std: [0.00392156862745098, 0.00392156862745098, 0.00392156862745098]",
+        "batch norms are multiplications and additions",
+        "`fc2` has no bias in the file",
+        "activation: relu",
+    ];
+    contains(&check("keras.onnx"), &said);
+}
+
+#[test]
+fn files_with_group_norm_and_averages() {
+    contains(&check("grouped.onnx"), &["norm: {groups: 4},", "op: bottleneck,"]);
+    contains(&check("averaged.onnx"), &["anti_alias: average,", "squeeze_excitation:"]);
+}
+
 /// A network with random weights, as `resnet emit --as onnx` writes it.
 fn emitted(table: &str) -> (Graph, Weights, Vec<u8>) {
     let graph = Graph::build(&Spec::from_yaml(table).unwrap()).unwrap();
@@ -95,6 +121,7 @@ fn what_is_emitted_comes_back() {
         let mut file = Vec::new();
         onnx::write(&graph, &weights, None, &mut file).unwrap();
 <<<<<<< HEAD
+<<<<<<< HEAD
         let imported = import_bytes(file, &format!("{name}.onnx"), &Options::default());
         // What the graph of an ONNX file is not read for is refused, never read for something else.
         if let Err(error) = &imported
@@ -119,6 +146,8 @@ fn what_is_emitted_comes_back() {
         {
             continue;
         }
+=======
+>>>>>>> 800b50f (Import what shortcuts read, where their zeros are, their kernels, and classifiers of two layers; refuse what is not read)
         let imported = comes_back(name, &graph, file);
         let input = array(&golden(name), "input.npy");
         let picture = &input[..graph.input_shape().elements()];
@@ -315,6 +344,193 @@ fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
     contains(&refused(changed(|_| ()), &options), &["says what `--strides` would; leave it out"]);
 }
 
+/// Nothing of a node is passed over: a change of any attribute or input is refused, and never read as what was
+/// there before.
+#[test]
+fn every_attribute_and_input_is_read_or_refused() {
+    let numbers = |name: &str, ints: &[i64]| AttributeProto {
+        name: name.to_owned(),
+        ints: ints.to_vec(),
+        r#type: 7,
+        ..AttributeProto::default()
+    };
+    let number = |name: &str, i: i64| AttributeProto {
+        name: name.to_owned(),
+        i: Some(i),
+        r#type: 2,
+        ..AttributeProto::default()
+    };
+    let float = |name: &str, f: f32| AttributeProto {
+        name: name.to_owned(),
+        f: Some(f),
+        r#type: 1,
+        ..AttributeProto::default()
+    };
+    let word = |name: &str, text: &str| AttributeProto {
+        name: name.to_owned(),
+        s: Some(text.as_bytes().to_vec().into()),
+        r#type: 3,
+        ..AttributeProto::default()
+    };
+    let graph_attribute = AttributeProto { r#type: 5, ..number("body", 0) };
+    let (conv, norm) = ("conv2_x.0.conv1", "conv2_x.0.bn1");
+    for (at, changed, expected) in [
+        (conv, word("auto_pad", "SAME_UPPER"), "it has both `pads` and `auto_pad`, SAME_UPPER"),
+        (conv, word("auto_pad", "NO_PAD"), "it has both `pads` and `auto_pad`, NO_PAD"),
+        (conv, numbers("dilations", &[2, 2]), "a padding of 1; in a block it is 2"),
+        (conv, numbers("strides", &[0, 1]), "two positive numbers are expected"),
+        (conv, numbers("strides", &[2]), "two positive numbers are expected"),
+        (conv, numbers("pads", &[1, 1]), "four numbers are expected"),
+        (conv, numbers("pads", &[-1, 1, 1, 1]), "no negative numbers are expected"),
+        (conv, numbers("kernel_shape", &[1, 1]), "its weights are not of its `kernel_shape`"),
+        (conv, number("strides", 2), "its `strides` is an attribute of type 2; 7 is expected"),
+        (conv, number("group", 2), "in 2 groups"),
+        (conv, number("group", 0), "in 0 groups"),
+        (conv, number("ceil_mode", 1), "its attribute `ceil_mode` is not known here"),
+        (conv, graph_attribute, "its attribute `body` is not known here"),
+        (norm, number("training_mode", 1), "it is for training"),
+        (norm, number("spatial", 0), "it normalises every pixel by itself"),
+        (norm, float("epsilon", 0.5), "an epsilon of"),
+        (norm, number("epsilon", 1), "its `epsilon` is an attribute of type 2; 1 is expected"),
+        ("conv2_x.0.relu1", float("alpha", 0.1), "its attribute `alpha` is not known here"),
+        ("conv2_x.0.add", number("broadcast", 1), "its attribute `broadcast` is not known here"),
+        ("fc.flatten", number("axis", 2), "another shape; a table flattens before a linear layer"),
+        ("fc.flatten", number("axis", 0), "another shape; a table flattens before a linear layer"),
+        ("output", float("alpha", 2.0), "neither `alpha`, `beta` nor `transA`"),
+        ("output", float("beta", 0.5), "neither `alpha`, `beta` nor `transA`"),
+        ("output", number("transA", 1), "neither `alpha`, `beta` nor `transA`"),
+        ("output", number("transB", 0), "it reads 2 numbers"),
+    ] {
+        refuses(
+            |model| {
+                let node = node(model, at);
+                node.attribute.retain(|attribute| attribute.name != changed.name);
+                node.attribute.push(changed);
+            },
+            &[&format!("node `{at}`"), expected],
+        );
+    }
+    refuses(
+        |model| {
+            let node = node(model, conv);
+            node.attribute.push(numbers("strides", &[2, 2]));
+        },
+        &["it has the attribute `strides` 2 times"],
+    );
+    for at in [conv, norm, "conv2_x.0.relu1", "avgpool", "output"] {
+        refuses(
+            |model| {
+                let node = node(model, at);
+                node.input.resize(5, String::new());
+                node.input.push("fc.bias".to_owned());
+            },
+            &[&format!("node `{at}`"), "its input 5, `fc.bias`, is not known here"],
+        );
+    }
+}
+
+/// A part of the file that no node is.
+#[test]
+fn what_stands_beside_the_nodes_is_read_or_refused() {
+    refuses(
+        |model| graph(model).sparse_initializer.push(vec![1].into()),
+        &["the graph has a sparse tensor"],
+    );
+    refuses(
+        |model| graph(model).quantization_annotation.push(vec![1].into()),
+        &["the graph says how it is quantised"],
+    );
+    refuses(
+        |model| {
+            let function = FunctionProto { name: "Relu".to_owned(), domain: String::new() };
+            model.functions.push(function);
+        },
+        &["(Relu): it calls a function of the file; inline it"],
+    );
+    refuses(|model| model.opset_import.clear(), &["it does not say which version of operators"]);
+    refuses(
+        |model| model.opset_import.push(model.opset_import[0].clone()),
+        &["it has two versions of ONNX's operators"],
+    );
+    refuses(
+        |model| {
+            let again = graph(model).initializer[0].clone();
+            graph(model).initializer.push(again);
+        },
+        &["the tensor `conv1.weight` is there twice"],
+    );
+    refuses(
+        |model| {
+            let again = graph(model).output[0].clone();
+            graph(model).output.push(again);
+        },
+        &["the graph's output `output` is another output too"],
+    );
+    refuses(
+        |model| {
+            let mut other = graph(model).input[0].clone();
+            other.name = "mask".to_owned();
+            graph(model).input.push(other);
+        },
+        &["the graph has the inputs `input`, `mask`; a table has one, the picture"],
+    );
+    refuses(
+        |model| elements(model, 7),
+        &["the graph's input `input` has elements of ONNX's type 7; pictures are floats, or bytes"],
+    );
+    refuses(
+        |model| graph(model).initializer[0].segment = Some(vec![1].into()),
+        &["tensor `conv1.weight` is one part of a larger one"],
+    );
+    refuses(
+        |model| graph(model).initializer[0].float_data = vec![0; 8].into(),
+        &["tensor `conv1.weight` has its elements twice"],
+    );
+    let said = |change: &dyn Fn(&mut ModelProto)| {
+        let imported = import_bytes(changed(change), "tiny.onnx", &Options::default()).unwrap();
+        imported.table
+    };
+    let unused = TensorProto { name: "unused".to_owned(), ..TensorProto::default() };
+    let table = said(&|model| graph(model).initializer.push(unused.clone()));
+    contains(&table, &["left out: the tensor `unused`, which no answer depends on"]);
+    contains(&said(&|model| model.opset_import[0].version = 99), &["assumed: the operator set 99"]);
+    contains(&said(&|model| elements(model, 2)), &["values from 0 to 255", "std: [0.0039215"]);
+}
+
+/// Says of what type the picture's elements are.
+fn elements(model: &mut ModelProto, kind: i32) {
+    let r#type = graph(model).input[0].r#type.as_mut().unwrap();
+    r#type.tensor_type.as_mut().unwrap().elem_type = kind;
+}
+
+/// The same numbers, whatever way the file has them.
+#[test]
+fn halves_may_be_a_list_of_their_bits() {
+    let halves = |listed: bool| {
+        changed(|model| {
+            let tensor = &mut graph(model).initializer[0];
+            let bits: Vec<u16> = (0..108).map(|number| 0x3800 + 13 * number).collect();
+            tensor.data_type = onnx::proto::FLOAT16;
+            tensor.raw_data = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            if listed {
+                tensor.raw_data = Default::default();
+                let mut list = Vec::new();
+                for &bits in &bits {
+                    prost::encoding::encode_varint(bits.into(), &mut list);
+                }
+                tensor.int32_data = list.into();
+            }
+        })
+    };
+    let written = |file| {
+        let mut bytes = Vec::new();
+        let imported = import_bytes(file, "tiny.onnx", &Options::default()).unwrap();
+        imported.write_weights(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(written(halves(true)), written(halves(false)));
+}
+
 /// A blur is told by its mirrored padding and its filter.
 #[test]
 fn mirrored_pixels_are_read_by_blurs_alone() {
@@ -344,27 +560,6 @@ fn mirrored_pixels_are_read_by_blurs_alone() {
         &|model| node(model, "avgpool").input[0] = "conv2_x.0.aa.mirrored".to_owned(),
         "node `avgpool` (GlobalAveragePool): it reads `conv2_x.0.aa.mirrored`, padded by mirroring",
     );
-}
-
-/// A shortcut that reads the block's input, where a table's reads what the first norm and ReLU made.
-#[test]
-fn shortcuts_before_the_first_norm_are_refused() {
-    let table = TINY
-        .replace(
-            "channels: 4}\n  - {layer: conv2_x",
-            "channels: 4, norm: none, activation: none}\n  - {layer: conv2_x",
-        )
-        .replace(
-            "op: basic, channels: 4}",
-            "op: basic, channels: 4, shortcut: project_all}\n  - {layer: norm, op: norm}",
-        )
-        .replace("input: 3x8x8", "input: 3x8x8\npre_activation: true");
-    let file = emitted(&table).2;
-    assert!(import_bytes(file.clone(), "x.onnx", &Options::default()).is_ok());
-    let mut model = ModelProto::decode(&*file).unwrap();
-    node(&mut model, "conv2_x.0.downsample").input[0] = "conv1".to_owned();
-    let said = ["node `conv2_x.0.add` (Add)", "the shortcut reads the block's input"];
-    contains(&refused(model.encode_to_vec(), &Options::default()), &said);
 }
 
 #[test]

@@ -292,6 +292,17 @@ def onnx_files():
         conv_layer=timm.layers.create_conv2d, norm_layer=timm.layers.BatchNormAct2d,
     )
     yield "pre-activated.onnx", v2, small, {}
+    grouped = TimmResNet(
+        TimmBottleneck, [1, 1, 1, 1], channels=(4, 4, 8, 8), num_classes=5, stem_width=4, stem_type="deep",
+        norm_layer=lambda channels, **_: nn.GroupNorm(4, channels),
+    )
+    yield "grouped.onnx", grouped, small, any_batch
+    averaged = TimmResNet(
+        TimmBottleneck, [1, 1, 1, 2], channels=(4, 4, 4, 8), num_classes=5, stem_width=4, stem_type="deep",
+        aa_layer=nn.AvgPool2d,
+        block_args=dict(attn_layer="se"),
+    )
+    yield "averaged.onnx", averaged, (1, 3, 64, 64), {"dynamo": True, "external_data": False}
 
 
 def make_onnx():
@@ -340,6 +351,9 @@ def fill(model, seed):
             draw(module.weight, -bound, bound)
             if module.bias is not None:
                 draw(module.bias, -0.5, 0.5)
+        elif isinstance(module, nn.GroupNorm):
+            draw(module.weight, 0.5, 1.0)
+            draw(module.bias, -0.3, 0.3)
         elif isinstance(module, nn.BatchNorm2d):
             draw(module.weight, 0.5, 1.0)
             draw(module.bias, -0.3, 0.3)

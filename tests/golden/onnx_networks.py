@@ -136,8 +136,48 @@ def padded(path, random):
     net.save(path, x, ["unknown", 37, 33, 3], 5, opset=13, ir=7)
 
 
+def keras(path, random):
+    """Pictures of bytes with interleaved channels, prepared in the graph; batch norms as Mul and Add, or as the
+    five nodes that are left if nothing is folded; explicit uneven pads; a mean and a matrix at the end: as Keras 3's
+    networks are converted."""
+    net = Writer(random)
+
+    def norm(x, channels, unfolded=False):
+        shape, name = (1, channels, 1, 1), f"bn{len(net.nodes)}"
+        if not unfolded:
+            scaled = net.node("Mul", [net.numbers(f"{name}_s", *shape, low=0.5), x])
+            return net.node("Add", [scaled, net.numbers(f"{name}_t", *shape, low=-0.3, high=0.3)])
+        variance = net.numbers(f"{name}_v", *shape, low=0.5, high=2.0)
+        root = net.node("Sqrt", [net.node("Add", [variance, net.tensor(f"{name}_e", np.float32(1e-3))])])
+        x = net.node("Sub", [x, net.numbers(f"{name}_m", *shape, low=-0.3, high=0.3)])
+        x = net.node("Mul", [net.node("Div", [x, root]), net.numbers(f"{name}_g", *shape, low=0.5)])
+        return net.node("Add", [x, net.numbers(f"{name}_b", *shape, low=-0.3, high=0.3)])
+
+    mean = net.tensor("mean", np.array([123.675, 116.28, 103.53], "f4"))
+    x = net.node("Sub", ["data", mean])
+    x = net.node("Div", [x, net.tensor("std", np.array([[[[58.395, 57.12, 57.375]]]], "f4"))])
+    x = net.node("Transpose", [x], perm=[0, 3, 1, 2])
+    x = net.relu(norm(net.conv(x, 3, 6, 7, 2, bias=True), 6))
+    x = net.node("Pad", [x, net.constant([0, 0, 0, 0, 0, 0, 1, 1])], mode="constant")
+    x = net.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2])
+    inputs = 6
+    for channels, stride in ((6, 1), (8, 2)):
+        main = net.relu(norm(net.conv(x, inputs, channels, 3, stride, bias=True), channels))
+        main = norm(net.conv(main, channels, channels, 3, bias=True), channels, unfolded=True)
+        if inputs != channels:
+            x = norm(net.conv(x, inputs, channels, 1, stride, bias=True), channels)
+        x = net.relu(net.node("Add", [x, main]))
+        inputs = channels
+    x = net.node("Transpose", [x], perm=[0, 2, 3, 1])
+    x = net.node("ReduceMean", [x], axes=[1, 2], keepdims=0)
+    x = net.node("Max", [net.node("MatMul", [x, net.numbers("hidden_w", inputs, 7)]), net.tensor("zero", np.float32(0))])
+    x = net.node("MatMul", [x, net.numbers("dense_w", 7, 5)])
+    net.save(path, x, ["unknown", 37, 33, 3], 5, opset=13, ir=7)
+
+
 NETWORKS = [
     ("old.onnx", old, (1, 3, 37, 33)),
     ("old-pre-activation.onnx", old_pre_activation, (1, 3, 37, 33)),
     ("padded.onnx", padded, (2, 3, 37, 33)),
+    ("keras.onnx", keras, (2, 3, 37, 33)),
 ]

@@ -93,7 +93,7 @@ impl Rows<'_> {
         Ok(1 + usize::from(relu))
     }
 
-    pub(super) fn linear(&mut self, step: &Step, linear: &Linear) -> usize {
+    pub(super) fn linear(&mut self, step: &Step, linear: &Linear, at: usize) -> usize {
         let name = self.numbered("fc");
         let classes = linear.weight.shape[0];
         if linear.bias.is_none() {
@@ -103,9 +103,13 @@ impl Rows<'_> {
         self.tensor(format!("{name}.weight"), linear.weight.clone());
         self.tensor(format!("{name}.bias"), bias);
         self.draft.classes = Some(classes);
-        let row = Row::new(name, "linear").with("channels", classes);
-        self.push(row, step.output, &step.label);
-        1
+        let mut row = Row::new(name, "linear").with("channels", classes);
+        let relu = self.relu(at + 1);
+        if relu {
+            row.set("activation", "relu");
+        }
+        self.push(row, self.made(at + usize::from(relu)), &step.label);
+        1 + usize::from(relu)
     }
 }
 

@@ -88,11 +88,11 @@ impl<'a> Rows<'a> {
         self.flush()?;
         match &step.op {
             Op::Conv(conv) => Ok(match self.classifier(step, conv, at) {
-                Some(linear) => self.linear(step, &linear),
+                Some(linear) => self.linear(step, &linear, at),
                 None => self.conv(step, conv, at),
             }),
             Op::Norm(norm) => self.norm(step, norm, at),
-            Op::Linear(linear) => Ok(self.linear(step, linear)),
+            Op::Linear(linear) => Ok(self.linear(step, linear, at)),
             // ReLU keeps what is not negative.
             Op::Relu if self.network.values[step.inputs[0]].positive => {
                 self.pass(step);
@@ -338,8 +338,8 @@ fn misplaced(op: &Op) -> &'static str {
             "channels are weighed outside of a residual block; inside, it is the last of the main path"
         }
         Op::Relu => {
-            "a ReLU in a place where a table has none: it follows convolutions, norms and the sums of blocks; \
-             a linear layer has none"
+            "a ReLU in a place where a table has none: it follows convolutions, norms, linear layers and the \
+             sums of blocks"
         }
         _ => {
             "not expected between the blocks of a residual network; a table has rows of convolutions, pools, \

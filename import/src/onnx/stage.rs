@@ -41,7 +41,7 @@ impl<'a> Rows<'a> {
         let path = match projects(block) {
             // A projection where nothing changes: every block of the row has one.
             true => {
-                self.stage.iter().all(projects) && projection_norm(last) == projection_norm(block)
+                self.stage.iter().all(projects) && projection(last) == projection(block)
             }
             false if block.path == Path::None => first.path == Path::None,
             false => {
@@ -86,7 +86,9 @@ impl<'a> Rows<'a> {
             _ if unchanged => row.set("shortcut", "project_all"),
             Path::Identity | Path::Projection => {}
             Path::PoolProjection => row.set("shortcut", "pool_projection"),
-            Path::ZeroPad => row.set("shortcut", "zero_pad"),
+            Path::ZeroPad { pools, .. } => {
+                row.set("shortcut", if pools { "pool_zero_pad" } else { "zero_pad" });
+            }
             Path::None => row.set("shortcut", "none"),
         }
         if bias {
@@ -123,9 +125,17 @@ impl<'a> Rows<'a> {
             if groups != 1 {
                 row.set("groups", groups);
             }
-            if first.on_first {
-                row.set("stride_on", "1x1");
-            }
+        }
+        match (kind.bottleneck, first.stride_on) {
+            (Some(_), 0) => row.set("stride_on", "1x1"),
+            (None, 1) => row.set("stride_on", "second"),
+            _ => {}
+        }
+        if first.from_input {
+            row.set("shortcut_from", "input");
+        }
+        if let Path::ZeroPad { after: true, .. } = first.path {
+            row.set("zero_channels", "after");
         }
         if let Some(anti_alias) = first.anti_alias {
             row.set("anti_alias", anti_alias.word());
@@ -137,8 +147,13 @@ impl<'a> Rows<'a> {
             row.set("norm", kind.norm.cell());
         }
         let default = (!self.blocks.pre_activation).then_some(kind.norm);
-        if let Some(norm) = projection_norm(first).filter(|&norm| norm != default) {
-            row.set("projection_norm", norm.map_or("none".to_owned(), NormKind::cell));
+        if let Some(projection) = &first.projection {
+            if projection.conv.window.kernel != one {
+                row.set("projection_kernel", projection.conv.window.kernel);
+            }
+            if projection.norm != default {
+                row.set("projection_norm", projection.norm.map_or("none".to_owned(), NormKind::cell));
+            }
         }
         row
     }
@@ -189,9 +204,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The norm of a block's projection, if it has one.
-fn projection_norm(block: &Block) -> Option<Option<NormKind>> {
-    block.projection.as_ref().map(|projection| projection.norm)
+/// What a block's projection is and reads, if it has one.
+fn projection(block: &Block) -> Option<(Option<NormKind>, Extent, bool)> {
+    let projection = block.projection.as_ref()?;
+    Some((projection.norm, projection.conv.window.kernel, block.from_input))
 }
 
 impl Block {

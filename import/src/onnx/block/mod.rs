@@ -17,8 +17,8 @@ use crate::error::Fault;
 pub(crate) struct Block {
     pub(crate) same: Kind,
     pub(crate) stride: Extent,
-    /// Whether the first 1x1 convolution of a bottleneck has the stride.
-    pub(crate) on_first: bool,
+    /// Which convolution has the stride, from 0 on.
+    pub(crate) stride_on: usize,
     /// What has the stride in the place of that convolution.
     pub(crate) anti_alias: Option<AntiAlias>,
     /// Of the first 3x3 convolution, if it has another one than the others.
@@ -36,6 +36,8 @@ pub(crate) struct Block {
     /// Convolutions, by their names in the block: their biases, if they have any of their own.
     pub(crate) biases: Vec<(String, usize, Option<Stored>)>,
     pub(crate) projection: Option<Projection>,
+    /// Whether the shortcut of a pre-activation block reads what the block does.
+    pub(crate) from_input: bool,
     /// What it makes.
     pub(crate) value: ValueId,
     /// What messages call the node that ends it.
@@ -68,12 +70,18 @@ pub(crate) enum Path {
     Identity,
     Projection,
     PoolProjection,
-    ZeroPad,
+    /// Of strided pixels, or of their means; `after`: all zeros are behind the channels.
+    ZeroPad {
+        pools: bool,
+        after: bool,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) struct Projection {
     pub(crate) conv: Conv,
+    /// Whether it is padded by half its kernel, and as TensorFlow's `SAME`.
+    pub(crate) padded: [bool; 2],
     pub(crate) norm: Option<NormKind>,
     pub(crate) tensors: Vec<(&'static str, Stored)>,
 }
@@ -101,17 +109,25 @@ impl Blocks<'_> {
         };
         let from = self.network.values[branch.input].shape;
         check_kernels(branch, &units)?;
-        let (stride, on_first) = strides(branch, &units)?;
+        let (stride, stride_on) = strides(branch, &units)?;
         let (same, first_dilation) = self.kind(&units, attention)?;
-        let padded = self.padded(&units)?;
+        let mut padded = self.padded(&units)?;
         let changes = stride != Extent::square(1) || from.channels != same.channels;
         // Norms that are before activations have no convolution before the first one to be folded into.
         let folded = units[usize::from(self.pre_activation)..].iter().any(|u| u.norm.is_none());
         let shortcut = self.shortcut(branch, (stride, changes), from, folded)?;
+        if let Some(projection) = &shortcut.projection {
+            padded = [0, 1].map(|index| padded[index] && projection.padded[index]);
+            if padded == [false; 2] {
+                return branch.end.refuse(
+                    "the paddings of the block's convolutions and of its projection do not go together",
+                );
+            }
+        }
         let mut block = Block {
             same,
             stride,
-            on_first,
+            stride_on,
             anti_alias: units.iter().find_map(|unit| unit.pool.map(|(kind, _)| kind)),
             first_dilation,
             path: shortcut.path,
@@ -122,6 +138,7 @@ impl Blocks<'_> {
             tensors: Vec::new(),
             biases: Vec::new(),
             projection: shortcut.projection,
+            from_input: shortcut.from_input,
             value,
             label: branch.end.label.clone(),
         };

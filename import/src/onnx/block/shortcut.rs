@@ -14,11 +14,13 @@ pub(super) struct Shortcut {
     /// The kernel of a mean without a stride.
     pub(super) pooled: Option<Extent>,
     pub(super) projection: Option<Projection>,
+    /// Whether it reads the block's input, before a norm.
+    pub(super) from_input: bool,
 }
 
 impl Shortcut {
     fn without_weights(path: Path) -> Self {
-        Self { path, pooled: None, projection: None }
+        Self { path, pooled: None, projection: None, from_input: false }
     }
 }
 
@@ -36,65 +38,78 @@ impl Blocks<'_> {
             return Ok(Shortcut::without_weights(Path::None));
         };
         let ops: Vec<&Op> = steps.iter().map(|step| &step.op).collect();
-        let shortcut = match *ops {
+        let mut shortcut = match *ops {
             [] => return Ok(Shortcut::without_weights(Path::Identity)),
             [Op::Conv(conv), ref rest @ ..] => {
                 let norm = norm(rest, &steps[1..])?;
-                let projection = self.project(branch, conv, norm, (stride, folded))?;
-                Shortcut { path: Path::Projection, pooled: None, projection: Some(projection) }
+                let projection = self.project(steps[0], conv, norm, (stride, folded))?;
+                let projection = Some(projection);
+                Shortcut { projection, ..Shortcut::without_weights(Path::Projection) }
             }
             [pool @ Op::AveragePool { .. }, Op::Conv(conv), ref rest @ ..] if changes => {
                 let pooled = pool_kernel(pool, stride, from);
                 let Some(pooled) = pooled else { return other(branch, steps) };
                 let norm = norm(rest, &steps[2..])?;
-                let projection = self.project(branch, conv, norm, (Extent::square(1), folded))?;
-                let path = Path::PoolProjection;
-                Shortcut { path, pooled, projection: Some(projection) }
+                let one = Extent::square(1);
+                let projection = Some(self.project(steps[1], conv, norm, (one, folded))?);
+                Shortcut {
+                    projection,
+                    pooled,
+                    ..Shortcut::without_weights(Path::PoolProjection)
+                }
             }
             [Op::Subsample(_)]
             | [Op::PadChannels(_)]
             | [Op::Subsample(_), Op::PadChannels(_)]
             | [Op::PadChannels(_), Op::Subsample(_)] => {
-                check_zeros(steps, stride)?;
-                Shortcut::without_weights(Path::ZeroPad)
+                let after = check_zeros(steps, stride)?;
+                Shortcut::without_weights(Path::ZeroPad { pools: false, after })
+            }
+            [pool] | [pool, Op::PadChannels(_)]
+                if is_mean_of_strides(pool, from) == Some(stride) =>
+            {
+                let after = check_zeros(steps, stride)?;
+                Shortcut::without_weights(Path::ZeroPad { pools: true, after })
             }
             _ => return other(branch, steps),
         };
-        if self.pre_activation && starts_with_norm(branch) {
-            return branch.end.refuse(
-                "the shortcut reads the block's input; in a table's pre-activation block it reads what \
-                 the first norm and ReLU made",
-            );
-        }
+        shortcut.from_input = self.pre_activation && starts_with_norm(branch);
         Ok(shortcut)
     }
 
     fn project(
         &self,
-        branch: &Branch<'_>,
+        step: &Step,
         conv: &Conv,
         norm: Option<&Norm>,
         (stride, folded): (Extent, bool),
     ) -> Result<Projection, Fault> {
-        let window = Window::new(Extent::square(1), stride, Padding::NONE);
-        if conv.window != window || conv.groups != 1 {
-            return branch.end.refuse(format!(
-                "the shortcut's convolution is {}; a projection is {window}",
-                conv.window
+        let kernel = conv.window.kernel;
+        let odd = !kernel.rows.is_multiple_of(2) && !kernel.columns.is_multiple_of(2);
+        let half = Padding::even(Extent::new(kernel.rows / 2, kernel.columns / 2));
+        let window = Window::new(kernel, stride, half);
+        let same = window.padded_to_same(self.network.values[step.inputs[0]].shape);
+        let padded = [conv.window == window, conv.window == same];
+        if !odd || padded == [false; 2] || conv.groups != 1 {
+            return step.refuse(format!(
+                "the convolution of a shortcut is {}{}; a projection has an odd kernel, padded by half of \
+                 it, and the block's stride, {stride}",
+                conv.window,
+                if conv.groups == 1 { "" } else { ", in groups" }
             ));
         }
         let mut conv = conv.clone();
         Ok(match norm {
             Some(norm) => {
                 let tensors = self.named(norm);
-                Projection { conv, norm: Some(NormKind::of(norm)), tensors }
+                Projection { conv, padded, norm: Some(NormKind::of(norm)), tensors }
             }
             // A bias is what is left of a norm.
             None if folded && (conv.bias.is_some() || !self.pre_activation) => {
                 let tensors = self.identity(conv.weight.shape[0], conv.bias.take());
-                Projection { conv, norm: Some(NormKind::Batch), tensors }
+                Projection { conv, padded, norm: Some(NormKind::Batch), tensors }
             }
-            None => Projection { conv, norm: None, tensors: Vec::new() },
+            None => Projection { conv, padded, norm: None, tensors: Vec::new() },
         })
     }
 }
@@ -120,29 +135,34 @@ fn pool_kernel(pool: &Op, stride: Extent, from: Shape) -> Option<Option<Extent>>
     (small && *window == open.padded_to_same(from)).then_some(Some(window.kernel))
 }
 
-/// Strided pixels and channels of zeros, as option A has them.
-fn check_zeros(steps: &[&Step], stride: Extent) -> Result<(), Fault> {
+/// Pixels and channels of zeros, as option A has them; whether all zeros are behind.
+fn check_zeros(steps: &[&Step], stride: Extent) -> Result<bool, Fault> {
+    let mut all_after = false;
     for step in steps {
         match step.op {
             Op::Subsample([rows, columns]) if Extent::new(rows, columns) != stride => {
                 return step.refuse(format!("a stride other than the block's {stride}"));
             }
             Op::PadChannels([before, after]) if before != (before + after) / 2 => {
-                return step.refuse(format!(
-                    "{before} channels of zeros before and {after} after; a table has half of them before"
-                ));
+                all_after = before == 0;
+                if !all_after {
+                    return step.refuse(format!(
+                        "{before} channels of zeros before and {after} after; a table has half of them \
+                         before, or none"
+                    ));
+                }
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(all_after)
 }
 
 fn other<T>(branch: &Branch<'_>, steps: &[&Step]) -> Result<T, Fault> {
     let labels: Vec<&str> = steps.iter().map(|step| &*step.label).collect();
     branch.end.refuse(format!(
-        "the shortcut that ends here is {}; a table has the identity, a 1x1 convolution, a mean over the \
-         stride and a 1x1 convolution, or strided pixels with zeros for new channels",
+        "the shortcut that ends here is {}; a table has the identity, a convolution, a mean over the stride \
+         and a convolution, or strided pixels, or their means, with zeros for new channels",
         labels.join(", ")
     ))
 }

@@ -178,8 +178,8 @@ pub(super) fn check_kernels(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(
     Ok(())
 }
 
-/// The block's stride, and whether the first of three convolutions has it.
-pub(super) fn strides(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(Extent, bool), Fault> {
+/// The block's stride, and which convolution has it.
+pub(super) fn strides(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(Extent, usize), Fault> {
     let one = Extent::square(1);
     let mut strides = Vec::new();
     let mut pools = Vec::new();
@@ -195,28 +195,25 @@ pub(super) fn strides(branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<(Extent
         }
         strides.push(unit.pool.map_or(own, |(_, stride)| stride));
     }
-    let bottleneck = units.len() == 3;
-    let found = match *strides {
-        [stride, last] if last == one => Some((stride, false)),
-        [first, middle, last] if last == one && first == one => {
-            // Of a blur without a stride, only its place says which convolution would have it.
-            Some((middle, middle == one && pools == [0]))
-        }
-        [first, middle, last] if last == one && middle == one => Some((first, true)),
+    // The second of three has it, and the first of two, unless the others show another place.
+    let default = units.len() - 2;
+    let strided: Vec<usize> = (0..units.len()).filter(|&index| strides[index] != one).collect();
+    let place = match (&*strided, &*pools) {
+        (&[place], []) => Some(place),
+        (&[place], &[pool]) => (place == pool).then_some(place),
+        // Of a blur without a stride, only its place says which convolution would have it.
+        ([], &[pool]) => Some(pool),
+        ([], []) => Some(default),
         _ => None,
     };
-    match (found, &*pools) {
-        (Some(found), []) => Ok(found),
-        (Some((stride, on_first)), &[place])
-            if place == usize::from(bottleneck && !on_first) && place + 1 < units.len() =>
-        {
-            Ok((stride, on_first))
-        }
-        _ => {
+    let may = |place: usize| place < 2 && (pools.is_empty() || place + 1 < units.len());
+    match place.filter(|&place| may(place)) {
+        Some(place) => Ok((strides[place], place)),
+        None => {
             let shown: Vec<String> = strides.iter().map(Extent::to_string).collect();
             branch.end.refuse(format!(
                 "the block that ends here has the strides {}{}; one convolution has a stride, or a pool \
-                 after it, not the last",
+                 after it: the first or the second",
                 shown.join(", "),
                 if pools.is_empty() { "" } else { ", some of them of pools" }
             ))

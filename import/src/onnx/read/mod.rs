@@ -4,6 +4,7 @@
 //! reading does for the operator sets from 7 on.
 
 mod arithmetic;
+mod constants;
 mod cut;
 mod dense;
 mod norm;
@@ -376,83 +377,6 @@ impl<'a> Reader<'a> {
 
     fn shape(&self, value: ValueId) -> Shape {
         self.network.values[value].shape
-    }
-
-    /// A constant of a node's own.
-    fn constant(&mut self, node: &Node<'_>) -> Result<(), Fault> {
-        let whole = |values: &[i64]| values.iter().copied().map(Some).collect::<Vec<_>>();
-        let known = if let Some(tensor) = node.tensor("value")? {
-            self.files.constant(tensor)?.into()
-        } else if let Some(number) = node.int("value_int")? {
-            Known::Numbers(Numbers::new(vec![], whole(&[number])))
-        } else if let Some(list) = node.ints("value_ints")? {
-            Known::Numbers(Numbers::list(whole(list)))
-        } else if let Some(value) = node.float("value_float")? {
-            Known::Floats(Stored::same(vec![], value))
-        } else if let Some(list) = node.floats("value_floats")? {
-            let values: Vec<f64> = list.iter().copied().map(f64::from).collect();
-            Known::Floats(self.files.computed(vec![values.len()], &values)?)
-        } else {
-            return node.refuse("it has neither a dense tensor nor numbers");
-        };
-        self.alias(node, known);
-        Ok(())
-    }
-
-    /// Constants of other constants.
-    fn evaluated(&mut self, node: &Node<'_>) -> Result<Option<Known>, Fault> {
-        let mut inputs = Vec::new();
-        for name in &node.proto.input {
-            let known = match self.names.get(name) {
-                Some(Known::Activation(_)) => return Ok(None),
-                known => known.cloned(),
-            };
-            if known.is_none() && !name.is_empty() {
-                return Ok(None);
-            }
-            inputs.push(known);
-        }
-        let is_number = |known: &Option<Known>| matches!(known, None | Some(Known::Numbers(_)));
-        if inputs.iter().all(Option::is_none) {
-            return Ok(None);
-        }
-        if !inputs.iter().all(is_number) {
-            return self.evaluated_floats(node, &inputs);
-        }
-        let numbers: Vec<Option<&Numbers>> = inputs
-            .iter()
-            .map(|input| match input {
-                Some(Known::Numbers(numbers)) => numbers.as_ref(),
-                _ => None,
-            })
-            .collect();
-        if let (&[Some(numbers)], "Cast") = (&*numbers, node.op())
-            && let to = node.int("to")?.unwrap_or_default()
-            && FLOATS.iter().any(|&float| to == i64::from(float))
-            && let Some((shape, values)) = numbers.floats()
-        {
-            node.input(0);
-            return Ok(Some(Known::Floats(self.files.computed(shape, &values)?)));
-        }
-        Ok(Some(Known::Numbers(Numbers::evaluate(node, &numbers)?)))
-    }
-
-    fn evaluated_floats(
-        &mut self,
-        node: &Node<'_>,
-        inputs: &[Option<Known>],
-    ) -> Result<Option<Known>, Fault> {
-        if let Some(known) = self.reshaped_constant(node, inputs)? {
-            return Ok(Some(known));
-        }
-        let mut values = Vec::new();
-        for (index, input) in inputs.iter().enumerate() {
-            let Some(Known::Floats(stored)) = input else { return Ok(None) };
-            let Some(numbers) = self.files.values(stored) else { return Ok(None) };
-            node.input(index);
-            values.push((stored.shape.clone(), numbers));
-        }
-        Ok(self.files.evaluate(node, &values)?.map(Known::Floats))
     }
 
     /// An operator that keeps the shape and the form.

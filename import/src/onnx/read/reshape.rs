@@ -10,9 +10,6 @@ use crate::onnx::form::{Form, View, places, squeezed, unsqueezed};
 use crate::onnx::node::Node;
 use crate::onnx::numbers::Numbers;
 
-/// Of a constant that is one number over and over: as many as the largest convolution of a network has.
-const MOST_SAME: usize = 1 << 24;
-
 impl Reader<'_> {
     /// The dimensions of an activation's tensor, with that of the pictures.
     fn dimensions(&self, View { value, form }: View) -> Vec<Option<i64>> {
@@ -37,36 +34,6 @@ impl Reader<'_> {
         let end = clamp(node.int("end")?.unwrap_or(count)).max(start);
         let sizes = sizes[start as usize..end as usize].to_vec();
         self.alias(node, Known::Numbers(Numbers::list(sizes)));
-        Ok(())
-    }
-
-    pub(super) fn constant_of_shape(&mut self, node: &Node<'_>) -> Result<(), Fault> {
-        let value: Known = match node.tensor("value")? {
-            Some(tensor) => self.files.constant(tensor)?.into(),
-            None => Known::Floats(Stored::same(vec![1], 0.0)),
-        };
-        let shape = match self.known(node, 0)? {
-            Known::Numbers(numbers) => numbers.and_then(|numbers| numbers.known()),
-            _ => None,
-        };
-        let shape: Option<Vec<usize>> =
-            shape.and_then(|shape| shape.iter().map(|&size| usize::try_from(size).ok()).collect());
-        let count = shape.as_deref().and_then(product).filter(|&count| count <= MOST_SAME);
-        let known = match (value, shape, count) {
-            (Known::Floats(value), Some(shape), Some(_)) => match self.files.number(&value) {
-                Some(number) => Known::Floats(Stored::same(shape, number as f32)),
-                None => return node.refuse("its `value` is not one number"),
-            },
-            (Known::Numbers(Some(value)), Some(shape), Some(count)) => {
-                let value = value.values.first().copied().flatten();
-                Known::Numbers(match count <= super::super::numbers::MOST_NUMBERS {
-                    true => Numbers::new(shape, vec![value; count]),
-                    false => None,
-                })
-            }
-            _ => Known::Numbers(None),
-        };
-        self.alias(node, known);
         Ok(())
     }
 
