@@ -39,6 +39,11 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
                         .refuse("what it adds does not come from where its other input does");
                 }
                 items.push(Item::Step(step));
+                if matches!(step.op, Op::Gate(_)) {
+                    let post = matches!(*readers[step.output], [reader]
+                        if matches!(network.steps[reader].op, Op::Relu));
+                    plain_block(&mut items, post);
+                }
                 step.output
             }
             [a, b] => {
@@ -74,57 +79,12 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
             }
         };
     }
-    Ok(plain_blocks(items))
+    Ok(items)
 }
 
-/// Makes blocks of steps that no other row of a table has: those that end with attention, and those with a
-/// mean over strides that do not divide the size.
-fn plain_blocks(items: Vec<Item<'_>>) -> Vec<Item<'_>> {
-    let post = {
-        let mut pairs = items.iter().zip(items.iter().skip(1).map(Some).chain([None]));
-        let first = pairs.find(|(item, _)| matches!(item, Item::Branch(_)));
-        first.map(|(_, next)| next.is_some_and(|next| is(next, |op| matches!(op, Op::Relu))))
-    };
-    let mut made: Vec<Item<'_>> = Vec::new();
-    let mut rest = items.into_iter().peekable();
-    let mut pooled = false;
-    while let Some(item) = rest.next() {
-        pooled |= is(&item, reaches_far);
-        let conv = is(&item, |op| matches!(op, Op::Conv(_)));
-        let gate = is(&item, |op| matches!(op, Op::Gate(_)));
-        let next_is =
-            |rest: &mut std::iter::Peekable<std::vec::IntoIter<Item<'_>>>,
-             kind: fn(&Op) -> bool| { rest.peek().is_some_and(|next| is(next, kind)) };
-        made.push(item);
-        let mut ends = gate;
-        if conv && pooled {
-            if post != Some(false) && next_is(&mut rest, |op| matches!(op, Op::Norm(_))) {
-                made.extend(rest.next());
-            }
-            ends = !next_is(&mut rest, |op| matches!(op, Op::Gate(_)));
-        }
-        if ends {
-            pooled = false;
-            let relu = next_is(&mut rest, |op| matches!(op, Op::Relu));
-            plain_block(&mut made, post.unwrap_or(relu));
-        }
-    }
-    made
-}
-
-fn is(item: &Item<'_>, kind: impl Fn(&Op) -> bool) -> bool {
-    matches!(item, Item::Step(step) if kind(&step.op))
-}
-
-/// Whether a pool reaches over the edges by more than half its kernel, as no row's does.
-fn reaches_far(op: &Op) -> bool {
-    let Op::AveragePool { window, .. } = op else { return false };
-    let half = Extent::new(window.kernel.rows / 2, window.kernel.columns / 2);
-    window.padding.most().max(half) != half
-}
-
-/// Makes a block of the last steps: two convolutions, or three if the last one has a kernel of 1. If there
-/// are not as many the steps stay, and are refused where rows are written.
+/// Makes a block of the last steps, which end with attention and have no shortcut: two convolutions, or three
+/// if the last one has a kernel of 1. If there are not as many the steps stay, and are refused where rows are
+/// written. `post`: ReLUs come after norms, the last one after the block.
 fn plain_block(items: &mut Vec<Item<'_>>, post: bool) {
     let steps: Vec<&Step> = items
         .iter()

@@ -1,6 +1,6 @@
 //! The network of an ONNX file as operators that a table knows, with the shape of every activation.
 
-use resnet_compiler::graph::{Shape, Window};
+use resnet_compiler::graph::{Padding, Pooling, Shape, Window};
 
 use crate::checkpoint::Stored;
 use crate::error::{Fault, unknown};
@@ -17,10 +17,10 @@ pub(crate) enum Op {
     Sigmoid,
     Add,
     Mul,
-    MaxPool(Window),
-    AveragePool {
-        window: Window,
-        count_padding: bool,
+    /// `said` is the padding without what rounding up adds.
+    Pool {
+        pool: Pooling,
+        said: Padding,
     },
     /// A binomial filter on every channel; the padding mirrors.
     Blur(Window),

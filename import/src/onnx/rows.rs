@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use resnet_compiler::graph::Extent;
+use resnet_compiler::graph::{Extent, Shape};
 use resnet_compiler::spec::rows::Row;
 
 use super::block::{Block, Blocks};
 use super::chain::{Branch, Item};
 use super::files::Files;
 use super::graph::{Network, Norm, Op, Statistics, Step, ValueId};
-use super::layers::windowed;
+use super::layers::{pooled, windowed};
 use crate::checkpoint::Stored;
 use crate::draft::{Draft, Prepared};
 use crate::error::{Fault, unknown};
@@ -98,7 +98,7 @@ impl<'a> Rows<'a> {
                 self.pass(step);
                 Ok(1)
             }
-            op => match self.without_weights(op) {
+            op => match self.without_weights(op, self.network.values[step.inputs[0]].shape) {
                 Some(row) => {
                     self.push(row, step.output, &step.label);
                     Ok(1)
@@ -120,21 +120,11 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The row of an operator that has no tensors, and is not a part of another row.
-    fn without_weights(&mut self, op: &Op) -> Option<Row> {
+    /// The row of an operator that has no tensors, and is not a part of another row. `from` is what it reads.
+    fn without_weights(&mut self, op: &Op, from: Shape) -> Option<Row> {
         let row = |name: String, op: &str| Row::new(name, op);
         Some(match op {
-            Op::MaxPool(window) => {
-                windowed(row(format!("pool{}", self.count("pool")), "max_pool"), window)
-            }
-            Op::AveragePool { window, count_padding } => {
-                let name = format!("pool{}", self.count("pool"));
-                let mut row = windowed(row(name, "average_pool"), window);
-                if !count_padding {
-                    row.set("count_padding", false);
-                }
-                row
-            }
+            Op::Pool { pool, said } => pooled(self.count("pool"), pool, *said, from)?,
             Op::Blur(window) => {
                 windowed(row(format!("blur{}", self.count("blur")), "blur"), window)
             }
@@ -340,6 +330,10 @@ fn misplaced(op: &Op) -> &'static str {
         Op::Relu => {
             "a ReLU in a place where a table has none: it follows convolutions, norms, linear layers and the \
              sums of blocks"
+        }
+        Op::Pool { .. } => {
+            "it reaches over the edges by more than half its kernel, which in a table only rounding up \
+             (`rounding: up`) does"
         }
         _ => {
             "not expected between the blocks of a residual network; a table has rows of convolutions, pools, \

@@ -2,7 +2,7 @@
 //! convolutions, norms and matrices before them, strides of rows with those of columns, and
 //! squeeze-and-excitation, whose own fork would look like a block's.
 
-use resnet_compiler::graph::{Extent, Padding, Window};
+use resnet_compiler::graph::{Extent, Padding, PoolKind, Window};
 
 use super::files::Files;
 use super::graph::{Attention, Network, Norm, Op, Statistics, ValueId};
@@ -66,28 +66,20 @@ impl<'a> Joiner<'a> {
         let input = self.network.steps[maker].inputs[0];
         let positive = self.network.values[input].positive;
         let step = &mut self.network.steps[index];
-        let window = match &mut step.op {
-            Op::Conv(conv) => &mut conv.window,
-            Op::MaxPool(window) if positive => window,
-            Op::MaxPool(_) => {
-                return step.refuse(
-                    "zeros are padded before it, and its input may be negative; a table's max pool \
-                     ignores padding",
-                );
-            }
-            Op::AveragePool { window, count_padding }
-                if *count_padding || window.padding == Padding::NONE =>
-            {
-                *count_padding = true;
-                window
+        let padding =
+            [[top, left], [bottom, right]].map(|[rows, columns]| Extent::new(rows, columns));
+        match &mut step.op {
+            Op::Conv(conv) => more(&mut conv.window.padding, padding),
+            Op::Pool { pool, said } => {
+                more(&mut pool.window.padding, padding);
+                more(said, padding);
+                // Zeros are no larger than what is under a window.
+                if pool.kind == PoolKind::Average || !positive {
+                    more(&mut pool.zeros, padding);
+                }
             }
             _ => return Ok(()),
-        };
-        let more = |side: &mut Extent, rows: usize, columns: usize| {
-            *side = Extent::new(side.rows + rows, side.columns + columns);
-        };
-        more(&mut window.padding.before, top, left);
-        more(&mut window.padding.after, bottom, right);
+        }
         step.inputs = vec![input];
         self.dead[maker] = true;
         Ok(())
@@ -183,9 +175,10 @@ impl<'a> Joiner<'a> {
         let pixels = self.network.values[input].shape;
         let is_mean = |op: &Op| match op {
             Op::Mean => true,
-            Op::AveragePool { window, .. } => {
+            Op::Pool { pool, .. } => {
                 let whole = Extent::new(pixels.height, pixels.width);
-                window.kernel == whole && window.padding == Padding::NONE
+                let Window { kernel, padding, .. } = pool.window;
+                pool.kind == PoolKind::Average && kernel == whole && padding == Padding::NONE
             }
             _ => false,
         };
@@ -213,6 +206,12 @@ impl Files {
         *bias = sum;
         Ok(fits)
     }
+}
+
+/// Pads further before and after.
+fn more(padding: &mut Padding, [before, after]: [Extent; 2]) {
+    let sum = |a: Extent, b: Extent| Extent::new(a.rows + b.rows, a.columns + b.columns);
+    *padding = Padding { before: sum(padding.before, before), after: sum(padding.after, after) };
 }
 
 /// Weights and bias of a 1x1 convolution or a linear layer.

@@ -40,9 +40,7 @@ impl<'a> Rows<'a> {
         let projects = |block: &Block| block.path == Path::Projection;
         let path = match projects(block) {
             // A projection where nothing changes: every block of the row has one.
-            true => {
-                self.stage.iter().all(projects) && projection(last) == projection(block)
-            }
+            true => self.stage.iter().all(projects) && projection(last) == projection(block),
             false if block.path == Path::None => first.path == Path::None,
             false => {
                 block.path == Path::Identity
@@ -152,7 +150,10 @@ impl<'a> Rows<'a> {
                 row.set("projection_kernel", projection.conv.window.kernel);
             }
             if projection.norm != default {
-                row.set("projection_norm", projection.norm.map_or("none".to_owned(), NormKind::cell));
+                row.set(
+                    "projection_norm",
+                    projection.norm.map_or("none".to_owned(), NormKind::cell),
+                );
             }
         }
         row

@@ -3,7 +3,7 @@
 mod shortcut;
 mod units;
 
-use resnet_compiler::graph::{Extent, Padding, Window};
+use resnet_compiler::graph::{Extent, Padding, PoolKind, Pooling, Shape, Window};
 use resnet_compiler::spec::AntiAlias;
 
 use self::units::{Unit, check_kernels, strides, units_after};
@@ -318,16 +318,16 @@ impl NormKind {
     }
 }
 
-/// Whether a pool is the mean of stride x stride pixels, over those that there are.
-fn is_mean_of_strides(op: &Op, from: resnet_compiler::graph::Shape) -> Option<Extent> {
-    let Op::AveragePool { window, count_padding } = op else { return None };
-    let stride = window.stride;
+/// The stride of a pool that is the mean of stride x stride pixels, over those that there are.
+fn is_mean_of_strides(op: &Op, from: Shape) -> Option<Extent> {
+    let Op::Pool { pool, .. } = op else { return None };
+    let stride = pool.window.stride;
     let after = Extent::new(
         from.height.next_multiple_of(stride.rows) - from.height,
         from.width.next_multiple_of(stride.columns) - from.width,
     );
     let padding = Padding { before: Extent::square(0), after };
+    let mean = Pooling::new(PoolKind::Average, Window::new(stride, stride, padding));
     // Rows at the edge that no window reaches make another shape, which the sum finds out.
-    let plain = *window == Window::new(stride, stride, padding);
-    (plain && (!count_padding || padding == Padding::NONE)).then_some(stride)
+    (*pool == mean).then_some(stride)
 }

@@ -1,6 +1,6 @@
 //! What stands beside the main path of a block.
 
-use resnet_compiler::graph::{Extent, Padding, Shape, Window};
+use resnet_compiler::graph::{Extent, Padding, PoolKind, Pooling, Shape, Window};
 
 use super::units::misplaced;
 use super::{Blocks, NormKind, Path, Projection, is_mean_of_strides};
@@ -46,17 +46,13 @@ impl Blocks<'_> {
                 let projection = Some(projection);
                 Shortcut { projection, ..Shortcut::without_weights(Path::Projection) }
             }
-            [pool @ Op::AveragePool { .. }, Op::Conv(conv), ref rest @ ..] if changes => {
+            [pool @ Op::Pool { .. }, Op::Conv(conv), ref rest @ ..] if changes => {
                 let pooled = pool_kernel(pool, stride, from);
                 let Some(pooled) = pooled else { return other(branch, steps) };
                 let norm = norm(rest, &steps[2..])?;
                 let one = Extent::square(1);
                 let projection = Some(self.project(steps[1], conv, norm, (one, folded))?);
-                Shortcut {
-                    projection,
-                    pooled,
-                    ..Shortcut::without_weights(Path::PoolProjection)
-                }
+                Shortcut { projection, pooled, ..Shortcut::without_weights(Path::PoolProjection) }
             }
             [Op::Subsample(_)]
             | [Op::PadChannels(_)]
@@ -129,10 +125,12 @@ fn pool_kernel(pool: &Op, stride: Extent, from: Shape) -> Option<Option<Extent>>
     if stride != Extent::square(1) {
         return (is_mean_of_strides(pool, from) == Some(stride)).then_some(None);
     }
-    let Op::AveragePool { window, count_padding: true } = pool else { return None };
-    let open = Window::new(window.kernel, stride, Padding::NONE);
-    let small = window.kernel.max(Extent::square(2)) == Extent::square(2);
-    (small && *window == open.padded_to_same(from)).then_some(Some(window.kernel))
+    let Op::Pool { pool, .. } = pool else { return None };
+    let kernel = pool.window.kernel;
+    let window = Window::new(kernel, stride, Padding::NONE).padded_to_same(from);
+    let mean = Pooling { kind: PoolKind::Average, window, zeros: window.padding };
+    let small = kernel.max(Extent::square(2)) == Extent::square(2);
+    (small && *pool == mean).then_some(Some(kernel))
 }
 
 /// Pixels and channels of zeros, as option A has them; whether all zeros are behind.

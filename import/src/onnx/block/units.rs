@@ -79,7 +79,7 @@ impl Blocks<'_> {
                     units.push(Unit::new(step, conv, norm, relu));
                     (norm, relu) = (None, false);
                 }
-                Op::Blur(_) | Op::AveragePool { .. } if relu && !units.is_empty() => {
+                Op::Blur(_) | Op::Pool { .. } if relu && !units.is_empty() => {
                     let last = units.len() - 1;
                     units[last].take(step, self.network)?;
                 }
@@ -112,7 +112,7 @@ pub(super) fn units_after<'s>(branch: &Branch<'s>, network: &Network) -> Result<
                 last.norm = Some(norm);
             }
             (Op::Relu, Some(last)) => last.relu = true,
-            (Op::Blur(_) | Op::AveragePool { .. }, Some(last)) if last.relu => {
+            (Op::Blur(_) | Op::Pool { .. }, Some(last)) if last.relu => {
                 last.take(step, network)?;
             }
             (Op::Gate(_), Some(last)) if last.relu => {

@@ -14,8 +14,8 @@ mod window;
 
 use std::collections::{HashMap, HashSet};
 
-use resnet_compiler::onnx::proto::{self, FunctionProto, GraphProto};
 use resnet_compiler::graph::Shape;
+use resnet_compiler::onnx::proto::{self, FunctionProto, GraphProto};
 
 use super::files::{Constant, Files};
 use super::form::{Form, View};
@@ -410,8 +410,7 @@ impl<'a> Reader<'a> {
         let first = |value: &ValueId| self.network.values[*value].positive;
         let positive = match op {
             Op::Relu | Op::Sigmoid | Op::Softmax => true,
-            Op::MaxPool(_)
-            | Op::AveragePool { .. }
+            Op::Pool { .. }
             | Op::Blur(_)
             | Op::Mean
             | Op::Subsample(_)

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use resnet_compiler::onnx::proto::{self, GraphProto, Size, TypeProto, ValueInfoProto};
 use resnet_compiler::graph::Shape;
+use resnet_compiler::onnx::proto::{self, GraphProto, Size, TypeProto, ValueInfoProto};
 
 use super::{FLOATS, Known, Reader};
 use crate::error::{Fault, unknown};

@@ -1,6 +1,8 @@
 //! Nodes that move a window.
 
-use resnet_compiler::graph::{Axis, Extent, LARGEST_BLUR, Padding, Shape, Window, output_size};
+use resnet_compiler::graph::{
+    Extent, LARGEST_BLUR, Padding, PoolKind, Pooling, Shape, Window, output_size,
+};
 
 use super::{Known, Reader};
 use crate::checkpoint::Stored;
@@ -50,7 +52,8 @@ impl Reader<'_> {
         {
             return node.refuse(format!("its bias is {:?} for {channels} channels", bias.shape));
         }
-        let (window, [height, width]) = window(node, [rows as i64, columns as i64], shape)?;
+        let window = padded(node, [rows as i64, columns as i64], shape)?;
+        let (window, [height, width]) = sized(node, window, shape)?;
         let to = Shape::new(channels, height, width);
         // Blurs without padding, which have nothing to mirror.
         let by_channel = groups == channels && inputs == 1 && bias.is_none() && rows * columns > 1;
@@ -110,23 +113,12 @@ impl Reader<'_> {
     pub(super) fn max_pool(&mut self, node: &Node<'_>) -> Result<(), Fault> {
         // Of the indices that it may make too.
         node.ignore(&["storage_order"]);
-        self.pool(node, Op::MaxPool)
+        self.pool(node, PoolKind::Max, false)
     }
 
     pub(super) fn average_pool(&mut self, node: &Node<'_>) -> Result<(), Fault> {
-        let shape = self.shape(self.planar(node, 0)?);
         let counts = node.flag("count_include_pad")?;
-        let (window, _) = pool_window(node, shape)?;
-        // What `ceil_mode` adds below and right never counts.
-        let (own, _) = sized(node, padded(node, kernel_of(node)?, shape)?, shape)?;
-        let counts = counts && own.padding != Padding::NONE;
-        if counts && own.padding != window.padding {
-            return node.refuse(
-                "padding that counts, and more by `ceil_mode` that does not; a table has one of them",
-            );
-        }
-        let count_padding = counts || window.padding == Padding::NONE;
-        self.pool(node, |window| Op::AveragePool { window, count_padding })
+        self.pool(node, PoolKind::Average, counts)
     }
 
     /// The largest pixel of each channel.
@@ -134,23 +126,37 @@ impl Reader<'_> {
         let value = self.planar(node, 0)?;
         let Shape { channels, height, width } = self.shape(value);
         let window = Window::new(Extent::new(height, width), Extent::square(1), Padding::NONE);
-        self.push(node, Op::MaxPool(window), &[value], Shape::new(channels, 1, 1), Form::Planar)
+        let pool = Pooling::new(PoolKind::Max, window);
+        let op = Op::Pool { pool, said: Padding::NONE };
+        self.push(node, op, &[value], Shape::new(channels, 1, 1), Form::Planar)
     }
 
-    fn pool(&mut self, node: &Node<'_>, op: impl FnOnce(Window) -> Op) -> Result<(), Fault> {
+    fn pool(&mut self, node: &Node<'_>, kind: PoolKind, counts: bool) -> Result<(), Fault> {
         let value = self.planar(node, 0)?;
         let shape = self.shape(value);
-        let (window, [height, width]) = pool_window(node, shape)?;
+        let Some(&[rows, columns]) = node.ints("kernel_shape")? else {
+            return node.refuse("a pool over pictures has a `kernel_shape` of two numbers");
+        };
+        let own = padded(node, [rows, columns], shape)?;
         let one = Extent::square(1);
-        let takes = window.kernel == one && window.padding == Padding::NONE;
-        if takes && window.stride == one {
-            self.alias(node, Known::Activation(View::planar(value)));
-            return Ok(());
+        if own.dilation != one {
+            return node.refuse("a pool with a dilation; a table's pools have none");
         }
-        let op = if takes {
+        let window = match node.flag("ceil_mode")? {
+            // A kernel that does not fit is complained of as it is.
+            true => own.rounded_up(shape).unwrap_or(own),
+            false => own,
+        };
+        let (window, [height, width]) = sized(node, window, shape)?;
+        let op = if window.kernel == one && window.padding == Padding::NONE {
+            if window.stride == one {
+                self.alias(node, Known::Activation(View::planar(value)));
+                return Ok(());
+            }
             Op::Subsample([window.stride.rows, window.stride.columns])
         } else {
-            op(window)
+            let zeros = if counts { own.padding } else { Padding::NONE };
+            Op::Pool { pool: Pooling { kind, window, zeros }, said: own.padding }
         };
         self.push(node, op, &[value], Shape::new(shape.channels, height, width), Form::Planar)
     }
@@ -161,33 +167,6 @@ fn is_blur(window: &Window) -> bool {
     window.padding == Padding::NONE
         && window.dilation == Extent::square(1)
         && window.kernel.rows.max(window.kernel.columns) <= LARGEST_BLUR
-}
-
-fn kernel_of(node: &Node<'_>) -> Result<[i64; 2], Fault> {
-    match node.ints("kernel_shape")? {
-        Some(&[rows, columns]) => Ok([rows, columns]),
-        _ => node.refuse("a pool over pictures has a `kernel_shape` of two numbers"),
-    }
-}
-
-fn pool_window(node: &Node<'_>, shape: Shape) -> Result<(Window, [usize; 2]), Fault> {
-    let (window, sizes) = window(node, kernel_of(node)?, shape)?;
-    match window.dilation == Extent::square(1) {
-        true => Ok((window, sizes)),
-        false => node.refuse("a pool with a dilation; a table's pools have none"),
-    }
-}
-
-/// The window of a node and the height and width that it makes. `ceil_mode` becomes padding below and
-/// right.
-fn window(node: &Node<'_>, kernel: [i64; 2], shape: Shape) -> Result<(Window, [usize; 2]), Fault> {
-    let mut window = padded(node, kernel, shape)?;
-    if node.flag("ceil_mode")? {
-        let more = [missing(shape.height, window.rows()), missing(shape.width, window.columns())];
-        window.padding.after.rows += more[0];
-        window.padding.after.columns += more[1];
-    }
-    sized(node, window, shape)
 }
 
 fn sized(node: &Node<'_>, window: Window, shape: Shape) -> Result<(Window, [usize; 2]), Fault> {
@@ -243,18 +222,4 @@ fn padded(node: &Node<'_>, kernel: [i64; 2], shape: Shape) -> Result<Window, Fau
         "VALID" => open,
         other => return node.refuse(format!("its `auto_pad` is `{other}`")),
     })
-}
-
-/// Rows below the last one that the last window reaches over, if sizes are rounded up; a window has
-/// to begin inside, or above.
-fn missing(size: usize, axis: Axis) -> usize {
-    let Some(floor) = output_size(size, axis) else { return 0 };
-    let reach = (axis.kernel - 1) * axis.dilation + 1;
-    let padded = size + axis.before + axis.after;
-    let end = floor * axis.stride + reach;
-    if end - axis.stride < padded && floor * axis.stride < size + axis.before {
-        end - padded
-    } else {
-        0
-    }
 }
