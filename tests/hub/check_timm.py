@@ -5,6 +5,7 @@
     cargo build --workspace
     python tests/hub/check_timm.py                  # every name of the families below
     python tests/hub/check_timm.py resnet18 'regnety_00*'
+    python tests/hub/check_timm.py '* *'            # names with arguments
 
 Each network is made with random weights and statistics, saved as timm saves it for its hub (`model.safetensors`
 and `config.json`), imported, and run on a random picture. Its answer is one of
@@ -43,6 +44,12 @@ FAMILIES = (
     "resnet resnext seresnet seresnext ecaresnet wide_resnet resnetv2 resnetrs resnetaa resnetblur legacy_seresnet"
     " skresnet resnest res2net regnet"
 ).split()
+# What `model_args` say beside the architecture.
+VARIANTS = """
+    resnet18 output_stride=8; resnet50d output_stride=16; resnetblur50 output_stride=8; resnetaa50d output_stride=16;
+    resnetv2_50 output_stride=16; resnetv2_50d output_stride=8; regnetx_004 output_stride=8; regnety_002 output_stride=16;
+    seresnet18 in_chans=1 num_classes=7; resnet10t num_classes=0; resnet14t global_pool=max; resnet26 act_layer=silu
+"""
 TOLERANCE = 1e-4
 
 
@@ -51,10 +58,23 @@ def family(name):
     return max((word for word in FAMILIES if name.startswith(word)), key=len)
 
 
+def variants():
+    """Names with arguments behind them."""
+    return [" ".join(variant.split()) for variant in VARIANTS.split(";")]
+
+
+def made(name, **more):
+    """The network of a name, which may have arguments behind it."""
+    name, *arguments = name.split()
+    arguments = [argument.split("=") for argument in arguments]
+    arguments = {key: int(value) if value.isdigit() else value for key, value in arguments}
+    return timm.create_model(name, **arguments, **more)
+
+
 def create(name, size):
     """A network with random weights; its norms' statistics are those of pictures, and then shaken."""
     torch.manual_seed(sum(map(ord, name)))
-    model = timm.create_model(name, **({"img_size": size} if needs_size(name) else {}))
+    model = made(name, **({"img_size": size} if needs_size(name) else {}))
     norms = [module for module in model.modules() if hasattr(module, "running_var")]
     with torch.no_grad():
         for module in model.modules():
@@ -82,7 +102,8 @@ def needs_size(name):
 def pictures(name, size, count):
     """Smooth ones, with noise."""
     generator = torch.Generator().manual_seed(len(name))
-    draw = lambda *shape: torch.randn(count, 3, *shape, generator=generator)
+    channels = 1 if "in_chans=1" in name else 3
+    draw = lambda *shape: torch.randn(count, channels, *shape, generator=generator)
     smooth = nn.functional.interpolate(draw(6, 6), size=(size, size), mode="bilinear")
     return smooth + 0.5 * draw(size, size)
 
@@ -180,6 +201,7 @@ def main():
     parser.add_argument("names", nargs="*", help="names or patterns")
     parser.add_argument("--alone", action="store_true", help="without config.json")
     parser.add_argument("--both", action="store_true", help="with config.json, then without")
+    parser.add_argument("--no-variants", action="store_true", help="names alone")
     parser.add_argument("--size", type=int, default=96, help="of pictures")
     parser.add_argument("--largest", type=float, default=100e6, help="parameters")
     parser.add_argument("--least", type=float, default=0.0, help="part of the networks that must be right")
@@ -187,13 +209,14 @@ def main():
     parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("/dev/shm"))
     options = parser.parse_args()
     names = [name for name in timm.list_models() if name.startswith(tuple(FAMILIES))]
+    names += [] if options.no_variants else variants()
     if options.names:
         names = [name for name in names if any(fnmatch.fnmatch(name, word) for word in options.names)]
     modes = [False, True] if options.both else [options.alone]
     results = {mode: {} for mode in modes}
     for name in names:
         with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in timm.create_model(name).parameters())
+            count = sum(parameter.numel() for parameter in made(name).parameters())
         if count > options.largest:
             continue
         model = create(name, options.size)
