@@ -125,7 +125,7 @@ impl Options {
 }
 
 /// Why a table could not be compiled.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum CompileError {
     /// The table contradicts itself or its budgets.
     #[error(transparent)]
@@ -168,6 +168,13 @@ pub enum CompileError {
     #[cfg(feature = "jit")]
     #[error(transparent)]
     Jit(#[from] jit::JitError),
+}
+
+/// As `Display`: a `main` that returns an error, and `unwrap`, print it so.
+impl fmt::Debug for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// Compiles a table.

@@ -76,7 +76,7 @@ impl Diagnostic {
 }
 
 /// Every mistake that a stage found, at least one, with the text they point into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     source: Source,
     list: Vec<Diagnostic>,
@@ -163,6 +163,13 @@ impl Diagnostics {
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
+    }
+}
+
+/// As [`Display`](fmt::Display): a `main` that returns an error, and `unwrap`, print it so.
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

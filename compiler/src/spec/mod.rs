@@ -65,13 +65,14 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Parses a table.
+    /// Parses a table. Messages call it `the table`; [`from_yaml_named`](Spec::from_yaml_named) gives it
+    /// its file's name.
     ///
     /// # Errors
     ///
     /// Every mistake in the text that is not about shapes.
     pub fn from_yaml(text: &str) -> Result<Self, Diagnostics> {
-        Self::from_yaml_named(text, "table.yaml")
+        Self::from_yaml_named(text, "the table")
     }
 
     /// Parses a table that came from a file, whose name the messages show.
