@@ -69,6 +69,8 @@ networks! { GOLDENS:
     ProjectAll = "tests/golden/project-all.yaml",
     Eca = "tests/golden/eca.yaml",
     SqueezeExcitation = "tests/golden/squeeze-excitation.yaml",
+    WeightStandardization = "tests/golden/weight-standardization.yaml",
+    WeightStandardizationVariants = "tests/golden/weight-standardization-variants.yaml",
     ZeroChannels = "tests/golden/zero-channels.yaml",
     ZeroPadVariants = "tests/golden/zero-pad-variants.yaml",
     ZeroPad = "tests/golden/zero-pad.yaml",

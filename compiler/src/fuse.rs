@@ -44,6 +44,8 @@ pub struct Conv {
     pub weight: String,
     /// Name of the bias tensor.
     pub bias: Option<String>,
+    /// The epsilon with which the weight is standardised first, if it is.
+    pub standardise: Option<f64>,
     /// Batch norm, to be folded into weights and bias when they are loaded.
     pub norm: Option<NormTensors>,
 }
@@ -261,14 +263,17 @@ impl Fuser<'_> {
     fn value_of(&mut self, node: &Node) -> Result<Value, FuseError> {
         match &node.op {
             Op::Input => Ok(Value::Written(self.push(node, FusedOp::Input, None))),
-            Op::Conv { window, groups, weight, bias } => {
-                self.open(node, conv(*window, *groups, weight, bias.clone()))
+            Op::Conv { window, groups, weight, bias, standardise } => {
+                let mut conv = conv(*window, *groups, weight, bias.clone());
+                conv.standardise = *standardise;
+                self.open(node, FusedOp::Conv(conv))
             }
             Op::Linear { weight, bias } => {
                 let input = self.graph.node(node.inputs[0]).shape;
                 let kernel = Extent::new(input.height, input.width);
                 let window = Window::new(kernel, Extent::square(1), Padding::NONE);
-                self.open(node, conv(window, 1, weight, Some(bias.clone())))
+                let conv = conv(window, 1, weight, Some(bias.clone()));
+                self.open(node, FusedOp::Conv(conv))
             }
             Op::BatchNorm(norm) => {
                 if let Some(conv) = self.unfinished_conv(node.inputs[0]) {
@@ -400,7 +405,6 @@ impl Fuser<'_> {
     }
 }
 
-fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> FusedOp {
-    let weight = weight.to_owned();
-    FusedOp::Conv(Conv { window, groups, weight, bias, norm: None })
+fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> Conv {
+    Conv { window, groups, weight: weight.to_owned(), bias, standardise: None, norm: None }
 }

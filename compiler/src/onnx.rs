@@ -11,6 +11,7 @@
 pub mod proto;
 mod translate;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 
@@ -19,10 +20,11 @@ use prost::encoding::{
     WireType, encode_key, encode_varint, encoded_len_varint as varint_len, key_len,
 };
 use resnet_runtime::weights::TensorSpec;
+use resnet_runtime::weights::pack::Standard;
 use resnet_runtime::weights::{Weights, WeightsError};
 
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
-use crate::graph::Graph;
+use crate::graph::{Graph, Node, Op};
 
 /// ONNX 1.12. It has every operator needed here, and runtimes of the last years read it.
 const OPSET: i64 = 17;
@@ -82,7 +84,15 @@ pub fn write(
         ..ModelProto::default()
     };
     let network = translate::translate(graph, batch).encode_to_vec();
-    let tensors: Vec<Initializer> = graph.tensors.iter().map(Initializer::new).collect();
+    let standardised: HashMap<&str, f64> = graph.nodes.iter().filter_map(standardised).collect();
+    let tensors: Vec<Initializer> = graph
+        .tensors
+        .iter()
+        .map(|tensor| Initializer {
+            standardise: standardised.get(&*tensor.name).copied(),
+            ..Initializer::new(tensor)
+        })
+        .collect();
     let rest: u64 = tensors.iter().map(|tensor| field_len(proto::INITIALIZER, tensor.len())).sum();
     let network_len = network.len() as u64 + rest;
     let bytes = model.encoded_len() as u64 + field_len(proto::GRAPH, network_len);
@@ -100,6 +110,14 @@ pub fn write(
     Ok(())
 }
 
+/// The tensor that a node standardises, and the epsilon.
+fn standardised(node: &Node) -> Option<(&str, f64)> {
+    match &node.op {
+        Op::Conv { weight, standardise, .. } => standardise.map(|epsilon| (&weight[..], epsilon)),
+        _ => None,
+    }
+}
+
 /// A tensor of the weights, on its way.
 struct Initializer<'a> {
     name: &'a str,
@@ -107,6 +125,11 @@ struct Initializer<'a> {
     header: Vec<u8>,
     /// Bytes of the values.
     values: u64,
+    /// Values of an output channel.
+    channel: usize,
+    /// The epsilon with which a convolution standardises it. A file is written of what comes out: ONNX
+    /// has no operator for it.
+    standardise: Option<f64>,
 }
 
 impl<'a> Initializer<'a> {
@@ -122,6 +145,8 @@ impl<'a> Initializer<'a> {
             name: &spec.name,
             header: header.encode_to_vec(),
             values: (elements * size_of::<f32>()) as u64,
+            channel: spec.shape.iter().skip(1).product(),
+            standardise: None,
         }
     }
 
@@ -133,7 +158,14 @@ impl<'a> Initializer<'a> {
     fn write(&self, weights: &Weights, sink: &mut dyn Write) -> Result<(), OnnxError> {
         sink.write_all(&self.header)?;
         open_field(proto::RAW_DATA, self.values, sink)?;
-        let tensor = weights.tensor(self.name)?;
+        let mut tensor = weights.tensor(self.name)?;
+        if let Some(epsilon) = self.standardise {
+            for values in tensor.values.chunks_mut(self.channel) {
+                let Standard { mean, scale } = Standard::of(values, epsilon);
+                let standard = |value: f32| ((f64::from(value) - mean) * scale) as f32;
+                values.iter_mut().for_each(|value| *value = standard(*value));
+            }
+        }
         let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
         for values in tensor.values.chunks(CHUNK) {
             bytes.clear();

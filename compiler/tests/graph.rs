@@ -2,6 +2,7 @@
 
 use resnet_compiler::graph::{Graph, Op};
 use resnet_compiler::spec::Spec;
+use resnet_runtime::picture::Resize;
 
 fn build(text: &str) -> Graph {
     let spec = Spec::from_yaml(text).unwrap_or_else(|error| panic!("{error}"));
@@ -64,9 +65,9 @@ fn preprocessing_has_defaults() {
     let table = "name: n\ninput: 3x20x30\ntable: [{layer: a, op: global_average_pool}]\n";
     let preprocess = |more: &str| Spec::from_yaml(&format!("{table}{more}")).unwrap().preprocess;
     let all = preprocess("");
-    assert_eq!((all.resize, all.crop), (Some(30), Some((20, 30))));
+    assert_eq!((all.resize, all.crop), (Some(Resize::Shorter(30)), Some((20, 30))));
     assert_eq!((all.mean, all.std), (vec![], vec![]));
     let some = preprocess("preprocess: {resize: 40, std: [0.5], mean: [0.1, 0.2, 0.3]}");
-    assert_eq!((some.resize, some.crop), (Some(40), Some((20, 30))));
+    assert_eq!((some.resize, some.crop), (Some(Resize::Shorter(40)), Some((20, 30))));
     assert_eq!((some.mean, some.std), (vec![0.1, 0.2, 0.3], vec![0.5]));
 }

@@ -113,6 +113,12 @@ fn what_is_emitted_comes_back() {
             contains(&refused(file, &Options::default()), &["node `"]);
             continue;
         }
+        // The file has the standardized weights, and what comes back is the network that has them.
+        if name.starts_with("weight-standardization") {
+            let imported = import_bytes(file, "standardized.onnx", &Options::default()).unwrap();
+            run(&imported, &array(&golden(name), "input.npy"), &array(&golden(name), "output.npy"));
+            continue;
+        }
         let imported = comes_back(name, &graph, file);
         let input = array(&golden(name), "input.npy");
         let picture = &input[..graph.input_shape().elements()];

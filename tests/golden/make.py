@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save as safetensors_bytes
-from timm.layers import BatchNormAct2d, BlurPool2d, GroupNorm, GroupNormAct, create_conv2d
+from timm.layers import BatchNormAct2d, BlurPool2d, GroupNorm, GroupNormAct, StdConv2d, create_conv2d
 from timm.models import resnet as timm_resnet
 from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
@@ -66,7 +66,7 @@ class Golden:
 
     def __init__(self, name, input, table, batch, covers, epsilon=None, store=torch.float32, torchvision=None,
                  timm=None, batches_tracked=False, pre_activation=False, linear_as_conv=False,
-                 features=(), activation=None):
+                 features=(), activation=None, standardise=False):
         self.name, self.input, self.table, self.batch, self.covers = name, input, table, batch, covers
         self.epsilon, self.store = epsilon, store
         # Arguments of `Shrunk`, where torchvision can express the table.
@@ -76,6 +76,8 @@ class Golden:
         self.pre_activation = pre_activation
         # That of rows and blocks that name none, if it is not ReLU.
         self.activation = activation
+        # What the table says of weight standardization.
+        self.standardise = standardise
         # Rows whose outputs are the answer; the last row's if none is named.
         self.features = features
         # Whether linear weights are stored as those of 1x1 convolutions.
@@ -696,6 +698,40 @@ GOLDENS = [
             *head(4),
         ]),
     Golden(
+        "weight-standardization", "3x37x33", batch=2, pre_activation=True, linear_as_conv=True,
+        standardise=dict(epsilon=1e-8),
+        covers="weight standardization in pre-activation bottlenecks as BiT has it, with group norm and a max pool that "
+               "reads its padding as zeros",
+        timm=lambda: timm_resnetv2.ResNetV2(
+            [1, 2], channels=(32, 64), num_classes=7, stem_chs=8, stem_type="fixed",
+            conv_layer=functools.partial(StdConv2d, eps=1e-8),
+            norm_layer=functools.partial(GroupNormAct, num_groups=4)),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=8, norm="none", bias=False, activation="none",
+                weights="stem.conv"),
+            row("pool1", "max_pool", kernel=3, stride=2, count_padding=True),
+            row("conv2_x", "bottleneck", channels=32, norm=dict(groups=4), weights="stages.0.blocks"),
+            row("conv3_x", "bottleneck", repeat=2, channels=64, stride=2, norm=dict(groups=4),
+                weights="stages.1.blocks"),
+            row("norm", "norm", norm=dict(groups=4)),
+            row("avgpool", "global_average_pool"),
+            row("fc", "linear", channels=7, weights="head.fc"),
+        ]),
+    Golden(
+        "weight-standardization-variants", "3x20x17", batch=2,
+        covers="weight standardization of some rows alone: with batch norm folded in, biases, groups, planar and blocked, "
+               "by Winograd's algorithm, of one weight a channel",
+        table=[
+            row("conv1", "conv", kernel=3, channels=16, weight_standardization=True),
+            row("plain", "basic", channels=24, stride=2),
+            row("standard", "basic", repeat=2, channels=24, bias=True, weight_standardization=True,
+                squeeze_excitation=dict(channels=4)),
+            row("grouped", "bottleneck", channels=32, width=16, groups=4, weight_standardization=dict(epsilon=0.01)),
+            row("bare", "conv", kernel="1x3", channels=20, norm="none", weight_standardization=True),
+            row("point", "conv", kernel=1, channels=20, groups=20, weight_standardization=True),
+            *head(5),
+        ]),
+    Golden(
         "shortcut-from-input", "3x19x17", batch=2, pre_activation=True,
         covers="pre-activation whose shortcuts read what the block reads: projections, pooled ones and zeros",
         table=[
@@ -848,17 +884,22 @@ class Tensors:
 class Interpreter:
     """Runs a table in f64, a PyTorch function an operator."""
 
-    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False, activation="relu"):
+    def __init__(self, table, tensors, epsilon=1e-5, pre_activation=False, activation="relu", standardise=False):
         self.table, self.tensors, self.epsilon, self.pre_activation = table, tensors, epsilon, pre_activation
         self.default_activation = activation
+        self.standardise = standardise
         self.depth = 0
         self.outputs = []
 
-    def conv(self, x, name, channels, kernel, stride=(1, 1), padding=None, groups=1, bias=False, dilation=(1, 1)):
+    def conv(self, x, name, channels, kernel, stride=(1, 1), padding=None, groups=1, bias=False, dilation=(1, 1),
+             standardise=None):
         shape = (channels, x.shape[1] // groups, *kernel)
         fan_in = shape[1] * kernel[0] * kernel[1]
         weight = self.tensors.get(f"{name}.weight", shape, self.tensors.normal((2 / fan_in) ** 0.5))
         bias = self.tensors.get(f"{name}.bias", (channels,), self.tensors.normal(0.5)) if bias else None
+        if standardise:
+            variance, mean = torch.var_mean(weight, dim=(1, 2, 3), keepdim=True, correction=0)
+            weight = (weight - mean) / torch.sqrt(variance + standardise)
         x = padded(x, padding, kernel, stride, dilation)
         return F.conv2d(x, weight, bias, stride, dilation=dilation, groups=groups)
 
@@ -882,13 +923,18 @@ class Interpreter:
     def activation(self, x, row, default=None):
         return ACTIVATIONS[row.get("activation", default or self.default_activation)](x)
 
+    def standardisation(self, row):
+        """The epsilon with which a row standardises its weights, or nothing."""
+        own = row.get("weight_standardization", self.standardise)
+        return own["epsilon"] if isinstance(own, dict) else 1e-6 if own else None
+
     def conv_row(self, x, row, number):
         name, norm = row.get("weights", f"conv{number}"), row.get("norm_weights", f"bn{number}")
         kernel, stride, dilation = (extent(row.get(key, 1)) for key in ("kernel", "stride", "dilation"))
         kind = row.get("norm", "batch")
         normed = kind != "none"
         x = self.conv(x, name, row["channels"], kernel, stride, row.get("padding"), row.get("groups", 1),
-                      row.get("bias", not normed), dilation)
+                      row.get("bias", not normed), dilation, self.standardisation(row))
         x = self.norm(x, norm, kind) if normed else x
         self.depth += 1
         return self.activation(x, row)
@@ -897,7 +943,7 @@ class Interpreter:
         conv, norm = ("conv", "norm") if self.pre_activation else (index, index + 1)
         kernel = extent(row.get("projection_kernel", 1))
         x = self.conv(x, f"{name}.downsample.{conv}", channels, kernel, stride, row.get("padding"),
-                      bias=row.get("bias", False))
+                      bias=row.get("bias", False), standardise=self.standardisation(row))
         kind = row.get("projection_norm", "none" if self.pre_activation else row.get("norm", "batch"))
         return x if kind == "none" else self.norm(x, f"{name}.downsample.{norm}", kind)
 
@@ -984,7 +1030,7 @@ class Interpreter:
                 from_norm = row.get("shortcut_from", "norm") == "norm"
                 shortcut = y if i == 1 and changes and from_norm else shortcut
             y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
-                          row.get("bias", False), conv_dilation)
+                          row.get("bias", False), conv_dilation, self.standardisation(row))
             if not self.pre_activation:
                 y = self.norm(y, f"{name}.bn{i}", norm)
                 y = self.activation(y, row) if i < len(convs) else y
@@ -1213,6 +1259,8 @@ def yaml(golden, outputs, expect):
         lines.append("pre_activation: true")
     if golden.activation:
         lines.append(f"activation: {golden.activation}")
+    if golden.standardise:
+        lines.append(flow({"weight_standardization": golden.standardise})[1:-1])
     if golden.features:
         lines.append(f"features: [{', '.join(golden.features)}]")
     lines.append("table:")
@@ -1237,7 +1285,7 @@ def make(golden):
     shape = [int(n) for n in golden.input.split("x")]
     x = np.random.RandomState(seed ^ 1).standard_normal((golden.batch, *shape)).astype(np.float32)
     tensors = Tensors(seed, golden.store)
-    options = golden.epsilon or 1e-5, golden.pre_activation, golden.activation or "relu"
+    options = golden.epsilon or 1e-5, golden.pre_activation, golden.activation or "relu", golden.standardise
     interpreter = Interpreter(golden.table, tensors, *options)
     exact = torch.from_numpy(x).double()
     y = interpreter.run(exact)

@@ -131,9 +131,14 @@ impl Evaluator {
         let from = self.graph.node(node.inputs[0]).shape;
         match &node.op {
             Op::Input => x.clone(),
-            Op::Conv { window, groups, weight, bias } => {
+            Op::Conv { window, groups, weight, bias, standardise } => {
                 let bias = bias.as_ref().map(|name| &self.tensors[name][..]);
-                convolve(x, from, node.shape, window, *groups, &self.tensors[weight], bias)
+                let weights: Values = self.tensors[weight].iter().map(|&w| f64::from(w)).collect();
+                let weights = match standardise {
+                    Some(epsilon) => standardised(&weights, node.shape.channels, *epsilon),
+                    None => weights,
+                };
+                convolve(x, from, node.shape, window, *groups, &weights, bias)
             }
             Op::BatchNorm(norm) => self.normalise(x, node.shape, norm),
             Op::GroupNorm(norm) => self.normalise_groups(x, node.shape, norm),
@@ -240,13 +245,23 @@ fn inside(
     (first.min(last)..last).map(move |output| (output, output * stride + at - before))
 }
 
+/// Each output channel's weights with a mean of 0 and a variance of 1.
+fn standardised(weights: &[f64], channels: usize, epsilon: f64) -> Values {
+    let of = |own: &[f64]| {
+        let mean = own.iter().sum::<f64>() / own.len() as f64;
+        let variance = own.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / own.len() as f64;
+        own.iter().map(|w| (w - mean) / (variance + epsilon).sqrt()).collect::<Values>()
+    };
+    weights.chunks(weights.len() / channels).flat_map(of).collect()
+}
+
 fn convolve(
     x: &Values,
     from: Shape,
     to: Shape,
     window: &Window,
     groups: usize,
-    weights: &[f32],
+    weights: &[f64],
     bias: Option<&[f32]>,
 ) -> Values {
     let kernel = window.kernel;
@@ -259,7 +274,7 @@ fn convolve(
         for input in &mut x.chunks(from.pixels()).skip(group * group_in).take(group_in) {
             for kr in 0..kernel.rows {
                 for kc in 0..kernel.columns {
-                    let weight = f64::from(*taps.next().expect("weights were checked"));
+                    let weight = *taps.next().expect("weights were checked");
                     for (row, from_row) in inside(kr, window.rows(), from.height, to.height) {
                         let columns = inside(kc, window.columns(), from.width, to.width);
                         for (column, from_column) in columns {

@@ -120,6 +120,7 @@ impl Builder<'_> {
                 channels: part.channels,
                 weights: &format!("{prefix}.conv{number}"),
                 bias: block.row.bias,
+                standardise: self.standardise(block.row.weight_standardization),
                 counts: true,
                 places: block.places,
             };
@@ -235,6 +236,7 @@ impl Builder<'_> {
                         channels: to,
                         weights: &format!("{prefix}.fc{number}"),
                         bias: true,
+                        standardise: None,
                         counts: false,
                         places: block.places,
                     };
@@ -326,6 +328,7 @@ impl Builder<'_> {
             channels,
             weights: &format!("{prefix}.downsample.{weights}"),
             bias: block.row.bias,
+            standardise: self.standardise(block.row.weight_standardization),
             counts: false,
             places: block.places,
         };

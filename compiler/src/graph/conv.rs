@@ -5,7 +5,7 @@ use resnet_runtime::weights::Init;
 use crate::diagnostics::{Diagnostic, Span};
 use crate::graph::build::{Builder, MOST_ELEMENTS, MOST_PADDED, elements, too_many_elements};
 use crate::graph::{Axis, Extent, NodeId, Op, Padding, Shape, Window, window};
-use crate::spec::{ConvRow, PaddingCell, Row, WindowCells};
+use crate::spec::{ConvRow, PaddingCell, Row, Standardization, WindowCells};
 
 impl WindowCells {
     /// The window that slides over `input`.
@@ -32,6 +32,8 @@ pub(super) struct Conv<'n> {
     /// Prefix of its tensors.
     pub(super) weights: &'n str,
     pub(super) bias: bool,
+    /// The epsilon of weight standardization.
+    pub(super) standardise: Option<f64>,
     /// Whether it counts as a layer of the depth.
     pub(super) counts: bool,
     pub(super) places: Places,
@@ -62,6 +64,7 @@ impl Builder<'_> {
             channels: conv.channels.value,
             weights: prefix,
             bias: conv.bias,
+            standardise: self.standardise(conv.weight_standardization),
             counts: true,
             places: Places {
                 kernel: cells.kernel.span,
@@ -79,6 +82,11 @@ impl Builder<'_> {
         self.activate(name, None, activation, node)
     }
 
+    /// The epsilon of a row's weight standardization, which is the table's if the row says none.
+    pub(super) fn standardise(&self, own: Option<Standardization>) -> Option<f64> {
+        own.unwrap_or(self.spec.weight_standardization).epsilon()
+    }
+
     pub(super) fn conv(&mut self, conv: Conv<'_>, input: NodeId) -> Option<NodeId> {
         self.scaled_conv(conv, input, 1.0)
     }
@@ -91,7 +99,8 @@ impl Builder<'_> {
         input: NodeId,
         scale: f64,
     ) -> Option<NodeId> {
-        let Conv { name, window, groups, channels, weights, bias, counts, places } = conv;
+        let Conv { name, window, groups, channels, weights, bias, standardise, .. } = conv;
+        let Conv { counts, places, .. } = conv;
         let shape = self.shape(input);
         for (count, what) in [(shape.channels, "input"), (channels, "output")] {
             if count % groups != 0 {
@@ -129,7 +138,7 @@ impl Builder<'_> {
             self.tensor(bias, vec![channels], Init::Uniform(-0.1, 0.1))?;
         }
         self.depth += usize::from(counts);
-        let op = Op::Conv { window, groups, weight, bias };
+        let op = Op::Conv { window, groups, weight, bias, standardise };
         self.push(name, op, vec![input], output)
     }
 

@@ -194,6 +194,9 @@ pub enum Op {
         weight: String,
         /// Name of the bias tensor.
         bias: Option<String>,
+        /// Weight standardization: each output channel's weights have their mean subtracted and are
+        /// divided by `sqrt(variance + epsilon)` with this epsilon, before anything else.
+        standardise: Option<f64>,
     },
     /// Batch norm with running statistics.
     BatchNorm(NormTensors),
@@ -380,6 +383,9 @@ impl Graph {
                 Op::BatchNorm(NormTensors { epsilon, .. })
                 | Op::GroupNorm(GroupNorm { epsilon, .. }) => {
                     text += &format!(" {:016x}", epsilon.to_bits());
+                }
+                Op::Conv { standardise: Some(epsilon), .. } => {
+                    text += &format!(" standardised {:016x}", epsilon.to_bits());
                 }
                 Op::ZeroPad { before, .. } => text += &format!(" {before}"),
                 Op::Pool(Pooling { window, zeros, .. })

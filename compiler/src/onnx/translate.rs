@@ -94,7 +94,8 @@ impl Translator<'_> {
         };
         match &node.op {
             Op::Input => {}
-            Op::Conv { window, groups, weight, bias } => {
+            // Weights are written standardised.
+            Op::Conv { window, groups, weight, bias, standardise: _ } => {
                 let mut attributes = sliding(window);
                 let dilation = window.dilation;
                 attributes.push(ints("dilations", &[dilation.rows, dilation.columns]));

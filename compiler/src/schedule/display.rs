@@ -114,7 +114,7 @@ fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
 
 fn write_conv(
     f: &mut fmt::Formatter<'_>,
-    ConvSource { weight, bias, norm }: &ConvSource,
+    ConvSource { weight, bias, norm, standardise }: &ConvSource,
     Panels { shape, format }: &Panels,
     offset: usize,
 ) -> fmt::Result {
@@ -129,6 +129,9 @@ fn write_conv(
     }
     if let Some(norm) = norm {
         write!(f, ", norm {} {}", norm.weight, norm.epsilon)?;
+    }
+    if let Some(epsilon) = standardise {
+        write!(f, ", standardised {epsilon}")?;
     }
     writeln!(f)
 }

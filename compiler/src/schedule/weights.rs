@@ -41,6 +41,7 @@ impl Parts {
             weight: conv.weight.clone().into(),
             bias: conv.bias.clone().map(Into::into),
             norm: conv.norm.clone(),
+            standardise: conv.standardise,
         };
         self.add(Content::Conv { source, panels })
     }

@@ -51,6 +51,8 @@ pub struct Spec {
     pub pre_activation: bool,
     /// The activation of rows and blocks that name none, but linear layers.
     pub activation: Activation,
+    /// Whether weights of convolutions are standardised, where a row does not say otherwise.
+    pub weight_standardization: Standardization,
     /// The rows whose outputs are the network's answer, in the table's order; if none is named, the
     /// last one's is.
     pub features: Vec<Spanned<String>>,
@@ -190,6 +192,32 @@ impl Norm {
     pub const GROUPS: usize = 32;
 }
 
+/// Whether weights are standardised before they are used: "Micro-Batch Training with Batch-Channel
+/// Normalization and Weight Standardization" (Qiao et al., 2019).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standardization {
+    /// They are used as they are.
+    Off,
+    /// They are, one output channel at a time.
+    On {
+        /// Added to the variance before the root.
+        epsilon: f64,
+    },
+}
+
+impl Standardization {
+    /// The epsilon if none is named: that of timm's `StdConv2d`.
+    pub const EPSILON: f64 = 1e-6;
+
+    /// The epsilon, if weights are standardised.
+    pub fn epsilon(self) -> Option<f64> {
+        match self {
+            Self::Off => None,
+            Self::On { epsilon } => Some(epsilon),
+        }
+    }
+}
+
 /// A `conv` row.
 #[derive(Clone, Debug)]
 pub struct ConvRow {
@@ -205,6 +233,8 @@ pub struct ConvRow {
     pub bias: bool,
     /// What ends the row; if none is named, the table's activation.
     pub activation: Option<Activation>,
+    /// Whether its weights are standardised; as the table says if left out.
+    pub weight_standardization: Option<Standardization>,
     /// The state-dict prefix of the norm.
     pub norm_weights: Option<Spanned<String>>,
 }
@@ -234,6 +264,8 @@ pub struct BlockRow {
     pub bias: bool,
     /// What follows the norms and the addition; if none is named, the table's activation.
     pub activation: Option<Activation>,
+    /// Whether their weights are standardised, those of attention apart; as the table says if left out.
+    pub weight_standardization: Option<Standardization>,
     /// The norm of every convolution.
     pub norm: Spanned<Norm>,
     /// What takes the stride over from a convolution.

@@ -12,7 +12,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::Fields;
 use crate::spec::tree::{self, Node};
-use crate::spec::{Expect, Row, Spec};
+use crate::spec::{Expect, Row, Spec, Standardization};
 
 type Errors = Vec<Diagnostic>;
 
@@ -23,6 +23,7 @@ const TOP: &[&str] = &[
     "norm_epsilon",
     "pre_activation",
     "activation",
+    "weight_standardization",
     "features",
     "expect",
     "preprocess",
@@ -76,6 +77,7 @@ fn read_top(
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
     let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
     let activation = top.or("activation", Activation::Relu, row::activation, errors);
+    let standardization = row::read_standardization(&top, errors);
     let features = facts::read_features(top.get("features"), errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| facts::read_expect(node, errors));
@@ -92,6 +94,7 @@ fn read_top(
         norm_epsilon: norm_epsilon?.value,
         pre_activation: pre_activation?.value,
         activation: activation?.value,
+        weight_standardization: standardization?.unwrap_or(Standardization::Off),
         features: features?,
         expect: expect?,
         preprocess: preprocess?,

@@ -11,7 +11,7 @@
 use std::fmt::{Display, Write};
 
 /// The order of a row's cells. Fields of one column are never in one row.
-const COLUMNS: [&[&str]; 24] = [
+const COLUMNS: [&[&str]; 25] = [
     &["layer"],
     &["op"],
     &["kernel", "repeat"],
@@ -33,6 +33,7 @@ const COLUMNS: [&[&str]; 24] = [
     &["squeeze_excitation", "eca"],
     &["norm"],
     &["bias"],
+    &["weight_standardization"],
     &["activation"],
     &["weights"],
     &["norm_weights"],

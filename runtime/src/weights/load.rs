@@ -159,6 +159,7 @@ fn conv<'a>(
     let bias = bias.as_ref().map(|bias| &bias.values[..]);
     let new = |norm: Option<Norm<'_>>| {
         Packer::new(panels, bias, norm)
+            .map(|packer| packer.standardising(source.standardise))
             .map_err(|reason| cannot_pack(weights, &source.weight, reason))
     };
     let packer = match &source.norm {

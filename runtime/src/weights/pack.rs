@@ -96,6 +96,38 @@ pub fn pack_conv(
 pub struct Packer {
     panels: Panels,
     scales: Vec<ChannelScale>,
+    /// An epsilon, if weights are standardised first.
+    standardise: Option<f64>,
+}
+
+/// Weight standardization (Qiao et al., 2019) of one output channel, whose weights become `(weight -
+/// mean) * scale`: their mean is 0 and their variance, not corrected for the sample, is 1 but for the
+/// epsilon that is added to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standard {
+    /// The weights' mean.
+    pub mean: f64,
+    /// `1 / sqrt(variance + epsilon)`.
+    pub scale: f64,
+}
+
+impl Standard {
+    /// That of the weights of one output channel.
+    pub fn of(weights: &[f32], epsilon: f64) -> Self {
+        let len = weights.len() as f64;
+        let mean = weights.iter().map(|&weight| f64::from(weight)).sum::<f64>() / len;
+        let squares = weights.iter().map(|&weight| (f64::from(weight) - mean).powi(2));
+        let variance = squares.sum::<f64>() / len;
+        Self { mean, scale: 1.0 / (variance + epsilon).sqrt() }
+    }
+}
+
+/// The weights of a panel's output channels.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    weight: &'a [f32],
+    /// One an output channel; empty if they are taken as they are.
+    standards: &'a [Standard],
 }
 
 impl Packer {
@@ -118,7 +150,12 @@ impl Packer {
         if let Some(norm) = norm {
             norm.expect_len(channels)?;
         }
-        Ok(Self { panels, scales: channel_scales(channels, bias, norm)? })
+        Ok(Self { panels, scales: channel_scales(channels, bias, norm)?, standardise: None })
+    }
+
+    /// The same, of weights that are standardised with this epsilon before anything is folded in.
+    pub fn standardising(self, epsilon: Option<f64>) -> Self {
+        Self { standardise: epsilon, ..self }
     }
 
     /// The elements of the weight tensor, in its own order, that a panel is made of: those of the
@@ -138,6 +175,14 @@ impl Packer {
     /// If a slice has another length.
     pub fn pack_panel(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
         assert_eq!(weight.len(), self.source(panel).len(), "the weights of panel {panel}");
+        let standards: Vec<Standard> = match self.standardise {
+            Some(epsilon) => {
+                let channels = weight.chunks(self.panels.shape.channel_len());
+                channels.map(|weights| Standard::of(weights, epsilon)).collect()
+            }
+            None => Vec::new(),
+        };
+        let weight = Source { weight, standards: &standards };
         match self.panels.format.transform {
             Transform::None => self.pack_direct(panel, weight, out),
             Transform::Winograd2x2 => self.pack_winograd(winograd::f2, panel, weight, out),
@@ -168,7 +213,7 @@ impl Packer {
         panel * len..((panel + 1) * len).min(self.panels.shape.out_channels)
     }
 
-    fn pack_direct(&self, panel: usize, weight: &[f32], out: &mut [f32]) {
+    fn pack_direct(&self, panel: usize, weight: Source<'_>, out: &mut [f32]) {
         let Panels { shape, format } = &self.panels;
         let rows = format.lanes() * shape.kernel_len();
         let mut folded = vec![0.0; rows];
@@ -183,7 +228,7 @@ impl Packer {
         &self,
         evaluate: impl Evaluate<3, N>,
         panel: usize,
-        weight: &[f32],
+        weight: Source<'_>,
         out: &mut [f32],
     ) {
         self.pack_blocks(panel, weight, out, |taps, row, block, out| {
@@ -196,7 +241,7 @@ impl Packer {
     fn pack_blocks(
         &self,
         panel: usize,
-        weight: &[f32],
+        weight: Source<'_>,
         out: &mut [f32],
         transform: impl Fn(&[f64], usize, usize, &mut [f32]),
     ) {
@@ -217,7 +262,7 @@ impl Packer {
     fn fold_block<T: Copy + Default>(
         &self,
         (panel, block): (usize, usize),
-        weight: &[f32],
+        weight: Source<'_>,
         row: usize,
         folded: &mut [T],
         rows: &mut [T],
@@ -238,11 +283,13 @@ impl Packer {
                 continue;
             }
             let source = (column * group_in + inputs.start - group) * kernel;
-            let source = &weight[source..][..inputs.len() * kernel];
+            let source = &weight.weight[source..][..inputs.len() * kernel];
             let folded = &mut folded[..source.len()];
-            let scale = self.scales[channel].weight;
+            let as_it_is = Standard { mean: 0.0, scale: 1.0 };
+            let standard = weight.standards.get(column).unwrap_or(&as_it_is);
+            let (mean, scale) = (standard.mean, standard.scale * self.scales[channel].weight);
             for (folded, &weight) in folded.iter_mut().zip(source) {
-                *folded = round(f64::from(weight) * scale);
+                *folded = round((f64::from(weight) - mean) * scale);
             }
             let first_lane = inputs.start - first_in;
             scatter(folded, kernel, lanes, first_lane, row, rows, column);

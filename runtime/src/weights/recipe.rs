@@ -72,6 +72,9 @@ pub struct ConvSource {
     pub bias: Option<Name>,
     /// The batch norm to fold in.
     pub norm: Option<NormTensors>,
+    /// The epsilon of [`Standard`](super::pack::Standard), if the weight is standardised before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standardise: Option<f64>,
 }
 
 impl Content {

@@ -89,10 +89,21 @@ fn recipe(recipe: &Recipe) -> TokenStream {
 }
 
 fn source(source: &ConvSource) -> TokenStream {
-    let ConvSource { weight, bias, norm } = source;
+    let ConvSource { weight, bias, norm, standardise } = source;
     let bias = option(bias.as_ref().map(|bias| quote!(rt::Borrowed(#bias))));
     let norm = option(norm.as_ref().map(self::norm));
-    quote!(rt::ConvSource { weight: rt::Borrowed(#weight), bias: #bias, norm: #norm })
+    let standardise = option(standardise.map(|epsilon| {
+        let epsilon = Literal::f64_unsuffixed(epsilon);
+        quote!(#epsilon)
+    }));
+    quote! {
+        rt::ConvSource {
+            weight: rt::Borrowed(#weight),
+            bias: #bias,
+            norm: #norm,
+            standardise: #standardise,
+        }
+    }
 }
 
 fn panels(panels: &Panels) -> TokenStream {

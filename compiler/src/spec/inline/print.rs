@@ -9,7 +9,7 @@ use crate::diagnostics::Spanned;
 use crate::graph::{Extent, Padding};
 use crate::spec::{
     Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, PoolRow, Row,
-    RowOp, Shortcut, Spec, Squeeze, StrideOn, WindowCells,
+    RowOp, Shortcut, Spec, Squeeze, Standardization, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -25,6 +25,10 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
     setting("norm_epsilon", format!("{:?}", spec.norm_epsilon));
     setting("pre_activation", spec.pre_activation.to_string());
     setting("activation", spec.activation.to_string());
+    if let Standardization::On { .. } = spec.weight_standardization {
+        let text = standardization(spec.weight_standardization);
+        setting("weight_standardization", text);
+    }
     if !spec.features.is_empty() {
         let names: Vec<String> = spec.features.iter().map(|row| name(&row.value)).collect();
         setting("features", format!("[{}]", names.join(", ")));
@@ -196,10 +200,19 @@ fn conv(conv: &ConvRow) -> Vec<String> {
     arguments.push(norm("norm", conv.norm));
     arguments.push(format!("bias = {}", conv.bias));
     arguments.extend(activation(conv.activation));
+    let own = conv.weight_standardization.map(standardization);
+    arguments.extend(own.map(|own| format!("weight_standardization = {own}")));
     if let Some(prefix) = &conv.norm_weights {
         arguments.push(format!("norm_weights = {}", quoted(&prefix.value)));
     }
     arguments
+}
+
+fn standardization(standardization: Standardization) -> String {
+    match standardization {
+        Standardization::Off => "false".to_owned(),
+        Standardization::On { epsilon } => braced(&[format!("epsilon = {epsilon:?}")]),
+    }
 }
 
 fn norm(name: &str, norm: Option<Spanned<Norm>>) -> String {
@@ -235,6 +248,8 @@ fn block(block: &BlockRow) -> Vec<String> {
     let shortcut_from = block.shortcut_from;
     arguments.extend(shortcut_from.map(|from| format!("shortcut_from = {}", from.value.word())));
     arguments.extend(activation(block.activation));
+    let own = block.weight_standardization.map(standardization);
+    arguments.extend(own.map(|own| format!("weight_standardization = {own}")));
     arguments.extend(block.projection_norm.map(|kind| norm("projection_norm", kind)));
     arguments.extend(block.anti_alias.map(|kind| format!("anti_alias = {}", kind.value.word())));
     match block.attention {

@@ -1,7 +1,9 @@
 //! Rows of residual blocks.
 
 use super::Errors;
-use super::row::{read_activation, read_channels, read_norm, read_norm_or_none};
+use super::row::{
+    read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
+};
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::Extent;
 use crate::spec::cell::{self, Refused};
@@ -35,6 +37,7 @@ pub(super) fn read_block(
     let same_padding =
         fields.or("padding", false, |text| cell::choice(text, &[("same", true)]), errors);
     let bias = fields.or("bias", false, cell::boolean, errors);
+    let standardization = read_standardization(fields, errors);
     let norm = read_norm(fields, errors);
     let activation = read_activation(fields, errors);
     let projection_norm = match fields.get("projection_norm") {
@@ -84,6 +87,7 @@ pub(super) fn read_block(
         first_dilation: first_dilation?,
         same_padding: same_padding?.value,
         bias: bias?.value,
+        weight_standardization: standardization?,
         norm: norm?,
         activation: activation?,
         anti_alias: anti_alias?,

@@ -2,15 +2,16 @@
 
 use resnet_runtime::kernels::Activation;
 
-use super::Errors;
 use super::block::{read_block, read_bottleneck};
+use super::{Errors, positive};
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::graph::{Extent, Padding, PoolKind};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
 use crate::spec::{
-    BlockKind, ConvRow, Norm, PaddingCell, PoolRow, Row, RowOp, StrideOn, WindowCells,
+    BlockKind, ConvRow, Norm, PaddingCell, PoolRow, Row, RowOp, Standardization, StrideOn,
+    WindowCells,
 };
 
 /// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
@@ -25,6 +26,7 @@ const OPS: &[(&str, &[&[&str]])] = &[
                 "groups",
                 "norm",
                 "bias",
+                "weight_standardization",
                 "activation",
                 "weights",
                 "norm_weights",
@@ -58,6 +60,7 @@ const BLOCK: &[&str] = &[
     "first_dilation",
     "padding",
     "bias",
+    "weight_standardization",
     "norm",
     "activation",
     "anti_alias",
@@ -234,6 +237,7 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
     let without_norm = norm == Some(None);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
     let activation = read_activation(fields, errors);
+    let standardization = read_standardization(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
     if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
@@ -256,8 +260,28 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
         norm: norm?,
         bias: bias?.value,
         activation: activation?,
+        weight_standardization: standardization?,
         norm_weights: norm_weights?,
     })
+}
+
+/// `true`, `false`, or `{epsilon: 1e-8}`.
+pub(super) fn read_standardization(
+    fields: &Fields<'_>,
+    errors: &mut Errors,
+) -> Option<Option<Standardization>> {
+    const NAME: &str = "weight_standardization";
+    let Some(node) = fields.get(NAME) else { return Some(None) };
+    let on = Standardization::On { epsilon: Standardization::EPSILON };
+    if let Node::Scalar(_) = &node.value {
+        let words = [("true", on), ("false", Standardization::Off)];
+        let value = scalar(NAME, node, |text| cell::choice(text, &words), errors)?;
+        return Some(Some(value.value));
+    }
+    let mut own = Fields::open(node, format!("`{NAME}`"), errors)?;
+    own.check_known(&["epsilon"], |_| None, errors);
+    let epsilon = own.required("epsilon", "1e-6", positive, errors)?;
+    Some(Some(Standardization::On { epsilon: epsilon.value }))
 }
 
 /// The `norm` of a row that has one.

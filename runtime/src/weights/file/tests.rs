@@ -10,6 +10,7 @@ fn conv(name: &str, out: usize, transform: Transform, offset: usize) -> Recipe {
         weight: format!("{name}.weight").into(),
         bias: Some(format!("{name}.bias").into()),
         norm: None,
+        standardise: None,
     };
     let shape = ConvShape {
         out_channels: out,
