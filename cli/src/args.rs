@@ -9,7 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet::runtime::weights::all_threads;
 
-pub(crate) use self::import::{AntiAliasName, Import, ShortcutName, StrideOnName};
+pub(crate) use self::import::{
+    AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
+    ZeroChannelsName,
+};
 use crate::family::{FamilyOptions, Numbers};
 
 const EXAMPLES: &str = "\

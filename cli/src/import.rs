@@ -4,10 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use resnet_import::{AntiAlias, Options, Shortcut, StrideOn};
+use resnet_import::{
+    AntiAlias, GlobalPool, Options, Shortcut, ShortcutFrom, StemPool, StrideOn, ZeroChannels,
+};
 
 use crate::Outcome;
-use crate::args::{AntiAliasName, Import, ShortcutName, StrideOnName};
+use crate::args::{
+    AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
+    ZeroChannelsName,
+};
 use crate::output::{Kind, Output};
 
 pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
@@ -38,7 +43,8 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     }
     file.write_all(imported.table.as_bytes())?;
     file.finish()?;
-    for note in &imported.notes {
+    let said = if options.verbose { imported.said_at_length() } else { imported.said() };
+    for note in said {
         crate::say!("note: {note}");
     }
     let (table, weights) = (table.display(), weights.display());
@@ -61,10 +67,11 @@ fn derivation(options: &Import) -> Options {
         prefix: options.prefix.clone(),
         without: options.without.clone(),
         input: options.input,
+        stem_stride: options.stem_stride.map(|stride| stride.get()),
         strides: options.strides.clone(),
         dilations: options.dilations.iter().map(|dilation| dilation.get()).collect(),
         stride_on: options.stride_on.map(|on| match on {
-            StrideOnName::Middle => StrideOn::Second,
+            StrideOnName::Second => StrideOn::Second,
             StrideOnName::First => StrideOn::First,
         }),
         anti_alias: options.anti_alias.map(|kind| match kind {
@@ -76,9 +83,27 @@ fn derivation(options: &Import) -> Options {
             ShortcutName::PoolProjection => Shortcut::PoolProjection,
             ShortcutName::ProjectAll => Shortcut::ProjectAll,
             ShortcutName::ZeroPad => Shortcut::ZeroPad,
+            ShortcutName::PoolZeroPad => Shortcut::PoolZeroPad,
             ShortcutName::None => Shortcut::None,
         }),
-        pool: options.pool,
+        shortcut_from: options.shortcut_from.map(|from| match from {
+            ShortcutFromName::Input => ShortcutFrom::Input,
+            ShortcutFromName::Norm => ShortcutFrom::Norm,
+        }),
+        zero_channels: options.zero_channels.map(|zeros| match zeros {
+            ZeroChannelsName::Around => ZeroChannels::Around,
+            ZeroChannelsName::After => ZeroChannels::After,
+        }),
+        pool: options.pool.map(|pool| match pool {
+            PoolName::True => StemPool::Max,
+            PoolName::False => StemPool::None,
+            PoolName::Ceil => StemPool::Ceil,
+        }),
+        global_pool: options.global_pool.map(|pool| match pool {
+            GlobalPoolName::Average => GlobalPool::Average,
+            GlobalPoolName::Max => GlobalPool::Max,
+        }),
+        norm_groups: options.norm_groups.map(|groups| groups.get()),
         norm_epsilon: options.norm_epsilon,
         mean: options.mean.clone(),
         std: options.std.clone(),

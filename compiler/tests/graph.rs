@@ -59,6 +59,21 @@ fn inputs_come_before_their_readers_and_rows_are_known() {
     }
 }
 
+/// Pictures are numbers from 0 to 1; what is meant for 0 to 255 would make all of them the same.
+#[test]
+fn means_of_bytes_are_refused() {
+    let table = "name: n\ninput: 3x20x30\ntable: [{layer: p, op: global_average_pool}]\n";
+    for (numbers, expected) in [
+        ("mean: [123.675, 116.28, 103.53]", "mean: [0.4850, 0.4560, 0.4060], std: [0.0039]"),
+        ("mean: [0], std: [255]", "mean: [0.0000], std: [1.0000]"),
+    ] {
+        let error = Spec::from_yaml(&format!("{table}preprocess: {{{numbers}}}")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("is one from 0 to 255") && error.contains(expected), "{error}");
+    }
+    assert!(Spec::from_yaml(&format!("{table}preprocess: {{mean: [-0.5], std: [2]}}")).is_ok());
+}
+
 /// What `preprocess` leaves out is filled in from the network's input.
 #[test]
 fn preprocessing_has_defaults() {

@@ -37,7 +37,7 @@ impl Sketch {
             match (block_of(module), shape) {
                 (Some(place), &[_, _, _, _]) => {
                     let stage = sketch.stages.entry(place.stage).or_default();
-                    *stage.entry(place.block).or_default() += usize::from(place.is_conv);
+                    *stage.entry(place.block).or_default() += usize::from(place.is_main);
                 }
                 (None, &[outputs, _]) => sketch.linear.push((module.to_owned(), outputs)),
                 _ => {}
@@ -75,7 +75,7 @@ pub(crate) fn has_blocks<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
 /// What stands before the stages, if a tensor is a convolution of a block.
 fn is_block_conv(name: &str) -> Option<&str> {
     let place = block_of(name.strip_suffix(".weight")?)?;
-    place.is_conv.then_some(place.root)
+    place.is_main.then_some(place.root)
 }
 
 /// Takes the tensors that options select, without what their names begin with; all of them have to be of
@@ -245,8 +245,9 @@ fn under<'a>(
 
 /// Whether no convolution stands outside blocks.
 fn is_headless(checkpoint: &Checkpoint, prefix: &str) -> bool {
-    !under(checkpoint, prefix)
-        .any(|(name, stored)| stored.shape.len() == 4 && block_of(name).is_none())
+    let is_outside =
+        |name: &str| name.rsplit_once('.').is_none_or(|(module, _)| block_of(module).is_none());
+    !under(checkpoint, prefix).any(|(name, stored)| stored.shape.len() == 4 && is_outside(name))
 }
 
 /// Whether what `outer` holds beside `inner` is one linear layer.

@@ -6,9 +6,9 @@ use resnet_compiler::graph::{Graph, NodeId, Shape};
 use resnet_compiler::spec::Spec;
 use resnet_compiler::spec::rows::{Row, aligned};
 
-use crate::Options;
 use crate::beside::IMAGENET;
 use crate::error::{Fault, unknown};
+use crate::{Assumption, Options};
 
 /// A table, but for its name and for how pictures are prepared.
 #[derive(Debug)]
@@ -30,8 +30,12 @@ pub(crate) struct Draft {
     pub(crate) labels: Vec<String>,
     /// The part of a scaled picture's side that is cut, where it is known.
     pub(crate) crop: Option<f64>,
-    /// What was assumed.
+    /// The row of a max pool over all pixels, whose kernel follows from what the others make.
+    pub(crate) global_max_pool: Option<usize>,
+    /// What has to be said.
     pub(crate) notes: Vec<String>,
+    /// What the file does not tell.
+    pub(crate) assumed: Vec<Assumption>,
 }
 
 /// The values of a picture that its network scales and shifts itself.
@@ -86,7 +90,9 @@ impl Default for Draft {
             classes: None,
             labels: Vec::new(),
             crop: None,
+            global_max_pool: None,
             notes: Vec::new(),
+            assumed: Vec::new(),
         }
     }
 }
@@ -101,20 +107,29 @@ impl Draft {
         source: &str,
     ) -> Result<(String, Graph), Fault> {
         if self.unknown_normalisation(options) {
-            let note = match self.prepared {
-                Some(prepared) => prepared.note(),
+            match self.prepared {
+                Some(prepared) => self.notes.push(prepared.note().to_owned()),
                 None if self.is_imagenet() => {
-                    "assumed: pictures are normalised as for ImageNet (else `--mean`, `--std`)"
+                    let what = "pictures are normalised as for ImageNet";
+                    self.assume(true, what, "--mean M,M,M` and `--std S,S,S");
                 }
-                None => "unknown: how pictures are normalised (`--mean`, `--std`)",
-            };
-            self.notes.push(note.to_owned());
+                None => {
+                    let note = "unknown: how pictures are normalised (`--mean`, `--std`)";
+                    self.notes.push(note.to_owned());
+                }
+            }
         }
         let head = self.head(name);
         let graph = self.build(&format!("{head}table:\n{}", aligned(&self.rows)))?;
+        let graph = if self.spread_global_max_pool(&graph) {
+            self.build(&format!("{head}table:\n{}", aligned(&self.rows)))?
+        } else {
+            graph
+        };
         self.claim(&graph);
         let mut yaml = format!("# Made by `resnet import` from {source}.\n");
-        for note in &self.notes {
+        for note in self.notes.iter().cloned().chain(self.assumed.iter().map(Assumption::to_string))
+        {
             let _ = writeln!(yaml, "# {note}");
         }
         let _ = write!(yaml, "{head}table:\n{}", aligned(&self.rows));
@@ -129,6 +144,62 @@ impl Draft {
         Ok((yaml, graph))
     }
 
+    /// Adds an assumption, once. `option` changes it; empty if none does.
+    pub(crate) fn assume(
+        &mut self,
+        usual: bool,
+        what: impl Into<String>,
+        option: impl Into<String>,
+    ) {
+        let option = Some(option.into()).filter(|option| !option.is_empty());
+        let assumption = Assumption { what: what.into(), option, usual };
+        if !self.assumed.contains(&assumption) {
+            self.assumed.push(assumption);
+        }
+    }
+
+    /// Makes the kernel of the global max pool all that it reads. Whether there is one.
+    fn spread_global_max_pool(&mut self, graph: &Graph) -> bool {
+        let Some(at) = self.global_max_pool else { return false };
+        let nodes = (0..graph.nodes.len() as u32).map(|id| graph.node(NodeId(id)));
+        let before = nodes.filter(|node| node.row.is_some_and(|row| row < at)).last();
+        let Shape { height, width, .. } = before.map_or(self.input, |node| node.shape);
+        self.rows[at].set("kernel", format_args!("{height}x{width}"));
+        true
+    }
+
+    /// The network of a table that was derived. Where it is none, the file has what no table can, at the place that
+    /// the row was derived from; or its shapes contradict each other or what was assumed, which users can look
+    /// at. The table they have never seen.
+    fn build(&self, yaml: &str) -> Result<Graph, Fault> {
+        let built =
+            Spec::from_yaml_named(yaml, "derived.yaml").and_then(|spec| Graph::build(&spec));
+        built.or_else(|error| {
+            let mistake = &error.list()[0];
+            let before = &yaml[..mistake.span.range().start.min(yaml.len())];
+            let rows = before.lines().filter(|line| line.starts_with("  - ")).count();
+            if let Some(origin) = rows.checked_sub(1).and_then(|row| self.origins.get(row)) {
+                let said =
+                    [std::slice::from_ref(&mistake.message), &*mistake.notes].concat().join("; ");
+                return unknown(format!("{origin}: no layer table can have it: {said}"));
+            }
+            let mut said = String::new();
+            for diagnostic in error.list().iter().take(3) {
+                let line = diagnostic.span.range().start;
+                let start = yaml[..line].rfind('\n').map_or(0, |newline| newline + 1);
+                let row = yaml[start..].lines().next().unwrap_or_default().trim();
+                let _ = write!(said, "\n  {}\n    in `{row}`", diagnostic.message);
+            }
+            for assumption in &self.assumed {
+                let _ = write!(said, "\n  {assumption}");
+            }
+            unknown(format!(
+                "no network follows from its tensors and what was assumed; if an option below does not mend it, \
+                 `resnet import` has misunderstood the file, and the fault is its own:{said}"
+            ))
+        })
+    }
+
     fn head(&self, name: &str) -> String {
         let mut head = format!("name: {name}\ninput: {}\n", self.input);
         if let Some(epsilon) = self.norm_epsilon {
@@ -141,27 +212,6 @@ impl Draft {
             let _ = writeln!(head, "features: [{}]", self.features.join(", "));
         }
         head
-    }
-
-    /// The network of a table that was derived. A file that contradicts itself has a wrong one, and some
-    /// have what no table can.
-    fn build(&self, yaml: &str) -> Result<Graph, Fault> {
-        let built =
-            Spec::from_yaml_named(yaml, "derived.yaml").and_then(|spec| Graph::build(&spec));
-        built.or_else(|error| {
-            let mistake = &error.list()[0];
-            let before = &yaml[..mistake.span.range().start.min(yaml.len())];
-            let rows = before.lines().filter(|line| line.starts_with("  - ")).count();
-            match rows.checked_sub(1).and_then(|row| self.origins.get(row)) {
-                Some(origin) => {
-                    let said = [std::slice::from_ref(&mistake.message), &*mistake.notes]
-                        .concat()
-                        .join("; ");
-                    unknown(format!("{origin}: no layer table can have it: {said}"))
-                }
-                None => unknown(format!("the derived table is wrong:\n{error}")),
-            }
-        })
     }
 
     fn unknown_normalisation(&self, options: &Options) -> bool {

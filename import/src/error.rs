@@ -97,3 +97,14 @@ pub(crate) fn corrupt<T>(reason: impl Into<String>) -> Result<T, Fault> {
 pub(crate) fn unknown<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Unknown(reason.into()))
 }
+
+/// The first few names for a message, and how many more there are; nothing for none.
+pub(crate) fn listed(names: &[String]) -> Option<String> {
+    let (shown, more) = names.split_at(names.len().min(3));
+    let shown: Vec<String> = shown.iter().map(|name| format!("`{name}`")).collect();
+    match more {
+        [] if shown.is_empty() => None,
+        [] => Some(shown.join(", ")),
+        _ => Some(format!("{} and {} more", shown.join(", "), more.len())),
+    }
+}

@@ -4,7 +4,7 @@
 //! apart by how they begin. A pickle is read as data: nothing in it is run ([`ImportError::Code`] names
 //! what would be). Depth, kind of blocks, widths, groups, shortcuts and attention follow from the
 //! tensors' names and shapes; what does not (strides, the size of pictures) is assumed as published
-//! networks have it, said in [`Imported::notes`], and set by [`Options`]. An ONNX file has the graph, so
+//! networks have it, said in [`Imported::assumed`], and set by [`Options`]. An ONNX file has the graph, so
 //! that little is left to assume.
 //!
 //! ```no_run
@@ -25,6 +25,8 @@ mod checkpoint;
 mod draft;
 mod error;
 mod names;
+mod normalise;
+mod note;
 mod onnx;
 mod table;
 mod write;
@@ -34,8 +36,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 pub use error::ImportError;
+pub use note::Assumption;
 use prost::bytes::Bytes;
-pub use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
+pub use resnet_compiler::spec::{AntiAlias, Shortcut, ShortcutFrom, StrideOn, ZeroChannels};
 use safetensors::tensor::Dtype;
 
 use beside::{Facts, Place};
@@ -59,19 +62,29 @@ pub struct Options {
     pub without: Vec<String>,
     /// Height and width of a picture; `None` is 224 each for a stem with a stride, else 32.
     pub input: Option<(usize, usize)>,
+    /// The stride of the first convolution; `None` is 2, 1 for a single 3x3, an even kernel's size.
+    pub stem_stride: Option<usize>,
     /// The stride of every stage; none is 1 for the first and 2 for the others, or what shortcuts say.
     pub strides: Vec<usize>,
-    /// The dilation of every stage; none is 1 for all.
+    /// The dilation of every stage's 3x3 convolutions; none is 1.
     pub dilations: Vec<usize>,
-    /// Which convolution of a bottleneck has the stride; `None` is the 3x3.
+    /// Which convolution of a block has the stride; `None` is a bottleneck's 3x3, a basic block's first.
     pub stride_on: Option<StrideOn>,
     /// What has the strides of blocks in the place of their convolutions, and of the stem's pool: a blur
     /// or an average, as in timm's `resnetblur` and `resnetaa` networks. `None` is nothing.
     pub anti_alias: Option<AntiAlias>,
     /// What stands beside blocks; `None` is what names and shapes say.
     pub shortcut: Option<Shortcut>,
-    /// Whether a 3x3 max pool of stride 2 follows the stem; `None` is whether that has a stride.
-    pub pool: Option<bool>,
+    /// What projections read in a network of pre-activation; `None` is what the first norm made.
+    pub shortcut_from: Option<ShortcutFrom>,
+    /// Where shortcuts without weights have the zeros for new channels; `None` is half before and half behind.
+    pub zero_channels: Option<ZeroChannels>,
+    /// What follows the stem; `None` is a max pool if the stem has the stride that is usual for ImageNet.
+    pub pool: Option<StemPool>,
+    /// What becomes of the last activation's pixels; `None` is their mean.
+    pub global_pool: Option<GlobalPool>,
+    /// Groups of group norm; `None` is 32.
+    pub norm_groups: Option<usize>,
     /// Batch norm's epsilon; `None` is 1e-5.
     pub norm_epsilon: Option<f64>,
     /// Means of the pictures' channels, of values from 0 to 1. Without means and deviations a
@@ -83,6 +96,26 @@ pub struct Options {
     pub resize: Option<usize>,
 }
 
+/// What follows the stem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StemPool {
+    /// Nothing.
+    None,
+    /// A 3x3 max pool of stride 2 with padding of 1 on every side.
+    Max,
+    /// One without padding that rounds sizes up, as Caffe's does.
+    Ceil,
+}
+
+/// What becomes of the pixels before the classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalPool {
+    /// Their mean.
+    Average,
+    /// Their maximum.
+    Max,
+}
+
 /// A network: its layer table and its weights.
 #[derive(Debug)]
 pub struct Imported {
@@ -90,8 +123,10 @@ pub struct Imported {
     pub name: String,
     /// The layer table, YAML.
     pub table: String,
-    /// What was assumed and what was left out, a line each.
+    /// What was left out, made up or renamed, a line each.
     pub notes: Vec<String>,
+    /// What was assumed. These and the notes stand as comments in the table.
+    pub assumed: Vec<Assumption>,
     /// Names of the classes, if there are any. The table has them as the lines of a file in its folder,
     /// [`Imported::labels_file`].
     pub labels: Vec<String>,
@@ -151,12 +186,13 @@ fn derive(
     place: &Place,
     options: &Options,
 ) -> Result<Imported, Fault> {
-    let mut facts = Facts::read(folder, options)?;
+    let (options, scaled) = normalise::of_0_to_1(options)?;
+    let mut facts = Facts::read(folder, &options)?;
     let name = plain(options.name.as_deref().unwrap_or_else(|| facts.call(place)));
     let file = printable(&place.shown);
-    let mut notes: Vec<String> = place.note.iter().cloned().collect();
+    let mut notes: Vec<String> = place.note.iter().cloned().chain(scaled).collect();
     if onnx::is_onnx(&bytes) {
-        let options = facts.pictures(options);
+        let options = facts.pictures(&options);
         let onnx::Imported { mut draft, tensors, files, mut beside } =
             onnx::import(bytes.into(), folder, &options)?;
         facts.finish(&mut draft);
@@ -164,7 +200,8 @@ fn derive(
         let tensors = fit(&graph, tensors)?;
         notes.extend(facts.notes.into_iter().chain(draft.notes));
         beside.extend(facts.files);
-        return Ok(Imported { name, table, notes, labels: draft.labels, beside, tensors, files });
+        let (labels, assumed) = (draft.labels, draft.assumed);
+        return Ok(Imported { name, table, notes, assumed, labels, beside, tensors, files });
     }
     let mut checkpoint = Checkpoint::read(&mut bytes, options.key.as_deref())?;
     let prefix = options.prefix.as_deref();
@@ -173,8 +210,10 @@ fn derive(
     facts.refuse()?;
     let network = Network::find(&checkpoint)
         .map_err(|fault| fault.advised(|| candidates::advice(&checkpoint, prefix)))?;
-    let known = facts.under(options, &network)?;
-    notes.extend(facts.hint(&place.name, options));
+    let files = vec![bytes.into()];
+    notes.extend(facts.hint(&place.name, &options));
+    let options = normalise::by_layer(&network, &checkpoint, &files, options, &mut notes)?;
+    let known = facts.under(&options, &network)?;
     let (mut draft, pairs) = table::derive(&network, &known)?;
     facts.finish(&mut draft);
     let (table, graph) = draft.finish(&known.options, &name, &file)?;
@@ -184,8 +223,8 @@ fn derive(
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    let (labels, files) = (draft.labels, vec![bytes.into()]);
-    Ok(Imported { name, table, notes, labels, beside: facts.files, tensors, files })
+    let (labels, assumed, beside) = (draft.labels, draft.assumed, facts.files);
+    Ok(Imported { name, table, notes, assumed, labels, beside, tensors, files })
 }
 
 /// The tensors of a network, checked against what it needs.
@@ -220,6 +259,19 @@ impl Imported {
     /// The name of the file that the table has the names of the classes in, a line each.
     pub fn labels_file(&self) -> String {
         draft::labels_file(&self.name)
+    }
+
+    /// What a user should read: the notes, what was assumed and is not usual, a line each, and in one line what
+    /// is usual.
+    pub fn said(&self) -> Vec<String> {
+        let unusual = self.assumed.iter().filter(|assumption| !assumption.usual);
+        let lines = self.notes.iter().cloned().chain(unusual.map(Assumption::to_string));
+        lines.chain(note::in_short(&self.assumed)).collect()
+    }
+
+    /// The same with a line for each assumption.
+    pub fn said_at_length(&self) -> Vec<String> {
+        self.notes.iter().cloned().chain(self.assumed.iter().map(Assumption::to_string)).collect()
     }
 
     /// Name and shape of every tensor of the network, by the table's names.

@@ -1,14 +1,17 @@
 //! Finds the parts of a residual network among the names and shapes of its tensors.
 //!
 //! A *module* is what holds tensors: the name of a tensor without its last part. Whether a module is a
-//! convolution, a batch norm or a linear layer is told by its tensors; what it is for, by its name.
+//! convolution, a norm or a linear layer is told by its tensors; what it is for, by its name.
 
+mod block;
+mod message;
 mod place;
+mod stages;
 
 use std::collections::BTreeMap;
 
 pub(crate) use self::place::block_of;
-use self::place::{Place, Role, common_prefix, natural, norm_names, role};
+use self::place::{common_prefix, natural, norm_names};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Fault, unknown};
 
@@ -21,26 +24,45 @@ pub(crate) struct Network {
     pub(crate) stem: Vec<StemConv>,
     /// In order; at least one.
     pub(crate) stages: Vec<Stage>,
-    /// The batch norm after the last block.
+    /// The norm after the last block.
     pub(crate) norm: Option<String>,
-    pub(crate) linear: Option<Linear>,
+    /// In order, the classifier last.
+    pub(crate) linear: Vec<Linear>,
     pub(crate) pre_activation: bool,
     /// Whether norms have no statistics of their own, as group norm.
     pub(crate) group_norm: bool,
     /// What all names begin with, dots included.
     pub(crate) wrapper: String,
+    /// The module whose `mean` and `std` pictures are normalised by.
+    pub(crate) normalisation: Option<String>,
+    /// Whose names these are, if that tells more than names do.
+    pub(crate) dialect: Option<Dialect>,
+}
+
+/// Names that one family of networks has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Dialect {
+    /// `s1.b1`.
+    RegNet,
+    /// `layer0.conv1` and `se_module`: networks that came from Caffe.
+    Senet,
+    /// `conv1_1x1` and `conv2_kxk`.
+    Byobnet,
 }
 
 #[derive(Debug)]
 pub(crate) struct StemConv {
     pub(crate) conv: Conv,
     pub(crate) norm: Option<String>,
+    /// Whether it has the place of the stem's pool, and its stride.
+    pub(crate) pool: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Linear {
     pub(crate) module: String,
     pub(crate) classes: usize,
+    inputs: usize,
 }
 
 /// Blocks with one prefix.
@@ -51,14 +73,18 @@ pub(crate) struct Stage {
     pub(crate) blocks: Vec<Block>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Block {
+    /// Its name.
+    pub(crate) module: String,
     /// Two or three.
     pub(crate) convs: Vec<Conv>,
     /// As many.
     pub(crate) norms: Vec<Norm>,
     pub(crate) shortcut: Option<Projection>,
     pub(crate) attention: Option<Attention>,
+    /// Whether its first norm stands before its first convolution, where names number both.
+    norm_first: Option<bool>,
 }
 
 impl Block {
@@ -90,58 +116,65 @@ pub(crate) struct Conv {
 pub(crate) struct Projection {
     pub(crate) conv: Conv,
     pub(crate) norm: Option<String>,
-    /// Whether the module before it has no tensors, as the pool of ResNet-D.
-    pub(crate) second: bool,
+    /// Whether the module before it has no tensors, as the pool of ResNet-D; `None` if names do not number
+    /// them.
+    pub(crate) second: Option<bool>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Attention {
-    /// Module of the block, channels in the middle.
-    SqueezeExcitation(String, usize),
-    /// Module of the block, kernel.
+    /// Two modules, and the channels between them.
+    SqueezeExcitation([String; 2], usize),
+    /// A module and its kernel.
     Efficient(String, usize),
 }
 
-/// Modules by their names, without what all names begin with.
+/// Modules by their names, without what all names begin with. What is found is taken out.
 struct Modules {
     map: BTreeMap<String, Parts>,
+    wrapper: String,
 }
 
 impl Network {
     /// Finds the parts. Tensors that batch norms count training steps with are left out.
     pub(crate) fn find(checkpoint: &Checkpoint) -> Result<Self, Fault> {
-        let (wrapper, mut modules) = Modules::group(checkpoint);
+        let mut modules = Modules::group(checkpoint);
+        let normalisation = modules.normalisation();
         let group_norm = modules.group_norm()?;
         let stages = modules.stages()?;
         let pre_activation = is_pre_activation(&stages)?;
         let channels = stages.last().and_then(|stage| stage.blocks.last()?.convs.last());
         let channels = channels.map_or(0, |conv| conv.channels);
         let linear = modules.linear(channels)?;
-        let (stem, norm) = modules.stem(pre_activation)?;
-        for pair in stem.windows(2) {
-            let [before, conv] = [&pair[0].conv, &pair[1].conv];
-            // A convolution of a part that comes after the blocks, such as a head for segmentation.
-            if !before.channels.is_multiple_of(conv.inputs) {
-                return unknown(format!(
-                    "`{wrapper}{}` reads {} channels, and what stands before the blocks makes {}; it has no \
-                     place in a network of a stem, blocks and a classifier",
-                    conv.module, conv.inputs, before.channels
-                ));
-            }
-        }
-        if let Some(name) = modules.map.keys().next() {
-            let rest = modules.map.len() - 1;
-            return unknown(format!(
-                "`{wrapper}{name}` (and {rest} more) has no place in a residual network of rows that \
-                 a table knows"
-            ));
-        }
-        Ok(Self { stem, stages, norm, linear, pre_activation, group_norm, wrapper })
+        let (stem, norm) = modules.stem(pre_activation, channels);
+        modules.check_all_taken(&stem)?;
+        let dialect = dialect(&stem, &stages);
+        let Modules { wrapper, .. } = modules;
+        Ok(Self {
+            stem,
+            stages,
+            norm,
+            linear,
+            pre_activation,
+            group_norm,
+            wrapper,
+            normalisation,
+            dialect,
+        })
+    }
+}
+
+impl Network {
+    /// The tensors that pictures are normalised by, means and deviations, by their names in the file.
+    pub(crate) fn normalisation_tensors(&self) -> Option<[String; 2]> {
+        let module = self.normalisation.as_ref()?;
+        let dot = if module.is_empty() { "" } else { "." };
+        Some(["mean", "std"].map(|part| format!("{}{module}{dot}{part}", self.wrapper)))
     }
 }
 
 impl Modules {
-    fn group(checkpoint: &Checkpoint) -> (String, Self) {
+    fn group(checkpoint: &Checkpoint) -> Self {
         let names: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
         let wrapper = common_prefix(&names);
         let mut map: BTreeMap<String, Parts> = BTreeMap::new();
@@ -153,7 +186,7 @@ impl Modules {
                 parts.insert(part.to_owned(), tensor.shape.clone());
             }
         }
-        (wrapper.to_owned(), Self { map })
+        Self { map, wrapper: wrapper.to_owned() }
     }
 
     fn shape(&self, module: &str) -> &[usize] {
@@ -170,12 +203,31 @@ impl Modules {
         (!sizes.contains(&0)).then_some(Conv { module, channels, inputs, kernel, bias })
     }
 
-    /// A scale and a shift for each channel; a batch norm has statistics too.
-    fn is_norm(&self, module: &str) -> bool {
-        let one = |part: &str| {
-            self.map.get(module).and_then(|parts| parts.get(part)).is_some_and(|s| s.len() == 1)
+    /// The norm of a module, if it is one: a scale and a shift for each channel, or statistics.
+    fn norm(&self, module: &str) -> Option<Norm> {
+        let parts = self.map.get(module)?;
+        let channels = |part: &str| match parts.get(part).map(Vec::as_slice) {
+            Some(&[channels]) => Some(channels),
+            _ => None,
         };
-        one("weight") && one("bias")
+        let pair = |a, b| channels(a).filter(|_| channels(b).is_some());
+        let channels = pair("weight", "bias").or_else(|| pair("running_mean", "running_var"))?;
+        Some(Norm { module: module.to_owned(), channels })
+    }
+
+    fn is_norm(&self, module: &str) -> bool {
+        self.norm(module).is_some()
+    }
+
+    /// Takes the buffers of a layer before the network that normalises pictures.
+    fn normalisation(&mut self) -> Option<String> {
+        let is = |parts: &Parts| {
+            parts.len() == 2 && ["mean", "std"].iter().all(|&p| parts.contains_key(p))
+        };
+        let found =
+            self.map.iter().find(|(_, parts)| is(parts)).map(|(module, _)| module.clone())?;
+        self.map.remove(&found);
+        Some(found)
     }
 
     /// Whether the norms are group norms, which all of them or none have to be.
@@ -191,204 +243,107 @@ impl Modules {
         }
     }
 
-    /// Takes all modules of blocks.
-    fn stages(&mut self) -> Result<Vec<Stage>, Fault> {
-        let mut found: BTreeMap<(usize, String), BTreeMap<usize, Vec<String>>> = BTreeMap::new();
-        for module in self.map.keys() {
-            if let Some(place) = Place::of(module) {
-                let stage = found.entry((place.stage, place.prefix.to_owned())).or_default();
-                stage.entry(place.block).or_default().push(module.clone());
-            }
-        }
-        if found.is_empty() {
-            let names = self.map.iter().flat_map(|(module, parts)| {
-                let dot = if module.is_empty() { "" } else { "." };
-                parts.keys().map(move |part| format!("`{module}{dot}{part}`"))
-            });
-            let names: Vec<String> = names.take(5).collect();
-            return unknown(match &*names {
-                [] => "there are no tensors in it".to_owned(),
-                _ => format!(
-                    "no residual blocks: expected names such as `layer1.0.conv1.weight`, found {}",
-                    names.join(", ")
-                ),
-            });
-        }
-        let mut stages = Vec::new();
-        for ((_, prefix), blocks) in found {
-            let count = blocks.len();
-            if blocks.keys().copied().ne(0..count) {
-                return unknown(format!("blocks of `{prefix}` are missing"));
-            }
-            let blocks = blocks.values().enumerate().map(|(index, modules)| {
-                let block = self.block(&format!("{prefix}.{index}"), modules);
-                modules.iter().for_each(|module| drop(self.map.remove(module)));
-                block
-            });
-            let blocks = blocks.collect::<Result<_, _>>()?;
-            stages.push(Stage { prefix, blocks });
-        }
-        Ok(stages)
-    }
-
-    fn block(&self, prefix: &str, modules: &[String]) -> Result<Block, Fault> {
-        let mut block = Block::default();
-        let (mut convs, mut norms) = (BTreeMap::new(), BTreeMap::new());
-        let mut shortcut = Vec::new();
-        for module in modules {
-            let inner = &module[prefix.len() + 1..];
-            let role = role(inner);
-            match (role, self.conv(module)) {
-                (Some(Role::Conv(index)), Some(conv)) => drop(convs.insert(index, conv)),
-                (Some(Role::Norm(index)), _) if self.is_norm(module) => {
-                    let channels = self.shape(module).first().copied().unwrap_or(0);
-                    norms.insert(index, Norm { module: module.clone(), channels });
-                }
-                (Some(Role::Shortcut), _) => shortcut.push(module.as_str()),
-                (Some(Role::Attention), _) => {
-                    block.attention = Some(self.attention(module)?);
-                }
-                (Some(Role::Norm(_)), _) => {
-                    return unknown(format!(
-                        "`{module}` is no norm: a scale and a shift for each channel, `weight` and `bias`, \
-                         are expected"
-                    ));
-                }
-                _ if self.map[module].contains_key("filt") => {
-                    return unknown(format!(
-                        "`{module}` is the filter of a blur, which is not read: leave it out of the file, and \
-                         import with `--anti-alias blur`, whose filters are binomial, 3x3"
-                    ));
-                }
-                _ => {
-                    return unknown(format!(
-                        "`{module}` is no part of a basic or bottleneck block that is known"
-                    ));
-                }
-            }
-        }
-        let count = convs.len();
-        if !(2..=3).contains(&count)
-            || convs.keys().copied().ne(0..count)
-            || norms.keys().copied().ne(0..count)
-        {
-            return unknown(format!(
-                "block `{prefix}` has {count} convolutions and {} batch norms; a basic block has 2 \
-                 of each, a bottleneck 3",
-                norms.len()
-            ));
-        }
-        let (kernels, kind): (&[usize], _) =
-            if count == 2 { (&[3, 3], "basic block") } else { (&[1, 3, 1], "bottleneck") };
-        for (conv, &kernel) in convs.values().zip(kernels) {
-            if conv.kernel != [kernel, kernel] {
-                let [rows, columns] = conv.kernel;
-                return unknown(format!(
-                    "`{}` is {rows}x{columns}; in a {kind} it is {kernel}x{kernel}",
-                    conv.module
-                ));
-            }
-        }
-        block.convs = convs.into_values().collect();
-        block.norms = norms.into_values().collect();
-        block.shortcut = self.projection(prefix, &shortcut)?;
-        Ok(block)
-    }
-
-    fn projection(&self, prefix: &str, modules: &[&str]) -> Result<Option<Projection>, Fault> {
-        let mut convs = modules.iter().filter_map(|module| self.conv(module));
-        let norms: Vec<_> = modules.iter().filter(|module| self.is_norm(module)).collect();
-        let (conv, more) = (convs.next(), convs.next().is_some());
-        match conv {
-            None if modules.is_empty() => Ok(None),
-            Some(conv) if !more && norms.len() <= 1 && norms.len() + 1 == modules.len() => {
-                let second = conv.module.ends_with(".1");
-                let norm = norms.first().map(|norm| (**norm).to_owned());
-                Ok(Some(Projection { conv, norm, second }))
-            }
-            _ => unknown(format!(
-                "the shortcut of `{prefix}` is not a convolution and a batch norm: {}",
-                modules.join(", ")
-            )),
-        }
-    }
-
-    fn attention(&self, module: &str) -> Result<Attention, Fault> {
-        let (owner, _) = module.rsplit_once('.').unwrap_or(("", module));
-        let [fc1, conv] = ["fc1", "conv"].map(|part| self.shape(&format!("{owner}.{part}")));
-        match (fc1, conv) {
-            (&[channels, _, 1, 1] | &[channels, _], []) => {
-                Ok(Attention::SqueezeExcitation(owner.to_owned(), channels))
-            }
-            ([], &[1, 1, kernel]) => Ok(Attention::Efficient(owner.to_owned(), kernel)),
-            _ => unknown(format!(
-                "`{owner}` is neither squeeze-and-excitation (`fc1`, `fc2`: 1x1 convolutions) nor \
-                 efficient channel attention (`conv`: [1, 1, kernel])"
-            )),
-        }
-    }
-
-    /// Takes the classifier: a matrix, or a 1x1 convolution with a bias on the last block's channels.
-    fn linear(&mut self, channels: usize) -> Result<Option<Linear>, Fault> {
+    /// Takes the classifier, of one layer or of two: matrices, or a 1x1 convolution on the last block's
+    /// channels that has a bias or a classifier's name.
+    fn linear(&mut self, channels: usize) -> Result<Vec<Linear>, Fault> {
+        const NAMES: [&str; 6] = ["fc", "linear", "classifier", "head", "last_linear", "logits"];
         let found = |(module, parts): (&String, &Parts)| {
-            let classes = match parts.get("weight").map(Vec::as_slice) {
-                Some(&[classes, _]) => classes,
+            let named = || NAMES.contains(&module.rsplit('.').next().unwrap_or_default());
+            let (classes, inputs) = match parts.get("weight").map(Vec::as_slice) {
+                Some(&[classes, inputs]) => (classes, inputs),
                 Some(&[classes, inputs, 1, 1])
-                    if inputs == channels && parts.contains_key("bias") =>
+                    if inputs == channels && (parts.contains_key("bias") || named()) =>
                 {
-                    classes
+                    (classes, inputs)
                 }
                 _ => return None,
             };
-            Some(Linear { module: module.clone(), classes })
+            Some(Linear { module: module.clone(), classes, inputs })
         };
         let mut linears: Vec<Linear> = self.map.iter().filter_map(found).collect();
-        if let [first, second, ..] = &*linears {
-            return unknown(format!(
-                "`{}` and `{}` are both linear layers; one is known, the classifier",
-                first.module, second.module
-            ));
+        linears.sort_by_key(|linear| natural(&linear.module));
+        match &*linears {
+            [] | [_] => {}
+            [first, second] if self.follows(first, second, channels) => {}
+            [first, second, ..] => {
+                return unknown(format!(
+                    "`{}` and `{}` are both linear layers; one is known, the classifier, or two with a \
+                     ReLU between them, the second of which reads what the first one makes",
+                    first.module, second.module
+                ));
+            }
         }
-        let linear = linears.pop();
-        if let Some(linear) = &linear {
+        for linear in &linears {
             self.map.remove(&linear.module);
         }
-        Ok(linear)
+        Ok(linears)
+    }
+
+    /// Whether two linear layers stand one after the other in one list, which has a place for an
+    /// activation between them.
+    fn follows(&self, first: &Linear, second: &Linear, channels: usize) -> bool {
+        let place = |linear: &Linear| {
+            let (list, index) = linear.module.rsplit_once('.')?;
+            Some((list.to_owned(), index.parse::<usize>().ok()?))
+        };
+        let (Some((list, at)), Some((other, next))) = (place(first), place(second)) else {
+            return false;
+        };
+        let between = (at + 1..next).any(|index| self.map.contains_key(&format!("{list}.{index}")));
+        list == other
+            && next > at + 1
+            && !between
+            && first.inputs == channels
+            && second.inputs == first.classes
     }
 
     /// Takes the convolutions that are left, with their norms; and the norm that ends a
-    /// pre-activation network.
-    fn stem(&mut self, pre_activation: bool) -> Result<(Vec<StemConv>, Option<String>), Fault> {
+    /// pre-activation network, told by its channels.
+    fn stem(&mut self, pre_activation: bool, channels: usize) -> (Vec<StemConv>, Option<String>) {
         let mut convs: Vec<Conv> = self.map.keys().filter_map(|module| self.conv(module)).collect();
         convs.sort_by_key(|conv| natural(&conv.module));
-        let last = convs.len().saturating_sub(1);
         let mut stem = Vec::new();
-        for (index, conv) in convs.into_iter().enumerate() {
+        for conv in convs {
             self.map.remove(&conv.module);
-            let bare = pre_activation && index == last;
-            let norm =
-                norm_names(&conv.module).into_iter().find(|norm| !bare && self.is_norm(norm));
+            let mut names = norm_names(&conv.module).into_iter();
+            let norm = names
+                .find(|name| self.norm(name).is_some_and(|norm| norm.channels == conv.channels));
             if let Some(norm) = &norm {
                 self.map.remove(norm);
             }
-            stem.push(StemConv { conv, norm });
+            let (parent, _) = conv.module.rsplit_once('.').unwrap_or_default();
+            let pool = parent.ends_with("pool");
+            stem.push(StemConv { conv, norm, pool });
         }
-        let left: Vec<String> = self.map.keys().filter(|m| self.is_norm(m)).cloned().collect();
-        let [rest] = &*left else { return Ok((stem, None)) };
-        if pre_activation {
-            self.map.remove(rest);
-            return Ok((stem, Some(rest.clone())));
+        let left: Vec<Norm> = self.map.keys().filter_map(|module| self.norm(module)).collect();
+        let mut last = None;
+        match &*left {
+            [rest] if pre_activation && rest.channels == channels => {
+                last = Some(rest.module.clone())
+            }
+            [rest] => {
+                if let Some(unit) = stem.last_mut().filter(|unit| unit.norm.is_none()) {
+                    self.map.remove(&rest.module);
+                    unit.norm = Some(rest.module.clone());
+                }
+            }
+            // `conv1` and a `bn1` that ends the network.
+            [] if pre_activation
+                && stem.last().is_some_and(|unit| unit.conv.channels == channels) =>
+            {
+                last = stem.last_mut().and_then(|unit| unit.norm.take());
+            }
+            _ => {}
         }
-        if let Some(unit) = stem.last_mut().filter(|unit| unit.norm.is_none()) {
-            self.map.remove(rest);
-            unit.norm = Some(rest.clone());
+        if let Some(last) = &last {
+            self.map.remove(last);
         }
-        Ok((stem, None))
+        (stem, last)
     }
 }
 
-/// Whether batch norms stand before their convolutions: told by their channels, and where all are
-/// alike by their names, which are timm's in the one case.
+/// Whether norms stand before their convolutions: told by their channels, and where all are alike by
+/// their order, or by their names, which are timm's in the one case.
 fn is_pre_activation(stages: &[Stage]) -> Result<bool, Fault> {
     let (mut before, mut after) = (true, true);
     for block in stages.iter().flat_map(|stage| &stage.blocks) {
@@ -405,9 +360,25 @@ fn is_pre_activation(stages: &[Stage]) -> Result<bool, Fault> {
             }
         }
     }
-    Ok(if before && after {
-        stages[0].blocks[0].norms[0].module.ends_with(".norm1")
-    } else {
-        before
+    let first = &stages[0].blocks[0];
+    Ok(match (before, after) {
+        (true, true) => first.norm_first.unwrap_or(first.norms[0].module.ends_with(".norm1")),
+        (before, _) => before,
     })
+}
+
+/// Whose names these are.
+fn dialect(stem: &[StemConv], stages: &[Stage]) -> Option<Dialect> {
+    let block = &stages[0].blocks[0];
+    let from_caffe = |unit: &StemConv| unit.conv.module.split('.').any(|part| part == "layer0");
+    match &block.attention {
+        _ if block.module.ends_with("s1.b1") => Some(Dialect::RegNet),
+        _ if block.convs[0].module.contains(".conv1_") => Some(Dialect::Byobnet),
+        Some(Attention::SqueezeExcitation([fc1, _], _))
+            if fc1.contains(".se_module.") && stem.iter().any(from_caffe) =>
+        {
+            Some(Dialect::Senet)
+        }
+        _ => None,
+    }
 }

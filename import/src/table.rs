@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use resnet_compiler::graph::{Graph, Shape};
 use resnet_compiler::spec::rows::Row;
-use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
+use resnet_compiler::spec::{AntiAlias, Shortcut, ShortcutFrom, StrideOn, ZeroChannels};
 
-use crate::Options;
 use crate::beside::Known;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::draft::Draft;
-use crate::error::{Fault, unknown};
-use crate::names::{Attention, Block, Network, Stage};
+use crate::error::{Fault, listed, unknown};
+use crate::names::{Attention, Block, Dialect, Linear, Network, Projection, Stage};
+use crate::{GlobalPool, Options, StemPool};
 
 /// Modules by their names in the table's weights; the values are their names in the checkpoint.
 type Renamed = BTreeMap<String, String>;
@@ -30,6 +30,8 @@ struct Writer<'a> {
 pub(crate) struct Pairs {
     wrapper: String,
     modules: Renamed,
+    /// What is read without being a tensor of the table, by its whole name.
+    read: Vec<String>,
 }
 
 /// Derives the rows.
@@ -51,14 +53,15 @@ pub(crate) fn derive(network: &Network, known: &Known) -> Result<(Draft, Pairs),
         kept.note("tensors are renamed to what tables expect by default");
     }
     let Writer { draft, modules, .. } = kept;
-    Ok((draft, Pairs { wrapper: network.wrapper.clone(), modules }))
+    let read = network.normalisation_tensors().into_iter().flatten().collect();
+    Ok((draft, Pairs { wrapper: network.wrapper.clone(), modules, read }))
 }
 
 impl Writer<'_> {
     fn rows(&mut self) -> Result<(), Fault> {
-        self.draft.classes = self.network.linear.as_ref().map(|linear| linear.classes);
+        self.draft.classes = self.network.linear.last().map(|linear| linear.classes);
         self.head();
-        self.stem();
+        self.stem()?;
         let strides = self.strides()?;
         if ![0, strides.len()].contains(&self.options.dilations.len()) {
             return unknown(format!(
@@ -68,6 +71,8 @@ impl Writer<'_> {
             ));
         }
         self.refuse_what_has_no_place(&strides)?;
+        self.assume_no_dilation(&strides);
+        self.assume_what_has_no_option();
         for (index, (stage, stride)) in self.network.stages.iter().zip(strides).enumerate() {
             self.stage(index, stage, stride)?;
         }
@@ -78,19 +83,68 @@ impl Writer<'_> {
             self.weights(&mut row, "weights", &weights, "norm");
             self.draft.rows.push(row);
         }
-        self.draft.rows.push(Row::new("avgpool", "global_average_pool"));
-        match &self.network.linear {
-            Some(linear) => {
-                let mut row = Row::new("fc", "linear");
-                row.set("channels", linear.classes);
-                let weights = self.named(&linear.module, "fc");
-                self.weights(&mut row, "weights", &weights, "fc");
-                self.draft.rows.push(row);
-            }
-            None => self.note("there is no classifier; the answers are features"),
-        }
+        self.global_pool();
+        self.linear();
         self.features();
         Ok(())
+    }
+
+    fn assume_what_has_no_option(&mut self) {
+        self.assume(self.network.dialect != Some(Dialect::Byobnet), "ReLU everywhere", "");
+        if self.network.group_norm {
+            self.assume(
+                !self.network.pre_activation,
+                "weights are as they are in the file: no weight standardisation, which BiT's networks have",
+                "",
+            );
+        }
+    }
+
+    fn global_pool(&mut self) {
+        if self.options.global_pool.is_none() {
+            self.assume(
+                true,
+                "the mean over all pixels before the classifier",
+                "--global-pool max",
+            );
+        }
+        if self.options.global_pool == Some(GlobalPool::Max) {
+            self.draft.global_max_pool = Some(self.draft.rows.len());
+            self.draft
+                .rows
+                .push(Row::new("maxpool", "max_pool").with("kernel", 1).with("padding", 0));
+        } else {
+            self.draft.rows.push(Row::new("avgpool", "global_average_pool"));
+        }
+    }
+
+    fn linear(&mut self) {
+        match &*self.network.linear {
+            [] => self.note("there is no classifier; the answers are features"),
+            [linear] => self.linear_row("fc", linear, "fc", false),
+            [hidden, linear, ..] => {
+                self.assume(
+                    false,
+                    format!("a ReLU stands between `{}` and `{}`", hidden.module, linear.module),
+                    format!(
+                        "--without {}",
+                        hidden.module.rsplit_once('.').map_or("", |(list, _)| list)
+                    ),
+                );
+                self.linear_row("hidden", hidden, "fc", true);
+                self.linear_row("fc", linear, "fc2", false);
+            }
+        }
+    }
+
+    fn linear_row(&mut self, layer: &str, linear: &Linear, default: &str, relu: bool) {
+        let mut row = Row::new(layer, "linear").with("channels", linear.classes);
+        if relu {
+            row.set("activation", "relu");
+        }
+        let weights = self.named(&linear.module, default);
+        self.weights(&mut row, "weights", &weights, default);
+        self.draft.rows.push(row);
     }
 
     /// The stages whose outputs are the answer.
@@ -107,20 +161,33 @@ impl Writer<'_> {
         self.draft.features = self.known.features.iter().map(row).collect();
     }
 
-    fn stem(&mut self) {
+    fn stem(&mut self) -> Result<(), Fault> {
         let stem = &self.network.stem;
-        let deep = stem.len() > 1;
+        let deep = stem.iter().filter(|unit| !unit.pool).count() > 1;
         for (index, unit) in (1..).zip(stem) {
             let conv = &unit.conv;
-            let layer = if deep { format!("stem{index}") } else { "conv1".to_owned() };
+            let layer = match (unit.pool, deep) {
+                (true, _) => "pool1".to_owned(),
+                (false, true) => format!("stem{index}"),
+                (false, false) => "conv1".to_owned(),
+            };
             let mut row = Row::new(&layer, "conv");
             let [rows, columns] = conv.kernel;
             let kernel =
                 if rows == columns { rows.to_string() } else { format!("{rows}x{columns}") };
             row.set("kernel", kernel);
             row.set("channels", conv.channels);
-            if index == 1 && (deep || conv.kernel[0] > 3) {
-                row.set("stride", "2");
+            let stride = match index {
+                1 => self.stem_stride(),
+                _ if unit.pool => 2,
+                _ => 1,
+            };
+            if stride != 1 {
+                row.set("stride", stride);
+            }
+            // Patches that do not overlap.
+            if conv.kernel == [stride; 2] && stride > 1 {
+                row.set("padding", 0);
             }
             let (default, default_norm) = (format!("conv{index}"), format!("bn{index}"));
             let weights = self.named(&conv.module, &default);
@@ -143,24 +210,95 @@ impl Writer<'_> {
                     self.weights(&mut row, "weights", &weights, &default);
                 }
             }
-            if self.network.pre_activation && index == stem.len() {
+            if self.network.pre_activation && index == stem.len() && unit.norm.is_none() {
                 row.set("activation", "none");
             }
             self.draft.rows.push(row);
         }
-        let large = deep || stem.first().is_some_and(|unit| unit.conv.kernel[0] > 3);
-        if self.options.pool.unwrap_or(large) {
-            self.stem_pool();
+        self.pool_of_stem()
+    }
+
+    /// The stride of the first convolution. Even kernels are those of patches.
+    fn stem_stride(&mut self) -> usize {
+        let (kernel, halves) = (self.stem_kernel(), self.stem_halves());
+        let stride = match kernel {
+            _ if kernel > 1 && kernel.is_multiple_of(2) => kernel,
+            _ if halves => 2,
+            _ => 1,
+        };
+        if let Some(stride) = self.options.stem_stride {
+            return stride;
         }
-        if let (None, false) = (self.options.pool, stem.is_empty()) {
-            let (what, flag) = if large { ("a", "false") } else { ("no", "true") };
-            self.assume(&format!("assumed: {what} max pool after the stem (else `--pool {flag}`)"));
+        let usual =
+            kernel == 7 || self.network.stem.len() > 1 || (kernel == 3 && !self.many_classes());
+        let other = if stride == 1 { 2 } else { 1 };
+        self.assume(
+            usual,
+            format!("the stem's stride is {stride}"),
+            format!("--stem-stride {other}"),
+        );
+        stride
+    }
+
+    /// Rows of the first kernel.
+    fn stem_kernel(&self) -> usize {
+        self.network.stem.first().map_or(0, |unit| unit.conv.kernel[0])
+    }
+
+    /// Whether the stem has a stride as published networks have it: those for ImageNet, and not those of
+    /// a single 3x3, for CIFAR.
+    fn stem_halves(&self) -> bool {
+        let known = self.network.dialect == Some(Dialect::RegNet);
+        known || self.stem_kernel() > 3 || self.network.stem.len() > 1
+    }
+
+    /// As ImageNet's, which are no small pictures.
+    fn many_classes(&self) -> bool {
+        self.draft.classes.is_some_and(|classes| classes >= 1000)
+    }
+
+    fn pool_of_stem(&mut self) -> Result<(), Fault> {
+        let Some(first) = self.network.stem.first() else { return Ok(()) };
+        if let Some(unit) = self.network.stem.iter().find(|unit| unit.pool) {
+            return match self.options.pool {
+                None | Some(StemPool::None) => Ok(()),
+                Some(StemPool::Max | StemPool::Ceil) => unknown(format!(
+                    "`{}` is a convolution in the place of the stem's pool; leave `--pool` out",
+                    unit.conv.module
+                )),
+            };
         }
+        let patches = first.conv.kernel[0].is_multiple_of(2);
+        let has = self.stem_halves() && !patches && self.network.dialect != Some(Dialect::RegNet);
+        let assumed = match (has, self.network.dialect) {
+            (false, _) => StemPool::None,
+            (true, Some(Dialect::Senet)) => StemPool::Ceil,
+            (true, _) => StemPool::Max,
+        };
+        if self.options.pool.is_none() {
+            let (what, option) = match assumed {
+                StemPool::None => ("no max pool after the stem", "--pool true"),
+                StemPool::Max => ("a max pool after the stem", "--pool false"),
+                StemPool::Ceil => (
+                    "the max pool after the stem rounds sizes up, as its names are those of networks that came \
+                     from Caffe",
+                    "--pool true",
+                ),
+            };
+            self.assume(assumed != StemPool::Ceil && !patches, what, option);
+        }
+        self.stem_pool(self.options.pool.unwrap_or(assumed));
+        Ok(())
     }
 
     /// The pool after the stem, which halves its output. The anti-aliased ones are timm's.
-    fn stem_pool(&mut self) {
-        let max = Row::new("pool1", "max_pool").with("kernel", 3);
+    fn stem_pool(&mut self, pool: StemPool) {
+        let mut max = Row::new("pool1", "max_pool").with("kernel", 3);
+        match pool {
+            StemPool::None => return,
+            StemPool::Max => {}
+            StemPool::Ceil => max.set("padding", "{bottom: 1, right: 1}"),
+        }
         let rows = match self.options.anti_alias {
             None => vec![max.with("stride", 2)],
             Some(AntiAlias::Blur) => {
@@ -178,10 +316,26 @@ impl Writer<'_> {
     /// not given, it is said.
     fn refuse_what_has_no_place(&mut self, strides: &[usize]) -> Result<(), Fault> {
         let blocks = || self.network.stages.iter().flat_map(|stage| &stage.blocks);
-        if self.options.stride_on.is_some() && blocks().all(|block| block.convs.len() != 3) {
+        let basic = blocks().all(|block| block.convs.len() != 3);
+        if self.options.stride_on == Some(StrideOn::First) && basic {
             return unknown(
-                "`--stride-on` says which convolution of a bottleneck has the stride, and the network has \
-                 basic blocks alone; leave it out",
+                "`--stride-on` says which convolution of a block has the stride; in basic blocks, which the \
+                 network has alone, that is the first one anyway (else `second`); leave it out",
+            );
+        }
+        let projects = blocks().any(|block| block.shortcut.is_some());
+        if self.options.shortcut_from.is_some() && !(self.network.pre_activation && projects) {
+            return unknown(
+                "`--shortcut-from` is for projections in networks whose norms stand before convolutions; leave \
+                 it out",
+            );
+        }
+        let padded = [Shortcut::ZeroPad, Shortcut::PoolZeroPad];
+        let pads = self.options.shortcut.map_or(!projects, |shortcut| padded.contains(&shortcut));
+        if self.options.zero_channels.is_some() && !pads {
+            return unknown(
+                "`--zero-channels` is for shortcuts that add channels of zeros, and the network has others; leave \
+                 it out",
             );
         }
         let pools = self.draft.rows.iter().any(|row| row.get("layer") == Some("pool1"));
@@ -192,9 +346,11 @@ impl Writer<'_> {
                  has one; leave it out",
             ),
             None if has_place => {
+                let usual = self.network.dialect != Some(Dialect::Byobnet);
                 self.assume(
-                    "assumed: no anti-aliasing, which has no weights (else `--anti-alias blur` for timm's \
-                     `resnetblur*`, `--anti-alias average` for its `resnetaa*`)",
+                    usual,
+                    "no anti-aliasing, which has no weights",
+                    "--anti-alias blur` for timm's `resnetblur*`, `--anti-alias average` for its `resnetaa*",
                 );
                 Ok(())
             }
@@ -227,17 +383,30 @@ impl Writer<'_> {
             let stride = match (first.shortcut.is_some(), changes) {
                 (true, false) if stage.blocks.len() == 1 || !projects(stage) => 2,
                 (false, false) => 1,
-                _ if index == 0 => 1,
+                _ if index == 0 && self.network.dialect != Some(Dialect::RegNet) => 1,
                 _ => 2,
             };
             strides.push(stride);
         }
         let shown: Vec<String> = strides.iter().map(usize::to_string).collect();
-        self.assume(&format!(
-            "assumed: the stages' strides are {shown} (else `--strides {shown}`)",
-            shown = shown.join(",")
-        ));
+        let shown = shown.join(",");
+        self.assume(true, format!("the stages' strides are {shown}"), format!("--strides {shown}"));
         Ok(strides)
+    }
+
+    /// A stride that was given up is where networks for segmentation have dilation.
+    fn assume_no_dilation(&mut self, strides: &[usize]) {
+        if !self.options.dilations.is_empty() {
+            return;
+        }
+        let given_up = !self.options.strides.is_empty() && strides.iter().skip(1).any(|&s| s == 1);
+        let mut dilation = 1;
+        let example = strides.iter().enumerate().map(|(index, &stride)| {
+            dilation *= if given_up && index > 0 && stride == 1 { 2 } else { 1 };
+            dilation.to_string()
+        });
+        let example: Vec<String> = example.collect();
+        self.assume(!given_up, "no dilation", format!("--dilations {}", example.join(",")));
     }
 
     fn stage(&mut self, index: usize, stage: &Stage, stride: usize) -> Result<(), Fault> {
@@ -271,6 +440,16 @@ impl Writer<'_> {
         self.group_norm(&mut row);
         if bottleneck {
             self.bottleneck(&mut row, first, channels, stride);
+        } else if stride != 1 {
+            match self.options.stride_on {
+                Some(StrideOn::Second) => row.set("stride_on", "second"),
+                Some(StrideOn::First) => {}
+                None => self.assume(
+                    true,
+                    "basic blocks have their stride on the first convolution",
+                    "--stride-on second",
+                ),
+            }
         }
         if stage.blocks.iter().any(Block::has_bias) {
             row.set("bias", "true");
@@ -282,11 +461,19 @@ impl Writer<'_> {
             Some(Attention::Efficient(_, kernel)) => row.set("eca", kernel),
             None => {}
         }
-        let shortcut = self.shortcut(stage);
+        let shortcut = self.shortcut(stage, stride);
         if shortcut != Shortcut::Projection {
             row.set("shortcut", shortcut.word());
         }
+        if let Some(zeros) = self.options.zero_channels
+            && matches!(shortcut, Shortcut::ZeroPad | Shortcut::PoolZeroPad)
+        {
+            row.set("zero_channels", zeros.word());
+        }
         let projection = stage.blocks.iter().find_map(|block| block.shortcut.as_ref());
+        if let Some(projection) = projection {
+            self.projection(&mut row, projection);
+        }
         if let Some(projection) = projection
             && projection.norm.is_some() == self.network.pre_activation
         {
@@ -310,12 +497,40 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// The kernel of a stage's projections, and what they read.
+    fn projection(&mut self, row: &mut Row, projection: &Projection) {
+        let [rows, columns] = projection.conv.kernel;
+        if rows == columns && rows > 1 {
+            row.set("projection_kernel", rows);
+        }
+        if !self.network.pre_activation {
+            return;
+        }
+        match self.options.shortcut_from {
+            Some(from) => row.set("shortcut_from", from.word()),
+            None => self.assume(
+                false,
+                "projections in shortcuts read what their block's first norm and ReLU made",
+                format!("--shortcut-from {}", ShortcutFrom::Input.word()),
+            ),
+        }
+    }
+
     /// Says in a row that its norms are group norms.
     fn group_norm(&mut self, row: &mut Row) {
-        if self.network.group_norm {
-            row.set("norm", "group");
+        if !self.network.group_norm {
+            return;
+        }
+        let groups = self.options.norm_groups.unwrap_or(32);
+        row.set(
+            "norm",
+            if groups == 32 { "group".to_owned() } else { format!("{{groups: {groups}}}") },
+        );
+        if self.options.norm_groups.is_none() {
             self.assume(
-                "assumed: group norm has 32 groups (else write `norm: {groups: 16}` in the table)",
+                false,
+                "norms without statistics are group norms of 32 groups",
+                "--norm-groups 16",
             );
         }
     }
@@ -331,45 +546,71 @@ impl Writer<'_> {
         if groups != 1 {
             row.set("groups", groups);
         }
+        // What came from Caffe has it on the first convolution, but for ResNeXt.
+        let on_first = self.network.dialect == Some(Dialect::Senet) && groups == 1;
         if self.options.stride_on == Some(StrideOn::First) {
             row.set("stride_on", "1x1");
+        } else if self.options.stride_on.is_none() && stride != 1 && on_first {
+            row.set("stride_on", "1x1");
+            self.assume(
+                false,
+                "bottlenecks have their stride on the first 1x1 convolution, as their names are those of \
+                 networks that came from Caffe",
+                "--stride-on 3x3",
+            );
         } else if self.options.stride_on.is_none() && stride != 1 {
             self.assume(
-                "assumed: bottlenecks have their stride on the 3x3 convolution (else `--stride-on 1x1`)",
+                true,
+                "bottlenecks have their stride on the 3x3 convolution",
+                "--stride-on 1x1",
             );
         }
     }
 
     /// What the blocks of a stage have beside their main path.
-    fn shortcut(&mut self, stage: &Stage) -> Shortcut {
+    fn shortcut(&mut self, stage: &Stage, stride: usize) -> Shortcut {
         if let Some(shortcut) = self.options.shortcut {
             return shortcut;
         }
         let stages = &self.network.stages;
         let blocks = || stages.iter().flat_map(|stage| &stage.blocks);
         let Some(projection) = blocks().find_map(|block| block.shortcut.as_ref()) else {
+            if stride == 1 && stage.blocks[0].convs[0].inputs == outputs(stage) {
+                return Shortcut::Projection;
+            }
             self.assume(
-                "assumed: shortcuts without weights are strided identities with zeros for new channels \
-                 (else `--shortcut none`, a plain network)",
+                false,
+                "shortcuts without weights take every stride-th pixel (option A)",
+                "--shortcut pool_zero_pad`, `--shortcut none",
             );
+            if self.options.zero_channels.is_none() {
+                self.assume(
+                    false,
+                    "half of the zeros for new channels stand before the others, half behind",
+                    format!("--zero-channels {}", ZeroChannels::After.word()),
+                );
+            }
             return Shortcut::ZeroPad;
         };
         let all = stage.blocks.iter().all(|block| block.shortcut.is_some());
         if all && stage.blocks.len() > 1 {
             return Shortcut::ProjectAll;
         }
-        if projection.second {
-            return Shortcut::PoolProjection;
+        // Names such as `downsample.conv` do not tell; networks with a deep stem are D.
+        let deep = self.network.stem.len() > 1;
+        match projection.second {
+            Some(true) => Shortcut::PoolProjection,
+            Some(false) => Shortcut::Projection,
+            None if deep => {
+                self.assume(
+                    self.network.pre_activation,
+                    "shortcuts pool before they project, as the stem is deep",
+                    "--shortcut projection",
+                );
+                Shortcut::PoolProjection
+            }
+            None => Shortcut::Projection,
         }
-        // The names of timm's pre-activation networks do not tell; those with a deep stem are D.
-        if self.network.pre_activation && self.network.stem.len() > 1 {
-            self.assume(
-                "assumed: shortcuts pool before they project, as the stem is deep (else `--shortcut \
-                 projection`)",
-            );
-            return Shortcut::PoolProjection;
-        }
-        Shortcut::Projection
     }
 
     fn block(&mut self, prefix: &str, block: &Block, shortcut: Shortcut) {
@@ -391,20 +632,16 @@ impl Writer<'_> {
                 modules.push((format!("downsample.{norm}"), module));
             }
         }
+        match &block.attention {
+            Some(Attention::SqueezeExcitation([fc1, fc2], _)) => {
+                modules.push(("se.fc1".to_owned(), fc1));
+                modules.push(("se.fc2".to_owned(), fc2));
+            }
+            Some(Attention::Efficient(conv, _)) => modules.push(("se.conv".to_owned(), conv)),
+            None => {}
+        }
         for (inner, module) in modules {
             self.modules.insert(format!("{prefix}.{inner}"), module.clone());
-        }
-        let parts: &[&str] = match &block.attention {
-            Some(Attention::SqueezeExcitation(..)) => &["fc1", "fc2"],
-            Some(Attention::Efficient(..)) => &["conv"],
-            None => &[],
-        };
-        if let Some(Attention::SqueezeExcitation(module, _) | Attention::Efficient(module, _)) =
-            &block.attention
-        {
-            for part in parts {
-                self.modules.insert(format!("{prefix}.se.{part}"), format!("{module}.{part}"));
-            }
         }
     }
 
@@ -430,23 +667,22 @@ impl Writer<'_> {
     fn head(&mut self) {
         let stem = self.network.stem.first().map(|unit| &unit.conv);
         let first = stem.unwrap_or(&self.network.stages[0].blocks[0].convs[0]);
-        let large = first.kernel[0] > 3 || self.network.stem.len() > 1;
         let (height, width) = self.options.input.unwrap_or_else(|| {
-            let size = if large { 224 } else { 32 };
-            self.note(&format!("assumed: pictures of {size}x{size} (else `--input HxW`)"));
+            let size = if self.stem_halves() || self.many_classes() { 224 } else { 32 };
+            self.assume(true, format!("pictures of {size}x{size}"), "--input HxW");
             (size, size)
         });
         self.draft.input = Shape::new(first.inputs, height, width);
         self.draft.norm_epsilon = self.options.norm_epsilon;
         if self.options.norm_epsilon.is_none() {
-            self.assume("assumed: the norms' epsilon is 1e-5 (else `--norm-epsilon`)");
+            self.assume(true, "the norms' epsilon is 1e-5", "--norm-epsilon E");
         }
     }
 
     /// Says what is assumed of an architecture, unless that is known.
-    fn assume(&mut self, note: &str) {
+    fn assume(&mut self, usual: bool, what: impl Into<String>, option: impl Into<String>) {
         if !self.known.settled {
-            self.note(note);
+            self.draft.assume(usual, what, option);
         }
     }
 
@@ -469,6 +705,9 @@ impl Pairs {
     ) -> Result<BTreeMap<String, Stored>, Fault> {
         let mut left: BTreeMap<&str, &Stored> =
             checkpoint.tensors.iter().map(|(name, stored)| (name.as_str(), stored)).collect();
+        for name in &self.read {
+            left.remove(name.as_str());
+        }
         let mut pairs = BTreeMap::new();
         let (mut zeros, mut ones) = (Vec::new(), Vec::new());
         for tensor in &graph.tensors {
@@ -514,17 +753,6 @@ impl Pairs {
             )),
             None => Ok(pairs),
         }
-    }
-}
-
-/// Names for a message; nothing for none.
-fn listed(names: &[String]) -> Option<String> {
-    let (shown, more) = names.split_at(names.len().min(3));
-    let shown: Vec<String> = shown.iter().map(|name| format!("`{name}`")).collect();
-    match more {
-        [] if shown.is_empty() => None,
-        [] => Some(shown.join(", ")),
-        _ => Some(format!("{} and {} more", shown.join(", "), more.len())),
     }
 }
 

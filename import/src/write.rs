@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use prost::bytes::Bytes;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::checkpoint::{Elements, Stored};
 
@@ -29,21 +29,47 @@ pub(crate) fn write(
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
     for (_, stored) in tensors {
-        match &stored.elements {
-            Elements::At { file, start, strides: Some(strides) } => {
-                gather(stored, strides, &files[*file][*start..], out)?;
-            }
-            Elements::At { file, start, strides: None } => {
-                out.write_all(&files[*file][*start..][..stored.bytes()])?;
-            }
-            Elements::Same(value) => {
-                for _ in 0..stored.count() {
-                    out.write_all(&value.to_le_bytes())?;
-                }
-            }
-        }
+        elements(stored, files, out)?;
     }
     Ok(())
+}
+
+/// Writes the elements of a tensor.
+fn elements(stored: &Stored, files: &[Bytes], out: &mut dyn Write) -> io::Result<()> {
+    match &stored.elements {
+        Elements::At { file, start, strides: Some(strides) } => {
+            gather(stored, strides, &files[*file][*start..], out)
+        }
+        Elements::At { file, start, strides: None } => {
+            out.write_all(&files[*file][*start..][..stored.bytes()])
+        }
+        Elements::Same(value) => {
+            for _ in 0..stored.count() {
+                out.write_all(&value.to_le_bytes())?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The numbers of a small tensor of f32 or f64; `None` if they are of another type.
+pub(crate) fn numbers(stored: &Stored, files: &[Bytes]) -> Option<Vec<f64>> {
+    let mut bytes = Vec::new();
+    // Writing into memory cannot fail.
+    elements(stored, files, &mut bytes).ok()?;
+    match stored.dtype {
+        // By their shortest decimal form: 0.485, not 0.48500001430511475.
+        Dtype::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b).to_string().parse().ok())
+            .collect(),
+        Dtype::F64 => {
+            Some(bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
+        }
+        _ => None,
+    }
 }
 
 /// Writes the elements in row-major order, where the file has another one.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use resnet_import::{
-    AntiAlias, ImportError, Imported, Options, Shortcut, StrideOn, import, import_bytes,
+    AntiAlias, ImportError, Imported, Options, Shortcut, StemPool, StrideOn, import, import_bytes,
 };
 
 fn file(name: &str) -> PathBuf {
@@ -75,7 +75,7 @@ fn elements_keep_their_type() {
 
 #[test]
 fn what_cannot_be_known_is_said_and_can_be_set() {
-    let notes = imported("groups.pth").notes.join("\n");
+    let notes = imported("groups.pth").said_at_length().join("\n");
     for said in [
         "the state dict is the one under `state_dict`",
         "the prefix `module.`",
@@ -93,7 +93,7 @@ fn what_cannot_be_known_is_said_and_can_be_set() {
         name: Some("plain".to_owned()),
         shortcut: Some(Shortcut::None),
         strides: vec![1, 1, 2],
-        pool: Some(true),
+        pool: Some(StemPool::Max),
         norm_epsilon: Some(0.001),
         mean: vec![0.5],
         std: vec![0.25],
@@ -139,7 +139,7 @@ fn options_that_would_change_nothing_are_refused() {
         Options { anti_alias: Some(AntiAlias::Blur), strides: vec![1; 3], ..Options::default() };
     let key = Options { key: Some("model".to_owned()), ..Options::default() };
     for (name, options, expected) in [
-        ("basic.pth", on_first, "`--stride-on` says which convolution of a bottleneck"),
+        ("basic.pth", on_first, "`--stride-on` says which convolution of a block"),
         ("cifar-a.pth", flat, "`--anti-alias` takes the place of strides"),
         ("cifar-b.safetensors", key, "`--key` names a dict of a PyTorch file"),
     ] {
@@ -229,7 +229,7 @@ fn other_networks_are_named() {
     let conv: (&str, &[usize]) = ("layer1.0.conv1.weight", &[4, 4, 3, 3]);
     for (tensors, expected) in [
         (&[][..], "there are no tensors in it"),
-        (&[("cls", &[4][..])], "names such as `layer1.0.conv1.weight`, found `cls`"),
+        (&[("cls", &[4][..])], "such as `layer1.0.conv1`, found `cls`"),
         (&[conv, ("layer1.0.bn1.weight", &[4])], "`layer1.0.bn1` is no norm"),
         (&[conv, ("layer1.0.conv2.1.filt", &[4, 1, 3, 3])], "is the filter of a blur"),
     ] {
@@ -291,7 +291,7 @@ fn norms_without_statistics_are_group_norms() {
     };
     let imported = read(&names).unwrap();
     assert_eq!(imported.table.matches("norm: group").count(), 2, "{}", imported.table);
-    contains(&imported.table, &["assumed: group norm has 32 groups"]);
+    contains(&imported.table, &["norms without statistics are group norms of 32 groups"]);
     names.extend(["running_mean", "running_var"].map(|part| (format!("bn1.{part}"), vec![32])));
     let error = read(&names).unwrap_err().to_string();
     contains(&error, &["`layer1.0.bn1` has no `running_mean`, and other norms have one"]);

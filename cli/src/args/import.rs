@@ -38,13 +38,18 @@ pub(crate) struct Import {
     /// stem is a 3x3].
     #[arg(long, value_name = "HxW", value_parser = picture_size)]
     pub(crate) input: Option<(usize, usize)>,
+    /// The stride of the first convolution [default: 2; 1 for a single 3x3; that of patches for an even
+    /// kernel].
+    #[arg(long, value_name = "S")]
+    pub(crate) stem_stride: Option<NonZeroUsize>,
     /// The stride of each stage [default: 1 and then 2, where shortcuts do not say otherwise].
     #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
     pub(crate) strides: Vec<usize>,
-    /// The dilation of each stage [default: 1].
+    /// The dilation of each stage, such as 1,1,2,4 [default: 1].
     #[arg(long, value_name = "D,D,...", value_delimiter = ',')]
     pub(crate) dilations: Vec<NonZeroUsize>,
-    /// Which convolution of a bottleneck has the stride [default: 3x3].
+    /// Which convolution of a block has the stride: `1x1` or `3x3` of a bottleneck, the `first` or the `second`
+    /// of a basic block [default: 3x3, first].
     #[arg(long, value_enum)]
     pub(crate) stride_on: Option<StrideOnName>,
     /// What has the strides of blocks and of the stem's pool [default: their convolutions and a max
@@ -54,9 +59,21 @@ pub(crate) struct Import {
     /// What stands beside every block [default: what names and shapes say].
     #[arg(long, value_enum)]
     pub(crate) shortcut: Option<ShortcutName>,
+    /// What projections read in networks whose norms stand before convolutions [default: norm].
+    #[arg(long, value_enum)]
+    pub(crate) shortcut_from: Option<ShortcutFromName>,
+    /// Where the zeros for new channels are in shortcuts without weights [default: around].
+    #[arg(long, value_enum)]
+    pub(crate) zero_channels: Option<ZeroChannelsName>,
     /// Whether a 3x3 max pool of stride 2 follows the stem [default: not if the stem is a 3x3].
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) pool: Option<bool>,
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "true|false|ceil")]
+    pub(crate) pool: Option<PoolName>,
+    /// What becomes of the last activation's pixels [default: average].
+    #[arg(long, value_enum)]
+    pub(crate) global_pool: Option<GlobalPoolName>,
+    /// Groups of group norm [default: 32].
+    #[arg(long, value_name = "N")]
+    pub(crate) norm_groups: Option<NonZeroUsize>,
     /// Batch norm's epsilon [default: 1e-5].
     #[arg(long, value_name = "E", value_parser = positive)]
     pub(crate) norm_epsilon: Option<f64>,
@@ -70,16 +87,53 @@ pub(crate) struct Import {
     /// it for 1000 classes].
     #[arg(long, value_name = "N")]
     pub(crate) resize: Option<NonZeroUsize>,
+    /// A line for each thing that was assumed, the usual ones too.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolName {
+    /// There is one, padded by 1.
+    True,
+    /// There is none.
+    False,
+    /// There is one without padding that rounds sizes up, as Caffe's does.
+    Ceil,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GlobalPoolName {
+    /// Their mean.
+    Average,
+    /// Their maximum.
+    Max,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StrideOnName {
     /// As in published weights.
-    #[value(name = "3x3")]
-    Middle,
+    #[value(name = "3x3", alias = "second")]
+    Second,
     /// As in the 2015 paper.
-    #[value(name = "1x1")]
+    #[value(name = "1x1", alias = "first")]
     First,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShortcutFromName {
+    /// What the block reads.
+    Input,
+    /// What the block's first norm and ReLU made of it.
+    Norm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ZeroChannelsName {
+    /// Half before the others and half behind.
+    Around,
+    /// All behind.
+    After,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,8 +153,10 @@ pub(crate) enum ShortcutName {
     PoolProjection,
     /// A 1x1 convolution in every block.
     ProjectAll,
-    /// Zeros for new channels.
+    /// Every stride-th pixel, zeros for new channels.
     ZeroPad,
+    /// The mean over the stride, zeros for new channels.
+    PoolZeroPad,
     /// Nothing: a plain network.
     None,
 }

@@ -15,7 +15,14 @@ fn a_checkpoint_becomes_a_table_and_weights_that_answer_as_pytorch_does() {
         .resnet(&format!("import {checkpoint} -o made/here --input 37x33 --mean 0.5 --std 0.25"));
     assert_eq!(done.status, 0, "{}", done.err);
     assert!(done.out.contains("groups.yaml") && done.out.contains("groups.safetensors"));
-    assert!(done.err.contains("note: assumed: bottlenecks have their stride"), "{}", done.err);
+    assert!(done.err.contains("note: assumed, as is usual: "), "{}", done.err);
+    assert!(!done.err.contains("note: assumed: "), "nothing unusual: {}", done.err);
+    let verbose = workshop.resnet(&format!("import {checkpoint} -o made/here --input 37x33 -v"));
+    assert!(
+        verbose.err.contains("note: assumed: bottlenecks have their stride"),
+        "{}",
+        verbose.err
+    );
     let input = golden("groups.input.npy");
     workshop
         .resnet(&format!(
@@ -75,7 +82,7 @@ fn anti_aliasing_is_an_option() {
     let workshop = Workshop::new();
     let checkpoint = golden("../blur.safetensors");
     let import = format!("import {checkpoint} -o made --input 37x42");
-    let plain = workshop.resnet(&import);
+    let plain = workshop.resnet(&format!("{import} --verbose"));
     assert!(plain.err.contains("else `--anti-alias blur` for timm's"), "{}", plain.err);
     let blurred = format!("{import} --anti-alias blur");
     workshop.resnet(&blurred).fails("`made/blur.yaml` exists already: give `--force`");
@@ -86,5 +93,5 @@ fn anti_aliasing_is_an_option() {
     let basic = golden("basic.pth");
     workshop
         .resnet(&format!("import {basic} -o made --stride-on 1x1"))
-        .fails("the network has basic blocks alone; leave it out");
+        .fails("that is the first one anyway (else `second`); leave it out");
 }

@@ -215,7 +215,7 @@ impl Facts {
         if let Some(channels) = expected.channels.filter(|&channels| channels != inputs) {
             return differs("pictures of channels:", channels.to_string(), inputs.to_string());
         }
-        let classes = network.linear.as_ref().map(|linear| linear.classes);
+        let classes = network.linear.last().map(|linear| linear.classes);
         if let (Some(said), Some(found)) = (expected.classes, classes)
             && said != found
         {

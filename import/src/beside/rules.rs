@@ -7,6 +7,7 @@ use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 
 use super::{Expected, Facts};
 use crate::Options;
+use crate::StemPool;
 use crate::error::{Fault, unknown};
 
 /// A fact.
@@ -15,6 +16,8 @@ enum Says {
     Strides(&'static [usize]),
     /// Whether a pool follows the stem.
     Pool(bool),
+    /// Caffe's, which rounds sizes up.
+    CeilPool,
     StrideOn(StrideOn),
     AntiAlias(AntiAlias),
     Shortcut(Shortcut),
@@ -26,7 +29,7 @@ enum Says {
     Refused(&'static str),
 }
 
-use Says::{Counts, Pool, PreActivation, Refused, Strides};
+use Says::{CeilPool, Counts, Pool, PreActivation, Refused, Strides};
 
 const BLUR: Says = Says::AntiAlias(AntiAlias::Blur);
 const AVERAGE: Says = Says::AntiAlias(AntiAlias::Average);
@@ -73,10 +76,7 @@ const RULES: &[(&str, &[Says])] = &[
     ("resnetv2_*_evos", &[Refused("EvoNorm")]),
     ("resnetv2_*_frn", &[Refused("filter response norm")]),
     // senet.py, after Caffe's networks.
-    (
-        "legacy_seresnet*",
-        &[Strides(&[1, 2, 2, 2]), Pool(true), ON_1X1, PreActivation(false), Counts],
-    ),
+    ("legacy_seresnet*", &[Strides(&[1, 2, 2, 2]), CeilPool, ON_1X1, PreActivation(false), Counts]),
     (
         "legacy_seresnext*",
         &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PreActivation(false), Counts],
@@ -129,7 +129,10 @@ pub(super) fn facts(name: &str) -> Option<Facts> {
     for says in says {
         match *says {
             Strides(strides) => options.strides = strides.to_vec(),
-            Pool(pool) => options.pool = Some(pool),
+            CeilPool => options.pool = Some(StemPool::Ceil),
+            Pool(pool) => {
+                options.pool = Some(if pool { StemPool::Max } else { StemPool::None });
+            }
             Says::StrideOn(on) => options.stride_on = Some(on),
             Says::AntiAlias(anti_alias) => options.anti_alias = Some(anti_alias),
             Says::Shortcut(shortcut) => options.shortcut = Some(shortcut),

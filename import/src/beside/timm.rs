@@ -136,7 +136,7 @@ fn arguments(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
         Some(other) => return arguments.wrong("aa_layer", &other, "`avg` or `blur`"),
     }
     if arguments.flag("replace_stem_pool")? == Some(true) {
-        facts.options.pool = Some(false);
+        facts.options.pool = Some(crate::StemPool::None);
     }
     arguments.ignore(SHOWN);
     facts.notes.extend(arguments.rest());

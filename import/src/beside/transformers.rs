@@ -48,7 +48,7 @@ pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
     let first = if config.flag("downsample_in_first_stage")? == Some(true) { 2 } else { 1 };
     facts.options.strides =
         (0..depths.len()).map(|stage| if stage == 0 { first } else { 2 }).collect();
-    facts.options.pool = Some(true);
+    facts.options.pool = Some(crate::StemPool::Max);
     let on_first = config.flag("downsample_in_bottleneck")? == Some(true);
     facts.options.stride_on = Some(if on_first { StrideOn::First } else { StrideOn::Second });
     if let Some(activation) = config.text("hidden_act")?

@@ -1,23 +1,279 @@
 //! What single names tell: where a module stands, and what it is there.
+//!
+//! Whoever writes a network numbers its stages, the blocks in them, and the convolutions and norms in a
+//! block; the words around the numbers differ. The lists below have those that published code uses, without
+//! underscores at their ends and in lower case.
+
+/// Before the number of a stage: `layer1`, `stage_2`, `conv2_x`. A bare number is one too, as in `stages.0`
+/// and `features.4`.
+const STAGES: &[&str] = &[
+    "block",
+    "blocks",
+    "group",
+    "layer",
+    "layers",
+    "res",
+    "res_block",
+    "res_layer",
+    "resblock",
+    "residual_block",
+    "residual_layer",
+    "s",
+    "stage",
+];
+
+/// Between a stage and its blocks, and around all blocks where nothing numbers the stages.
+const LISTS: &[&str] = &[
+    "bottlenecks",
+    "block",
+    "blocks",
+    "layer",
+    "layers",
+    "res_blocks",
+    "resblocks",
+    "residual_blocks",
+    "units",
+];
+
+/// Before the number of a block: `block1`, `unit1`. A bare number is one too.
+const BLOCKS: &[&str] = &[
+    "b",
+    "basic_block",
+    "basicblock",
+    "block",
+    "bottleneck",
+    "layer",
+    "res",
+    "res_block",
+    "resblock",
+    "residual",
+    "residual_block",
+    "unit",
+];
+
+/// What holds the main path of a block.
+const PATHS: &[&str] = &[
+    "basic",
+    "block",
+    "body",
+    "bottleneck",
+    "branch",
+    "conv",
+    "conv_block",
+    "convpath",
+    "convs",
+    "double_conv",
+    "features",
+    "layer",
+    "layers",
+    "left",
+    "main",
+    "main_path",
+    "net",
+    "path",
+    "residual",
+    "residual_branch",
+    "residual_function",
+    "seq",
+    "stack",
+];
+
+/// Before the number of a convolution or a norm, and what they may be called inside of what is numbered:
+/// `conv1.norm`.
+const LAYERS: &[&str] = &[
+    "batch_norm",
+    "batchnorm",
+    "bn",
+    "conv",
+    "conv2d",
+    "convolution",
+    "gn",
+    "norm",
+    "normalization",
+];
+
+/// The first word of what stands beside a block's main path.
+const SHORTCUTS: &[&str] = &[
+    "bn_shortcut",
+    "bn_skip",
+    "conv_shortcut",
+    "conv_skip",
+    "convdim",
+    "convshortcut",
+    "down_sample",
+    "downsample",
+    "downsample_bn",
+    "downsample_conv",
+    "downsampling",
+    "i_downsample",
+    "identity",
+    "identity_bn",
+    "identity_conv",
+    "identity_downsample",
+    "idpath",
+    "proj",
+    "projection",
+    "projection_bn",
+    "projection_conv",
+    "projection_shortcut",
+    "res_bn",
+    "res_conv",
+    "residual_bn",
+    "residual_conv",
+    "right",
+    "shortcut",
+    "shortcut_bn",
+    "shortcut_conv",
+    "shortcut_norm",
+    "skip",
+    "skip_bn",
+    "skip_connection",
+    "skip_conv",
+];
+
+/// The first word of what weighs a block's channels.
+const ATTENTIONS: &[&str] =
+    &["eca", "fc1", "fc2", "se", "se_block", "se_layer", "se_module", "seblock", "selayer"];
 
 /// What a module of a block is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Role {
-    /// Counted from 0.
-    Conv(usize),
-    Norm(usize),
+    /// On the main path: what holds it, if anything does, and the numbers that order it there.
+    Main {
+        path: String,
+        order: Vec<usize>,
+    },
     Shortcut,
     Attention,
+}
+
+/// Where a module of a block stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place<'a> {
+    /// What stands before the stage's name, with its dot.
+    pub(super) owner: &'a str,
+    /// The stage's name and what stands before it, up to the block's.
+    pub(super) prefix: &'a str,
+    /// `None` where blocks are numbered through.
+    pub(super) stage: Option<usize>,
+    pub(super) block: usize,
+    /// The block's name, with its stage's.
+    pub(super) name: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Where a module stands if both its stage and its block have numbers, such as `layer1.0.`,
+    /// `stages.0.blocks.0.`, `stage1.block1.`, `conv2_x.0.` and `block1.layer.0.`, after anything.
+    pub(super) fn in_stage(module: &'a str) -> Option<Self> {
+        let parts = parts(module);
+        (0..parts.len()).find_map(|at| {
+            let stage = stage(parts[at].1)?;
+            let next =
+                at + 1 + usize::from(parts.get(at + 1).is_some_and(|(_, word)| is(word, LISTS)));
+            Self::of_block(module, &parts, at, next, Some(stage))
+        })
+    }
+
+    /// Where a module stands if only blocks have numbers.
+    pub(super) fn in_list(module: &'a str) -> Option<Self> {
+        let parts = parts(module);
+        (0..parts.len()).find_map(|at| {
+            let owner = at - usize::from(at > 0 && is(parts[at - 1].1, LISTS));
+            Self::of_block(module, &parts, owner, at, None)
+        })
+    }
+
+    fn of_block(
+        module: &'a str,
+        parts: &[(usize, &'a str)],
+        owner: usize,
+        at: usize,
+        stage: Option<usize>,
+    ) -> Option<Self> {
+        let &(start, word) = parts.get(at)?;
+        let block = numbered(word, BLOCKS)?;
+        let &(inner, _) = parts.get(at + 1)?;
+        role(&module[inner..])?;
+        Some(Self {
+            owner: &module[..parts[owner].0],
+            prefix: module[..start].trim_end_matches('.'),
+            stage,
+            block,
+            name: &module[..inner - 1],
+        })
+    }
+}
+
+/// The parts of a name, each with where it begins.
+fn parts(name: &str) -> Vec<(usize, &str)> {
+    name.split('.').map(|part| (part.as_ptr().addr() - name.as_ptr().addr(), part)).collect()
+}
+
+fn is(word: &str, list: &[&str]) -> bool {
+    list.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// The number after one of the words, or alone.
+fn numbered(part: &str, words: &[&str]) -> Option<usize> {
+    let word = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = part[word.len()..].parse().ok()?;
+    let word = word.trim_end_matches('_');
+    (word.is_empty() || is(word, words)).then_some(number)
+}
+
+fn stage(part: &str) -> Option<usize> {
+    match part.strip_suffix("_x") {
+        Some(part) => numbered(part, &["conv"]),
+        None => numbered(part, STAGES),
+    }
+}
+
+/// What a module of a block is, by its name inside the block.
+pub(super) fn role(inner: &str) -> Option<Role> {
+    let mut parts: Vec<&str> = inner.split('.').collect();
+    let first = parts[0];
+    if is(first, SHORTCUTS) {
+        return Some(Role::Shortcut);
+    }
+    if is(first, ATTENTIONS) {
+        return Some(Role::Attention);
+    }
+    if parts.len() > 1 && is(parts[parts.len() - 1], LAYERS) {
+        parts.pop();
+    }
+    let held = parts.len() > 1 && is(first, PATHS);
+    let path = if held { parts.remove(0).to_owned() } else { String::new() };
+    // A number alone says nothing, and after one come numbers alone: `0.conv1` is a module of another block.
+    let (first, rest) = parts.split_first()?;
+    if path.is_empty() && first.parse::<usize>().is_ok() {
+        return None;
+    }
+    let mut order = vec![counted(first)?];
+    for part in rest {
+        order.push(part.parse().ok()?);
+    }
+    Some(Role::Main { path, order })
+}
+
+/// The number of a convolution or a norm, or its letter: `conv1`, `bn_2`, `0`, `conv_a`, `conv1_1x1`.
+fn counted(part: &str) -> Option<usize> {
+    let part = part.strip_suffix("_1x1").or_else(|| part.strip_suffix("_kxk")).unwrap_or(part);
+    let letter = part.rsplit_once('_').filter(|(word, _)| is(word, LAYERS));
+    match letter.map(|(_, letter)| letter.as_bytes()) {
+        Some(&[letter @ b'a'..=b'c']) => Some(usize::from(letter - b'a')),
+        _ => numbered(part, LAYERS),
+    }
 }
 
 /// What all names begin with: whole parts, such as `module.`, that leave a module's name behind.
 pub(super) fn common_prefix<'a>(names: &[&'a str]) -> &'a str {
     let Some(first) = names.first() else { return "" };
+    let place = first.rsplit_once('.').and_then(|(module, _)| Place::in_stage(module));
     let mut prefix = "";
     for (dot, _) in first.match_indices('.') {
         let longer = &first[..=dot];
         let fits = |name: &&str| name.strip_prefix(longer).is_some_and(|rest| rest.contains('.'));
-        let is_stage = Place::of(first).is_some_and(|place| longer.len() > place.prefix.len());
+        let is_stage = place.as_ref().is_some_and(|place| longer.len() > place.owner.len());
         if is_stage || !names.iter().all(fits) {
             break;
         }
@@ -33,96 +289,34 @@ pub(crate) struct Spot<'a> {
     pub(crate) root: &'a str,
     pub(crate) stage: usize,
     pub(crate) block: usize,
-    /// Whether it is one of the convolutions in a row.
-    pub(crate) is_conv: bool,
+    /// Whether it is on the main path: one of the convolutions in a row, if it is a convolution.
+    pub(crate) is_main: bool,
 }
 
-/// Where a module stands, if it is a block's.
+/// Where a module stands, if it is a block's and stages have numbers.
 pub(crate) fn block_of(module: &str) -> Option<Spot<'_>> {
-    let Place { root, prefix, stage, block } = Place::of(module)?;
-    let (_, inner) = module[prefix.len() + 1..].split_once('.')?;
-    let is_conv = matches!(role(inner), Some(Role::Conv(_)));
-    Some(Spot { root: &module[..root], stage, block, is_conv })
+    let place = Place::in_stage(module)?;
+    let is_main = matches!(role(&module[place.name.len() + 1..]), Some(Role::Main { .. }));
+    Some(Spot { root: place.owner, stage: place.stage?, block: place.block, is_main })
 }
 
-/// Where a module of a block stands.
-#[derive(Debug, PartialEq)]
-pub(super) struct Place<'a> {
-    /// Length of what stands before the stages.
-    pub(super) root: usize,
-    pub(super) prefix: &'a str,
-    pub(super) stage: usize,
-    pub(super) block: usize,
-}
-
-impl<'a> Place<'a> {
-    /// Knows `layer1.0.`, `stages.0.blocks.0.`, `stages.0.layers.0.` and `block1.layer.0.`, after
-    /// anything.
-    pub(super) fn of(module: &'a str) -> Option<Self> {
-        let parts: Vec<&str> = module.split('.').collect();
-        let number = |at: usize| parts.get(at).and_then(|part| part.parse::<usize>().ok());
-        let numbered = |at: usize, word: &str| parts[at].strip_prefix(word)?.parse::<usize>().ok();
-        for at in 0..parts.len() {
-            let (stage, block_at) = match (parts[at], parts.get(at + 2).copied()) {
-                ("stages", Some("blocks" | "layers")) => (number(at + 1), at + 3),
-                _ if parts.get(at + 1) == Some(&"layer") => (numbered(at, "block"), at + 2),
-                _ => (numbered(at, "layer"), at + 1),
-            };
-            if let (Some(stage), Some(block)) = (stage, number(block_at))
-                && parts.len() > block_at + 1
-            {
-                let length =
-                    |parts: &[&str]| parts.iter().map(|part| part.len() + 1).sum::<usize>();
-                let (root, prefix) = (length(&parts[..at]), length(&parts[..block_at]) - 1);
-                return Some(Self { root, prefix: &module[..prefix], stage, block });
-            }
-        }
-        None
-    }
-}
-
-/// What a module of a block is, by its name inside the block.
-pub(super) fn role(inner: &str) -> Option<Role> {
-    let (head, rest) = inner.split_once('.').unwrap_or((inner, ""));
-    let counted = |text: &str| text.parse::<usize>().ok()?.checked_sub(1);
-    if matches!(head, "downsample" | "shortcut" | "convShortcut") {
-        return Some(Role::Shortcut);
-    }
-    if head == "se" && matches!(rest, "fc1" | "fc2" | "conv") {
-        return Some(Role::Attention);
-    }
-    if head == "layer" {
-        let (index, kind) = rest.split_once('.')?;
-        let index = index.parse().ok()?;
-        return match kind {
-            "convolution" => Some(Role::Conv(index)),
-            "normalization" => Some(Role::Norm(index)),
-            _ => None,
-        };
-    }
-    if !rest.is_empty() {
-        return None;
-    }
-    if let Some(number) = head.strip_prefix("conv") {
-        return counted(number).map(Role::Conv);
-    }
-    let number = head.strip_prefix("bn").or_else(|| head.strip_prefix("norm"))?;
-    counted(number).map(Role::Norm)
-}
-
-/// What the batch norm after a convolution of the stem may be called.
+/// What the norm after a convolution of the stem may be called.
 pub(super) fn norm_names(conv: &str) -> Vec<String> {
     let (parent, last) = conv
         .rsplit_once('.')
         .map_or(("", conv), |(_, last)| (&conv[..conv.len() - last.len()], last));
+    let mut names = vec![format!("{conv}.norm"), format!("{conv}.bn")];
     if let Ok(index) = last.parse::<usize>() {
-        return vec![format!("{parent}{}", index.saturating_add(1))];
+        names.push(format!("{parent}{}", index.saturating_add(1)));
     }
-    let Some(rest) = last.strip_prefix("conv") else { return Vec::new() };
-    match rest {
-        "olution" => vec![format!("{parent}normalization")],
-        number => vec![format!("{parent}bn{number}"), format!("{parent}norm{number}")],
+    if let Some(rest) = last.strip_prefix("conv") {
+        let number = match rest {
+            "olution" => return vec![format!("{parent}normalization")],
+            number => number,
+        };
+        names.extend(["bn", "norm"].map(|word| format!("{parent}{word}{number}")));
     }
+    names
 }
 
 /// A key that puts `conv10` after `conv9`.

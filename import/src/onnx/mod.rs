@@ -100,11 +100,17 @@ fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
         ("--key", options.key.is_some()),
         ("--prefix", options.prefix.is_some()),
         ("--without", !options.without.is_empty()),
+        ("--architecture", options.architecture.is_some()),
+        ("--stem-stride", options.stem_stride.is_some()),
         ("--strides", !options.strides.is_empty()),
         ("--stride-on", options.stride_on.is_some()),
         ("--anti-alias", options.anti_alias.is_some()),
         ("--shortcut", options.shortcut.is_some()),
+        ("--shortcut-from", options.shortcut_from.is_some()),
+        ("--zero-channels", options.zero_channels.is_some()),
         ("--pool", options.pool.is_some()),
+        ("--global-pool", options.global_pool.is_some()),
+        ("--norm-groups", options.norm_groups.is_some()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {

@@ -156,7 +156,6 @@ fn what_to_choose_from_is_listed() {
             "",
             ["a network in a part of it", "\n  `--prefix backbone.body`: ", looks, ""],
         ),
-        ("head.pth", "", "", "", ["`fc.0` and `fc.2`", "`--without fc` leaves them out", "", ""]),
         ("plain.pth", "", "", "head", ["`--without head` leaves nothing out", "", "", ""]),
         (
             "nested.pth",
@@ -170,6 +169,8 @@ fn what_to_choose_from_is_listed() {
     ] {
         contains(&refusal(name, key, prefix, without), &expected);
     }
+    let two = import(file("head.pth"), &options("", "", "")).unwrap();
+    contains(&two.table, &["a ReLU stands between `fc.0` and `fc.2` (else `--without fc`)"]);
 }
 
 /// `name = os.system(arguments)`, to be put before the end of a pickle whose last value is a dict.

@@ -109,6 +109,9 @@ pub(super) fn read_preprocess(
     }
     let mean = read_channel_list(&fields, "mean", input.channels, cell::real, errors);
     let std = read_channel_list(&fields, "std", input.channels, positive, errors);
+    if let (Some(mean), Some(std)) = (&mean, &std) {
+        check_scale(&fields, mean, std, errors);
+    }
     crop?;
     Some(Preprocess {
         resize: resize?.value,
@@ -177,6 +180,28 @@ fn check_resize(resize: &Spanned<Option<Resize>>, own: Extent, errors: &mut Erro
         _ => return,
     };
     errors.push(Diagnostic::new(resize.span, message).help(help));
+}
+
+/// Pictures are numbers from 0 to 1 here, and elsewhere often from 0 to 255: means above 1, or deviations of a
+/// size that no such numbers have, would make every picture the same.
+fn check_scale(fields: &Fields, mean: &[f32], std: &[f32], errors: &mut Errors) {
+    let divided = |values: &[f32]| {
+        let values: Vec<String> =
+            values.iter().map(|value| format!("{:.4}", value / 255.0)).collect();
+        values.join(", ")
+    };
+    for (field, values, most) in [("mean", mean, 1.0), ("std", std, 10.0)] {
+        if let Some(value) = values.iter().find(|value| **value > most)
+            && let Some(node) = fields.get(field)
+        {
+            let message =
+                format!("`{field}` is of values from 0 to 1, and {value} is one from 0 to 255");
+            let (mean, std) = (divided(mean), divided(if std.is_empty() { &[1.0] } else { std }));
+            let help = format!("divide both by 255: `mean: [{mean}], std: [{std}]`");
+            errors.push(Diagnostic::new(node.span, message).help(help));
+            return;
+        }
+    }
 }
 
 /// A list with a number for every channel or one for all; empty if it is left out.
