@@ -79,7 +79,7 @@ const RULES: &[(&str, &[Says])] = &[
     ("legacy_seresnet*", &[Strides(&[1, 2, 2, 2]), CeilPool, ON_1X1, PreActivation(false), Counts]),
     (
         "legacy_seresnext*",
-        &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PreActivation(false), Counts],
+        &[Strides(&[1, 2, 2, 2]), CeilPool, ON_3X3, PreActivation(false), Counts],
     ),
     // regnet.py.
     (
