@@ -149,6 +149,9 @@ impl Network {
         let (stem, norm) = modules.stem(pre_activation, channels);
         modules.check_all_taken(&stem)?;
         let dialect = dialect(&stem, &stages);
+        if matches!(dialect, Some(Dialect::RegNet | Dialect::Byobnet)) {
+            refuse_inner_attention(&stages)?;
+        }
         let Modules { wrapper, .. } = modules;
         Ok(Self {
             stem,
@@ -365,6 +368,19 @@ fn is_pre_activation(stages: &[Stage]) -> Result<bool, Fault> {
         (true, true) => first.norm_first.unwrap_or(first.norms[0].module.ends_with(".norm1")),
         (before, _) => before,
     })
+}
+
+/// In the blocks of these families attention stands before the last convolution, and in a table's after it.
+/// Where all widths agree, shapes would not tell.
+fn refuse_inner_attention(stages: &[Stage]) -> Result<(), Fault> {
+    match stages.iter().flat_map(|stage| &stage.blocks).find(|block| block.attention.is_some()) {
+        Some(block) => unknown(format!(
+            "block `{}` has attention before its last convolution, as RegNet Y has it; a table has attention \
+             after it",
+            block.module
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Whose names these are.
