@@ -161,8 +161,8 @@ impl Draft {
     /// Makes the kernel of the global max pool all that it reads. Whether there is one.
     fn spread_global_max_pool(&mut self, graph: &Graph) -> bool {
         let Some(at) = self.global_max_pool else { return false };
-        let nodes = (0..graph.nodes.len() as u32).map(|id| graph.node(NodeId(id)));
-        let before = nodes.filter(|node| node.row.is_some_and(|row| row < at)).last();
+        let mut nodes = (0..graph.nodes.len() as u32).map(|id| graph.node(NodeId(id)));
+        let before = nodes.rfind(|node| node.row.is_some_and(|row| row < at));
         let Shape { height, width, .. } = before.map_or(self.input, |node| node.shape);
         self.rows[at].set("kernel", format_args!("{height}x{width}"));
         true

@@ -17,7 +17,7 @@ fn a_checkpoint_becomes_a_table_and_weights_that_answer_as_pytorch_does() {
     assert!(done.out.contains("groups.yaml") && done.out.contains("groups.safetensors"));
     assert!(done.err.contains("note: assumed, as is usual: "), "{}", done.err);
     assert!(!done.err.contains("note: assumed: "), "nothing unusual: {}", done.err);
-    let verbose = workshop.resnet(&format!("import {checkpoint} -o made/here --input 37x33 -v"));
+    let verbose = workshop.resnet(&format!("import {checkpoint} -o made/again --input 37x33 -v"));
     assert!(
         verbose.err.contains("note: assumed: bottlenecks have their stride"),
         "{}",

@@ -385,8 +385,9 @@ fn an_interrupted_run_leaves_whole_json_and_no_files() {
     stdout.read_to_end(&mut json).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let json: Value = serde_json::from_slice(&json).unwrap();
+    // None, if the signal came before the first one was printed.
     let answers = json["results"].as_array().unwrap().len();
-    assert!((1..4000).contains(&answers), "{answers}");
+    assert!(answers < 4000, "{answers}");
     assert_eq!(workshop.files(), files);
 }
 
