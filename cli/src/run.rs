@@ -48,8 +48,9 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     // Where the array goes to standard output, nothing else does.
     let closed = arrays.iter().any(|part| part.file.is_stdout());
     let mut printer = Printer { out, format, answer, arrays, printed: 0, closed };
-    printer.begin(source.len())?;
+    // Before the first character of what has to be closed.
     interrupt::stops();
+    printer.begin(source.len())?;
     let done = answers(&*network, &*source, options.engine.threads.get(), |index, answer| {
         interrupt::check()?;
         let input = source.name(index);

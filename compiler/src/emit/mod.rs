@@ -1,5 +1,5 @@
 //! Back ends: each takes a [`Plan`](crate::plan::Plan) and runs its programs, or prints them in another
-//! language. [`reference`] alone runs the [`Graph`](crate::graph::Graph), by definition.
+//! language. [`mod@reference`] alone runs the [`Graph`](crate::graph::Graph), by definition.
 
 #[cfg(feature = "jit")]
 pub mod clif;
