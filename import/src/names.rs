@@ -152,6 +152,12 @@ impl Network {
         if matches!(dialect, Some(Dialect::RegNet | Dialect::Byobnet)) {
             refuse_inner_attention(&stages)?;
         }
+        if dialect == Some(Dialect::Senet) && stages[0].blocks[0].convs.len() == 2 {
+            return unknown(
+                "its basic blocks are those of timm's `legacy_seresnet18` and `34`, with a ReLU between the second \
+                 norm and attention, which a table's blocks do not have",
+            );
+        }
         let Modules { wrapper, .. } = modules;
         Ok(Self {
             stem,

@@ -107,7 +107,7 @@ def check(binary, folder, model, images, picture):
         images.save_pretrained(folder)
     else:
         options = ["--input", "96x64"]
-    done = invoke(binary, "import", folder, "-o", out, "--name", "net", *options)
+    done = invoke(binary, "import", "--force", folder, "-o", out, "--name", "net", *options)
     if done.returncode:
         return "refused", done.stderr.strip().splitlines()[0]
     channels = model.config.num_channels
