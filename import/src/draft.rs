@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use resnet_compiler::graph::{Graph, NodeId, Shape};
 use resnet_compiler::spec::Spec;
 use resnet_compiler::spec::rows::{Row, aligned};
+use resnet_runtime::picture::Filter;
 
 use crate::beside::IMAGENET;
 use crate::error::{Fault, unknown};
@@ -30,6 +31,10 @@ pub(crate) struct Draft {
     pub(crate) labels: Vec<String>,
     /// The part of a scaled picture's side that is cut, where it is known.
     pub(crate) crop: Option<f64>,
+    /// What pictures are scaled with.
+    pub(crate) filter: Filter,
+    /// Whether they are scaled to one shape, whatever theirs is.
+    pub(crate) squashes: bool,
     /// The row of a max pool over all pixels, whose kernel follows from what the others make.
     pub(crate) global_max_pool: Option<usize>,
     /// What has to be said.
@@ -90,6 +95,8 @@ impl Default for Draft {
             classes: None,
             labels: Vec::new(),
             crop: None,
+            filter: Filter::default(),
+            squashes: false,
             global_max_pool: None,
             notes: Vec::new(),
             assumed: Vec::new(),
@@ -249,13 +256,22 @@ impl Draft {
             _ => (&options.mean[..], &options.std[..]),
         };
         let longer = height.max(width);
-        let resize = options.resize.unwrap_or(match self.crop {
-            Some(share) => ((longer as f64 / share).floor() as usize).max(longer),
-            None if imagenet => longer * 8 / 7,
-            None => longer,
-        });
+        // What is cut out is a share of what was scaled.
+        let scaled = |size: usize| match self.crop {
+            Some(share) => ((size as f64 / share).floor() as usize).max(size),
+            None if imagenet => size * 8 / 7,
+            None => size,
+        };
+        let resize = match options.resize {
+            Some(shorter) => shorter.to_string(),
+            None if self.squashes => format!("{}x{}", scaled(height), scaled(width)),
+            None => scaled(longer).to_string(),
+        };
         let crop = if height == width { height.to_string() } else { format!("{height}x{width}") };
         let mut text = format!("preprocess: {{resize: {resize}, crop: {crop}");
+        if self.filter != Filter::default() {
+            let _ = write!(text, ", filter: {}", self.filter);
+        }
         for (word, numbers) in [("mean", mean), ("std", std)] {
             if !numbers.is_empty() {
                 let _ = write!(text, ", {word}: {numbers:?}");

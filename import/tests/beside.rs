@@ -154,7 +154,7 @@ fn what_is_not_known_is_noted() {
             "\"hue\"",
             "not known in `config.json` under `pretrained_cfg`, and not read: `hue`",
         ),
-        ("timm-blur", "\"bilinear\"", "\"bicubic\"", "with the filter `bicubic`"),
+        ("timm-blur", "\"bilinear\"", "\"random\"", "with the filter `random`"),
         ("timm-blur", "\"center\"", "\"border\"", "`crop_mode: border`"),
         ("timm-blur", "\"n02\",", "", "left out: 2 labels, for 3 classes"),
         ("transformers-strides", "\"resnet\"", "\"detr\"", "nothing is taken from `config.json`"),
@@ -162,6 +162,19 @@ fn what_is_not_known_is_noted() {
         let copy = changed(name, "config.json", |text| text.replace(from, to));
         let notes = import(copy.path(), &Options::default()).unwrap().notes.join("\n");
         contains(&notes, &[expected]);
+    }
+}
+
+#[test]
+fn pictures_are_scaled_as_configurations_say() {
+    for (from, to, expected) in [
+        ("\"bilinear\"", "\"bicubic\"", "filter: bicubic"),
+        ("\"bilinear\"", "\"lanczos\"", "filter: lanczos"),
+        // Each side is its share, whatever the picture's shape is.
+        ("\"center\"", "\"squash\"", "preprocess: {resize: 80x100, crop: 64x80"),
+    ] {
+        let copy = changed("timm-blur", "config.json", |text| text.replace(from, to));
+        contains(&import(copy.path(), &Options::default()).unwrap().table, &[expected]);
     }
 }
 

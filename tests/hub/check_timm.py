@@ -123,7 +123,7 @@ def invoke(binary, *arguments):
 
 def difference(binary, source, out, size, options, picture, expected):
     """What the import printed, and how far its answer is from PyTorch's, in units of the largest."""
-    said = invoke(binary, "import", "--force", source, "-o", out, "--name", "net", "--input", size, *options)
+    said = invoke(binary, "import", "--force", "-v", source, "-o", out, "--name", "net", "--input", size, *options)
     np.save(out / "x.npy", picture)
     invoke(
         binary, "run", out / "net.yaml", "--weights", out / "net.safetensors", "--input", out / "x.npy",

@@ -13,6 +13,7 @@ mod transformers;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use resnet_runtime::picture::Filter;
 use serde_json::{Map, Value};
 
 use self::keys::Keys;
@@ -47,7 +48,9 @@ pub(crate) struct Facts {
     /// The part of the scaled picture's side that is cut.
     crop: Option<f64>,
     /// With what pictures are scaled.
-    filter: Option<String>,
+    filter: Option<Filter>,
+    /// Whether pictures are scaled to one shape, whatever theirs is.
+    squashes: bool,
     /// Names of the classes.
     labels: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -99,6 +102,7 @@ impl Facts {
         Ok(Self {
             crop: facts.crop,
             filter: facts.filter,
+            squashes: facts.squashes,
             labels: facts.labels,
             notes: facts.notes,
             files: facts.files,
@@ -268,15 +272,22 @@ impl Facts {
         }
     }
 
-    /// Adds to a table how pictures are cut and the names of the classes, and says what it cannot express.
-    pub(crate) fn finish(&mut self, draft: &mut Draft) {
-        draft.crop = self.crop;
-        if let Some(filter) = self.filter.as_deref().filter(|&filter| filter != "bilinear") {
+    /// Takes the filter that a configuration names, or says that tables do not have it.
+    fn scale_with(&mut self, name: &str) {
+        self.filter = Filter::ALL.into_iter().find(|filter| filter.name() == name);
+        if self.filter.is_none() {
             self.notes.push(format!(
-                "pictures are to be scaled with the filter `{filter}`; tables have a bilinear one, which makes \
-                 their pixels differ a little"
+                "pictures are to be scaled with the filter `{name}`, which tables do not have; the table's is \
+                 bilinear"
             ));
         }
+    }
+
+    /// Adds to a table how pictures are scaled and cut and the names of the classes.
+    pub(crate) fn finish(&mut self, draft: &mut Draft) {
+        draft.crop = self.crop;
+        draft.filter = self.filter.unwrap_or_default();
+        draft.squashes = self.squashes;
         let labels = std::mem::take(&mut self.labels);
         if !labels.is_empty() && draft.classes != Some(labels.len()) {
             let classes = draft.classes.unwrap_or(0);

@@ -178,9 +178,10 @@ fn pictures(cfg: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
     let std = cfg.numbers("std")?;
     facts.options.mean = mean.unwrap_or_else(|| IMAGENET.0.to_vec());
     facts.options.std = std.unwrap_or_else(|| IMAGENET.1.to_vec());
-    facts.filter = Some(cfg.text("interpolation")?.unwrap_or_else(|| "bicubic".to_owned()));
+    facts.scale_with(cfg.text("interpolation")?.as_deref().unwrap_or("bicubic"));
     let mode = cfg.text("crop_mode")?.unwrap_or_else(|| "center".to_owned());
-    if mode != "center" {
+    facts.squashes = mode == "squash";
+    if mode != "center" && !facts.squashes {
         facts.notes.push(format!(
             "`config.json` prepares pictures by `crop_mode: {mode}`, which tables do not have: the table cuts \
              their middle"

@@ -149,13 +149,11 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
     let resizes = config.flag("do_resize")?.unwrap_or(true);
     let crops = config.flag("do_center_crop")?;
     match (size, crop) {
-        // Larger ones are squeezed to their size, whatever their shape is.
+        // Larger ones are squashed to their size, whatever their shape is.
         (Some(size), _) if convnext && resizes => {
             facts.options.input = Some((size, size));
             facts.crop = Some(if size < 384 { share.unwrap_or(224.0 / 256.0) } else { 1.0 });
-            if size >= 384 {
-                squeezed(facts);
-            }
+            facts.squashes = size >= 384;
         }
         (Some(size), Some(crop)) if resizes && crops != Some(false) => {
             facts.options.input = Some((crop, crop));
@@ -164,7 +162,7 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
         (Some(size), None) if resizes => {
             facts.options.input = Some((size, size));
             facts.crop = Some(1.0);
-            squeezed(facts);
+            facts.squashes = true;
         }
         _ => facts.notes.push(
             "`preprocessor_config.json` does not scale and cut pictures; the table does".to_owned(),
@@ -172,21 +170,15 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
     }
     normalisation(&mut config, facts)?;
     let resample = config.count("resample")?;
-    facts.filter = resample.map(|code| {
+    if let Some(code) = resample {
+        // Pillow's codes.
         let names = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
-        names.get(code).map_or_else(|| format!("resample {code}"), |&name| name.to_owned())
-    });
+        let name = names.get(code).map_or_else(|| format!("resample {code}"), |&n| n.to_owned());
+        facts.scale_with(&name);
+    }
     config.ignore(&["do_convert_rgb", "do_flip_channel_order", "processor_class", "data_format"]);
     facts.notes.extend(config.rest());
     Ok(())
-}
-
-fn squeezed(facts: &mut Facts) {
-    facts.notes.push(
-        "`preprocessor_config.json` squeezes pictures to a square, whatever their shape is, which tables do not \
-         have: the table cuts their middle"
-            .to_owned(),
-    );
 }
 
 /// Mean and deviation of values from 0 to 1, whatever the processor's own range is.
