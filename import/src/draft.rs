@@ -9,7 +9,7 @@ use resnet_runtime::picture::Filter;
 
 use crate::beside::IMAGENET;
 use crate::error::{Fault, unknown};
-use crate::{Assumption, Options};
+use crate::{Activation, Assumption, Options};
 
 /// A table, but for its name and for how pictures are prepared.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub(crate) struct Draft {
     /// Where it is not the one that tables have if none is written.
     pub(crate) norm_epsilon: Option<f64>,
     pub(crate) pre_activation: bool,
+    /// Where it is not ReLU.
+    pub(crate) activation: Option<Activation>,
+    /// The epsilon with which weights are standardized.
+    pub(crate) weight_standardization: Option<f64>,
     /// Rows that are the answer; none if it is the last one.
     pub(crate) features: Vec<String>,
     pub(crate) rows: Vec<Row>,
@@ -88,6 +92,8 @@ impl Default for Draft {
             input: Shape::new(0, 0, 0),
             norm_epsilon: None,
             pre_activation: false,
+            activation: None,
+            weight_standardization: None,
             features: Vec::new(),
             rows: Vec::new(),
             origins: Vec::new(),
@@ -214,6 +220,12 @@ impl Draft {
         }
         if self.pre_activation {
             head += "pre_activation: true\n";
+        }
+        if let Some(activation) = self.activation {
+            let _ = writeln!(head, "activation: {activation}");
+        }
+        if let Some(epsilon) = self.weight_standardization {
+            let _ = writeln!(head, "weight_standardization: {{epsilon: {epsilon:e}}}");
         }
         if !self.features.is_empty() {
             let _ = writeln!(head, "features: [{}]", self.features.join(", "));

@@ -39,6 +39,7 @@ pub use error::ImportError;
 pub use note::Assumption;
 use prost::bytes::Bytes;
 pub use resnet_compiler::spec::{AntiAlias, Shortcut, ShortcutFrom, StrideOn, ZeroChannels};
+pub use resnet_runtime::kernels::Activation;
 use safetensors::tensor::Dtype;
 
 use beside::{Facts, Place};
@@ -83,6 +84,10 @@ pub struct Options {
     pub pool: Option<StemPool>,
     /// What becomes of the last activation's pixels; `None` is their mean.
     pub global_pool: Option<GlobalPool>,
+    /// The activation of blocks and of the stem; `None` is ReLU.
+    pub activation: Option<Activation>,
+    /// The epsilon with which convolutions standardize their weights; `None` is that they do not.
+    pub weight_standardization: Option<f64>,
     /// Groups of group norm; `None` is 32.
     pub norm_groups: Option<usize>,
     /// Batch norm's epsilon; `None` is 1e-5.
@@ -105,6 +110,8 @@ pub enum StemPool {
     Max,
     /// One without padding that rounds sizes up, as Caffe's does.
     Ceil,
+    /// That of [`StemPool::Max`], whose padding counts as zeros, as BiT's does.
+    Zeros,
 }
 
 /// What becomes of the pixels before the classifier.

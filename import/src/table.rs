@@ -42,7 +42,12 @@ pub(crate) fn derive(network: &Network, known: &Known) -> Result<(Draft, Pairs),
         known,
         keeps_names,
         modules: Renamed::new(),
-        draft: Draft { pre_activation: network.pre_activation, ..Draft::default() },
+        draft: Draft {
+            pre_activation: network.pre_activation,
+            activation: known.options.activation,
+            weight_standardization: known.options.weight_standardization,
+            ..Draft::default()
+        },
     };
     let mut kept = writer(true);
     kept.rows()?;
@@ -72,7 +77,7 @@ impl Writer<'_> {
         }
         self.refuse_what_has_no_place(&strides)?;
         self.assume_no_dilation(&strides);
-        self.assume_what_has_no_option();
+        self.assume_what_leaves_no_tensor();
         for (index, (stage, stride)) in self.network.stages.iter().zip(strides).enumerate() {
             self.stage(index, stage, stride)?;
         }
@@ -89,13 +94,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn assume_what_has_no_option(&mut self) {
-        self.assume(self.network.dialect != Some(Dialect::Byobnet), "ReLU everywhere", "");
-        if self.network.group_norm {
+    fn assume_what_leaves_no_tensor(&mut self) {
+        if self.options.activation.is_none() {
+            let usual = self.network.dialect != Some(Dialect::Byobnet);
+            self.assume(usual, "ReLU everywhere", "--activation silu");
+        }
+        if self.options.weight_standardization.is_none() {
             self.assume(
-                !self.network.pre_activation,
-                "weights are as they are in the file: no weight standardisation, which BiT's networks have",
-                "",
+                !(self.network.group_norm && self.network.pre_activation),
+                "weights are as they are in the file: no weight standardization, which BiT's networks have",
+                "--weight-standardization 1e-8",
             );
         }
     }
@@ -262,7 +270,7 @@ impl Writer<'_> {
         if let Some(unit) = self.network.stem.iter().find(|unit| unit.pool) {
             return match self.options.pool {
                 None | Some(StemPool::None) => Ok(()),
-                Some(StemPool::Max | StemPool::Ceil) => unknown(format!(
+                Some(StemPool::Max | StemPool::Ceil | StemPool::Zeros) => unknown(format!(
                     "`{}` is a convolution in the place of the stem's pool; leave `--pool` out",
                     unit.conv.module
                 )),
@@ -278,14 +286,19 @@ impl Writer<'_> {
         if self.options.pool.is_none() {
             let (what, option) = match assumed {
                 StemPool::None => ("no max pool after the stem", "--pool true"),
-                StemPool::Max => ("a max pool after the stem", "--pool false"),
+                StemPool::Max if self.network.group_norm && self.network.pre_activation => (
+                    "the max pool after the stem ignores its padding, which BiT's takes as zeros",
+                    "--pool zeros",
+                ),
+                StemPool::Max | StemPool::Zeros => ("a max pool after the stem", "--pool false"),
                 StemPool::Ceil => (
                     "the max pool after the stem rounds sizes up, as its names are those of networks that came \
                      from Caffe",
                     "--pool true",
                 ),
             };
-            self.assume(assumed != StemPool::Ceil && !patches, what, option);
+            let usual = assumed != StemPool::Ceil && !patches && option != "--pool zeros";
+            self.assume(usual, what, option);
         }
         self.stem_pool(self.options.pool.unwrap_or(assumed));
         Ok(())
@@ -298,6 +311,7 @@ impl Writer<'_> {
             StemPool::None => return,
             StemPool::Max => {}
             StemPool::Ceil => max.set("padding", "{bottom: 1, right: 1}"),
+            StemPool::Zeros => max.set("count_padding", true),
         }
         let rows = match self.options.anti_alias {
             None => vec![max.with("stride", 2)],

@@ -131,7 +131,7 @@ fn contradictions_show_both_sides() {
             "blocks of the kind basic, and the tensors have bottle",
         ),
         (transformers, "\"relu\"", "\"silu\"", "`hidden_act: silu`"),
-        (transformers, "\"resnet\"", "\"bit\"", "transformers' BiT has weight standardisation"),
+        (transformers, "\"resnet\"", "\"bit\"", "transformers' BiT has padding that depends"),
     ] {
         let copy = changed(name, "config.json", |text| text.replace(from, to));
         let error = import(copy.path(), &Options::default()).unwrap_err().to_string();

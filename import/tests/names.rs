@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use resnet_import::{
-    Imported, Options, Shortcut, ShortcutFrom, StemPool, StrideOn, ZeroChannels, import,
-    import_bytes,
+    Activation, Imported, Options, Shortcut, ShortcutFrom, StemPool, StrideOn, ZeroChannels,
+    import, import_bytes,
 };
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 
@@ -322,6 +322,17 @@ fn assumptions_have_options() {
     let table = read(&common, &options).unwrap().table;
     contains(&table, &["stride: 2", "dilation: 3", "op: max_pool"]);
     contains(&table, &["kernel: 5x6"]);
+    let options = Options {
+        activation: Some(Activation::Silu),
+        weight_standardization: Some(1e-8),
+        pool: Some(StemPool::Zeros),
+        input: Some((8, 10)),
+        ..Options::default()
+    };
+    let imported = read(&common, &options).unwrap();
+    contains(&imported.table, &["activation: silu", "weight_standardization: {epsilon: 1e-8}"]);
+    contains(&imported.table, &["count_padding: true"]);
+    assert!(!imported.said().join("\n").contains("ReLU"), "{:?}", imported.said());
     let options = Options { dilations: vec![1, 2], ..Options::default() };
     contains(&read(&common, &options).unwrap_err(), &["2 dilations were given for 1 stages"]);
     // A dilated backbone's strides say that something else has to be known.

@@ -136,13 +136,13 @@ def difference(binary, source, out, size, options, picture, expected):
 
 
 def said_options(said):
-    """Options with their values that notes name, alone and in pairs."""
-    found = re.findall(r"`(--[a-z-]+ [\w.,]+)`", said)
+    """Options with their values that notes name, alone, in pairs and in threes."""
+    found = re.findall(r"`(--[a-z-]+ [\w.,-]+)`", said)
     found = [option.split() for option in dict.fromkeys(found)]
-    yield from found
-    for one, two in itertools.combinations(found, 2):
-        if one[0] != two[0]:
-            yield one + two
+    for count in 1, 2, 3:
+        for options in itertools.combinations(found, count):
+            if len({option for option, _ in options}) == count:
+                yield sum(options, [])
 
 
 def judge(binary, folder, size, alone, picture, expected):

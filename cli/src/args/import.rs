@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use resnet_import::Activation;
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
@@ -66,11 +67,18 @@ pub(crate) struct Import {
     #[arg(long, value_enum)]
     pub(crate) zero_channels: Option<ZeroChannelsName>,
     /// Whether a 3x3 max pool of stride 2 follows the stem [default: not if the stem is a 3x3].
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "true|false|ceil")]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "true|false|ceil|zeros")]
     pub(crate) pool: Option<PoolName>,
     /// What becomes of the last activation's pixels [default: average].
     #[arg(long, value_enum)]
     pub(crate) global_pool: Option<GlobalPoolName>,
+    /// The activation of the stem and of blocks [default: relu].
+    #[arg(long, value_name = "NAME", value_parser = activation)]
+    pub(crate) activation: Option<Activation>,
+    /// The epsilon with which convolutions standardize their weights, such as timm's 1e-8 of BiT [default: they do
+    /// not].
+    #[arg(long, value_name = "E", value_parser = positive)]
+    pub(crate) weight_standardization: Option<f64>,
     /// Groups of group norm [default: 32].
     #[arg(long, value_name = "N")]
     pub(crate) norm_groups: Option<NonZeroUsize>,
@@ -100,6 +108,8 @@ pub(crate) enum PoolName {
     False,
     /// There is one without padding that rounds sizes up, as Caffe's does.
     Ceil,
+    /// There is one, whose padding counts as zeros, as BiT's does.
+    Zeros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -168,6 +178,13 @@ fn picture_size(text: &str) -> Result<(usize, usize), String> {
     size(height)
         .zip(size(width))
         .ok_or_else(|| "expected a size, such as 224 or 224x192".to_owned())
+}
+
+fn activation(text: &str) -> Result<Activation, String> {
+    Activation::ALL.iter().copied().find(|known| known.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Activation::ALL.iter().map(|known| known.name()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 fn finite(text: &str) -> Result<f64, String> {

@@ -199,6 +199,8 @@ impl Facts {
             anti_alias: options.anti_alias.or(facts.anti_alias),
             shortcut: options.shortcut.or(facts.shortcut),
             pool: options.pool.or(facts.pool),
+            activation: options.activation.or(facts.activation),
+            weight_standardization: options.weight_standardization.or(facts.weight_standardization),
             ..self.pictures(options)
         };
         Ok(Known { options, settled: self.settled, features: self.features.clone() })
@@ -312,7 +314,7 @@ fn of_config(mut config: Keys) -> Result<Facts, Fault> {
         Some("resnet") => transformers::resnet(config),
         Some("bit") => Ok(Facts {
             source: "transformers' BiT".to_owned(),
-            refused: Some("weight standardisation, and padding that depends on the picture's size"),
+            refused: Some("padding that depends on the picture's size"),
             ..Facts::default()
         }),
         other => {

@@ -6,9 +6,8 @@
 use resnet_compiler::spec::{AntiAlias, Shortcut, StrideOn};
 
 use super::{Expected, Facts};
-use crate::Options;
-use crate::StemPool;
 use crate::error::{Fault, unknown};
+use crate::{Activation, Options, StemPool};
 
 /// A fact.
 enum Says {
@@ -18,8 +17,13 @@ enum Says {
     Pool(bool),
     /// Caffe's, which rounds sizes up.
     CeilPool,
+    /// BiT's, whose padding counts as zeros.
+    ZeroPool,
     StrideOn(StrideOn),
     AntiAlias(AntiAlias),
+    Activation(Activation),
+    /// The epsilon of weight standardization.
+    Standardized(f64),
     Shortcut(Shortcut),
     /// Whether norms come before convolutions.
     PreActivation(bool),
@@ -29,13 +33,14 @@ enum Says {
     Refused(&'static str),
 }
 
-use Says::{CeilPool, Counts, Pool, PreActivation, Refused, Strides};
+use Says::{CeilPool, Counts, Pool, PreActivation, Refused, Standardized, Strides, ZeroPool};
 
 const BLUR: Says = Says::AntiAlias(AntiAlias::Blur);
 const AVERAGE: Says = Says::AntiAlias(AntiAlias::Average);
 const ON_3X3: Says = Says::StrideOn(StrideOn::Second);
 const ON_1X1: Says = Says::StrideOn(StrideOn::First);
 const POOLED: Says = Says::Shortcut(Shortcut::PoolProjection);
+const SILU: Says = Says::Activation(Activation::Silu);
 const PLAIN: Says = Says::Shortcut(Shortcut::Projection);
 
 /// Patterns of names, and what holds for them; what stands later holds where both do.
@@ -69,10 +74,7 @@ const RULES: &[(&str, &[Says])] = &[
         &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PLAIN, PreActivation(true), Counts],
     ),
     ("resnetv2_*d resnetv2_*t resnetv2_*d_*", &[POOLED]),
-    (
-        "resnetv2_*_bit",
-        &[Refused("weight standardisation, and a pool after zeros around the stem's output")],
-    ),
+    ("resnetv2_*_bit", &[PLAIN, Standardized(1e-8), ZeroPool]),
     ("resnetv2_*_evos", &[Refused("EvoNorm")]),
     ("resnetv2_*_frn", &[Refused("filter response norm")]),
     // senet.py, after Caffe's networks.
@@ -82,13 +84,13 @@ const RULES: &[(&str, &[Says])] = &[
         &[Strides(&[1, 2, 2, 2]), CeilPool, ON_3X3, PreActivation(false), Counts],
     ),
     // regnet.py.
+    ("regnetx_*", &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, PLAIN, PreActivation(false)]),
+    ("regnety_*", &[Refused("attention before a block's last convolution")]),
+    ("regnetv_*", &[Refused("attention before a block's last convolution")]),
     (
-        "regnetx_* regnety_*",
-        &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, PLAIN, PreActivation(false)],
+        "regnetz_*",
+        &[Refused("blocks without shortcuts, and attention before a block's last convolution")],
     ),
-    ("regnety_*_sgn", &[Refused("SiLU as its activation, and group norm by the size of groups")]),
-    ("regnetv_*", &[Refused("SiLU as its activation")]),
-    ("regnetz_*", &[Refused("SiLU as its activation, and blocks without shortcuts")]),
     ("regnetz_*_evos", &[Refused("EvoNorm")]),
     // byobnet.py.
     (
@@ -98,9 +100,16 @@ const RULES: &[(&str, &[Says])] = &[
     ("resnet*_clip", &[Refused("a pool by attention")]),
     ("resnet50_mlp", &[Refused("a classifier of two layers with a norm")]),
     (
-        "resnet32ts resnet33ts resnext26ts seresnet33ts seresnext26ts resnet51q resnet61q gcresnext26ts \
-         gcresnet33ts eca_resnet33ts eca_resnext26ts",
-        &[Refused("SiLU as its activation")],
+        "resnext26ts",
+        &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PLAIN, SILU, PreActivation(false)],
+    ),
+    (
+        "resnet32ts resnet33ts resnet51q resnet61q gcresnet33ts eca_resnet33ts seresnet33ts",
+        &[Refused("a stem of two strides")],
+    ),
+    (
+        "seresnext26ts eca_resnext26ts gcresnext26ts",
+        &[Refused("attention before a block's last convolution")],
     ),
     // Blocks of other kinds.
     ("resnest*", &[Refused("split attention")]),
@@ -129,6 +138,9 @@ pub(super) fn facts(name: &str) -> Option<Facts> {
     for says in says {
         match *says {
             Strides(strides) => options.strides = strides.to_vec(),
+            Says::Activation(activation) => options.activation = Some(activation),
+            Standardized(epsilon) => options.weight_standardization = Some(epsilon),
+            ZeroPool => options.pool = Some(StemPool::Zeros),
             CeilPool => options.pool = Some(StemPool::Ceil),
             Pool(pool) => {
                 options.pool = Some(if pool { StemPool::Max } else { StemPool::None });
@@ -208,6 +220,7 @@ mod tests {
         assert!(of("resnet50_clip").refused.is_some());
         assert!(of("resnet50_clip_gap").refused.is_none());
         assert!(of("resnet33ts").refused.is_some());
+        assert_eq!(of("resnetv2_50x1_bit").options.weight_standardization, Some(1e-8));
         for other in ["vit_base_patch16_224", "resnet", "resnetx", "resnet50foo"] {
             assert!(facts(other).is_none(), "{other}");
         }

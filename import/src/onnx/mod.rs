@@ -110,6 +110,8 @@ fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
         ("--zero-channels", options.zero_channels.is_some()),
         ("--pool", options.pool.is_some()),
         ("--global-pool", options.global_pool.is_some()),
+        ("--activation", options.activation.is_some()),
+        ("--weight-standardization", options.weight_standardization.is_some()),
         ("--norm-groups", options.norm_groups.is_some()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
     ];
