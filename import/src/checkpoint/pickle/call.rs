@@ -3,7 +3,7 @@
 use safetensors::tensor::Dtype;
 
 use super::globals::Global;
-use super::machine::{GROWTH, Machine};
+use super::machine::Machine;
 use super::{Dict, Instance, List, Name, Object, Source, Storage, TensorRecord, Value, numpy};
 use crate::error::{Fault, corrupt};
 
@@ -48,7 +48,7 @@ impl<'a> Machine<'a> {
             return self.inert(maker, true);
         };
         if !self.storages.contains_key(key) {
-            self.take_room(GROWTH * size_of::<(&str, Dtype)>())?;
+            self.take_room(2 * size_of::<(&str, Dtype)>())?;
         }
         if *self.storages.entry(key).or_insert(dtype) != dtype {
             return corrupt(format!("storage `{key}` has elements of two types"));
@@ -161,7 +161,7 @@ impl<'a> Machine<'a> {
             }
             dict.length = list.length;
         }
-        self.take_room(GROWTH * dict.pairs.len() * size_of::<(&str, Value<'_>)>())?;
+        self.take_room(dict.pairs.capacity() * size_of::<(&str, Value<'_>)>())?;
         self.push(Object::Dict(dict))
     }
 

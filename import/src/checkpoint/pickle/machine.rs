@@ -7,12 +7,11 @@ use safetensors::tensor::Dtype;
 use super::{Dict, List, Name, Object, Value};
 use crate::error::{Fault, corrupt};
 
-/// Bytes that the values of a pickle may take. A state dict of ResNet-1202 takes 7 MB here, Adam's state
-/// for it 12.
+/// Bytes that the values of a pickle may take, besides those of a list that grows and is moved.
 const ROOM: usize = 40 << 20;
 
-/// What a growing list may take for one part: three times its size, while it moves.
-pub(super) const GROWTH: usize = 3;
+/// Numbers that the memo may leave out. Python leaves out none.
+const LARGEST_GAP: usize = 1024;
 
 /// No tensor of a network has more.
 const MOST_DIMENSIONS: usize = 8;
@@ -30,7 +29,9 @@ pub(super) struct Machine<'a> {
     marks: Vec<usize>,
     /// The most that the stack and the marks have held.
     highest: usize,
-    memo: HashMap<u32, Value<'a>>,
+    memo: Vec<Option<Value<'a>>>,
+    /// How many of them there are.
+    remembered: usize,
     pub(super) objects: Vec<Object<'a>>,
     pub(super) storages: HashMap<&'a str, Dtype>,
 }
@@ -45,7 +46,8 @@ impl<'a> Machine<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             highest: 0,
-            memo: HashMap::new(),
+            memo: Vec::new(),
+            remembered: 0,
             objects: Vec::new(),
             storages: HashMap::new(),
         }
@@ -61,7 +63,7 @@ impl<'a> Machine<'a> {
             self.step(opcode)?;
             let height = self.stack.len() + self.marks.len();
             if height > self.highest {
-                self.take_room((height - self.highest) * GROWTH * size_of::<Value<'_>>())?;
+                self.take_room((height - self.highest) * 2 * size_of::<Value<'_>>())?;
                 self.highest = height;
             }
         }
@@ -107,7 +109,7 @@ impl<'a> Machine<'a> {
                 let key = u32::from_le_bytes(self.array()?);
                 self.put(key)?;
             }
-            0x94 => self.put(self.memo.len() as u32)?,
+            0x94 => self.put(self.remembered as u32)?,
             b'h' => {
                 let key = self.byte()?;
                 self.get(key.into())?;
@@ -257,26 +259,24 @@ impl<'a> Machine<'a> {
 
     /// Adds to the list on top of the stack. What is no list may take items too, and forgets them.
     fn append(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
-        self.take_room(GROWTH * items.len() * size_of::<(usize, Value<'_>)>())?;
         let Value::Object(number) = self.top()? else {
             return corrupt("something other than a list is filled in");
         };
-        let mut kept = 0;
-        match &mut self.objects[number] {
+        let grown = match &mut self.objects[number] {
             Object::List(list) => {
+                let before = list.items.capacity();
                 for (place, item) in (list.length..).zip(items) {
                     if !matches!(item, Value::Plain | Value::Bool(_) | Value::Int(_)) {
                         list.items.push((place, *item));
-                        kept += 1;
                     }
                 }
                 list.length += items.len();
+                list.items.capacity() - before
             }
-            Object::Instance(_) => {}
+            Object::Instance(_) => 0,
             _ => return corrupt("something other than a list is filled in"),
-        }
-        self.room += GROWTH * (items.len() - kept) * size_of::<(usize, Value<'_>)>();
-        Ok(())
+        };
+        self.take_room(grown * size_of::<(usize, Value<'_>)>())
     }
 
     /// Adds keys and values in turns to the dict on top of the stack.
@@ -284,7 +284,6 @@ impl<'a> Machine<'a> {
         if !items.len().is_multiple_of(2) {
             return corrupt("a dict's keys and values do not pair");
         }
-        self.take_room(GROWTH * items.len() / 2 * size_of::<(&str, Value<'_>)>())?;
         let Value::Object(number) = self.top()? else {
             return corrupt("something other than a dict is filled in");
         };
@@ -296,13 +295,13 @@ impl<'a> Machine<'a> {
             Object::Instance(instance) => &mut instance.pairs,
             _ => return corrupt("something other than a dict is filled in"),
         };
-        for pair in items.chunks_exact(2) {
-            match pair[0] {
-                Value::Text(key) => pairs.push((key, pair[1])),
-                _ => self.room += GROWTH * size_of::<(&str, Value<'_>)>(),
-            }
-        }
-        Ok(())
+        let before = pairs.capacity();
+        pairs.extend(items.chunks_exact(2).filter_map(|pair| match pair[0] {
+            Value::Text(key) => Some((key, pair[1])),
+            _ => None,
+        }));
+        let grown = pairs.capacity() - before;
+        self.take_room(grown * size_of::<(&str, Value<'_>)>())
     }
 
     pub(super) fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
@@ -346,8 +345,10 @@ impl<'a> Machine<'a> {
             Object::Foreign(_) => size_of::<Name<'_>>(),
             _ => 0,
         };
-        self.take_room(GROWTH * size_of::<Object<'_>>() + parts)?;
+        let before = self.objects.capacity();
         self.objects.push(object);
+        let grown = self.objects.capacity() - before;
+        self.take_room(grown * size_of::<Object<'_>>() + parts)?;
         Ok(Value::Object(self.objects.len() - 1))
     }
 
@@ -373,14 +374,21 @@ impl<'a> Machine<'a> {
 
     fn put(&mut self, key: u32) -> Result<(), Fault> {
         let value = self.top()?;
-        if self.memo.insert(key, value).is_none() {
-            self.take_room(GROWTH * size_of::<(u32, Value<'_>)>())?;
+        let key = key as usize;
+        if key > self.memo.len() + LARGEST_GAP {
+            return corrupt(format!("value {key} is remembered after {}", self.memo.len()));
         }
-        Ok(())
+        let before = self.memo.capacity();
+        if key >= self.memo.len() {
+            self.memo.resize(key + 1, None);
+        }
+        self.remembered += usize::from(self.memo[key].replace(value).is_none());
+        let grown = self.memo.capacity() - before;
+        self.take_room(grown * size_of::<Option<Value<'_>>>())
     }
 
     fn get(&mut self, key: u32) -> Result<(), Fault> {
-        let Some(&value) = self.memo.get(&key) else {
+        let Some(&Some(value)) = self.memo.get(key as usize) else {
             return corrupt(format!("value {key} was not remembered"));
         };
         self.stack.push(value);
