@@ -382,6 +382,10 @@ pub(crate) struct Engine {
     pub(crate) isa: IsaName,
     #[command(flatten)]
     pub(crate) algorithms: Algorithms,
+    /// Read packed weights into memory instead of mapping their file: for one that others may change or
+    /// cut short meanwhile, which would end the process.
+    #[arg(long)]
+    pub(crate) no_map: bool,
 }
 
 /// Which algorithms may compute the convolutions.

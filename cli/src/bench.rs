@@ -52,7 +52,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let batch = options.batch.get();
     let threads = options.engine.threads.get();
     let path = options.weights.weights.as_deref();
-    let opened = model::open_weights(path)?;
+    let opened = model::open_weights(path, options.engine.no_map)?;
     let start = Instant::now();
     let model = Model::open(&options.model.model)?;
     let compiled = model.compile(&options.engine, batch, opened.as_ref())?;

@@ -70,7 +70,7 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
         return Ok(sink.write_all(text(options, model)?.as_bytes())?);
     }
     let graph = Graph::build(&model.spec)?;
-    let opened = open_weights(options.weights.as_deref())?;
+    let opened = open_weights(options.weights.as_deref(), false)?;
     let weights = weights(opened, options.random_weights, &graph.tensors)?;
     onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
         OnnxError::Io(error) => error.into(),

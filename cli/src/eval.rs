@@ -26,7 +26,7 @@ const LISTED_CONFUSIONS: usize = 20;
 
 pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
-    let opened = open_weights(Some(&options.weights))?;
+    let opened = open_weights(Some(&options.weights), options.engine.no_map)?;
     let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
     let shape = compiled.graph().output_shape();
     ensure!(

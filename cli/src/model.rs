@@ -1,23 +1,20 @@
 //! Tables, labels and weights: what every subcommand reads first.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use resnet::compiler::network::{Backend, CompileError, Compiled, Compiler, Options};
 use resnet::compiler::schedule::Choices;
 use resnet::compiler::spec::{Labels, Spec};
 use resnet::compiler::zoo::{ZOO, whose, zoo};
+use resnet::runtime::file;
 use resnet::runtime::kernels::Isa;
 use resnet::runtime::weights::{TensorSpec, Weights};
 
 use crate::args::{Algorithms, BackendName, Engine, IsaName};
 use crate::pictures::is_stdin;
-
-/// No table is this long; a file that is was given by mistake.
-const LONGEST_TABLE: u64 = 16 << 20;
 
 /// A parsed table and where it came from.
 pub(crate) struct Model {
@@ -149,9 +146,10 @@ pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
     Ok(Some(Arc::new(choices)))
 }
 
-/// Opens weights, if a file is named.
-pub(crate) fn open_weights(path: Option<&Path>) -> Result<Option<Weights>> {
-    Ok(path.map(Weights::open).transpose()?)
+/// Opens weights, if a file is named, or reads them where they are not to be mapped.
+pub(crate) fn open_weights(path: Option<&Path>, no_map: bool) -> Result<Option<Weights>> {
+    let open = if no_map { Weights::read } else { Weights::open };
+    Ok(path.map(open).transpose()?)
 }
 
 /// The weights that were opened, or some that are drawn for a network. Those that are another known
@@ -193,25 +191,12 @@ pub(crate) fn isa(name: IsaName) -> Option<Isa> {
     }
 }
 
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let source: Box<dyn Read> = if is_stdin(path) {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let file = File::open(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => anyhow!("there is no such file"),
-            _ => error.into(),
-        })?;
-        ensure!(!file.metadata()?.is_dir(), "it is a folder");
-        Box::new(file)
-    };
-    let mut bytes = Vec::new();
-    source.take(LONGEST_TABLE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST_TABLE {
-        bail!("it is longer than {} MiB", LONGEST_TABLE >> 20);
+/// Reads a text from a file, or from standard input for `-`.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    match is_stdin(path) {
+        true => file::text(io::stdin().lock()),
+        false => file::read_text(path),
     }
-    String::from_utf8(bytes).map_err(|error| {
-        anyhow!("it is no UTF-8 text (at byte {})", error.utf8_error().valid_up_to())
-    })
 }
 
 /// There is no such network: names the nearest ones, and all.

@@ -4,11 +4,11 @@
 //! order, `f4` and `f8` of either byte order to read, little-endian `f4` to write. A header that
 //! claims more than the file holds is refused before anything is allocated.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use resnet::runtime::file::open_stream;
 
 use crate::pictures::is_stdin;
 
@@ -45,23 +45,25 @@ impl Reader {
 
     fn of(path: &Path) -> Result<Self> {
         if is_stdin(path) {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            let len = bytes.len() as u64;
-            return Self::new(Box::new(Cursor::new(bytes)), len);
+            return Self::of_pipe(io::stdin().lock());
         }
-        let mut file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => anyhow!("there is no such file"),
-            _ => error.into(),
-        })?;
+        let file = open_stream(path)?;
         let metadata = file.metadata()?;
-        ensure!(!metadata.is_dir(), "it is a folder");
         if metadata.is_file() {
             return Self::new(Box::new(BufReader::new(file)), metadata.len());
         }
-        // A pipe does not seek.
+        Self::of_pipe(file)
+    }
+
+    /// A pipe does not seek. It is read as far as its header says, as it may go on for ever.
+    fn of_pipe(mut pipe: impl Read) -> Result<Self> {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        pipe.by_ref().take(LONGEST_HEADER as u64).read_to_end(&mut bytes)?;
+        let mut head = Cursor::new(&bytes);
+        let (element, shape) = parse_header(&read_header(&mut head)?)?;
+        let end = head.position().saturating_add(claimed(element, &shape)? as u64);
+        let rest = end.saturating_add(1).saturating_sub(bytes.len() as u64);
+        pipe.take(rest).read_to_end(&mut bytes)?;
         let len = bytes.len() as u64;
         Self::new(Box::new(Cursor::new(bytes)), len)
     }
@@ -70,10 +72,7 @@ impl Reader {
         let header = read_header(&mut source)?;
         let (element, shape) = parse_header(&header)?;
         let start = source.stream_position()?;
-        let claimed = shape
-            .iter()
-            .try_fold(element.size, |bytes, &extent| bytes.checked_mul(extent))
-            .with_context(|| format!("the shape {shape:?} is larger than any memory"))?;
+        let claimed = claimed(element, &shape)?;
         let found = len.saturating_sub(start);
         ensure!(
             found == claimed as u64,
@@ -108,7 +107,13 @@ impl Reader {
     }
 }
 
-fn read_header(source: &mut dyn ReadSeek) -> Result<String> {
+/// The bytes of an array's elements.
+fn claimed(element: Element, shape: &[usize]) -> Result<usize> {
+    let bytes = shape.iter().try_fold(element.size, |bytes, &extent| bytes.checked_mul(extent));
+    bytes.with_context(|| format!("the shape {shape:?} is larger than any memory"))
+}
+
+fn read_header(source: &mut dyn Read) -> Result<String> {
     let mut start = [0; 8];
     source.read_exact(&mut start).context("the file is too short for a .npy file")?;
     ensure!(start.starts_with(MAGIC), "it is no .npy file (NumPy's `save` writes them)");

@@ -14,7 +14,7 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
     let wishes = model::options(&options.algorithms, options.batch.get())?;
     let plan = Compiler::new(&model.spec).options(wishes).plan().map_err(for_process)?;
-    let opened = open_weights(options.weights.weights.as_deref())?;
+    let opened = open_weights(options.weights.weights.as_deref(), false)?;
     let weights = weights(opened, options.weights.random_weights, &plan.weights.tensors)?;
     let files = model.files();
     let schedule = &options.algorithms.schedule;

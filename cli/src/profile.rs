@@ -79,7 +79,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         }
         None => None,
     };
-    let opened = model::open_weights(options.weights.weights.as_deref())?;
+    let opened = model::open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
     let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
     let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
     let weights = model::weights(opened, options.weights.random_weights, &graph.tensors)?;

@@ -22,7 +22,7 @@ use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let model = Model::open(&options.model.model)?;
-    let opened = open_weights(options.weights.weights.as_deref())?;
+    let opened = open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
     let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
     let answer = Answer::of(&model, &compiled, options)?;
     let format = options.format;

@@ -155,15 +155,8 @@ pub fn import(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Imp
     let path = path.as_ref();
     let origin = path.display().to_string();
     let place = Place::find(path).map_err(|fault| fault.at(&origin))?;
-    let failed = |error: std::io::Error| {
-        let reason = match error.kind() {
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
-            _ => error.to_string(),
-        };
-        ImportError::Open { origin: origin.clone(), reason }
-    };
-    let bytes = std::fs::read(&place.file).map_err(failed)?;
+    let bytes = resnet_runtime::file::read(&place.file)
+        .map_err(|error| ImportError::Open { origin: origin.clone(), reason: error.to_string() })?;
     let mut imported =
         derive(bytes, place.file.parent(), &place, options).map_err(|fault| fault.at(&origin))?;
     if place.file != path {

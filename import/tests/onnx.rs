@@ -571,7 +571,7 @@ fn tensors_in_other_files_are_read_from_the_same_folder_alone() {
         ("../inner/weights.bin", &good[..], "outside the ONNX file's folder; refused"),
         ("/etc/hostname", &good, "outside the ONNX file's folder; refused"),
         ("other.bin", &good, "has to lie beside the ONNX file"),
-        (".", &good, "it is no file"),
+        (".", &good, "it is a folder"),
         ("weights.bin", &[("offset", "69"), ("length", "432")], "which has 500 bytes"),
         ("weights.bin", &[("offset", "501")], "which has 500 bytes"),
         ("weights.bin", &[("offset", "18446744073709551615"), ("length", "9")], "which has 500"),

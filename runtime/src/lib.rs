@@ -6,6 +6,7 @@
 
 pub mod compiled;
 pub mod context;
+pub mod file;
 pub mod kernels;
 pub mod machine;
 pub mod memory;

@@ -78,16 +78,7 @@ pub enum PictureError {
 #[cfg(feature = "image")]
 pub fn read(path: &Path) -> Result<Vec<u8>, PictureError> {
     let failed = |reason| PictureError::Read { path: path.display().to_string(), reason };
-    if path.is_dir() {
-        return Err(failed("it is a folder".into()));
-    }
-    std::fs::read(path).map_err(|error| {
-        failed(match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".into(),
-            std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-            _ => error.to_string(),
-        })
-    })
+    crate::file::read(path).map_err(|error| failed(error.to_string()))
 }
 
 impl Picture {

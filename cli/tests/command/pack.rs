@@ -30,7 +30,9 @@ fn packed_weights_answer_as_those_they_were_packed_from() {
     workshop.resnet("pack colours.yaml --weights colours.packed -o again.pt").succeeds();
     let bytes = |name: &str| std::fs::read(workshop.path(name)).unwrap();
     assert_eq!(bytes("again.pt"), bytes("colours.packed"));
-    workshop.resnet("run colours.yaml --weights again.pt red.png").succeeds();
+    let mapped = workshop.resnet("run colours.yaml --weights again.pt red.png").succeeds();
+    let read = workshop.resnet("run colours.yaml --weights again.pt --no-map red.png").succeeds();
+    assert_eq!(read, mapped);
 }
 
 #[test]

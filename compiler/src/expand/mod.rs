@@ -123,7 +123,7 @@ fn wishes(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Wishes,
     let mut wishes = item.wishes.clone();
     if let Some(path) = &item.schedule {
         let file = root.join(&path.value);
-        let saved = std::fs::read_to_string(&file)
+        let saved = resnet_runtime::file::read_text(&file)
             .map_err(|error| Errors::one(path.span, unreadable("schedule", path, &error)))?;
         tracked.push(text(&file, path.span)?);
         let choices: Choices = saved
@@ -147,7 +147,7 @@ impl Place {
         match &item.table {
             Table::File(path) => {
                 let file = root.join(&path.value);
-                let yaml = std::fs::read_to_string(&file)
+                let yaml = resnet_runtime::file::read_text(&file)
                     .map_err(|error| Errors::one(path.span, unreadable("table", path, &error)))?;
                 tracked.push(text(&file, path.span)?);
                 let folder = file.parent().unwrap_or(root).to_owned();
@@ -267,7 +267,7 @@ fn labels(
                 Place::Inline(..) => root,
             };
             let file = folder.join(path);
-            let read = std::fs::read_to_string(&file).map_err(|error| {
+            let read = resnet_runtime::file::read_text(&file).map_err(|error| {
                 Error::new(span, format!("cannot read the labels `{path}`: {error}"))
             })?;
             tracked.push(text(&file, span.0)?);

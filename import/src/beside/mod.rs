@@ -337,7 +337,7 @@ fn object(path: &Path) -> Result<Option<Map<String, Value>>, Fault> {
              from it"
         ))
     };
-    let file = match std::fs::File::open(path) {
+    let file = match resnet_runtime::file::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return damaged(error.to_string()),

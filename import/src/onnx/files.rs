@@ -256,15 +256,7 @@ impl Files {
                  import it from its folder, or save it in one piece (`external_data=False`)"
             ));
         };
-        let read = || {
-            let whole = folder.join(&path);
-            // A pipe or a device could go on for ever.
-            if !std::fs::metadata(&whole)?.is_file() {
-                return Err(std::io::Error::other("it is no file"));
-            }
-            std::fs::read(whole)
-        };
-        let bytes = read().map_err(|error| {
+        let bytes = resnet_runtime::file::read(&folder.join(&path)).map_err(|error| {
             Fault::Unknown(format!(
                 "cannot read `{location}`, which has the elements of tensor `{name}`: {error}. It has \
                  to lie beside the ONNX file, under the name that it was saved with"

@@ -3,7 +3,7 @@
 //!
 //! Names and shapes are PyTorch's: a convolution's weight is `[out, in / groups, rows, columns]`, a
 //! linear layer's `[out, in]`. [`Weights::check`] compares everything at once with what a network
-//! needs; [`Weights::read`] hands out elements of a tensor as `f32`. A file is read piece by piece
+//! needs; [`Weights::read_range`] hands out elements of a tensor as `f32`. A file is read piece by piece
 //! as they are asked for, so that it never is in memory as a whole.
 
 mod foreign;
@@ -12,7 +12,6 @@ mod random;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use super::dtype::floats;
 use super::error::{Found, Mismatch, WeightsError};
 use super::file::{self, PackedFile};
 use super::tensor::{Init, TensorSpec};
+use crate::file as files;
 
 /// Named tensors that a network is loaded from, or packed weights.
 #[derive(Debug)]
@@ -69,27 +69,20 @@ impl Weights {
     /// its header.
     ///
     /// Tensors are read when a network is loaded. Packed weights stay mapped as long as a network
-    /// uses them: until then the file must not be changed or truncated. Write a new file and rename
-    /// it over the old one, as `resnet pack` and all careful writers do.
+    /// uses them: until then the file must not be changed or truncated, or the process is killed (SIGBUS
+    /// on Unix). Write a new file and rename it over the old one, as `resnet pack` and all careful
+    /// writers do; where others may not, [`Weights::read`] takes the file into memory.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, that is of another format, or that is damaged.
+    /// A file that cannot be read, that is no regular file, that is of another format, or that is
+    /// damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let origin = path.display().to_string();
         let unreadable = |reason: String| WeightsError::Open { path: origin.clone(), reason };
-        let file = File::open(path).map_err(|e| unreadable(describe_io(&e)))?;
-        let metadata = file.metadata().map_err(|e| unreadable(describe_io(&e)))?;
-        if metadata.is_dir() {
-            return Err(unreadable("it is a folder; a .safetensors file is expected".into()));
-        }
-        if !metadata.is_file() {
-            // A pipe or a device cannot be mapped, but it can be read.
-            let mut bytes = Vec::new();
-            (&file).read_to_end(&mut bytes).map_err(|e| unreadable(describe_io(&e)))?;
-            return Self::in_memory(origin, bytes.into());
-        }
+        let file = files::open(path).map_err(|error| unreadable(unopened(&error)))?;
+        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
         if metadata.len() == 0 {
             return Err(unreadable("the file is empty".into()));
         }
@@ -97,12 +90,30 @@ impl Weights {
         // was when it was mapped. What the type system cannot promise is that no other process
         // writes to the file or truncates it meanwhile; this function's documentation asks for
         // that, as every user of a memory map must. Any bytes at all are handled.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| unreadable(describe_io(&e)))?;
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| unreadable(error.to_string()))?;
         if PackedFile::recognises(&map) {
             return Self::of_packed(origin, file::Bytes::Mapped(map));
         }
         let index = index(&origin, &map)?;
         Ok(Self { origin, store: Store::File { bytes: Bytes::File(file), index } })
+    }
+
+    /// Reads a whole file into memory, where [`Weights::open`] maps packed weights and reads tensors one
+    /// by one: for a file that others may change or cut short meanwhile. Loading it then takes its
+    /// memory twice.
+    ///
+    /// # Errors
+    ///
+    /// See [`open`](Weights::open).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let origin = path.display().to_string();
+        let unreadable = |reason: String| WeightsError::Open { path: origin.clone(), reason };
+        let bytes = files::read(path).map_err(|error| unreadable(unopened(&error)))?;
+        if bytes.is_empty() {
+            return Err(unreadable("the file is empty".into()));
+        }
+        Self::in_memory(origin, bytes.into())
     }
 
     /// Takes a file that is in memory already, such as `include_bytes!` or a download.
@@ -209,7 +220,7 @@ impl Weights {
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, WeightsError> {
         let shape = self.shape(name)?;
         let mut values = Vec::new();
-        self.read(name, 0..shape.iter().product(), &mut values)?;
+        self.read_range(name, 0..shape.iter().product(), &mut values)?;
         Ok(Tensor { shape, values })
     }
 
@@ -241,7 +252,7 @@ impl Weights {
     /// # Panics
     ///
     /// If the range goes over the tensor's end.
-    pub fn read(
+    pub fn read_range(
         &self,
         name: &str,
         range: Range<usize>,
@@ -263,7 +274,7 @@ impl Weights {
                 let converted = bytes.floats(at, *dtype, out);
                 let converted = converted.map_err(|error| WeightsError::Open {
                     path: self.origin.clone(),
-                    reason: describe_io(&error),
+                    reason: error.to_string(),
                 })?;
                 if !converted {
                     return Err(WeightsError::Dtype {
@@ -370,11 +381,10 @@ fn position(mut flat: usize, shape: &[usize]) -> Vec<usize> {
     coordinates
 }
 
-/// An I/O error as a plain phrase, without the number of the operating system.
-fn describe_io(error: &std::io::Error) -> String {
+/// Why weights could not be opened.
+fn unopened(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => format!("{error}; a .safetensors file is expected"),
         _ => error.to_string(),
     }
 }

@@ -157,6 +157,25 @@ fn what_is_packed_comes_back_bit_for_bit() {
     // The map outlives the value that opened it.
     drop(weights);
     assert_eq!(bits(loaded.as_slice()), bits(&packed));
+    // And another file that is renamed over its own, as careful writers do.
+    let new = path.with_extension("new");
+    std::fs::write(&new, b"cut short").unwrap();
+    std::fs::rename(&new, &path).unwrap();
+    assert_eq!(bits(loaded.as_slice()), bits(&packed));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn what_was_read_does_not_mind_a_file_that_is_cut_short() {
+    let network = Network::new();
+    let path = std::env::temp_dir().join(format!("resnet-read-{}", std::process::id()));
+    std::fs::write(&path, network.file()).unwrap();
+    let weights = Weights::read(&path).unwrap();
+    std::fs::write(&path, b"").unwrap();
+    let loaded = network.load(&weights).unwrap();
+    assert!(matches!(loaded, Packed::Owned(_)));
+    assert_eq!(bits(loaded.as_slice()), bits(&network.packed()));
+    assert!(Weights::read(&path).unwrap_err().to_string().contains("the file is empty"));
     std::fs::remove_file(path).unwrap();
 }
 
