@@ -48,7 +48,7 @@ impl<'a> Machine<'a> {
             return self.inert(maker, true);
         };
         if !self.storages.contains_key(key) {
-            self.take_room(2 * size_of::<(&str, Dtype)>())?;
+            self.room.take(2 * size_of::<(&str, Dtype)>())?;
         }
         if *self.storages.entry(key).or_insert(dtype) != dtype {
             return corrupt(format!("storage `{key}` has elements of two types"));
@@ -161,7 +161,7 @@ impl<'a> Machine<'a> {
             }
             dict.length = list.length;
         }
-        self.take_room(dict.pairs.capacity() * size_of::<(&str, Value<'_>)>())?;
+        self.room.take(dict.pairs.capacity() * size_of::<(&str, Value<'_>)>())?;
         self.push(Object::Dict(dict))
     }
 
@@ -172,7 +172,7 @@ impl<'a> Machine<'a> {
     }
 
     fn instance(&mut self, maker: Name<'a>, of_tensor: bool) -> Result<Object<'a>, Fault> {
-        self.take_room(size_of::<Instance<'_>>())?;
+        self.room.take(size_of::<Instance<'_>>())?;
         let instance = Instance { maker, of_tensor, state: Value::Plain, pairs: Vec::new() };
         Ok(Object::Instance(Box::new(instance)))
     }
@@ -230,7 +230,7 @@ impl<'a> Machine<'a> {
 
     fn boxed(&mut self, tensor: TensorRecord<'a>) -> Result<Object<'a>, Fault> {
         let numbers = tensor.shape.len() + tensor.strides.len();
-        self.take_room(size_of::<TensorRecord<'_>>() + numbers * size_of::<usize>())?;
+        self.room.take(size_of::<TensorRecord<'_>>() + numbers * size_of::<usize>())?;
         Ok(Object::Tensor(Box::new(tensor)))
     }
 }

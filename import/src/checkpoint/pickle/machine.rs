@@ -10,6 +10,35 @@ use crate::error::{Fault, corrupt};
 /// Bytes that the values of a pickle may take, besides those of a list that grows and is moved.
 const ROOM: usize = 40 << 20;
 
+/// The bytes that values may still take.
+pub(super) struct Room(usize);
+
+impl Room {
+    /// Notes that a value takes this many bytes.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+        let Some(rest) = self.0.checked_sub(bytes) else {
+            let most = ROOM >> 20;
+            return corrupt(format!(
+                "its values take more than {most} MB, more than any checkpoint's"
+            ));
+        };
+        self.0 = rest;
+        Ok(())
+    }
+
+    /// Makes room for more items in a list, and notes it before it is allocated: a list that doubles can take
+    /// as much as all values.
+    fn grow<T>(&mut self, list: &mut Vec<T>, more: usize) -> Result<(), Fault> {
+        let (needed, held) = (list.len() + more, list.capacity());
+        if needed > held {
+            let capacity = needed.max(2 * held).max(4);
+            self.take((capacity - held) * size_of::<T>())?;
+            list.reserve_exact(capacity - list.len());
+        }
+        Ok(())
+    }
+}
+
 /// Numbers that the memo may leave out. Python leaves out none.
 const LARGEST_GAP: usize = 1024;
 
@@ -23,7 +52,7 @@ pub(super) struct Machine<'a> {
     /// Of the opcode at work.
     pub(super) opcode: usize,
     /// What is left of [`ROOM`].
-    room: usize,
+    pub(super) room: Room,
     pub(super) stack: Vec<Value<'a>>,
     /// Heights of the stack.
     marks: Vec<usize>,
@@ -42,7 +71,7 @@ impl<'a> Machine<'a> {
             bytes,
             at: 0,
             opcode: 0,
-            room: ROOM,
+            room: Room(ROOM),
             stack: Vec::new(),
             marks: Vec::new(),
             highest: 0,
@@ -63,23 +92,9 @@ impl<'a> Machine<'a> {
             self.step(opcode)?;
             let height = self.stack.len() + self.marks.len();
             if height > self.highest {
-                self.take_room((height - self.highest) * 2 * size_of::<Value<'_>>())?;
+                self.room.take((height - self.highest) * 2 * size_of::<Value<'_>>())?;
                 self.highest = height;
             }
-        }
-    }
-
-    /// Notes that a value takes this many bytes.
-    pub(super) fn take_room(&mut self, bytes: usize) -> Result<(), Fault> {
-        match self.room.checked_sub(bytes) {
-            Some(room) => {
-                self.room = room;
-                Ok(())
-            }
-            None => corrupt(format!(
-                "its values take more than {} MB, more than any checkpoint's",
-                ROOM >> 20
-            )),
         }
     }
 
@@ -262,21 +277,20 @@ impl<'a> Machine<'a> {
         let Value::Object(number) = self.top()? else {
             return corrupt("something other than a list is filled in");
         };
-        let grown = match &mut self.objects[number] {
+        match &mut self.objects[number] {
             Object::List(list) => {
-                let before = list.items.capacity();
                 for (place, item) in (list.length..).zip(items) {
                     if !matches!(item, Value::Plain | Value::Bool(_) | Value::Int(_)) {
+                        self.room.grow(&mut list.items, 1)?;
                         list.items.push((place, *item));
                     }
                 }
                 list.length += items.len();
-                list.items.capacity() - before
+                Ok(())
             }
-            Object::Instance(_) => 0,
-            _ => return corrupt("something other than a list is filled in"),
-        };
-        self.take_room(grown * size_of::<(usize, Value<'_>)>())
+            Object::Instance(_) => Ok(()),
+            _ => corrupt("something other than a list is filled in"),
+        }
     }
 
     /// Adds keys and values in turns to the dict on top of the stack.
@@ -295,13 +309,13 @@ impl<'a> Machine<'a> {
             Object::Instance(instance) => &mut instance.pairs,
             _ => return corrupt("something other than a dict is filled in"),
         };
-        let before = pairs.capacity();
-        pairs.extend(items.chunks_exact(2).filter_map(|pair| match pair[0] {
-            Value::Text(key) => Some((key, pair[1])),
-            _ => None,
-        }));
-        let grown = pairs.capacity() - before;
-        self.take_room(grown * size_of::<(&str, Value<'_>)>())
+        for pair in items.chunks_exact(2) {
+            if let Value::Text(key) = pair[0] {
+                self.room.grow(pairs, 1)?;
+                pairs.push((key, pair[1]));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
@@ -345,10 +359,9 @@ impl<'a> Machine<'a> {
             Object::Foreign(_) => size_of::<Name<'_>>(),
             _ => 0,
         };
-        let before = self.objects.capacity();
+        self.room.take(parts)?;
+        self.room.grow(&mut self.objects, 1)?;
         self.objects.push(object);
-        let grown = self.objects.capacity() - before;
-        self.take_room(grown * size_of::<Object<'_>>() + parts)?;
         Ok(Value::Object(self.objects.len() - 1))
     }
 
@@ -378,13 +391,13 @@ impl<'a> Machine<'a> {
         if key > self.memo.len() + LARGEST_GAP {
             return corrupt(format!("value {key} is remembered after {}", self.memo.len()));
         }
-        let before = self.memo.capacity();
         if key >= self.memo.len() {
+            let more = key + 1 - self.memo.len();
+            self.room.grow(&mut self.memo, more)?;
             self.memo.resize(key + 1, None);
         }
         self.remembered += usize::from(self.memo[key].replace(value).is_none());
-        let grown = self.memo.capacity() - before;
-        self.take_room(grown * size_of::<Option<Value<'_>>>())
+        Ok(())
     }
 
     fn get(&mut self, key: u32) -> Result<(), Fault> {
