@@ -9,12 +9,14 @@
 //!
 //! Each stage is a module and each arrow is a type; every stage can be called alone.
 
+pub mod counts;
 pub mod diagnostics;
 pub mod emit;
 #[cfg(feature = "rust")]
 pub mod expand;
 pub mod family;
 pub mod fuse;
+pub mod geometry;
 pub mod graph;
 pub mod nest;
 pub mod network;

@@ -25,9 +25,9 @@ use quote::{format_ident, quote};
 use resnet_runtime::picture::Preprocess;
 use resnet_runtime::session::{Feature, Info};
 
+use crate::counts::grouped;
 use crate::nest::{Program, VerifyError};
 use crate::plan::Plan;
-use crate::report::grouped;
 
 #[cfg(feature = "print")]
 pub use print::print;

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use proc_macro2::{Span, TokenStream};
 use resnet_runtime::session::Info;
 
+use crate::counts::grouped;
 use crate::emit::rust::{self, Parts};
 use crate::graph::Graph;
 use crate::network::CompileError;
 use crate::plan::{Plan, arena_bytes};
-use crate::report::grouped;
 use crate::schedule::{Choices, Wishes};
 use crate::spec::inline::Inline;
 use crate::spec::{Labels, Spec};

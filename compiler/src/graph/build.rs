@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::{Init, TensorSpec};
 
+use crate::counts::grouped;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::graph::{Cost, Extent, Feature, Graph, Node, NodeId, Op, Shape, cost};
-use crate::report::grouped;
 use crate::spec::cell::closest;
 use crate::spec::{Labels, Row, RowOp, Spec, expect};
 

@@ -1,8 +1,9 @@
 //! What the author says a row reads and makes, against what it does.
 
 use crate::diagnostics::{Diagnostic, Spanned};
+use crate::geometry;
 use crate::graph::build::{Builder, MOST_ELEMENTS, elements};
-use crate::graph::{Extent, NodeId, Padding, Shape, Window, window};
+use crate::graph::{Extent, NodeId, Padding, Shape, Window};
 use crate::spec::{Claim, ConvRow, PoolRow, Row, RowOp, WindowCells};
 
 /// How many lines of arithmetic an error shows.
@@ -162,7 +163,7 @@ fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
         })
     };
     (1..=16).find(|&stride| {
-        let output = window(stride).and_then(|window| window::output(input, &window));
+        let output = window(stride).and_then(|window| geometry::output(input, &window));
         output == Some((claim.height, claim.width))
     })
 }

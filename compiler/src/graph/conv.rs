@@ -3,8 +3,9 @@
 use resnet_runtime::weights::Init;
 
 use crate::diagnostics::{Diagnostic, Span};
+use crate::geometry;
 use crate::graph::build::{Builder, MOST_ELEMENTS, MOST_PADDED, elements, too_many_elements};
-use crate::graph::{Axis, Extent, NodeId, Op, Padding, Shape, Window, window};
+use crate::graph::{Axis, Extent, NodeId, Op, Padding, Shape, Window};
 use crate::spec::{ConvRow, PaddingCell, Row, Standardization, WindowCells};
 
 impl WindowCells {
@@ -151,9 +152,9 @@ impl Builder<'_> {
         channels: usize,
         places: Places,
     ) -> Option<Shape> {
-        let Some((height, width)) = window::output(input, window) else {
+        let Some((height, width)) = geometry::output(input, window) else {
             let kernel = window.kernel;
-            let padded = |size: usize, axis: Axis| match window::padded(size, axis) {
+            let padded = |size: usize, axis: Axis| match geometry::padded(size, axis) {
                 text if axis.before + axis.after == 0 => text,
                 text => format!("{text} = {}", size + axis.before + axis.after),
             };
@@ -206,7 +207,7 @@ impl Builder<'_> {
     /// Keeps the arithmetic of a window that changes the size, for a claim that turns out wrong.
     pub(super) fn explain(&mut self, name: &str, input: Shape, window: &Window, output: Shape) {
         let changes = (input.height, input.width) != (output.height, output.width);
-        if let Some(line) = window::arithmetic(input, window).filter(|_| changes) {
+        if let Some(line) = geometry::arithmetic(input, window).filter(|_| changes) {
             self.arithmetic.push(format!("{name}: {line}"));
         }
     }

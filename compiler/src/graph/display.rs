@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::counts::grouped;
 use crate::graph::{Extent, Graph, Op, Padding, Pooling, Window};
-use crate::report::grouped;
 
 /// `3x3`, `7x7/2`, `3x3/2 pad 0`: stride and padding only where they are not the usual ones.
 impl fmt::Display for Window {

@@ -1,6 +1,6 @@
 //! What one cell may say: numbers, extents, shapes, words.
 
-use crate::graph::{Extent, Shape};
+use crate::geometry::{Extent, Shape};
 use crate::spec::Claim;
 use crate::spec::tree::abbreviate;
 

@@ -76,7 +76,7 @@ pub(crate) fn check(
     count: u64,
 ) -> Option<Diagnostic> {
     let expected = expected.filter(|expected| !expected.value.matches(count))?;
-    let counted = crate::report::grouped(count);
+    let counted = crate::counts::grouped(count);
     let diagnostic = Diagnostic::new(
         expected.span,
         format!("`expect.{field}` is {}, but the network has {counted}", expected.value),

@@ -32,7 +32,7 @@ use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::Preprocess;
 
 use crate::diagnostics::{Diagnostics, Source, Span, Spanned};
-use crate::graph::{Extent, Padding, PoolKind, Shape};
+use crate::geometry::{Extent, Padding, Shape};
 
 /// A layer table.
 #[derive(Clone, Debug)]
@@ -172,6 +172,25 @@ pub struct PoolRow {
     pub count_padding: bool,
     /// Whether a last window that reaches past the padding is taken too (PyTorch's `ceil_mode`).
     pub round_up: bool,
+}
+
+/// What a pool makes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Its largest pixel.
+    Max,
+    /// The mean of its pixels.
+    Average,
+}
+
+impl PoolKind {
+    /// The table's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Max => "max_pool",
+            Self::Average => "average_pool",
+        }
+    }
 }
 
 /// What normalises activations.

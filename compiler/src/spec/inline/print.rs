@@ -6,7 +6,7 @@ use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::{Channels, Filter, Resize};
 
 use crate::diagnostics::Spanned;
-use crate::graph::{Extent, Padding};
+use crate::geometry::{Extent, Padding};
 use crate::spec::{
     Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, PoolRow, Row,
     RowOp, Shortcut, Spec, Squeeze, Standardization, StrideOn, WindowCells,

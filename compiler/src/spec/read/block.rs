@@ -5,7 +5,7 @@ use super::row::{
     read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
 };
 use crate::diagnostics::{Diagnostic, Spanned};
-use crate::graph::Extent;
+use crate::geometry::Extent;
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::Fields;
 use crate::spec::{

@@ -4,7 +4,7 @@ use resnet_runtime::picture::{Channels, Filter, Preprocess, Resize};
 
 use super::{Errors, positive};
 use crate::diagnostics::{Diagnostic, Spanned};
-use crate::graph::{Extent, Shape};
+use crate::geometry::{Extent, Shape};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};

@@ -5,13 +5,13 @@ use resnet_runtime::kernels::Activation;
 use super::block::{read_block, read_bottleneck};
 use super::{Errors, positive};
 use crate::diagnostics::{Diagnostic, Spanned};
-use crate::graph::{Extent, Padding, PoolKind};
+use crate::geometry::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
 use crate::spec::{
-    BlockKind, ConvRow, Norm, PaddingCell, PoolRow, Row, RowOp, Standardization, StrideOn,
-    WindowCells,
+    BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp, Standardization,
+    StrideOn, WindowCells,
 };
 
 /// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].

@@ -1,6 +1,6 @@
 //! The arithmetic of sliding windows.
 
-use crate::graph::{Extent, Padding, Shape, Window};
+use crate::geometry::{Extent, Padding, Shape, Window};
 
 /// A window along one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +111,12 @@ pub fn binomial(len: usize) -> Vec<f64> {
 }
 
 /// The height and width that a window makes of a shape.
-pub(super) fn output(input: Shape, window: &Window) -> Option<(usize, usize)> {
+pub(crate) fn output(input: Shape, window: &Window) -> Option<(usize, usize)> {
     Some((output_size(input.height, window.rows())?, output_size(input.width, window.columns())?))
 }
 
 /// A padded size for a person: `224 + 2*3`.
-pub(super) fn padded(size: usize, axis: Axis) -> String {
+pub(crate) fn padded(size: usize, axis: Axis) -> String {
     match (axis.before, axis.after) {
         (0, 0) => format!("{size}"),
         (before, after) if before == after => format!("{size} + 2*{before}"),
@@ -125,7 +125,7 @@ pub(super) fn padded(size: usize, axis: Axis) -> String {
 }
 
 /// The arithmetic of [`output_size`] for a person: `(224 + 2*3 - 7) / 2 + 1 = 112`.
-pub(super) fn arithmetic(input: Shape, window: &Window) -> Option<String> {
+pub(crate) fn arithmetic(input: Shape, window: &Window) -> Option<String> {
     let line = |size, axis: Axis| {
         let output = output_size(size, axis)?;
         let Axis { kernel, stride, dilation, .. } = axis;
