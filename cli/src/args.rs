@@ -290,16 +290,17 @@ pub(crate) struct Sweep {
     pub(crate) width: Vec<f64>,
     #[command(flatten)]
     pub(crate) family: FamilyOptions,
-    /// Repeat the runs of each network for about this long, and at least five times.
-    #[arg(long, value_name = "S", default_value = "0.2", value_parser = seconds)]
+    /// Run each network for about this long, in five rounds between which the others run.
+    #[arg(long, value_name = "S", default_value = "0.5", value_parser = seconds)]
     pub(crate) seconds: Duration,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// The instruction set of the kernels.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) isa: IsaName,
-    #[command(flatten)]
-    pub(crate) format: FormatOption,
+    /// How to print the times.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: SweepFormat,
     /// Also plot multiply-adds against time. An old plot is replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
@@ -452,6 +453,16 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SweepFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For spreadsheets and data frames: a line of names, and one for each network.
+    Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

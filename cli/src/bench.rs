@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use resnet::compiler::network::{Backend, Compiler};
-use resnet::runtime::session::Session;
 use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
 use serde::Serialize;
@@ -16,12 +15,7 @@ use crate::args::{BackendName, Bench, Format};
 use crate::model::{self, Model};
 use crate::output;
 use crate::profile;
-
-/// Runs are repeated at least this often,
-pub(crate) const FEWEST_RUNS: usize = 5;
-
-/// unless the network is so slow that these would take longer than this.
-const LONGEST: Duration = Duration::from_secs(60);
+use crate::timing::{FEWEST_RUNS, Times, measure};
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]
@@ -70,7 +64,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let mut pictures = zeros(batch, info.input_len())?;
     fill(&mut pictures);
     let mut answers = zeros(batch, info.outputs)?;
-    let times = measure(&mut *session, &pictures, &mut answers, options.seconds)?;
+    let times = measure(&mut *session, &pictures, &mut answers, FEWEST_RUNS, options.seconds)?;
     // Before the reference runs, which needs memory of its own.
     let peak_rss_bytes = peak_rss_bytes();
 
@@ -79,7 +73,8 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         false => None,
     };
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let median = times[times.len() / 2];
+    let runs = times.len();
+    let times = Times::of(times);
     let results = Results {
         name: info.name.to_string(),
         backend: model::backend(options.engine.backend).to_string(),
@@ -91,12 +86,12 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         batch,
         compile_ms: milliseconds(compile),
         load_ms: milliseconds(load),
-        min_ms: milliseconds(times[0]),
-        median_ms: milliseconds(median),
-        gflops: 2.0 * info.macs as f64 * batch as f64 / median.as_secs_f64() / 1e9,
+        min_ms: times.min_ms,
+        median_ms: times.median_ms,
+        gflops: 2e-6 * info.macs as f64 * batch as f64 / times.median_ms,
         peak_rss_bytes,
         largest_error,
-        runs: times.len(),
+        runs,
         random: path.is_none(),
     };
     match options.format.format {
@@ -118,28 +113,6 @@ pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
 /// `1 thread`, `2 threads`.
 pub(crate) fn threads_text(threads: usize) -> String {
     format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
-}
-
-/// Times of single runs, sorted, after one that is not counted.
-pub(crate) fn measure(
-    session: &mut dyn Session,
-    pictures: &[f32],
-    answers: &mut [f32],
-    duration: Duration,
-) -> Result<Vec<Duration>> {
-    let start = Instant::now();
-    session.run_batch(pictures, answers)?;
-    let mut times = Vec::new();
-    while times.is_empty()
-        || (times.len() < FEWEST_RUNS && start.elapsed() < LONGEST)
-        || start.elapsed() < duration
-    {
-        let run = Instant::now();
-        session.run_batch(pictures, answers)?;
-        times.push(run.elapsed());
-    }
-    times.sort();
-    Ok(times)
 }
 
 /// The largest difference from the network's answers by definition, in units of the largest

@@ -35,6 +35,7 @@ mod roofline;
 mod run;
 mod scatter;
 mod sweep;
+mod timing;
 mod tune;
 
 use std::io::{self, IsTerminal};

@@ -16,6 +16,7 @@ const STYLE: &str = "
   .title { font-size: 17px; font-weight: 600 }
   .paper { fill: #fff }
   .grid { stroke: #8884; fill: none }
+  .leader { stroke: #888; stroke-width: .75 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e4e4e4 }
     .paper { fill: #16191d }
@@ -157,7 +158,8 @@ pub(crate) struct Named<'a> {
 }
 
 /// Writes the names of those dots, at most `most`, that have room for them inside `frame`, the first
-/// ones first, and none over a dot, a line, or what is `taken` already.
+/// ones first, and none over a dot, a line, or what is `taken` already. A name that is not beside its dot has a
+/// line that leads to it.
 pub(crate) fn names(
     svg: &mut String,
     frame: [f64; 4],
@@ -186,31 +188,61 @@ pub(crate) fn names(
         if written == most {
             break;
         }
-        let free = places(dot).into_iter().find(|&(_, [left, top, right, bottom])| {
+        let free = places(dot).find(|place| {
+            let [left, top, right, bottom] = place.area;
             let inside = left > frame[0] && right < frame[2] && top > frame[1] && bottom < frame[3];
             let mut others = taken.iter().enumerate().filter(|(other, _)| *other != own + index);
-            inside && !others.any(|(_, &other)| overlap([left, top, right, bottom], other))
+            inside && !others.any(|(_, &other)| overlap(place.area, other))
         });
-        if let Some((anchor, place)) = free {
+        if let Some(Place { anchor, area: [left, top, right, bottom], far }) = free {
             // Names may be shorter than their places: from the side of the dot on.
             let x = match anchor {
-                "start" => place[0],
-                "end" => place[2],
+                "start" => left,
+                "end" => right,
                 _ => dot.at[0],
             };
-            let attribute = format!("text-anchor=\"{anchor}\"");
-            text(svg, [x, place[3] - 3.0], &attribute, dot.name);
-            taken.push(place);
+            if far {
+                // To the edge that is nearer.
+                let y = if bottom < dot.at[1] { bottom } else { dot.at[1].max(top) };
+                let ends = format!(
+                    "x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\"",
+                    dot.at[0], dot.at[1]
+                );
+                let _ = writeln!(svg, "<line class=\"leader\" {ends}/>");
+            }
+            text(svg, [x, bottom - 3.0], &format!("text-anchor=\"{anchor}\""), dot.name);
+            taken.push([left, top, right, bottom]);
             written += 1;
         }
     }
 }
 
-/// Where a dot's name could stand: right, left, above, below, and in the corners between; each with the
-/// part of the name that is next to the dot.
-fn places(dot: &Named<'_>) -> [(&'static str, [f64; 4]); 8] {
+/// Where a name could stand.
+struct Place {
+    /// The part of the name that is next to the dot.
+    anchor: &'static str,
+    /// Left, top, right, bottom.
+    area: [f64; 4],
+    /// Not beside the dot.
+    far: bool,
+}
+
+/// Further distances from a dot at which its name is looked for, when there is no room beside it.
+const FAR: [f64; 8] = [18.0, 34.0, 50.0, 70.0, 90.0, 115.0, 140.0, 170.0];
+
+/// Where a dot's name could stand: right, left, above, below, and in the corners between, beside the dot and then
+/// further away.
+fn places(dot: &Named<'_>) -> impl Iterator<Item = Place> {
+    let near = (dot.radius + 4.0, false);
+    let far = FAR.map(|distance| (dot.radius + 4.0 + distance, true));
+    std::iter::once(near).chain(far).flat_map(move |(away, far)| {
+        around(dot, away).into_iter().map(move |(anchor, area)| Place { anchor, area, far })
+    })
+}
+
+/// Where a dot's name could stand at a distance from it.
+fn around(dot: &Named<'_>, away: f64) -> [(&'static str, [f64; 4]); 8] {
     let (width, height) = (LETTER * dot.name.chars().count() as f64, FONT + 2.0);
-    let away = dot.radius + 4.0;
     // A corner is as far away as a side.
     let corner = 0.7 * away;
     let [x, y] = dot.at;

@@ -10,10 +10,11 @@ use serde::{Serialize, Serializer};
 
 use crate::Outcome;
 use crate::args::{Bench, Format};
-use crate::bench::{FEWEST_RUNS, pool, threads_text};
+use crate::bench::{pool, threads_text};
 use crate::model::{self, Model};
 use crate::output::{self, Kind, Output};
 use crate::roofline::{Dot, Plot};
+use crate::timing::FEWEST_RUNS;
 
 /// What was measured; the JSON has these names.
 #[derive(Serialize)]
@@ -111,7 +112,12 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         }
     }
     match options.format.format {
-        Format::Text => profile.text(out)?,
+        Format::Text => {
+            profile.text(out)?;
+            if let Some(note) = profile.plot().above() {
+                writeln!(out, "\n{note}")?;
+            }
+        }
         Format::Json => output::json(out, &profile)?,
     }
     out.flush()?;

@@ -69,6 +69,19 @@ impl Plot {
         svg + "</svg>\n"
     }
 
+    /// What layers above the roof mean, if there are any. A measurement's noise is none.
+    pub(crate) fn above(&self) -> Option<String> {
+        let roof = |dot: &Dot| self.peak_gflops.min(dot.intensity * self.bandwidth_gb_s);
+        let above = self.dots.iter().filter(|dot| dot.gflops > 1.02 * roof(dot)).count();
+        (above > 0).then(|| {
+            format!(
+                "{above} of {} layers above the line: caches hold what memory would have to bring, or the machine \
+                 was slower while its limits were measured",
+                self.dots.len()
+            )
+        })
+    }
+
     fn captions(&self, svg: &mut String) {
         let [left, top, ..] = FRAME;
         let limits = format!(
@@ -78,6 +91,9 @@ impl Plot {
         );
         text(svg, [left, top - 44.0], "class=\"title\"", &self.title);
         text(svg, [left, top - 22.0], "", &limits);
+        if let Some(note) = self.above() {
+            text(svg, [left, top - 4.0], "", &note);
+        }
         let names = ["operations done for a byte of weights, inputs and output", "GFLOP/s done"];
         axis_names(svg, FRAME, names);
     }
@@ -196,6 +212,18 @@ mod tests {
         let labels = svg.matches(">layer").count() - svg.matches("<title>layer").count();
         assert!(labels <= MOST_NAMES, "{labels}");
         assert!(svg.contains("<title>a &amp; b</title>"));
+    }
+
+    #[test]
+    fn dots_above_the_roof_are_told() {
+        let plot = |gflops| Plot {
+            title: String::new(),
+            peak_gflops: 100.0,
+            bandwidth_gb_s: 10.0,
+            dots: vec![dot("a", 2.0, gflops, 0.5), dot("b", 50.0, 90.0, 0.5)],
+        };
+        assert_eq!(plot(20.0).above(), None);
+        assert!(plot(30.0).svg().contains(">1 of 2 layers above the line: caches hold"));
     }
 
     #[test]

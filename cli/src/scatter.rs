@@ -20,6 +20,8 @@ pub(crate) struct Dot {
     pub(crate) series: String,
     /// Both numbers, positive.
     pub(crate) at: [f64; 2],
+    /// From where to where the one that is counted upwards spreads.
+    pub(crate) spread: [f64; 2],
 }
 
 /// The frame: left, top, right, bottom; on the right there is room for a legend beside it.
@@ -29,6 +31,7 @@ const RADIUS: f64 = 4.5;
 
 const STYLE: &str = "
   .line { stroke-opacity: .5; stroke-width: 1.5; fill: none }
+  .spread { stroke-width: 3; stroke-linecap: round }
 ";
 
 /// Colours of a middle lightness, which stand out on white and on black; used in turn.
@@ -44,7 +47,8 @@ impl Scatter {
         }
         let [left, top, right, bottom] = frame;
         let x = Axis::over(self.dots.iter().map(|dot| dot.at[0]), [left, right]);
-        let y = Axis::over(self.dots.iter().map(|dot| dot.at[1]), [bottom, top]);
+        let heights = self.dots.iter().flat_map(|dot| [dot.at[1], dot.spread[0], dot.spread[1]]);
+        let y = Axis::over(heights, [bottom, top]);
         let on_paper = |dot: &Dot| [x.at(dot.at[0]), y.at(dot.at[1])];
         let mut svg = sheet(&self.title, STYLE);
         text(&mut svg, [left, top - 24.0], "class=\"title\"", &self.title);
@@ -54,15 +58,19 @@ impl Scatter {
         for (row, (name, dots)) in series.iter().enumerate() {
             let colour = COLOURS[row % COLOURS.len()];
             let line: Vec<[f64; 2]> = dots.iter().map(|dot| on_paper(dot)).collect();
-            self.draw(&mut svg, colour, dots, &line);
+            let spreads: Vec<[[f64; 2]; 2]> = dots
+                .iter()
+                .map(|dot| dot.spread.map(|height| [x.at(dot.at[0]), y.at(height)]))
+                .collect();
+            self.draw(&mut svg, colour, dots, &line, &spreads);
             lines.push(line);
+            lines.extend(spreads.iter().map(|spread| spread.to_vec()));
             if series.len() > 1 {
                 let at = [right + 18.5, top + 10.0 + 20.0 * row as f64];
                 circle(&mut svg, colour, at, "");
                 text(&mut svg, [at[0] + 12.0, at[1] + 4.0], "", name);
             }
         }
-        // A dot whose name has no room says it to the mouse.
         let dots = self.dots.iter();
         let named: Vec<Named<'_>> =
             dots.map(|dot| Named { name: &dot.label, at: on_paper(dot), radius: RADIUS }).collect();
@@ -82,14 +90,29 @@ impl Scatter {
         series
     }
 
-    /// Dots, and the line that joins them.
-    fn draw(&self, svg: &mut String, colour: &str, dots: &[&Dot], line: &[[f64; 2]]) {
+    /// Dots, the line that joins them, and one for the spread of each.
+    fn draw(
+        &self,
+        svg: &mut String,
+        colour: &str,
+        dots: &[&Dot],
+        line: &[[f64; 2]],
+        spreads: &[[[f64; 2]; 2]],
+    ) {
         let points: Vec<String> = line.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
         let points = points.join(" ");
         let _ = writeln!(svg, "<polyline class=\"line\" stroke=\"{colour}\" points=\"{points}\"/>");
+        for [[x, low], [_, high]] in spreads {
+            let ends = format!("x1=\"{x:.1}\" y1=\"{low:.1}\" x2=\"{x:.1}\" y2=\"{high:.1}\"");
+            let _ = writeln!(svg, "<line class=\"spread\" stroke=\"{colour}\" {ends}/>");
+        }
         let [right, up] = self.axes;
-        for (Dot { label, at, .. }, &place) in dots.iter().zip(line) {
-            let hint = format!("{label}: {} {right}, {:.3} {up}", number(at[0]), at[1]);
+        for (Dot { label, at, spread: [low, high], .. }, &place) in dots.iter().zip(line) {
+            let hint = format!(
+                "{label}: {} {right}, {:.3} {up}, from {low:.3} to {high:.3}",
+                number(at[0]),
+                at[1]
+            );
             circle(svg, colour, place, &format!("<title>{}</title>", escape(&hint)));
         }
     }
@@ -109,6 +132,7 @@ mod tests {
             label: label.to_owned(),
             series: series.to_owned(),
             at: [x, y],
+            spread: [0.9 * y, 1.2 * y],
         });
         let axes = ["multiply-adds", "ms"];
         Scatter { title: "a < b & c".to_owned(), axes, dots: dots.collect() }.svg()
@@ -120,6 +144,8 @@ mod tests {
             plot(&[("far", "w", 1e3, 1.0), ("near", "w", 1e6, 10.0), ("same", "w", 1e6, 10.0)]);
         assert_eq!(svg.matches("<circle ").count(), 3);
         assert_eq!(svg.matches("<polyline ").count(), 1);
+        assert_eq!(svg.matches("class=\"spread\"").count(), 3);
+        assert!(svg.contains(", from 0.900 to 1.200"), "{svg}");
         assert!(
             svg.contains(">far</text>") && svg.contains("<title>far: 1000 multiply-adds, 1.000 ms")
         );
@@ -127,11 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_has_all_its_names() {
+        let names: Vec<String> = (0..16).map(|n| format!("cifar-resnet{}", 20 + 6 * n)).collect();
+        let near = (1..).zip(&names).map(|(n, name)| {
+            (name.as_str(), "w", 1e8 * (1.0 + 0.02 * f64::from(n)), 3.0 + 0.02 * f64::from(n))
+        });
+        let svg = plot(&near.collect::<Vec<_>>());
+        for name in &names {
+            assert!(svg.contains(&format!(">{name}</text>")), "{name}");
+        }
+        assert!(svg.contains("class=\"leader\""));
+    }
+
+    #[test]
     fn series_have_colours_and_a_legend() {
         let svg = plot(&[("a", "width 1", 1e3, 1.0), ("b", "width 2", 1e4, 3.0)]);
-        // A dot of each, and one in the legend.
-        assert_eq!(svg.matches(COLOURS[0]).count(), 3);
-        assert_eq!(svg.matches(COLOURS[1]).count(), 3);
+        // A line, a spread, a dot, and one in the legend.
+        assert_eq!(svg.matches(COLOURS[0]).count(), 4);
+        assert_eq!(svg.matches(COLOURS[1]).count(), 4);
         assert!(svg.contains(">width 1</text>") && svg.contains(">width 2</text>"));
         assert!(!plot(&[("a", "width 1", 1e3, 1.0)]).contains(">width 1</text>"));
     }

@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::compiler::family::Member;
+use resnet::compiler::family::{Block, Member};
 use resnet::compiler::network::{Backend, Compiler};
 use resnet::compiler::report::{grouped, scaled};
 use resnet::compiler::spec::Spec;
 use resnet::runtime::kernels::Isa;
+use resnet::runtime::session::Info;
 use resnet::runtime::threads::Pool;
 use resnet::runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::args::{Format, Sweep};
-use crate::bench::{fill, measure, pool, threads_text, zeros};
+use crate::args::{Sweep, SweepFormat};
+use crate::bench::{fill, pool, threads_text, zeros};
 use crate::family::Size;
 use crate::model::isa;
 use crate::output::{self, Kind, Output};
 use crate::scatter::{Dot, Scatter};
+use crate::timing::{ROUNDS, Rounds, Times, measure};
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]
@@ -30,23 +32,32 @@ struct Results {
     networks: Vec<Row>,
 }
 
-/// A network.
+/// A network; the CSV has these names too.
 #[derive(Serialize)]
 struct Row {
     name: String,
+    /// `basic` or `bottleneck`.
+    block: &'static str,
     depth: usize,
     /// The multiplier of all channels.
     width: f64,
     params: u64,
     macs: u64,
     arena_bytes: usize,
-    min_ms: f64,
-    median_ms: f64,
+    #[serde(flatten)]
+    times: Times,
     gflops: f64,
 }
 
+/// A network that is to be timed.
+struct Entry {
+    spec: Spec,
+    block: Block,
+    width: f64,
+}
+
 pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
-    let networks = networks(options)?;
+    let entries = entries(options)?;
     let svg = match &options.svg {
         Some(path) => Some(Output::create(path, Kind::Svg, options.force.force, [])?),
         None => None,
@@ -54,14 +65,7 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     let threads = options.threads.get();
     let pool = pool(threads)?;
     let isa = isa(options.isa).unwrap_or_else(Isa::detect);
-    let bar = bar(networks.len());
-    let mut rows = Vec::new();
-    for (spec, width) in &networks {
-        bar.set_message(spec.name.value.clone());
-        rows.push(time(spec, *width, isa, pool.as_ref(), options.seconds)?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
+    let rows = time(&entries, isa, pool.as_ref(), options.seconds)?;
     let results = Results { isa: isa.to_string(), threads: threads.get(), networks: rows };
     if let Some(mut file) = svg {
         file.write_all(results.plot().svg().as_bytes())?;
@@ -71,52 +75,104 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
             return Ok(Outcome::Done);
         }
     }
-    match options.format.format {
-        Format::Text => results.text(out)?,
-        Format::Json => output::json(out, &results)?,
+    match options.format {
+        SweepFormat::Text => results.text(out)?,
+        SweepFormat::Json => output::json(out, &results)?,
+        SweepFormat::Csv => results.csv(out)?,
     }
     out.flush()?;
     Ok(Outcome::Done)
 }
 
-/// Every network with its width: a mistake is found before anything is timed.
-fn networks(options: &Sweep) -> Result<Vec<(Spec, f64)>> {
+/// Every network: a mistake is found before anything is timed.
+fn entries(options: &Sweep) -> Result<Vec<Entry>> {
     let depths = options.depth.iter().flat_map(|numbers| &numbers.0);
     let ns = options.n.iter().flat_map(|numbers| &numbers.0);
-    let mut networks = Vec::new();
+    let mut entries = Vec::new();
     for &width in &options.width {
         let depths = depths.clone().map(|depth| Size::Depth(*depth));
         for size in depths.chain(ns.clone().map(|n| Size::N(*n))) {
             let member: Member = options.family.member(size, width)?;
-            networks.push((Spec::from_yaml_named(&member.table()?, &member.name())?, width));
+            let spec = Spec::from_yaml_named(&member.table()?, &member.name())?;
+            entries.push(Entry { spec, block: member.block, width });
         }
     }
-    Ok(networks)
+    Ok(entries)
 }
 
-/// Compiles a network, loads random weights, on which times do not depend, and times it.
-fn time(spec: &Spec, width: f64, isa: Isa, pool: Option<&Pool>, duration: Duration) -> Result<Row> {
-    let compiled = Compiler::new(spec).backend(Backend::Jit).isa(isa).compile()?;
-    let weights = Weights::random(&compiled.graph().tensors, 0);
-    let network = compiled.load(&weights)?;
-    let no_memory = || format!("no memory for the activations of `{}`", spec.name.value);
-    let mut session = network.session_in(pool).with_context(no_memory)?;
-    let info = compiled.info();
-    let (mut picture, mut answer) = (zeros(1, info.input_len())?, zeros(1, info.outputs)?);
-    fill(&mut picture);
-    let times = measure(&mut *session, &picture, &mut answer, duration)?;
-    let median = times[times.len() / 2].as_secs_f64();
-    Ok(Row {
-        name: info.name.to_string(),
-        depth: info.depth,
-        width,
-        params: info.params,
-        macs: info.macs,
-        arena_bytes: info.arena_bytes,
-        min_ms: 1e3 * times[0].as_secs_f64(),
-        median_ms: 1e3 * median,
-        gflops: 2e-9 * info.macs as f64 / median,
-    })
+/// Compiles all networks, loads random weights, on which times do not depend, and times them in rounds: each
+/// has a turn in every one, so that what else the machine does at a time falls on all of them.
+fn time(entries: &[Entry], isa: Isa, pool: Option<&Pool>, duration: Duration) -> Result<Vec<Row>> {
+    let bar = bar(entries.len() * (1 + ROUNDS));
+    let mut networks = Vec::new();
+    for Entry { spec, .. } in entries {
+        bar.set_message(format!("loading {}", spec.name.value));
+        let compiled = Compiler::new(spec).backend(Backend::Jit).isa(isa).compile()?;
+        let weights = Weights::random(&compiled.graph().tensors, 0);
+        networks.push((compiled.load(&weights)?, compiled));
+        bar.inc(1);
+    }
+    let mut rounds: Vec<Rounds> = entries.iter().map(|_| Rounds::default()).collect();
+    for round in 1..=ROUNDS {
+        for ((network, compiled), rounds) in networks.iter().zip(&mut rounds) {
+            let info = compiled.info();
+            bar.set_message(format!("round {round} of {ROUNDS}: {}", info.name));
+            let no_memory = || format!("no memory for the activations of `{}`", info.name);
+            let mut session = network.session_in(pool).with_context(no_memory)?;
+            let (mut image, mut outputs) = (zeros(1, info.input_len())?, zeros(1, info.outputs)?);
+            fill(&mut image);
+            let duration = duration / ROUNDS as u32;
+            rounds.push(measure(&mut *session, &image, &mut outputs, 1, duration)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    warn_of_unrest(entries, &rounds);
+    let compiled = networks.iter().map(|(_, compiled)| compiled);
+    let all = entries.iter().zip(compiled).zip(rounds);
+    Ok(all
+        .map(|((entry, compiled), rounds)| Row::new(entry, compiled.info(), rounds.times()))
+        .collect())
+}
+
+/// Says which network's rounds differ the most, if they do.
+fn warn_of_unrest(entries: &[Entry], rounds: &[Rounds]) {
+    let unrest =
+        entries.iter().zip(rounds).filter_map(|(entry, rounds)| Some((entry, rounds.unrest()?)));
+    if let Some((entry, ratio)) = unrest.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+        eprintln!(
+            "warning: the machine was busy: the {ROUNDS} rounds of `{}` differ by {:.0} %; compare the shortest \
+             times, or measure again with a longer `--seconds`",
+            entry.spec.name.value,
+            100.0 * (ratio - 1.0)
+        );
+    }
+}
+
+impl Row {
+    fn new(entry: &Entry, info: &Info, times: Times) -> Self {
+        Self {
+            name: info.name.to_string(),
+            block: match entry.block {
+                Block::Basic => "basic",
+                Block::Bottleneck => "bottleneck",
+            },
+            depth: info.depth,
+            width: entry.width,
+            params: info.params,
+            macs: info.macs,
+            arena_bytes: info.arena_bytes,
+            times,
+            gflops: 2e-6 * info.macs as f64 / times.median_ms,
+        }
+    }
+
+    /// The middle half of all runs, about the median: `+-3%`.
+    fn spread(&self) -> String {
+        let Times { lower_quartile_ms, median_ms, upper_quartile_ms, .. } = self.times;
+        let half = (upper_quartile_ms - lower_quartile_ms) / 2.0 / median_ms;
+        format!("±{:.0}%", 100.0 * half)
+    }
 }
 
 impl Results {
@@ -130,39 +186,63 @@ impl Results {
         let name = name.max("network".len());
         writeln!(
             out,
-            "{:name$}  depth  {:>13}  {:>7}  {:>9}  {:>9}  {:>9}  GFLOP/s",
-            "network", "params", "MACs", "arena KiB", "min ms", "median ms"
+            "{:name$}  depth  {:>13}  {:>7}  {:>9}  {:>9}  {:>9}  {:>6}  GFLOP/s",
+            "network", "params", "MACs", "arena KiB", "min ms", "median ms", "spread"
         )?;
         for row in &self.networks {
             writeln!(
                 out,
-                "{:name$}  {:>5}  {:>13}  {:>7}  {:>9}  {:>9.3}  {:>9.3}  {:>7.1}",
+                "{:name$}  {:>5}  {:>13}  {:>7}  {:>9}  {:>9.3}  {:>9.3}  {:>6}  {:>7.1}",
                 row.name,
                 row.depth,
                 grouped(row.params),
                 scaled(row.macs),
                 row.arena_bytes.div_ceil(1024),
-                row.min_ms,
-                row.median_ms,
+                row.times.min_ms,
+                row.times.median_ms,
+                row.spread(),
                 row.gflops
             )?;
         }
         Ok(())
     }
 
+    /// The names of the JSON's columns, and a line for each network. Nothing in them needs quotes.
+    fn csv(&self, out: &mut dyn Write) -> Result<()> {
+        writeln!(
+            out,
+            "name,block,depth,width,params,macs,arena_bytes,min_ms,lower_quartile_ms,median_ms,upper_quartile_ms,gflops"
+        )?;
+        for row in &self.networks {
+            let Row { name, block, depth, width, params, macs, arena_bytes, times, gflops } = row;
+            let Times { min_ms, lower_quartile_ms, median_ms, upper_quartile_ms } = times;
+            writeln!(
+                out,
+                "{name},{block},{depth},{width},{params},{macs},{arena_bytes},{min_ms},{lower_quartile_ms},\
+                 {median_ms},{upper_quartile_ms},{gflops}"
+            )?;
+        }
+        Ok(())
+    }
+
     fn plot(&self) -> Scatter {
+        let blocks = self.networks.iter().any(|row| row.block != self.networks[0].block);
+        let widths = self.networks.iter().any(|row| row.width != self.networks[0].width);
+        let series = |row: &Row| {
+            let block = blocks.then(|| row.block.to_owned());
+            let width = widths.then(|| format!("width {}", row.width));
+            block.into_iter().chain(width).collect::<Vec<_>>().join(", ")
+        };
+        let dots = self.networks.iter().map(|row| Dot {
+            label: row.name.clone(),
+            series: series(row),
+            at: [row.macs as f64, row.times.median_ms],
+            spread: [row.times.lower_quartile_ms, row.times.upper_quartile_ms],
+        });
         Scatter {
             title: format!("Time of a network: {}", self.heading()),
-            axes: ["multiply-adds", "ms (median)"],
-            dots: self
-                .networks
-                .iter()
-                .map(|row| Dot {
-                    label: row.name.clone(),
-                    series: format!("width {}", row.width),
-                    at: [row.macs as f64, row.median_ms],
-                })
-                .collect(),
+            axes: ["multiply-adds", "ms (median, and the middle half of all runs)"],
+            dots: dots.collect(),
         }
     }
 }
@@ -172,7 +252,7 @@ fn bar(len: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} networks, {msg}")
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(len as u64).with_style(style)
 }

@@ -18,14 +18,43 @@ fn json_has_every_network_in_order() {
     assert_eq!(of("name"), names);
     assert_eq!(of("depth"), [8, 14, 8, 14]);
     assert_eq!(of("width"), [0.5, 0.5, 1.0, 1.0]);
+    assert_eq!(of("block"), ["basic"; 4]);
     for network in networks {
         let number = |key: &str| network[key].as_f64().unwrap();
-        assert!(0.0 < number("min_ms") && number("min_ms") <= number("median_ms"), "{network}");
+        let times = ["min_ms", "lower_quartile_ms", "median_ms", "upper_quartile_ms"].map(number);
+        assert!(0.0 < times[0] && times.is_sorted(), "{network}");
         assert!(number("gflops") > 0.0 && number("arena_bytes") > 0.0, "{network}");
     }
     // The same counts as its table's.
     let table = workshop.resnet("new --cifar --input 3x8x8 --n 2").succeeds();
     assert!(table.contains(&format!("params: {}", networks[3]["params"])), "{table}");
+}
+
+#[test]
+fn csv_has_the_columns_of_the_json() {
+    let workshop = Workshop::new();
+    let csv = workshop.resnet(&format!("{SMALL} --n 1,2 --format csv")).succeeds();
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 3, "{csv}");
+    let json = workshop.resnet(&format!("{SMALL} --n 1 --format json")).succeeds();
+    let network = &serde_json::from_str::<Value>(&json).unwrap()["networks"][0];
+    assert_eq!(network.as_object().unwrap().len(), lines[0].len());
+    for (name, value) in lines[0].iter().zip(&lines[1]) {
+        assert!(network.get(name).is_some(), "{name}");
+        assert!(*value == "basic" || *value == "cifar-resnet8" || value.parse::<f64>().is_ok(), "{csv}");
+    }
+    assert_eq!(lines[2][0], "cifar-resnet14");
+}
+
+#[test]
+fn kinds_of_blocks_are_not_joined() {
+    let workshop = Workshop::new();
+    let small = "sweep --input 3x32x32 --isa portable --threads 1 --seconds 0 --width 0.125";
+    workshop.resnet(&format!("{small} --depth 18,26,34 --svg plot.svg")).succeeds();
+    let plot = std::fs::read_to_string(workshop.path("plot.svg")).unwrap();
+    assert!(plot.contains(">basic</text>"), "{plot}");
+    assert!(plot.contains(">bottleneck</text>"), "{plot}");
+    assert_eq!(plot.matches("<polyline ").count(), 2);
 }
 
 #[test]
