@@ -75,7 +75,7 @@ impl Plot {
         let above = self.dots.iter().filter(|dot| dot.gflops > 1.02 * roof(dot)).count();
         (above > 0).then(|| {
             format!(
-                "{above} of {} layers above the line: caches hold what memory would have to bring, or the machine \
+                "{above} of {} layers above the roofline: caches hold what memory would have to bring, or the machine \
                  was slower while its limits were measured",
                 self.dots.len()
             )
@@ -223,7 +223,7 @@ mod tests {
             dots: vec![dot("a", 2.0, gflops, 0.5), dot("b", 50.0, 90.0, 0.5)],
         };
         assert_eq!(plot(20.0).above(), None);
-        assert!(plot(30.0).svg().contains(">1 of 2 layers above the line: caches hold"));
+        assert!(plot(30.0).svg().contains(">1 of 2 layers above the roofline: caches hold"));
     }
 
     #[test]

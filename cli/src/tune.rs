@@ -29,7 +29,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let weights = Weights::random(&graph.tensors, 0);
     let bar = bar();
     let batch = options.batch.get();
-    let tuned = measure(&graph, isa, batch, &weights, pool.as_ref(), |done, rounds| {
+    let tuned = measure(&model.spec, isa, batch, &weights, pool.as_ref(), |done, rounds| {
         bar.set_length(rounds as u64);
         bar.set_position(done as u64);
     });

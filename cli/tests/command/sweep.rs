@@ -41,7 +41,10 @@ fn csv_has_the_columns_of_the_json() {
     assert_eq!(network.as_object().unwrap().len(), lines[0].len());
     for (name, value) in lines[0].iter().zip(&lines[1]) {
         assert!(network.get(name).is_some(), "{name}");
-        assert!(*value == "basic" || *value == "cifar-resnet8" || value.parse::<f64>().is_ok(), "{csv}");
+        assert!(
+            *value == "basic" || *value == "cifar-resnet8" || value.parse::<f64>().is_ok(),
+            "{csv}"
+        );
     }
     assert_eq!(lines[2][0], "cifar-resnet14");
 }
