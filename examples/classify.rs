@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release --example classify examples/pictures/04-cat.png
 
-use resnet::runtime::picture::Picture;
+use resnet::{Picture, top_k};
 
 resnet::resnet! {
     Cifar10 = "models/cifar10/resnet20.yaml", weights = "models/cifar10/resnet20.safetensors";
@@ -13,9 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args().skip(1) {
         let picture = Picture::open(&path)?;
         let input = Cifar10::preprocess().apply(&picture, Cifar10::INPUT)?;
-        let logits = session.run(input.as_slice().try_into()?);
-        let best = (0..Cifar10::CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-        println!("{path}: {}", Cifar10::LABELS[best.unwrap_or(0)]);
+        let logits = session.try_run(&input)?;
+        println!("{path}: {}", Cifar10::LABELS[top_k(logits, 1)[0]]);
     }
     Ok(())
 }

@@ -16,7 +16,7 @@
 //! let spec = resnet::Spec::from_yaml(table)?;
 //! let compiled = resnet::Compiler::new(&spec).compile()?;
 //! // Real weights: `resnet::Weights::open("tiny.safetensors")?`.
-//! let weights = resnet::Weights::random(&compiled.graph().tensors, 1);
+//! let weights = resnet::Weights::random(compiled.tensors(), 1);
 //! let network = compiled.load(&weights)?;
 //! let mut session = network.session();
 //! let logits = session.run(&vec![0.5; 3 * 32 * 32])?;
@@ -30,27 +30,31 @@
 //! [`resnet!`] does the same while the user's crate is built: sizes are then types, and mistakes in
 //! the table are errors of the build.
 //!
-//! A loaded [`Network`] is shared between threads; a [`Session`] belongs to one of them. Results
+//! A loaded [`Network`] is shared between threads; a session belongs to one of them. Results
 //! have the same bits for any number of threads, any position in a batch and each of the
 //! back ends that share the lowering.
 //!
 //! Features, of which `jit` and `image` are on by default: `jit` compiles tables at run time, with
 //! Cranelift; `interpret`, which it implies, is all of that but the machine code; `image` decodes
-//! pictures; `onnx` writes networks for other runtimes (`compiler::onnx`). The macro needs none
+//! pictures; `onnx` writes networks for other runtimes (`resnet::onnx`). The macro needs none
 //! of them.
 
-pub use resnet_runtime as runtime;
+mod classes;
 
-pub use resnet_runtime::compiled::LoadOptions;
-pub use resnet_runtime::kernels::Isa;
-pub use resnet_runtime::session::{Answer, Feature, Info, Network, RunError, Session};
-pub use resnet_runtime::threads::Pool;
-pub use resnet_runtime::weights::{LoadError, Weights, WeightsError};
+pub use classes::{softmax, top_k};
+pub use resnet_runtime::compiled::{LoadOptions, Session};
+pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
+pub use resnet_runtime::picture::{Picture, PictureError, Preprocess};
+pub use resnet_runtime::session::{Answer, DynSession, Feature, Info, Network, RunError};
+pub use resnet_runtime::threads::{Pool, PoolError};
+pub use resnet_runtime::weights::file::PackedError;
+pub use resnet_runtime::weights::{Init, LoadError, TensorSpec, Weights, WeightsError};
 
-/// What [`resnet!`] hands its tokens to.
+/// What [`resnet!`] writes is made of: no part of the interface.
 #[doc(hidden)]
-pub mod __macros {
+pub mod __private {
     pub use resnet_macros::resnet;
+    pub use resnet_runtime::compiled::*;
 }
 
 #[doc = include_str!("../docs/macro.md")]
@@ -59,17 +63,24 @@ macro_rules! resnet {
     // A procedural macro cannot name the crate that it belongs to, whatever its user calls it;
     // this one can.
     ($($tokens:tt)*) => {
-        $crate::__macros::resnet! { [$crate] $($tokens)* }
+        $crate::__private::resnet! { [$crate] $($tokens)* }
     };
 }
 
 #[cfg(feature = "interpret")]
-pub use resnet_compiler as compiler;
-#[cfg(feature = "interpret")]
 pub use resnet_compiler::{
     diagnostics::Diagnostics,
-    graph::Graph,
-    network::{Backend, CompileError, Compiled, Compiler, Options},
+    labels::{Labels, LabelsError},
+    model::{Model, ModelError},
+    network::{Backend, CompileError, Compiled, Compiler, Options, UnknownBackend},
+    plan::{Plan, PlanError, WritePackedError},
+    schedule::{Choices, ChoicesError},
     spec::Spec,
-    zoo::zoo,
+    zoo::{ZOO, zoo},
 };
+
+/// Networks for other runtimes.
+#[cfg(feature = "onnx")]
+pub mod onnx {
+    pub use resnet_compiler::onnx::{OnnxError, write};
+}

@@ -98,7 +98,7 @@ fn a_run_allocates_nothing_and_touches_no_fresh_memory() {
 fn check_counting() {
     let (allocations, faults) = cost(|| {
         let len = 1 << 20;
-        let mut fresh = resnet::runtime::memory::Buffer::zeroed(len).unwrap();
+        let mut fresh = resnet_runtime::memory::Buffer::zeroed(len).unwrap();
         fresh.as_mut_slice().fill(1.0);
         drop(std::hint::black_box((fresh, Box::new(1))));
     });

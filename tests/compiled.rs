@@ -132,7 +132,7 @@ fn check(networks: &[(&str, Load)], options: &Options) {
             let backend = Backend::Interpret;
             let options = Options { backend, isa: Some(isa), ..options.clone() };
             let compiled = Compiler::new(&spec).options(options).compile().unwrap();
-            let weights = Weights::random(&compiled.graph().tensors, 7);
+            let weights = Weights::random(compiled.tensors(), 7);
             let interpreted = compiled.load(&weights).unwrap();
             let network =
                 load(&weights, &LoadOptions { isa: Some(isa), ..LoadOptions::default() }).unwrap();
@@ -227,7 +227,7 @@ fn packed_weights_have_the_bits_of_those_they_were_packed_from() {
             .unwrap()
     };
     let compiled = compile(&options);
-    let weights = Weights::random(&compiled.graph().tensors, 3);
+    let weights = Weights::random(compiled.tensors(), 3);
     let mut file = Vec::new();
     compiled.plan().pack(&weights, NonZeroUsize::MIN, "", &mut file).unwrap();
     let packed = Weights::from_bytes(file).unwrap();
@@ -256,7 +256,7 @@ fn packed_weights_say_how_they_were_packed() {
     let spec = Spec::from_yaml(&text).unwrap();
     let exact = Options { backend: Backend::Interpret, exact: true, ..Options::default() };
     let compiled = Compiler::new(&spec).options(exact).compile().unwrap();
-    let weights = Weights::random(&compiled.graph().tensors, 3);
+    let weights = Weights::random(compiled.tensors(), 3);
     let pictures: Vec<f32> =
         (0..3 * Aligned::INPUT_LEN).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let expected = bits(&*compiled.load(&weights).unwrap(), None, &pictures);
@@ -295,7 +295,7 @@ fn constants_are_the_tables() {
     let spec = spec("models/cifar10/resnet20.yaml");
     assert_eq!(Trained::preprocess(), spec.preprocess);
     let compiled = Compiler::new(&spec).compile().unwrap();
-    assert_eq!(Trained::tensors(), compiled.graph().tensors);
+    assert_eq!(Trained::tensors(), compiled.tensors());
     assert_eq!(Trained::ARENA_BYTES, compiled.info().arena_bytes);
 }
 
@@ -306,9 +306,13 @@ fn typed_sessions_take_arrays() {
     let mut session = network.session();
     let one: [f32; 10] = *session.run(&picture);
     let mut many = [[0.0; Trained::CLASSES]; 3];
-    session.run_batch(&[picture; 3], &mut many).unwrap();
+    session.run_batch([picture; 3].as_flattened(), many.as_flattened_mut()).unwrap();
     assert_eq!(many, [one; 3]);
-    let error = session.run_batch(&[picture; 2], &mut many).unwrap_err();
+    assert_eq!(session.try_run(&vec![0.25; Trained::INPUT_LEN]).unwrap(), &one);
+    let error = session.try_run(&[0.25; 7]).unwrap_err().to_string();
+    assert!(error.contains("the input has 7 numbers; `cifar10-resnet20` takes 3072"), "{error}");
+    let error =
+        session.run_batch(&[0.25; 2 * Trained::INPUT_LEN], many.as_flattened_mut()).unwrap_err();
     assert_eq!(error.to_string(), "there is room for 30 numbers of output; 2 pictures need 20");
 }
 

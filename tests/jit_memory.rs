@@ -11,7 +11,7 @@ fn maps() -> Vec<String> {
 fn code_is_freed_and_never_writable_and_executable() {
     let spec = Spec::from_yaml(resnet::zoo("cifar-resnet20").unwrap()).unwrap();
     let compile = || Compiler::new(&spec).backend(Backend::Jit).compile().unwrap();
-    let weights = Weights::random(&compile().graph().tensors, 1);
+    let weights = Weights::random(compile().tensors(), 1);
     let mut session = compile().load(&weights).unwrap().session();
     // The network and the compiler's result are gone; the session keeps the code alive.
     assert!(session.run(&vec![0.5; 3 * 32 * 32]).unwrap().iter().all(|v| v.is_finite()));

@@ -1,8 +1,9 @@
 //! A budget for memory takes leaner algorithms, and no more of them than it needs.
 
-use resnet::compiler::plan::Plan;
-use resnet::compiler::schedule::Wishes;
-use resnet::{Backend, CompileError, Compiler, Graph, Options, Spec, Weights};
+use resnet::{Backend, Compiler, Options, PlanError, Spec, Weights};
+use resnet_compiler::graph::Graph;
+use resnet_compiler::plan::Plan;
+use resnet_compiler::schedule::Wishes;
 
 const TABLE: &str = "
 name: net
@@ -15,7 +16,7 @@ table:
 ";
 
 /// Bytes that the plan for a budget needs.
-fn needs(graph: &Graph, memory: Option<usize>, batch: usize) -> Result<usize, CompileError> {
+fn needs(graph: &Graph, memory: Option<usize>, batch: usize) -> Result<usize, PlanError> {
     let wishes = Wishes { batch, memory, ..Wishes::default() };
     let (_, levels) = Plan::with_levels(graph, &wishes)?;
     Ok(levels.schedules[0].run_bytes(&levels.fused))
@@ -36,7 +37,7 @@ fn plans_keep_to_their_budget_down_to_the_leanest() {
                     found.push(bytes);
                     budget = bytes - 1;
                 }
-                Err(CompileError::Memory { memory, least }) => {
+                Err(PlanError::Memory { memory, least }) => {
                     assert_eq!(memory, budget);
                     break least;
                 }
@@ -53,7 +54,7 @@ fn a_lean_network_answers_as_the_reference_does() {
     let spec = Spec::from_yaml(TABLE).unwrap();
     let graph = Graph::build(&spec).unwrap();
     let least = match needs(&graph, Some(0), 2).unwrap_err() {
-        CompileError::Memory { least, .. } => least,
+        PlanError::Memory { least, .. } => least,
         error => panic!("{error}"),
     };
     let fastest = needs(&graph, None, 2).unwrap();

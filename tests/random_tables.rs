@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use resnet::runtime::kernels::Activation;
-use resnet::{Backend, Compiler, Diagnostics, Graph, Isa, Network, Options, Pool, Spec, Weights};
+use resnet::{Backend, Compiler, Diagnostics, Isa, Network, Options, Pool, Spec, Weights};
+use resnet_compiler::graph::Graph;
+use resnet_runtime::kernels::Activation;
 
 /// Of the largest output of each picture.
 const TOLERANCE: f64 = 1e-4;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use resnet::runtime::picture::Picture;
+use resnet::Picture;
 use resnet::{Backend, Compiler, Options, Spec, Weights};
 
 const LABELS: [&str; 10] =

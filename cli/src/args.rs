@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use resnet::runtime::weights::all_threads;
+use resnet_runtime::weights::all_threads;
 
 pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,

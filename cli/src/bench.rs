@@ -5,14 +5,15 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::{Backend, Compiler};
-use resnet::runtime::threads::Pool;
-use resnet::runtime::weights::Weights;
+use resnet::Model;
+use resnet_compiler::network::{Backend, Compiler};
+use resnet_runtime::threads::Pool;
+use resnet_runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{BackendName, Bench, Format};
-use crate::model::{self, Model};
+use crate::model;
 use crate::output;
 use crate::profile;
 use crate::timing::{FEWEST_RUNS, Times, measure};
@@ -48,8 +49,8 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let path = options.weights.weights.as_deref();
     let opened = model::open_weights(path, options.engine.no_map)?;
     let start = Instant::now();
-    let model = Model::open(&options.model.model)?;
-    let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
+    let model = model::open_model(&options.model.model)?;
+    let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
     let compile = start.elapsed();
     let weights =
         model::weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;

@@ -3,24 +3,23 @@
 use std::io::Write;
 
 use anyhow::Result;
-use resnet::compiler::graph::Graph;
-use resnet::compiler::plan::Plan;
-use resnet::compiler::report::Report;
-use resnet::compiler::schedule::Wishes;
+use resnet_compiler::graph::Graph;
+use resnet_compiler::plan::Plan;
+use resnet_compiler::report::Report;
+use resnet_compiler::schedule::Wishes;
 
 use crate::Outcome;
 use crate::args::{Check, Format};
-use crate::labels::Labels;
-use crate::model::{Model, budget, for_process};
+use crate::model::{budget, for_process, labels, open_model};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    Labels::of(&model, None, graph.output_len())?;
+    labels(&model, None, graph.output_len())?;
     let (exact, memory) = (options.exact, budget(options.memory));
     let arena_bytes = |batch| {
         let wishes = Wishes { batch, exact, memory, ..Wishes::default() };
-        let plan = Plan::new(&graph, &wishes).map_err(for_process)?;
+        let plan = Plan::new(&graph, &wishes).map_err(|error| for_process(error.into()))?;
         anyhow::Ok(plan.info.arena_bytes as u64)
     };
     // What is expected is said of one picture at a time, whatever batch is looked at.

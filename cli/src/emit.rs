@@ -5,22 +5,23 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use resnet::compiler::emit::clif::Listing;
-use resnet::compiler::emit::jit::Jit;
-use resnet::compiler::graph::{Graph, NodeId};
-use resnet::compiler::plan::{Levels, Plan};
-use resnet::compiler::schedule::Wishes;
-use resnet::compiler::target::Target;
+use resnet::Model;
+use resnet_compiler::emit::clif::Listing;
+use resnet_compiler::emit::jit::Jit;
+use resnet_compiler::graph::{Graph, NodeId};
 use resnet_compiler::onnx::{self, OnnxError};
+use resnet_compiler::plan::{Levels, Plan};
+use resnet_compiler::schedule::Wishes;
+use resnet_compiler::target::Target;
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
-use crate::model::{Model, choices, isa, open_weights, weights};
+use crate::model::{choices, isa, open_model, open_weights, weights};
 use crate::output::{Kind, Output};
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
     check(options)?;
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     match &options.output {
         None => {
             print(options, &model, out)?;

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::compiler::report::grouped;
-use resnet::runtime::session::Answer;
+use resnet::{Labels, top_k};
+use resnet_compiler::labels::is_wordnet_id;
+use resnet_compiler::report::grouped;
+use resnet_runtime::session::Answer;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{Eval, Format};
-use crate::classes::top;
 use crate::feed::{Source, answers, progress};
-use crate::labels::{Labels, is_wordnet_id};
-use crate::model::{Model, open_weights, weights};
+use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::pictures::{Found, Pictures, is_picture};
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
@@ -25,21 +25,21 @@ const WIDEST_MATRIX: usize = 25;
 const LISTED_CONFUSIONS: usize = 20;
 
 pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     let opened = open_weights(Some(&options.weights), options.engine.no_map)?;
-    let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
+    let compiled = compile(&model, &options.engine, 1, opened.as_ref())?;
     let shape = compiled.graph().output_shape();
     ensure!(
         compiled.info().answer != Answer::Features,
         "`{}` ends in features of {shape}, not in classes: there is no accuracy to measure",
         compiled.info().name
     );
-    let labels = Labels::of(&model, options.labels.labels.as_deref(), shape.channels)?;
+    let labels = labels(&model, options.labels.labels.as_deref(), shape.channels)?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
     let weights = weights(opened, None, &compiled.graph().tensors)?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
-    model.note_preprocess();
+    note_preprocess(&model);
     let preprocess = model.spec.preprocess.clone();
     let allow_damaged = options.reading.allow_damaged;
     let source = Pictures::new(set.paths, preprocess, compiled.info().input, allow_damaged)?;
@@ -175,18 +175,18 @@ fn assign(
         .map(|(name, _)| name)
         .collect();
     if unknown.is_empty() {
-        let classes = one_each(folders, &found, &labels.names)?;
-        return Ok((classes, labels.names));
+        let classes = one_each(folders, &found, labels.names())?;
+        return Ok((classes, labels.names().to_vec()));
     }
     if unknown.len() == folders.len() && folders.len() == outputs {
         crate::say!("note: no folder is named like a label; they are the classes in sorted order");
-        return Ok(((0..outputs).collect(), labels.names));
+        return Ok(((0..outputs).collect(), labels.names().to_vec()));
     }
     let more = unknown.len().saturating_sub(10);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     let shown = unknown[..unknown.len() - more].join("`, `");
     let hint = if unknown.iter().all(|name| is_wordnet_id(name)) { advice } else { "" };
-    let labels = labels.names;
+    let labels = labels.names();
     bail!(
         "folders that are no label: `{shown}`{rest}; {}{}",
         if hint.is_empty() { "the labels are: " } else { hint },
@@ -263,7 +263,7 @@ impl Score {
     }
 
     fn count(&mut self, class: usize, values: &[f32]) {
-        let answers = top(values, 5);
+        let answers = top_k(values, 5);
         self.pictures += 1;
         // An answer that is not a number is wrong, even where `top` has nothing better to name.
         let right = |answer: &usize| *answer == class && !values[class].is_nan();

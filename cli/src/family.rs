@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use resnet::compiler::family::{Block, FamilyError, Form, Member};
-use resnet::compiler::graph::Shape;
-use resnet::compiler::spec::Shortcut;
+use resnet_compiler::family::{Block, FamilyError, Form, Member};
+use resnet_compiler::graph::Shape;
+use resnet_compiler::spec::Shortcut;
 
 /// What all networks of a family have in common.
 #[derive(Debug, Args)]

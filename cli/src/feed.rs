@@ -14,7 +14,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::runtime::session::{Network, Session};
+use resnet_runtime::session::{DynSession, Network};
 
 use crate::bench::pool;
 
@@ -78,7 +78,7 @@ fn sessions(
     network: &dyn Network,
     inputs: usize,
     threads: NonZeroUsize,
-) -> Result<Vec<Box<dyn Session>>> {
+) -> Result<Vec<Box<dyn DynSession>>> {
     let no_memory = "no memory for the network's activations";
     if inputs >= 2 * threads.get() {
         let sessions =
@@ -90,7 +90,7 @@ fn sessions(
 }
 
 fn work(
-    session: &mut dyn Session,
+    session: &mut dyn DynSession,
     source: &dyn Source,
     next: &AtomicUsize,
     input: &mut [f32],

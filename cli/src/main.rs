@@ -15,14 +15,13 @@ use say;
 mod args;
 mod bench;
 mod check;
-mod classes;
 mod emit;
 mod eval;
 mod family;
 mod feed;
+mod hints;
 mod import;
 mod interrupt;
-mod labels;
 mod model;
 mod new;
 mod npy;
@@ -42,9 +41,9 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use resnet::CompileError;
-use resnet::compiler::diagnostics::Diagnostics;
-use resnet::compiler::family::FamilyError;
+use resnet::{CompileError, ModelError};
+use resnet_compiler::diagnostics::Diagnostics;
+use resnet_compiler::family::FamilyError;
 
 use args::{Arguments, Command};
 use interrupt::Interrupted;
@@ -105,7 +104,12 @@ fn report(error: &anyhow::Error) {
         Some(FamilyError::Table(diagnostics)) => Some(diagnostics),
         _ => None,
     };
-    let diagnostics = error.downcast_ref().or_else(of_compile).or_else(of_family);
+    let of_model = || match error.downcast_ref() {
+        Some(ModelError::Table(diagnostics)) => Some(diagnostics),
+        _ => None,
+    };
+    let diagnostics = error.downcast_ref();
+    let diagnostics = diagnostics.or_else(of_compile).or_else(of_family).or_else(of_model);
     match diagnostics {
         Some(diagnostics) => {
             let diagnostics: &Diagnostics = diagnostics;
@@ -113,5 +117,8 @@ fn report(error: &anyhow::Error) {
             say!("{}", diagnostics.render(color));
         }
         None => say!("error: {error:#}"),
+    }
+    if let Some(hint) = hints::hint(error) {
+        say!("help: {hint}");
     }
 }

@@ -1,100 +1,47 @@
 //! Tables, labels and weights: what every subcommand reads first.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use resnet::compiler::network::{Backend, CompileError, Compiled, Compiler, Options};
-use resnet::compiler::schedule::Choices;
-use resnet::compiler::spec::{Labels, Spec};
-use resnet::compiler::zoo::{ZOO, whose, zoo};
-use resnet::runtime::file;
-use resnet::runtime::kernels::Isa;
-use resnet::runtime::weights::{TensorSpec, Weights};
+use resnet::{
+    Backend, CompileError, Compiled, Compiler, Isa, Labels, Model, Options, PlanError, Weights,
+};
+use resnet_compiler::schedule::Choices;
+use resnet_compiler::zoo::whose;
+use resnet_runtime::file;
+use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine, IsaName};
 use crate::pictures::is_stdin;
 
-/// A parsed table and where it came from.
-pub(crate) struct Model {
-    pub(crate) spec: Spec,
-    /// The table's file; a network of the zoo has none.
-    pub(crate) path: Option<PathBuf>,
+/// Says so if the table leaves out what nearly every trained network needs.
+pub(crate) fn note_preprocess(model: &Model) {
+    if !model.normalises() {
+        crate::say!(
+            "note: pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` with \
+             `mean` and `std`",
+            model.spec.name.value
+        );
+    }
 }
 
-impl Model {
-    /// Reads a table from a file, or a network of the zoo by its name.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let model = &*path.to_string_lossy();
-        // A file that is there is meant, whatever its name; a bare word may be of the zoo.
-        if !path.is_file()
-            && let Some(text) = zoo(model)
-        {
-            return Ok(Self { spec: Spec::from_yaml_named(text, model)?, path: None });
-        }
-        let looks_like_a_path =
-            path.components().count() > 1 || path.extension().is_some() || path.exists();
-        let looks_like_a_path = looks_like_a_path || is_stdin(path);
-        if !looks_like_a_path {
-            return Err(unknown(model));
-        }
-        let text = read_text(path).with_context(|| {
-            if is_stdin(path) {
-                return "cannot read a table from standard input".to_owned();
-            }
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let hint = match zoo(stem) {
-                Some(_) if !path.exists() => format!(" (the command carries `{stem}` inside)"),
-                _ => String::new(),
-            };
-            format!("cannot read the table `{model}`{hint}")
-        })?;
-        Ok(Self { spec: Spec::from_yaml_named(&text, model)?, path: Some(path.to_owned()) })
+/// Compiles for `batch` pictures at a time, and for weights that may be packed.
+pub(crate) fn compile(
+    model: &Model,
+    engine: &Engine,
+    batch: usize,
+    weights: Option<&Weights>,
+) -> Result<Compiled> {
+    let options = options(&engine.algorithms, batch)?;
+    let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), ..options };
+    let mut compiler = Compiler::new(&model.spec).options(options);
+    if let Some(weights) = weights {
+        note_batch(weights, batch);
+        compiler = compiler.weights(weights);
     }
-
-    /// The files that the model is in: the table's and the labels'.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let labels = self.spec.labels.as_ref().and_then(|labels| match &labels.value {
-            Labels::File(name) => Some(self.beside(name)),
-            Labels::Names(_) => None,
-        });
-        self.path.iter().cloned().chain(labels).collect()
-    }
-
-    /// The file that the table calls `name`.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(name)
-    }
-
-    /// Says so if the table leaves out what nearly every trained network needs.
-    pub(crate) fn note_preprocess(&self) {
-        let preprocess = &self.spec.preprocess;
-        if preprocess.mean.is_empty() && preprocess.std.is_empty() {
-            crate::say!(
-                "note: pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` \
-                 with `mean` and `std`",
-                self.spec.name.value
-            );
-        }
-    }
-
-    /// Compiles for `batch` pictures at a time, and for weights that may be packed.
-    pub(crate) fn compile(
-        &self,
-        engine: &Engine,
-        batch: usize,
-        weights: Option<&Weights>,
-    ) -> Result<Compiled> {
-        let options = options(&engine.algorithms, batch)?;
-        let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), ..options };
-        let mut compiler = Compiler::new(&self.spec).options(options);
-        if let Some(weights) = weights {
-            note_batch(weights, batch);
-            compiler = compiler.weights(weights);
-        }
-        compiler.compile().map_err(for_process)
-    }
+    compiler.compile().map_err(for_process)
 }
 
 /// Says so if weights were packed for other batches than are computed.
@@ -129,7 +76,7 @@ pub(crate) fn budget(memory: Option<usize>) -> Option<usize> {
 
 /// Speaks of the whole process where the compiler speaks of a network's memory.
 pub(crate) fn for_process(error: CompileError) -> anyhow::Error {
-    let CompileError::Memory { least, .. } = error else { return error.into() };
+    let CompileError::Plan(PlanError::Memory { least, .. }) = error else { return error.into() };
     let least = least + PROCESS;
     anyhow!(
         "the process needs at least {least} bytes, of which the program itself takes {PROCESS}: give \
@@ -191,32 +138,31 @@ pub(crate) fn isa(name: IsaName) -> Option<Isa> {
     }
 }
 
+/// Reads a table from a file or standard input, or takes a network of the zoo by its name.
+pub(crate) fn open_model(path: &Path) -> Result<Model> {
+    if !is_stdin(path) {
+        return Ok(Model::open(path)?);
+    }
+    let text = read_text(path).context("cannot read a table from standard input")?;
+    Ok(Model::from_text(&text, "-")?)
+}
+
+/// The labels of a model: those of `file`, which may be standard input, if one is asked for, else the
+/// table's.
+pub(crate) fn labels(model: &Model, file: Option<&Path>, classes: usize) -> Result<Option<Labels>> {
+    let Some(path) = file else { return Ok(model.labels(classes)?) };
+    let read = match is_stdin(path) {
+        true => read_text(path).map(|text| Labels::from_lines(&text, "-")),
+        false => Labels::read(path),
+    };
+    let labels = read.with_context(|| format!("cannot read the labels `{}`", path.display()))?;
+    Ok(Some(labels.for_network(&model.spec.name.value, classes)?))
+}
+
 /// Reads a text from a file, or from standard input for `-`.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     match is_stdin(path) {
         true => file::text(io::stdin().lock()),
         false => file::read_text(path),
     }
-}
-
-/// There is no such network: names the nearest ones, and all.
-fn unknown(name: &str) -> anyhow::Error {
-    let mut near: Vec<(usize, &str)> = ZOO
-        .iter()
-        .map(|(known, _)| (strsim::damerau_levenshtein(&name.to_lowercase(), known), *known))
-        .filter(|(distance, known)| *distance <= 2.max(known.len() / 4))
-        .collect();
-    near.sort();
-    let near: Vec<String> = near.iter().take(3).map(|(_, known)| format!("`{known}`")).collect();
-    let suggestion = if near.is_empty() {
-        String::new()
-    } else {
-        format!("\ndid you mean {}?", near.join(" or "))
-    };
-    let known: Vec<&str> = ZOO.iter().map(|(known, _)| *known).collect();
-    anyhow!(
-        "`{name}` is neither a file nor a network that the command knows{suggestion}\n\
-         networks: {}",
-        known.join(", ")
-    )
 }

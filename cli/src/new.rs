@@ -4,7 +4,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
-use resnet::compiler::family::Member;
+use resnet_compiler::family::Member;
 
 use crate::Outcome;
 use crate::args::New;

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::runtime::file::open_stream;
+use resnet_runtime::file::open_stream;
 
 use crate::pictures::is_stdin;
 

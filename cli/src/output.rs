@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::runtime::weights::file::MAGIC;
+use resnet_runtime::weights::file::MAGIC;
 use serde::Serialize;
 use tempfile::TempPath;
 

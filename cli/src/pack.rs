@@ -3,15 +3,15 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use resnet::compiler::network::Compiler;
+use resnet_compiler::network::Compiler;
 
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
-use crate::model::{self, Model, for_process, open_weights, weights};
+use crate::model::{self, for_process, open_model, open_weights, weights};
 use crate::output::{Kind, Output};
 
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     let wishes = model::options(&options.algorithms, options.batch.get())?;
     let plan = Compiler::new(&model.spec).options(wishes).plan().map_err(for_process)?;
     let opened = open_weights(options.weights.weights.as_deref(), false)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::runtime::picture::{self, EXTENSIONS, Picture, PictureError, Preprocess};
+use resnet_runtime::picture::{self, EXTENSIONS, Picture, PictureError, Preprocess};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::feed::Source;

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use resnet::compiler::profile::{Algorithm, Layer, profile};
-use resnet::runtime::machine::Limits;
+use resnet_compiler::profile::{Algorithm, Layer, profile};
+use resnet_runtime::machine::Limits;
 use serde::{Serialize, Serializer};
 
 use crate::Outcome;
 use crate::args::{Bench, Format};
 use crate::bench::{pool, threads_text};
-use crate::model::{self, Model};
+use crate::model;
 use crate::output::{self, Kind, Output};
 use crate::roofline::{Dot, Plot};
 use crate::timing::FEWEST_RUNS;
@@ -70,7 +70,7 @@ struct Figures {
 
 pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let (batch, threads) = (options.batch.get(), options.engine.threads.get());
-    let model = Model::open(&options.model.model)?;
+    let model = model::open_model(&options.model.model)?;
     let svg = match &options.svg {
         Some(svg) => {
             let files = model.files();
@@ -81,7 +81,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         None => None,
     };
     let opened = model::open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
-    let compiled = model.compile(&options.engine, batch, opened.as_ref())?;
+    let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
     let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
     let weights = model::weights(opened, options.weights.random_weights, &graph.tensors)?;
     let pool = pool(threads)?;

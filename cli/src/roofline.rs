@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use resnet::compiler::profile::Algorithm;
+use resnet_compiler::profile::Algorithm;
 
 use crate::plot::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
 

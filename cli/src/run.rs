@@ -4,26 +4,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use resnet::compiler::network::Compiled;
-use resnet::runtime::session::Answer as Kind;
-use resnet::{Feature, Info};
+use resnet::{Feature, Info, Model, softmax, top_k};
+use resnet_compiler::network::Compiled;
+use resnet_runtime::session::Answer as Kind;
 use serde::Serialize;
 
 use crate::args::{Run, RunFormat};
-use crate::classes::{softmax, top};
 use crate::feed::{self, Source, answers, progress};
 use crate::interrupt::{self, Interrupted};
-use crate::labels::Labels;
-use crate::model::{Model, open_weights, weights};
+use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::npy;
 use crate::output::{self, Output};
 use crate::pictures::{Array, Pictures, gather, is_stdin};
 use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     let opened = open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
-    let compiled = model.compile(&options.engine, 1, opened.as_ref())?;
+    let compiled = compile(&model, &options.engine, 1, opened.as_ref())?;
     let answer = Answer::of(&model, &compiled, options)?;
     let format = options.format;
     ensure!(
@@ -108,7 +106,7 @@ fn source(
     let paths = gather(&options.images)?;
     files.extend_from_slice(&paths);
     if options.weights.weights.is_some() {
-        model.note_preprocess();
+        note_preprocess(model);
     }
     let preprocess = model.spec.preprocess.clone();
     let pictures = Pictures::new(paths, preprocess, shape, options.reading.allow_damaged)?;
@@ -188,8 +186,8 @@ impl Answer {
             },
             classifies,
             kind: *answer,
-            labels: Labels::of(model, options.labels.labels.as_deref(), graph.output_len())?
-                .map(|labels| labels.names),
+            labels: labels(model, options.labels.labels.as_deref(), graph.output_len())?
+                .map(|labels| labels.names().to_vec()),
             features: features.iter().map(|f| (f.name.to_string(), f.shape)).collect(),
             top: options.top.get(),
             whole: options.logits || !classifies,
@@ -210,7 +208,7 @@ impl Answer {
             label: self.labels.as_ref().map(|labels| labels[class].as_str()),
             probability: probabilities[class],
         };
-        top(values, self.top).into_iter().map(class).collect()
+        top_k(values, self.top).into_iter().map(class).collect()
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::compiler::family::{Block, Member};
-use resnet::compiler::network::{Backend, Compiler};
-use resnet::compiler::report::{grouped, scaled};
-use resnet::compiler::spec::Spec;
-use resnet::runtime::kernels::Isa;
-use resnet::runtime::session::Info;
-use resnet::runtime::threads::Pool;
-use resnet::runtime::weights::Weights;
+use resnet_compiler::family::{Block, Member};
+use resnet_compiler::network::{Backend, Compiler};
+use resnet_compiler::report::{grouped, scaled};
+use resnet_compiler::spec::Spec;
+use resnet_runtime::kernels::Isa;
+use resnet_runtime::session::Info;
+use resnet_runtime::threads::Pool;
+use resnet_runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;

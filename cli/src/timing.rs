@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use resnet::runtime::session::Session;
+use resnet_runtime::session::Session;
 use serde::Serialize;
 
 /// A run is repeated at least this often,

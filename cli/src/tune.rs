@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::compiler::graph::Graph;
-use resnet::compiler::tune::{Tuned, tune as measure};
-use resnet::runtime::kernels::Isa;
-use resnet::runtime::weights::Weights;
+use resnet_compiler::graph::Graph;
+use resnet_compiler::tune::{Tuned, tune as measure};
+use resnet_runtime::kernels::Isa;
+use resnet_runtime::weights::Weights;
 
 use crate::Outcome;
 use crate::args::Tune;
 use crate::bench::{pool, threads_text};
-use crate::model::{Model, isa};
+use crate::model::{isa, open_model};
 use crate::output::{Kind, Output};
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
-    let model = Model::open(&options.model.model)?;
+    let model = open_model(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
     let mut file =
         Output::create(&options.output, Kind::Schedule, options.force.force, &model.files())?;

@@ -18,6 +18,8 @@ pub mod family;
 pub mod fuse;
 pub mod geometry;
 pub mod graph;
+pub mod labels;
+pub mod model;
 pub mod nest;
 pub mod network;
 #[cfg(feature = "onnx")]

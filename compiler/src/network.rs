@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use resnet_runtime::kernels::{Isa, UnavailableIsa};
 use resnet_runtime::session::{Info, Loaded, Network, Variant};
-use resnet_runtime::weights::{LoadError, Weights, all_threads, load};
+use resnet_runtime::weights::{LoadError, TensorSpec, Weights, all_threads, load};
 
 use crate::diagnostics::Diagnostics;
 #[cfg(feature = "jit")]
 use crate::emit::jit;
 use crate::emit::{interpret, reference::Reference};
-use crate::fuse::FuseError;
 use crate::graph::Graph;
 use crate::nest::VerifyError;
-use crate::plan::{Plan, arena_bytes};
-use crate::schedule::{Choices, ChoicesError, Wishes};
+use crate::plan::{Plan, PlanError, arena_bytes};
+use crate::schedule::{Choices, Wishes};
 use crate::spec::Spec;
 use crate::target::Target;
 
@@ -100,7 +99,7 @@ pub struct Options {
     /// activations, pictures and answers. Where the fastest algorithms need more, leaner ones are
     /// taken, first where they cost the least time for what they save.
     pub memory: Option<usize>,
-    /// Choices that `resnet tune` saved, in the place of the cost model's.
+    /// Choices that were measured and saved, in the place of the cost model's.
     pub choices: Option<Arc<Choices>>,
 }
 
@@ -133,34 +132,9 @@ pub enum CompileError {
     /// The CPU lacks the instruction set that was asked for.
     #[error(transparent)]
     Isa(#[from] UnavailableIsa),
-    /// No picture at a time.
-    #[error("a batch has 0 pictures; at least 1 is needed")]
-    Batch,
-    /// The network needs more memory than can be addressed.
-    #[error(
-        "the network's activations for {batch} pictures need more memory than there is room for addresses"
-    )]
-    TooLarge {
-        /// Pictures at a time.
-        batch: usize,
-    },
-    /// A saved schedule does not suit the table or the other options.
+    /// The network cannot be planned so.
     #[error(transparent)]
-    Choices(#[from] ChoicesError),
-    /// The network does not fit into the memory that it may need.
-    #[error(
-        "the network needs at least {least} bytes for weights, activations, pictures and answers, \
-         and may have {memory}: give it `--memory {least}` or more, or fewer pictures at a time"
-    )]
-    Memory {
-        /// Bytes that it may need.
-        memory: usize,
-        /// Bytes that the leanest plan needs.
-        least: usize,
-    },
-    /// A bug in `fuse`.
-    #[error(transparent)]
-    Fuse(#[from] FuseError),
+    Plan(#[from] PlanError),
     /// A bug in the lowering.
     #[error(transparent)]
     Program(#[from] VerifyError),
@@ -291,7 +265,7 @@ impl<'a> Compiler<'a> {
         let packed = self.weights.and_then(|weights| packed_for(weights, &wishes));
         let (plan, wishes) = match packed.map(|packed| (Plan::new(graph, &packed), packed)) {
             // They are packed for another table; loading says so.
-            None | Some((Err(CompileError::Choices(_)), _)) => (Plan::new(graph, &wishes)?, wishes),
+            None | Some((Err(PlanError::Choices(_)), _)) => (Plan::new(graph, &wishes)?, wishes),
             Some((plan, packed)) => (plan?, packed),
         };
         // A table is not written for a batch size.
@@ -337,6 +311,11 @@ impl Compiled {
     /// Name, shapes and counts.
     pub fn info(&self) -> &Info {
         &self.plan.info
+    }
+
+    /// The tensors that weights have to have.
+    pub fn tensors(&self) -> &[TensorSpec] {
+        &self.plan.weights.tensors
     }
 
     /// What was wished when it was compiled, with the choices that its weights are packed for.

@@ -1,6 +1,7 @@
 //! What all back ends are given: a network fused, scheduled and lowered, for as many pictures at a time
 //! as are wished and for single ones.
 
+use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -8,11 +9,10 @@ use std::sync::Arc;
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
 use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 
-use crate::fuse::{Fused, fuse};
+use crate::fuse::{FuseError, Fused, fuse};
 use crate::graph::{Graph, Op, Shape};
 use crate::nest::{Program, lower};
-use crate::network::CompileError;
-use crate::schedule::{Choices, Schedule, Wishes, schedule};
+use crate::schedule::{Choices, ChoicesError, Schedule, Wishes, schedule};
 
 /// A network on its way to code. What it runs for one batch size and for another reads the same packed
 /// weights, of which there is one plan, and gives a picture the same bits.
@@ -45,7 +45,7 @@ impl Plan {
     ///
     /// A network or batch whose memory cannot be addressed, or is more than is wished; a saved schedule
     /// that does not suit the network; a bug in this compiler.
-    pub fn new(graph: &Graph, wishes: &Wishes) -> Result<Self, CompileError> {
+    pub fn new(graph: &Graph, wishes: &Wishes) -> Result<Self, PlanError> {
         Ok(Self::with_levels(graph, wishes)?.0)
     }
 
@@ -54,14 +54,14 @@ impl Plan {
     /// # Errors
     ///
     /// See [`new`](Plan::new).
-    pub fn with_levels(graph: &Graph, wishes: &Wishes) -> Result<(Self, Levels), CompileError> {
+    pub fn with_levels(graph: &Graph, wishes: &Wishes) -> Result<(Self, Levels), PlanError> {
         let batch = wishes.batch;
         if batch == 0 {
-            return Err(CompileError::Batch);
+            return Err(PlanError::Batch);
         }
         // A tensor has at most 2^31 elements; far below what overflows, but not with any batch.
         if batch > 1 << 20 || graph.nodes.iter().any(|n| n.shape.elements() > (1 << 45) / batch) {
-            return Err(CompileError::TooLarge { batch });
+            return Err(PlanError::TooLarge { batch });
         }
         let fused = fuse(graph)?;
         let table = graph.fingerprint();
@@ -71,7 +71,7 @@ impl Plan {
         let schedules = schedule(&fused, wishes)?;
         let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);
         if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
-            return Err(CompileError::Memory { memory, least });
+            return Err(PlanError::Memory { memory, least });
         }
         let name = &graph.name;
         let programs: Vec<Program> =
@@ -110,6 +110,46 @@ impl Plan {
         let packed = load(&self.weights, weights, threads)?;
         let choices = self.choices.to_string();
         Ok(file::write(out, &self.weights, packed.as_slice(), options, &choices)?)
+    }
+}
+
+/// Why a network could not be planned.
+#[derive(thiserror::Error)]
+pub enum PlanError {
+    /// No picture at a time.
+    #[error("a batch has 0 pictures; at least 1 is needed")]
+    Batch,
+    /// The network needs more memory than can be addressed.
+    #[error(
+        "the network's activations for {batch} pictures need more memory than there is room for addresses"
+    )]
+    TooLarge {
+        /// Pictures at a time.
+        batch: usize,
+    },
+    /// A saved schedule does not suit the table or the other options.
+    #[error(transparent)]
+    Choices(#[from] ChoicesError),
+    /// The network does not fit into the memory that it may need.
+    #[error(
+        "the network needs at least {least} bytes for weights, activations, pictures and answers, \
+         and may have {memory}"
+    )]
+    Memory {
+        /// Bytes that it may need.
+        memory: usize,
+        /// Bytes that the leanest plan needs.
+        least: usize,
+    },
+    /// A bug in `fuse`.
+    #[error(transparent)]
+    Fuse(#[from] FuseError),
+}
+
+/// As `Display`: a `main` that returns an error, and `unwrap`, print it so.
+impl fmt::Debug for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

@@ -134,7 +134,8 @@ pub fn profile(
     fewest: usize,
     duration: Duration,
 ) -> Result<Vec<Layer>, ProfileError> {
-    let (plan, Levels { fused, schedules }) = Plan::with_levels(graph, wishes)?;
+    let (plan, Levels { fused, schedules }) =
+        Plan::with_levels(graph, wishes).map_err(CompileError::from)?;
     let packed = load(&plan.weights, weights, all_threads())?;
     let target = Target::host(Some(isa)).map_err(CompileError::from)?;
     let timed = time_steps(&plan, &target, packed, pool, fewest, duration)?;

@@ -17,6 +17,7 @@ use resnet_runtime::weights::Weights;
 use crate::fuse::fuse;
 use crate::graph::Graph;
 use crate::network::{CompileError, Compiler};
+use crate::plan::PlanError;
 use crate::profile::{Layer, ProfileError, profile};
 use crate::schedule::{Choice, Choices, Wishes, candidates};
 use crate::spec::Spec;
@@ -48,7 +49,8 @@ pub fn tune(
 ) -> Result<Tuned, ProfileError> {
     let graph = Graph::build(spec).map_err(CompileError::from)?;
     let wishes = Wishes { batch, ..Wishes::default() };
-    let layers = candidates(&fuse(&graph).map_err(CompileError::from)?, &wishes);
+    let fused = fuse(&graph).map_err(|error| CompileError::from(PlanError::from(error)))?;
+    let layers = candidates(&fused, &wishes);
     let rounds = layers.iter().map(|(_, choices)| choices.len()).max().unwrap_or(0);
     let of_round = |round: usize| {
         // A layer that has no more choices repeats its last one.

@@ -21,7 +21,7 @@ use crate::weights::{all_threads, load};
 #[doc(no_inline)]
 pub use crate::kernels::{Table as Kernels, *};
 pub use crate::picture::{Channels, Filter, Preprocess, Resize};
-pub use crate::session::{Answer, Feature, Info, Loaded, Network, RunError, Session as DynSession};
+pub use crate::session::{Answer, DynSession, Feature, Info, Loaded, Network, RunError};
 pub use crate::threads::Pool;
 pub use crate::weights::{
     Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, TensorSpec, Weights,
@@ -268,24 +268,32 @@ impl<const INPUT: usize, const OUTPUT: usize> Session<INPUT, OUTPUT> {
     }
 
     /// The network's answer to one picture (planar: channel, row, column order).
+    ///
+    /// A picture that is not of an array's type, such as a `Vec<f32>`, goes to
+    /// [`try_run`](Session::try_run).
     pub fn run(&mut self, picture: &[f32; INPUT]) -> &[f32; OUTPUT] {
         let answer = DynSession::run(&mut self.0, picture);
         let answer = answer.expect("a picture has the network's length");
         answer.as_array().expect("an answer has the network's length")
     }
 
-    /// The answers to any number of pictures. Those that a `batch` option of the macro lets the
-    /// network compute together share each reading of the weights.
+    /// The answer to a picture in a slice.
     ///
     /// # Errors
     ///
-    /// If `answers` has not as many places as there are pictures.
-    pub fn run_batch(
-        &mut self,
-        pictures: &[[f32; INPUT]],
-        answers: &mut [[f32; OUTPUT]],
-    ) -> Result<(), RunError> {
-        let (pictures, answers) = (pictures.as_flattened(), answers.as_flattened_mut());
+    /// If it has not `INPUT` numbers.
+    pub fn try_run(&mut self, picture: &[f32]) -> Result<&[f32; OUTPUT], RunError> {
+        let answer = DynSession::run(&mut self.0, picture)?;
+        Ok(answer.as_array().expect("an answer has the network's length"))
+    }
+
+    /// The answers to any number of pictures, one after the other in `pictures` and `answers`. Those that
+    /// a `batch` option of the macro lets the network compute together share each reading of the weights.
+    ///
+    /// # Errors
+    ///
+    /// If `pictures` is not a whole number of pictures or `answers` has not the room for their answers.
+    pub fn run_batch(&mut self, pictures: &[f32], answers: &mut [f32]) -> Result<(), RunError> {
         DynSession::run_batch(&mut self.0, pictures, answers)
     }
 }

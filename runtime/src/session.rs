@@ -141,7 +141,7 @@ pub trait Network: Send + Sync {
     /// # Errors
     ///
     /// If the operating system does not give the memory.
-    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>>;
+    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn DynSession>>;
 
     /// A session that runs on the thread that calls it.
     ///
@@ -149,13 +149,14 @@ pub trait Network: Send + Sync {
     ///
     /// If the operating system does not give the memory, as a `Vec` would;
     /// [`session_in`](Network::session_in) returns that as an error.
-    fn session(&self) -> Box<dyn Session> {
+    fn session(&self) -> Box<dyn DynSession> {
         self.session_in(None).expect("out of memory for a session")
     }
 }
 
-/// What runs a network: one per thread of the caller's.
-pub trait Session: Send {
+/// What runs a network: one per thread of the caller's. The sessions of a network that `resnet!` compiled
+/// are a type of their own, whose lengths are known, and this too.
+pub trait DynSession: Send {
     /// The network's answer to one picture (planar: channel, row, column order).
     ///
     /// # Errors
@@ -252,7 +253,7 @@ impl Network for Loaded {
         &self.0.info
     }
 
-    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>> {
+    fn session_in(&self, pool: Option<&Pool>) -> std::io::Result<Box<dyn DynSession>> {
         Ok(Box::new(self.code_session(pool)?))
     }
 }
@@ -265,7 +266,7 @@ pub(crate) struct CodeSession {
     output: Vec<f32>,
 }
 
-impl Session for CodeSession {
+impl DynSession for CodeSession {
     fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
         let info = &self.network.info;
         check_lengths(info, picture, 1, info.outputs)?;

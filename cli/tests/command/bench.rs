@@ -1,6 +1,6 @@
-use resnet::compiler::graph::Graph;
-use resnet::compiler::spec::Spec;
-use resnet::compiler::zoo::zoo;
+use resnet_compiler::graph::Graph;
+use resnet_compiler::spec::Spec;
+use resnet_compiler::zoo::zoo;
 use serde_json::{Map, Value, json};
 
 use crate::Workshop;

@@ -59,7 +59,7 @@ fn a_table_that_cannot_be_read_is_explained() {
     let workshop = Workshop::new();
     workshop.resnet("check resnet5").fails("did you mean `resnet50`").fails("networks: resnet18");
     workshop.resnet("check zebra").fails("`zebra` is neither a file nor a network");
-    workshop.resnet("check resnet50.yaml").fails("(the command carries `resnet50` inside)");
+    workshop.resnet("check resnet50.yaml").fails("(the zoo has `resnet50`, without `.yaml`)");
     workshop.resnet("check no/such.yaml").fails("`no/such.yaml`: there is no such file");
     workshop.resnet("check .").fails("it is a folder");
     workshop.write("binary.yaml", b"name: \xff");

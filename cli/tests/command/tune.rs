@@ -49,10 +49,10 @@ fn a_schedule_for_something_else_is_refused() {
     let bench = "--random-weights 1 --schedule net.schedule";
     workshop
         .resnet(&format!("bench other.yaml {bench}"))
-        .fails("the tables differ; run `resnet tune` for this one");
-    workshop
-        .resnet(&format!("bench net.yaml --batch 4 {bench}"))
-        .fails("for batches of 1, and batches of 4 are asked for; run `resnet tune --batch 4`");
+        .fails("the tables differ\nhelp: run `resnet tune` for this table");
+    workshop.resnet(&format!("bench net.yaml --batch 4 {bench}")).fails(
+        "for batches of 1, and batches of 4 are asked for\nhelp: run `resnet tune --batch 4`",
+    );
     let text = std::fs::read_to_string(workshop.path("net.schedule")).unwrap();
     workshop.write("net.schedule", text.replace("\nfc ", "\n# fc "));
     workshop
@@ -61,7 +61,7 @@ fn a_schedule_for_something_else_is_refused() {
     workshop.write("net.schedule", text.replace("\nfc direct", "\nfc winograd4"));
     workshop
         .resnet(&format!("bench net.yaml {bench}"))
-        .fails("for the convolution `fc`; run `resnet tune` again");
+        .fails("for the convolution `fc`\nhelp: run `resnet tune` again");
     workshop.write("net.schedule", "hello\n");
     workshop
         .resnet(&format!("bench net.yaml {bench}"))

@@ -7,7 +7,7 @@ mod activation;
 
 use std::collections::HashMap;
 
-use resnet_runtime::session::{Info, Network, RunError, Session, check_lengths};
+use resnet_runtime::session::{DynSession, Info, Network, RunError, check_lengths};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{NormTensors, Weights, WeightsError};
 
@@ -73,7 +73,7 @@ impl Network for Reference {
     }
 
     /// The reference always runs on the calling thread.
-    fn session_in(&self, _pool: Option<&Pool>) -> std::io::Result<Box<dyn Session>> {
+    fn session_in(&self, _pool: Option<&Pool>) -> std::io::Result<Box<dyn DynSession>> {
         let output = vec![0.0; self.0.info.outputs];
         Ok(Box::new(ReferenceSession { network: self.clone(), output }))
     }
@@ -84,7 +84,7 @@ struct ReferenceSession {
     output: Vec<f32>,
 }
 
-impl Session for ReferenceSession {
+impl DynSession for ReferenceSession {
     fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
         let answer = self.network.evaluate(picture)?;
         self.output.clear();

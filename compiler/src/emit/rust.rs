@@ -73,10 +73,10 @@ pub fn emit(plan: &Plan, parts: &Parts<'_>) -> Result<TokenStream, VerifyError> 
         #gap
         #[doc = #summary]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
-        #visibility struct #name(#krate::runtime::compiled::Loaded);
+        #visibility struct #name(#krate::__private::Loaded);
 
         const _: () = {
-            use #krate::runtime::compiled as rt;
+            use #krate::__private as rt;
             // Whatever these words mean where the user is.
             use ::core::{default::Default, option::Option::{self, None, Some}, result::Result};
             // Cargo rebuilds when one of these files changes.

@@ -149,7 +149,7 @@ pub(super) fn skeleton(
         #visibility struct #name;
 
         const _: () = {
-            use #krate::runtime::compiled as rt;
+            use #krate::__private as rt;
             #session
             impl #name {
                 pub const NAME: &'static str = "";
@@ -191,9 +191,9 @@ fn session(known: &Known) -> TokenStream {
         let input = Literal::usize_unsuffixed(input.iter().product());
         return quote!(type Session = rt::Session<#input, #outputs>;);
     }
-    let (parameter, outputs) = match outputs {
-        Some(outputs) => (quote!(), quote!(#outputs)),
-        None => (quote!(const O: usize), quote!(O)),
+    let (parameter, generics, outputs) = match outputs {
+        Some(outputs) => (quote!(), quote!(), quote!(#outputs)),
+        None => (quote!(const O: usize), quote!(<const O: usize>), quote!(O)),
     };
     quote! {
         pub struct Session;
@@ -201,10 +201,16 @@ fn session(known: &Known) -> TokenStream {
             pub fn run<const I: usize, #parameter>(&mut self, _: &[f32; I]) -> &[f32; #outputs] {
                 loop {}
             }
-            pub fn run_batch<const I: usize, #parameter>(
+            pub fn try_run #generics (
                 &mut self,
-                _: &[[f32; I]],
-                _: &mut [[f32; #outputs]],
+                _: &[f32],
+            ) -> ::core::result::Result<&[f32; #outputs], rt::RunError> {
+                loop {}
+            }
+            pub fn run_batch(
+                &mut self,
+                _: &[f32],
+                _: &mut [f32],
             ) -> ::core::result::Result<(), rt::RunError> {
                 loop {}
             }

@@ -18,11 +18,12 @@ use resnet_runtime::session::Info;
 use crate::counts::grouped;
 use crate::emit::rust::{self, Parts};
 use crate::graph::Graph;
+use crate::labels::Labels;
 use crate::network::CompileError;
-use crate::plan::{Plan, arena_bytes};
+use crate::plan::{Plan, PlanError, arena_bytes};
 use crate::schedule::{Choices, Wishes};
 use crate::spec::inline::Inline;
-use crate::spec::{Labels, Spec};
+use crate::spec::{self, Spec};
 
 use call::{Budget, Item, Table};
 use errors::{Error, Errors, Known};
@@ -61,7 +62,7 @@ fn compile(
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
     let wishes = wishes(item, root, &mut tracked)?;
-    let plan = Plan::new(&graph, &wishes).map_err(|error| planning(item, place, error))?;
+    let plan = Plan::new(&graph, &wishes).map_err(|error| planning(item, place, error.into()))?;
     // A table is not written for a batch size.
     let single = &plan.programs[plan.programs.len() - 1..];
     spec.check_arena_bytes(arena_bytes(single) as u64).map_err(|error| place.errors(&error))?;
@@ -95,10 +96,10 @@ fn planning(item: &Item, place: &Place, error: CompileError) -> Errors {
     let name = item.name.span();
     match error {
         CompileError::Table(error) => place.errors(&error),
-        CompileError::Choices(error) => {
+        CompileError::Plan(PlanError::Choices(error)) => {
             Errors::one(item.schedule.as_ref().map_or(name, |path| path.span), error.to_string())
         }
-        CompileError::Memory { memory, least } => {
+        CompileError::Plan(PlanError::Memory { memory, least }) => {
             let (mut with, mut or) = ("", "");
             if item.schedule.is_some() {
                 (with, or) = (" with the algorithms of its schedule", ", or leave `schedule` out");
@@ -259,26 +260,22 @@ fn labels(
 ) -> Result<Vec<String>, Errors> {
     let Some(labels) = &spec.labels else { return Ok(Vec::new()) };
     let span = place.locate(labels.span);
-    let names = match &labels.value {
-        Labels::Names(names) => names.clone(),
-        Labels::File(path) => {
+    let labels = match &labels.value {
+        spec::Labels::Names(names) => Labels::new(names.clone()),
+        spec::Labels::File(path) => {
             let folder = match place {
                 Place::File { folder, .. } => folder,
                 Place::Inline(..) => root,
             };
             let file = folder.join(path);
-            let read = resnet_runtime::file::read_text(&file).map_err(|error| {
+            if file.exists() {
+                tracked.push(text(&file, span.0)?);
+            }
+            Labels::read(&file).map_err(|error| {
                 Error::new(span, format!("cannot read the labels `{path}`: {error}"))
-            })?;
-            tracked.push(text(&file, span.0)?);
-            read.trim_end().lines().map(|line| line.trim().to_owned()).collect()
+            })?
         }
     };
-    let outputs = graph.output_len();
-    if names.len() == outputs {
-        return Ok(names);
-    }
-    let found = names.len();
-    let message = format!("`labels` names {found} classes, but `{}` has {outputs}", item.name);
-    Err(Error::new(span, message).into())
+    let labels = labels.for_network(&item.name.to_string(), graph.output_len());
+    Ok(labels.map_err(|error| Error::new(span, error.to_string()))?.names().to_vec())
 }

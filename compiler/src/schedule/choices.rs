@@ -1,4 +1,4 @@
-//! Choices, saved as text: those that `resnet tune` measured, or that a file was packed for.
+//! Choices, saved as text: those that were measured, or that a file was packed for.
 //!
 //! ```text
 //! resnet schedule 1
@@ -58,7 +58,7 @@ pub enum ChoicesError {
     /// It is for another table.
     #[error(
         "the schedule is for the table {found:016x} (`{network}`), and this one (`{name}`) is \
-         {expected:016x}: the tables differ; run `resnet tune` for this one"
+         {expected:016x}: the tables differ"
     )]
     Table {
         /// The network that was tuned.
@@ -71,10 +71,7 @@ pub enum ChoicesError {
         expected: u64,
     },
     /// It is for another batch size.
-    #[error(
-        "the schedule is for batches of {found}, and batches of {expected} are asked for; run \
-         `resnet tune --batch {expected}`"
-    )]
+    #[error("the schedule is for batches of {found}, and batches of {expected} are asked for")]
     Batch {
         /// The batch that was tuned.
         found: usize,
@@ -90,7 +87,7 @@ pub enum ChoicesError {
         choice: Choice,
     },
     /// A convolution has no line, or one that does not suit it.
-    #[error("the schedule has {found} for the convolution `{layer}`; run `resnet tune` again")]
+    #[error("the schedule has {found} for the convolution `{layer}`")]
     Layer {
         /// The layer's name.
         layer: String,
@@ -178,8 +175,7 @@ impl FromStr for Choices {
         let (line, version, _) = next("resnet schedule", VERSION)?;
         if version != VERSION {
             let reason = format!(
-                "the schedule has version {version}, and this program reads version {VERSION}; \
-                 run `resnet tune` again"
+                "the schedule has version {version}, and this program reads version {VERSION}"
             );
             return Err(ParseError { line, reason });
         }

@@ -10,7 +10,7 @@ use super::file::PackedError;
 use super::tensor::TensorSpec;
 
 /// Why weights could not be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum WeightsError {
     /// The file could not be read.
     #[error("cannot read the weights `{path}`: {reason}")]
@@ -29,6 +29,8 @@ pub enum WeightsError {
         found: &'static str,
         /// What to do.
         advice: &'static str,
+        /// Whether files of this format can be imported.
+        importable: bool,
     },
     /// The file is no safetensors file, or damaged or truncated.
     #[error("`{origin}` is no valid safetensors file, or damaged: {reason}")]
@@ -93,6 +95,13 @@ pub enum WeightsError {
         /// The value.
         value: f32,
     },
+}
+
+/// As `Display`: a `main` that returns an error, and `unwrap`, print it so.
+impl fmt::Debug for WeightsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// A tensor that weights have.

@@ -1,5 +1,6 @@
 //! From a weights file to the packed weights of a network.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,7 +16,7 @@ use crate::kernels::{Panels, UnavailableIsa};
 use crate::memory::Buffer;
 
 /// Why weights could not be loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LoadError {
     /// The weights do not fit the network, or cannot be read.
     #[error(transparent)]
@@ -49,6 +50,13 @@ pub enum LoadError {
         /// What the operating system said.
         reason: std::io::Error,
     },
+}
+
+/// As `Display`: a `main` that returns an error, and `unwrap`, print it so.
+impl fmt::Debug for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// Folds batch norms and packs each recipe of `plan` at its offset, on up to `threads` threads;

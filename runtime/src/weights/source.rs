@@ -20,6 +20,7 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
+use self::foreign::Foreign;
 use super::dtype::floats;
 use super::error::{Found, Mismatch, WeightsError};
 use super::file::{self, PackedFile};
@@ -304,8 +305,8 @@ impl Weights {
 
 /// Where each tensor stands in a safetensors file that consists of `bytes`.
 fn index(origin: &str, bytes: &[u8]) -> Result<BTreeMap<String, Entry>, WeightsError> {
-    if let Some((found, advice)) = foreign::recognise(bytes, origin) {
-        return Err(WeightsError::Foreign { origin: origin.into(), found, advice });
+    if let Some(Foreign { found, advice, importable }) = foreign::recognise(bytes, origin) {
+        return Err(WeightsError::Foreign { origin: origin.into(), found, advice, importable });
     }
     let (header, metadata) = SafeTensors::read_metadata(bytes)
         .map_err(|e| WeightsError::Corrupt { origin: origin.into(), reason: e.to_string() })?;

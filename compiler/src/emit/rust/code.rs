@@ -23,7 +23,7 @@ pub(super) fn module(krate: &TokenStream, program: &Program) -> TokenStream {
     quote! {
         mod #name {
             use ::core::ops::Range;
-            use #krate::runtime::compiled::*;
+            use #krate::__private::*;
             #(#functions)*
             #infer
         }

@@ -75,7 +75,7 @@ pub enum PackedError {
 }
 
 /// What to do.
-const AGAIN: &str = "pack the weights again (`resnet pack`)";
+const AGAIN: &str = "pack the weights again";
 
 /// The first difference between two ways to pack the weights of a network.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! From a network's answer to classes.
 
-/// Softmax in `f64`.
-pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
+/// The probabilities of classes, of their logits: softmax, in `f64`.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> =
         logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).collect();
@@ -11,7 +11,7 @@ pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
 
 /// The classes of the `count` largest values, largest first; of equal ones the lower class first,
 /// and what is not a number last.
-pub(crate) fn top(values: &[f32], count: usize) -> Vec<usize> {
+pub fn top_k(values: &[f32], count: usize) -> Vec<usize> {
     let key = |class: usize| if values[class].is_nan() { f32::NEG_INFINITY } else { values[class] };
     let mut classes: Vec<usize> = (0..values.len()).collect();
     classes.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn top_orders_ties_and_nan() {
-        assert_eq!(top(&[1.0, 3.0, f32::NAN, 3.0], 9), [1, 3, 0, 2]);
-        assert_eq!(top(&[1.0, 2.0], 1), [1]);
+        assert_eq!(top_k(&[1.0, 3.0, f32::NAN, 3.0], 9), [1, 3, 0, 2]);
+        assert_eq!(top_k(&[1.0, 2.0], 1), [1]);
     }
 }

@@ -1,11 +1,9 @@
 //! The names of a network's classes.
 
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use resnet::compiler::spec;
-
-use crate::model::{Model, read_text};
+use resnet_runtime::file;
 
 /// ImageNet's thousand classes (ILSVRC 2012) in the order of trained networks: WordNet's number, and
 /// the name in torchvision's `_IMAGENET_CATEGORIES`.
@@ -14,65 +12,86 @@ const IMAGENET: &str = include_str!("labels/imagenet.txt");
 /// What a user calls them.
 const IMAGENET_NAME: &str = "imagenet";
 
-/// A name for each class.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Labels {
-    pub(crate) names: Vec<String>,
+/// A name for each class, in the order of a network's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    names: Vec<String>,
     /// Other names, of a data set's folders; empty, or one for each class.
     ids: Vec<String>,
+    /// What messages call them.
+    origin: String,
+}
+
+/// There are more or fewer labels than classes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin} names {found} classes, but `{network}` has {expected}")]
+pub struct LabelsError {
+    /// The labels' file, or `labels`.
+    pub origin: String,
+    /// Labels.
+    pub found: usize,
+    /// The network.
+    pub network: String,
+    /// Its classes.
+    pub expected: usize,
 }
 
 impl Labels {
-    pub(crate) fn new(names: Vec<String>) -> Self {
-        Self { names, ids: Vec::new() }
+    /// These names.
+    pub fn new(names: Vec<String>) -> Self {
+        Self { names, ids: Vec::new(), origin: "`labels`".to_owned() }
     }
 
-    pub(crate) fn imagenet() -> Self {
+    /// ImageNet's thousand classes, in the order of torchvision and timm.
+    pub fn imagenet() -> Self {
         let (ids, names) = IMAGENET
             .lines()
             .filter_map(|line| line.split_once(' '))
             .map(|(id, name)| (id.to_owned(), name.to_owned()))
             .unzip();
-        Self { names, ids }
+        Self { names, ids, origin: format!("`{IMAGENET_NAME}`") }
     }
 
-    /// The labels of a model: those of `file` if one is asked for, else the table's. The command's
-    /// own networks of a thousand classes are ImageNet's.
-    pub(crate) fn of(model: &Model, file: Option<&Path>, outputs: usize) -> Result<Option<Self>> {
-        let (labels, origin) = match (file, model.spec.labels.as_ref().map(|l| &l.value)) {
-            (Some(path), _) => Self::read(path)?,
-            (None, Some(spec::Labels::Names(names))) => {
-                (Self::new(names.clone()), "`labels`".to_owned())
-            }
-            (None, Some(spec::Labels::File(name))) => Self::read(&model.beside(name))?,
-            (None, None) if model.path.is_none() && outputs == 1000 => {
-                return Ok(Some(Self::imagenet()));
-            }
-            (None, None) => return Ok(None),
-        };
-        ensure!(
-            labels.names.len() == outputs,
-            "{origin} names {} classes, but `{}` has {outputs}",
-            labels.names.len(),
-            model.spec.name.value
-        );
-        Ok(Some(labels))
-    }
-
-    /// A file with a name a line, or the names that the command carries.
-    fn read(path: &Path) -> Result<(Self, String)> {
-        let shown = format!("`{}`", path.display());
-        if path.file_name().is_some_and(|name| name == IMAGENET_NAME) && !path.exists() {
-            return Ok((Self::imagenet(), shown));
-        }
-        let text = read_text(path).with_context(|| format!("cannot read the labels {shown}"))?;
+    /// Those of a text with a name a line; messages call it `origin`.
+    pub fn from_lines(text: &str, origin: &str) -> Self {
         let names = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
-        Ok((Self::new(names), shown))
+        Self { names, ids: Vec::new(), origin: format!("`{origin}`") }
+    }
+
+    /// Those of a file with a name a line; a file `imagenet` that is not there is [`Labels::imagenet`].
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, is no text or too long for one, in plain words.
+    pub fn read(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        if path.file_name().is_some_and(|name| name == IMAGENET_NAME) && !path.exists() {
+            return Ok(Self::imagenet());
+        }
+        Ok(Self::from_lines(&file::read_text(path)?, &path.display().to_string()))
+    }
+
+    /// Makes sure that there is one for each of a network's classes.
+    ///
+    /// # Errors
+    ///
+    /// Another number of names.
+    pub fn for_network(self, network: &str, classes: usize) -> Result<Self, LabelsError> {
+        if self.names.len() == classes {
+            return Ok(self);
+        }
+        let (origin, found, network) = (self.origin, self.names.len(), network.to_owned());
+        Err(LabelsError { origin, found, network, expected: classes })
+    }
+
+    /// A name for each class.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The classes that a folder's name may mean: of equal names, else of names that differ in case
     /// and in what is between words, else of those of which it is a part between commas.
-    pub(crate) fn classes(&self, folder: &str) -> Vec<usize> {
+    pub fn classes(&self, folder: &str) -> Vec<usize> {
         let all = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
             let both = self.names.iter().chain(&self.ids).enumerate();
             let mut classes: Vec<usize> =
@@ -92,7 +111,7 @@ impl Labels {
 }
 
 /// Whether a folder is called as one of ImageNet's, by WordNet's number.
-pub(crate) fn is_wordnet_id(folder: &str) -> bool {
+pub fn is_wordnet_id(folder: &str) -> bool {
     let digits = folder.strip_prefix('n').unwrap_or_default();
     digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
