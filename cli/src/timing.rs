@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use resnet_runtime::session::Session;
+use resnet_runtime::session::DynSession;
 use serde::Serialize;
 
 /// A run is repeated at least this often,
@@ -23,7 +23,7 @@ const FEWEST_FOR_MEDIAN: usize = 3;
 
 /// Times of single runs, in their order, after one that is not counted.
 pub(crate) fn measure(
-    session: &mut dyn Session,
+    session: &mut dyn DynSession,
     pictures: &[f32],
     answers: &mut [f32],
     fewest: usize,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use resnet_runtime::kernels::Isa;
-use resnet_runtime::session::Session;
+use resnet_runtime::session::DynSession;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 
@@ -140,7 +140,7 @@ fn whole_runs(
     let info = networks[0].info();
     let (input, mut output) =
         (vec![0.5; batch * info.input_len()], vec![0.0; batch * info.outputs]);
-    let mut sessions: Vec<Box<dyn Session + '_>> = Vec::new();
+    let mut sessions: Vec<Box<dyn DynSession + '_>> = Vec::new();
     for network in &networks {
         sessions.push(network.session_in(pool)?);
     }
