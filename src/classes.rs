@@ -1,5 +1,7 @@
 //! From a network's answer to classes.
 
+use resnet_runtime::session::Answer;
+
 /// The probabilities of classes, of their logits: softmax, in `f64`.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -19,6 +21,17 @@ pub fn top_k(values: &[f32], count: usize) -> Vec<usize> {
     classes
 }
 
+/// The classes that an answer holds to be the likeliest, `count` at most, with their probabilities; of
+/// features, `None`.
+pub fn classify(kind: Answer, answer: &[f32], count: usize) -> Option<Vec<(usize, f64)>> {
+    let probabilities = match kind {
+        Answer::Logits => softmax(answer),
+        Answer::Probabilities => answer.iter().map(|&value| f64::from(value)).collect(),
+        Answer::Features => return None,
+    };
+    Some(top_k(answer, count).into_iter().map(|class| (class, probabilities[class])).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +49,15 @@ mod tests {
     fn top_orders_ties_and_nan() {
         assert_eq!(top_k(&[1.0, 3.0, f32::NAN, 3.0], 9), [1, 3, 0, 2]);
         assert_eq!(top_k(&[1.0, 2.0], 1), [1]);
+    }
+
+    #[test]
+    fn probabilities_are_not_softened_twice() {
+        let answer = [0.25, 0.75];
+        assert_eq!(classify(Answer::Probabilities, &answer, 1), Some(vec![(1, 0.75)]));
+        let odds = 0.5_f64.exp();
+        let logits = classify(Answer::Logits, &answer, 2).unwrap();
+        assert!((logits[0].1 - odds / (odds + 1.0)).abs() < 1e-12, "{logits:?}");
+        assert_eq!(classify(Answer::Features, &answer, 2), None);
     }
 }

@@ -14,7 +14,7 @@
 //!   - {layer: fc,      op: linear, channels: 10}
 //! ";
 //! let spec = resnet::Spec::from_yaml(table)?;
-//! let compiled = resnet::Compiler::new(&spec).compile()?;
+//! let compiled = resnet::Compiler::new(&spec).compile()?; // machine code: the JIT
 //! // Real weights: `resnet::Weights::open("tiny.safetensors")?`.
 //! let weights = resnet::Weights::random(compiled.tensors(), 1);
 //! let network = compiled.load(&weights)?;
@@ -24,24 +24,42 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Weights that `resnet pack` has packed say which algorithms they are packed for;
-//! [`Compiler::weights`] takes those.
+//! There are two ways over one lowering. [`Compiler::compile`] makes machine code at run time, by Cranelift's
+//! JIT; [`Compiler::backend`] chooses the interpreter or the f64 reference instead. [`resnet!`] makes the
+//! same while the user's crate is built: sizes are then types, and mistakes in the table are errors of the build.
 //!
-//! [`resnet!`] does the same while the user's crate is built: sizes are then types, and mistakes in
-//! the table are errors of the build.
+//! From a name to the names of classes: [`Model::open`] takes a network of the zoo or a table's file,
+//! [`Model::labels`] are its classes, [`Pictures`] are decoded and preprocessed as [`feed`] runs them on all
+//! threads, and [`classify`] makes probabilities of an answer. Weights that are packed already say which
+//! algorithms they are packed for; [`Compiler::weights`] takes those.
 //!
 //! A loaded [`Network`] is shared between threads; a session belongs to one of them. Results
 //! have the same bits for any number of threads, any position in a batch and each of the
 //! back ends that share the lowering.
 //!
-//! Features, of which `jit` and `image` are on by default: `jit` compiles tables at run time, with
-//! Cranelift; `interpret`, which it implies, is all of that but the machine code; `image` decodes
-//! pictures; `onnx` writes networks for other runtimes (`resnet::onnx`). The macro needs none
-//! of them.
+//! # Features
+//!
+//! `jit` and `image` are on by default: `jit` compiles tables at run time, with Cranelift; `interpret`,
+//! which it implies, is all of that but the machine code; `image` decodes pictures; `onnx` writes networks
+//! for other runtimes (`resnet::onnx`). The macro needs none of them.
+//!
+//! # Debug builds
+//!
+//! The kernels and the compiler are ordinary Rust, and many times as slow where they are not optimised.
+//! What optimises them in debug builds too stands in the user's own `Cargo.toml`:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
 
 mod classes;
+mod feed;
 
-pub use classes::{softmax, top_k};
+pub use classes::{classify, softmax, top_k};
+pub use feed::{Fed, FeedError, Source, feed};
+#[cfg(feature = "image")]
+pub use feed::{PictureFile, Pictures};
 pub use resnet_runtime::compiled::{LoadOptions, Session};
 pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
 pub use resnet_runtime::picture::{Picture, PictureError, Preprocess};
@@ -83,4 +101,13 @@ pub use resnet_compiler::{
 #[cfg(feature = "onnx")]
 pub mod onnx {
     pub use resnet_compiler::onnx::{OnnxError, write};
+}
+
+/// The pages with programs in them, which have to compile.
+#[cfg(all(doctest, feature = "jit", feature = "image"))]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
 }

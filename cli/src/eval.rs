@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{Labels, top_k};
+use resnet::{Labels, PictureFile, Pictures, Source, feed, top_k};
 use resnet_compiler::labels::is_wordnet_id;
 use resnet_compiler::report::grouped;
 use resnet_runtime::session::Answer;
@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{Eval, Format};
-use crate::feed::{Source, answers, progress};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
-use crate::pictures::{Found, Pictures, is_picture};
+use crate::pictures::{Found, is_picture};
+use crate::progress::progress;
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
 const WIDEST_MATRIX: usize = 25;
@@ -42,18 +42,20 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     note_preprocess(&model);
     let preprocess = model.spec.preprocess.clone();
     let allow_damaged = options.reading.allow_damaged;
-    let source = Pictures::new(set.paths, preprocess, compiled.info().input, allow_damaged)?;
+    let files = set.paths.into_iter().map(PictureFile::Path).collect();
+    let source = Pictures::new(files, preprocess, compiled.info().input)?;
+    let source = source.allow_damaged(allow_damaged);
     let bar = progress(source.len(), false);
     let mut score = Score { skipped: set.skipped, ..Score::new(set.names) };
     let start = Instant::now();
-    answers(&*network, &source, options.engine.threads.get(), |index, answer| {
-        match answer {
-            Ok(answer) => {
-                if let Some(doubt) = answer.doubt {
+    feed(&*network, &source, options.engine.threads.get(), |index, fed| {
+        match fed {
+            Ok(fed) => {
+                if let Some(doubt) = fed.doubt {
                     score.damaged += 1;
                     bar.suspend(|| crate::say!("warning: {doubt}"));
                 }
-                score.count(set.classes[index], &answer.values);
+                score.count(set.classes[index], &fed.answer);
             }
             Err(error) => {
                 score.failed += 1;
@@ -61,7 +63,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
             }
         }
         bar.inc(1);
-        Ok(())
+        anyhow::Ok(())
     })?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();

@@ -6,70 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet_runtime::picture::{self, EXTENSIONS, Picture, PictureError, Preprocess};
+use resnet::{PictureFile, Source};
+use resnet_runtime::picture::EXTENSIONS;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::feed::Source;
 use crate::npy;
-
-/// Pictures in files.
-pub(crate) struct Pictures {
-    pub(crate) paths: Vec<PathBuf>,
-    preprocess: Preprocess,
-    shape: [usize; 3],
-    allow_damaged: bool,
-}
-
-impl Pictures {
-    /// Pictures for a network whose input is `shape`; fails if no picture can ever fit.
-    pub(crate) fn new(
-        paths: Vec<PathBuf>,
-        preprocess: Preprocess,
-        shape: [usize; 3],
-        allow_damaged: bool,
-    ) -> Result<Self> {
-        preprocess.check(shape)?;
-        Ok(Self { paths, preprocess, shape, allow_damaged })
-    }
-}
-
-impl Source for Pictures {
-    fn len(&self) -> usize {
-        self.paths.len()
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.paths[index].display().to_string()
-    }
-
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
-        let path = &self.paths[index];
-        let bytes = match is_stdin(path) {
-            true => stdin().context("cannot read a picture from standard input")?,
-            false => picture::read(path)?,
-        };
-        let decoded = match self.allow_damaged {
-            true => Picture::salvage(&bytes),
-            false => Picture::decode(&bytes).map(|picture| (picture, None)),
-        };
-        let (picture, damage) = decoded
-            .map_err(|reason| PictureError::Decode { path: path.display().to_string(), reason })?;
-        self.preprocess
-            .apply_into(&picture, self.shape, input)
-            .with_context(|| format!("cannot use `{}`", path.display()))?;
-        Ok(damage.map(|damage| format!("`{}`: {damage}", path.display())))
-    }
-}
 
 /// Whether the path stands for standard input or output.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn stdin() -> io::Result<Vec<u8>> {
+/// A picture to be read when its turn comes; from standard input, of which there is one, at once.
+pub(crate) fn picture(path: &Path) -> Result<PictureFile> {
+    if !is_stdin(path) {
+        return Ok(PictureFile::Path(path.to_owned()));
+    }
     let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let read = io::stdin().lock().read_to_end(&mut bytes);
+    read.context("cannot read a picture from standard input")?;
+    Ok(PictureFile::Bytes { name: "-".to_owned(), bytes })
 }
 
 /// The files among `paths` as they stand, and the pictures in its folders, sorted.
@@ -230,13 +186,18 @@ impl Array {
     }
 }
 
+impl Array {
+    /// What messages call an input.
+    pub(crate) fn name(&self, index: usize) -> String {
+        format!("{}[{index}]", self.path.display())
+    }
+}
+
 impl Source for Array {
+    type Error = anyhow::Error;
+
     fn len(&self) -> usize {
         self.len
-    }
-
-    fn name(&self, index: usize) -> String {
-        format!("{}[{index}]", self.path.display())
     }
 
     fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {

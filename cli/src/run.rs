@@ -4,18 +4,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use resnet::{Feature, Info, Model, softmax, top_k};
+use resnet::{Feature, Fed, Info, Model, Pictures, Source, classify, feed};
 use resnet_compiler::network::Compiled;
 use resnet_runtime::session::Answer as Kind;
 use serde::Serialize;
 
 use crate::args::{Run, RunFormat};
-use crate::feed::{self, Source, answers, progress};
 use crate::interrupt::{self, Interrupted};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::npy;
 use crate::output::{self, Output};
-use crate::pictures::{Array, Pictures, gather, is_stdin};
+use crate::pictures::{Array, gather, is_stdin, picture};
+use crate::progress::progress;
 use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
@@ -49,19 +49,19 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     // Before the first character of what has to be closed.
     interrupt::stops();
     printer.begin(source.len())?;
-    let done = answers(&*network, &*source, options.engine.threads.get(), |index, answer| {
+    let done = feed(&*network, &source, options.engine.threads.get(), |index, fed| {
         interrupt::check()?;
         let input = source.name(index);
-        match &answer {
+        match &fed {
             Err(error) => {
                 failed += 1;
                 bar.suspend(|| crate::say!("error: {error:#}"));
             }
-            Ok(answer) => {
-                if let Some(doubt) = &answer.doubt {
+            Ok(fed) => {
+                if let Some(doubt) = &fed.doubt {
                     bar.suspend(|| crate::say!("warning: {doubt}"));
                 }
-                if !answer.values.iter().all(|value| value.is_finite()) {
+                if !fed.answer.iter().all(|value| value.is_finite()) {
                     bar.suspend(|| {
                         crate::say!(
                             "warning: the answer to `{input}` has values that are not finite"
@@ -70,9 +70,9 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
                 }
             }
         }
-        printer.print(&input, answer)?;
+        printer.print(&input, fed)?;
         bar.inc(1);
-        Ok(())
+        anyhow::Ok(())
     });
     bar.finish_and_clear();
     match done {
@@ -90,18 +90,14 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 /// The pictures or the array that the command line names, and the files that are read.
-fn source(
-    options: &Run,
-    model: &Model,
-    compiled: &Compiled,
-) -> Result<(Box<dyn Source>, Vec<PathBuf>)> {
+fn source(options: &Run, model: &Model, compiled: &Compiled) -> Result<(Inputs, Vec<PathBuf>)> {
     let shape = compiled.info().input;
     let mut files = model.files();
     files.extend(options.weights.weights.clone());
     files.extend(options.engine.algorithms.schedule.clone());
     if let Some(path) = &options.input {
         files.push(path.clone());
-        return Ok((Box::new(Array::open(path, shape)?), files));
+        return Ok((Inputs::Array(Array::open(path, shape)?), files));
     }
     let paths = gather(&options.images)?;
     files.extend_from_slice(&paths);
@@ -109,8 +105,43 @@ fn source(
         note_preprocess(model);
     }
     let preprocess = model.spec.preprocess.clone();
-    let pictures = Pictures::new(paths, preprocess, shape, options.reading.allow_damaged)?;
-    Ok((Box::new(pictures), files))
+    let pictures = paths.iter().map(|path| picture(path)).collect::<Result<_>>()?;
+    let pictures = Pictures::new(pictures, preprocess, shape)?;
+    Ok((Inputs::Pictures(pictures.allow_damaged(options.reading.allow_damaged)), files))
+}
+
+/// What the network is fed with.
+enum Inputs {
+    Pictures(Pictures),
+    Array(Array),
+}
+
+impl Inputs {
+    /// What messages call an input.
+    fn name(&self, index: usize) -> String {
+        match self {
+            Self::Pictures(pictures) => pictures.name(index),
+            Self::Array(array) => array.name(index),
+        }
+    }
+}
+
+impl Source for Inputs {
+    type Error = anyhow::Error;
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Pictures(pictures) => pictures.len(),
+            Self::Array(array) => array.len(),
+        }
+    }
+
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
+        match self {
+            Self::Pictures(pictures) => Ok(pictures.load(index, input)?),
+            Self::Array(array) => array.load(index, input),
+        }
+    }
 }
 
 /// A file that gets a part of every answer.
@@ -196,19 +227,13 @@ impl Answer {
 
     /// The likeliest classes of an answer.
     fn top(&self, values: &[f32]) -> Vec<Class<'_>> {
-        if !self.classifies {
-            return Vec::new();
-        }
-        let probabilities = match self.kind {
-            Kind::Probabilities => values.iter().map(|&value| f64::from(value)).collect(),
-            _ => softmax(values),
-        };
-        let class = |class: usize| Class {
+        let class = |(class, probability): (usize, f64)| Class {
             class,
             label: self.labels.as_ref().map(|labels| labels[class].as_str()),
-            probability: probabilities[class],
+            probability,
         };
-        top_k(values, self.top).into_iter().map(class).collect()
+        let classes = classify(self.kind, values, self.top).unwrap_or_default();
+        classes.into_iter().map(class).collect()
     }
 }
 
@@ -278,9 +303,9 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn print(&mut self, input: &str, answer: Result<feed::Answer>) -> Result<()> {
-        let (values, doubt) = match answer {
-            Ok(answer) => (Ok(answer.values), answer.doubt),
+    fn print(&mut self, input: &str, fed: Result<Fed>) -> Result<()> {
+        let (values, doubt) = match fed {
+            Ok(fed) => (Ok(fed.answer), fed.doubt),
             Err(error) => (Err(error), None),
         };
         for part in &mut self.arrays {

@@ -9,6 +9,7 @@ use resnet_runtime::file;
 
 use crate::diagnostics::Diagnostics;
 use crate::labels::{Labels, LabelsError};
+use crate::network::Compiler;
 use crate::spec::{self, Spec};
 use crate::zoo::{ZOO, zoo};
 
@@ -127,6 +128,11 @@ impl Model {
     /// A table that contradicts itself.
     pub fn from_text(text: &str, name: &str) -> Result<Self, ModelError> {
         Ok(Self { spec: Spec::from_yaml_named(text, name)?, origin: Origin::Text })
+    }
+
+    /// Compiles the table, with options that are set first.
+    pub fn compiler(&self) -> Compiler<'_> {
+        Compiler::new(&self.spec)
     }
 
     /// The table's file, if it was read from one.

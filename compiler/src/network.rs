@@ -151,7 +151,8 @@ impl fmt::Debug for CompileError {
     }
 }
 
-/// Compiles a table.
+/// Compiles a table: to machine code, by the JIT, unless another [`Backend`] is asked for or the feature
+/// `jit` is off.
 ///
 /// ```
 /// # use resnet_compiler::{network::{Backend, Compiler}, spec::Spec};

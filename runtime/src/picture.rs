@@ -65,6 +65,14 @@ pub enum PictureError {
         /// Bytes that were expected.
         expected: usize,
     },
+    /// A picture of a file that preprocessing cannot take.
+    #[error("cannot use `{path}`: {reason}")]
+    Unusable {
+        /// The path as it was given.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// What preprocessing makes is not what the network takes.
     #[error("{0}")]
     Input(String),
