@@ -93,7 +93,8 @@ pub use resnet_compiler::{
     network::{Backend, CompileError, Compiled, Compiler, Options, UnknownBackend},
     plan::{Plan, PlanError, WritePackedError},
     schedule::{Choices, ChoicesError},
-    spec::Spec,
+    spec::{Lint, Spec},
+    warnings::{Warning, Warnings},
     zoo::{ZOO, zoo},
 };
 

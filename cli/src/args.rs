@@ -70,6 +70,9 @@ pub(crate) struct Check {
     /// Plan the memory for this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
+    /// Fail if the table is warned of something.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) deny: Option<Deny>,
     #[command(flatten)]
     pub(crate) format: FormatOption,
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
@@ -79,6 +82,12 @@ pub(crate) struct Check {
     /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deny {
+    /// Whatever is legal and nearly always a mistake.
+    Warnings,
 }
 
 #[derive(Debug, Args)]

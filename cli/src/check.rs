@@ -9,7 +9,7 @@ use resnet_compiler::report::Report;
 use resnet_compiler::schedule::Wishes;
 
 use crate::Outcome;
-use crate::args::{Check, Format};
+use crate::args::{Check, Deny, Format};
 use crate::model::{budget, for_process, labels, open_model};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
@@ -24,11 +24,18 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     };
     // What is expected is said of one picture at a time, whatever batch is looked at.
     model.spec.check_arena_bytes(arena_bytes(1)?)?;
-    let report = Report::new(&graph, Some(arena_bytes(options.batch.get())?));
+    let warnings = model.spec.warnings();
+    let report =
+        Report::new(&graph, Some(arena_bytes(options.batch.get())?)).with_warnings(&warnings);
     match options.format.format {
         Format::Text => write!(out, "{report}")?,
         Format::Json => writeln!(out, "{}", report.json())?,
     }
     out.flush()?;
+    let count = warnings.list().len();
+    if options.deny == Some(Deny::Warnings) && count > 0 {
+        let warnings = if count == 1 { "warning" } else { "warnings" };
+        anyhow::bail!("{count} {warnings}, which `--deny warnings` does not let pass");
+    }
     Ok(Outcome::Done)
 }

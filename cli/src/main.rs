@@ -84,6 +84,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether stderr shows colours.
+fn has_colors() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is = |e: &(dyn std::error::Error + 'static)| {
         let kind = e.downcast_ref::<io::Error>().map(io::Error::kind).or_else(|| {
@@ -113,8 +118,7 @@ fn report(error: &anyhow::Error) {
     match diagnostics {
         Some(diagnostics) => {
             let diagnostics: &Diagnostics = diagnostics;
-            let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            say!("{}", diagnostics.render(color));
+            say!("{}", diagnostics.render(has_colors()));
         }
         None => say!("error: {error:#}"),
     }

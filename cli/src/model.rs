@@ -138,13 +138,20 @@ pub(crate) fn isa(name: IsaName) -> Option<Isa> {
     }
 }
 
-/// Reads a table from a file or standard input, or takes a network of the zoo by its name.
+/// Reads a table from a file or standard input, or takes a network of the zoo by its name; says what it
+/// is warned of.
 pub(crate) fn open_model(path: &Path) -> Result<Model> {
-    if !is_stdin(path) {
-        return Ok(Model::open(path)?);
+    let model = if is_stdin(path) {
+        let text = read_text(path).context("cannot read a table from standard input")?;
+        Model::from_text(&text, "-")?
+    } else {
+        Model::open(path)?
+    };
+    let warnings = model.spec.warnings();
+    if !warnings.is_empty() {
+        crate::say!("{}\n", warnings.render(crate::has_colors()));
     }
-    let text = read_text(path).context("cannot read a table from standard input")?;
-    Ok(Model::from_text(&text, "-")?)
+    Ok(model)
 }
 
 /// The labels of a model: those of `file`, which may be standard input, if one is asked for, else the

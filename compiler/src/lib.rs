@@ -31,4 +31,5 @@ pub mod schedule;
 pub mod spec;
 pub mod target;
 pub mod tune;
+pub mod warnings;
 pub mod zoo;

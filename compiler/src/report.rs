@@ -8,6 +8,7 @@ use serde::Serialize;
 pub use crate::counts::{grouped, scaled};
 use crate::geometry::Shape;
 use crate::graph::{Graph, NodeId, Op};
+use crate::warnings::{Line, Warnings};
 
 /// Counts of a network and of each of its layers. Serialises to the JSON of `check`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,6 +33,8 @@ pub struct Report {
     /// Bytes of the memory that activations need while the network runs on one thread: the arena
     /// and a scratch, of which each further thread has one more. `None` if it was not planned.
     pub arena_bytes: Option<u64>,
+    /// What the table is warned of.
+    pub warnings: Vec<Line>,
     /// Convolutions, pools, shortcuts with work to do, linear layers and softmax, in order.
     pub layers: Vec<Layer>,
 }
@@ -74,8 +77,15 @@ impl Report {
             macs: graph.macs,
             flops: graph.macs.saturating_mul(2),
             arena_bytes,
+            warnings: Vec::new(),
             layers: layers(graph),
         }
+    }
+
+    /// The same with the warnings of the table.
+    #[must_use]
+    pub fn with_warnings(self, warnings: &Warnings) -> Self {
+        Self { warnings: warnings.lines(), ..self }
     }
 
     /// The JSON of `check`, indented, without a newline at its end.

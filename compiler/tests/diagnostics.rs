@@ -59,6 +59,8 @@ refused! {
     byte_order_mark_and_crlf: "\u{feff}name: net\r\ninput: 3x8\r\ntable: []\r\n";
     unknown_top_field: top("tabel: []");
     repeated_field: top("name: again");
+    allow_of_unknown_names: top("allow: [skiped_pixels, everything, unused_stride, unused_stride]");
+    allow_is_no_list: top("allow: skipped_pixels");
     empty_table: "name: net\ninput: 3x8x8\ntable: []\n";
     table_is_no_list: "name: net\ninput: 3x8x8\ntable: {layer: conv1}\n";
     row_is_no_mapping: "name: net\ninput: 3x8x8\ntable:\n  - conv1\n  - [a]\n";

@@ -110,6 +110,17 @@ impl Default for Draft {
     }
 }
 
+/// The line that silences what a table would be warned of: its network is as it is.
+fn allow(table: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    if let Ok(spec) = Spec::from_yaml(table) {
+        names.extend(spec.warnings().list().iter().map(|warning| warning.lint.word()));
+    }
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { String::new() } else { format!("allow: [{}]\n", names.join(", ")) }
+}
+
 impl Draft {
     /// The table with what it counts, and its network. `source` is the file that it comes from, for the
     /// comment at its head.
@@ -140,6 +151,7 @@ impl Draft {
             graph
         };
         self.claim(&graph);
+        let head = head.clone() + &allow(&format!("{head}table:\n{}", aligned(&self.rows)));
         let mut yaml = format!("# Made by `resnet import` from {source}.\n");
         for note in self.notes.iter().cloned().chain(self.assumed.iter().map(Assumption::to_string))
         {

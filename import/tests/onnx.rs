@@ -129,6 +129,7 @@ fn what_is_emitted_comes_back() {
             network.session().run(picture).unwrap().to_vec()
         };
         let again = Spec::from_yaml(&imported.table).unwrap();
+        assert!(again.warnings().is_empty(), "{name}\n{}", again.warnings());
         let found = answers(&again, &common::weights(&imported));
         assert_eq!(answers(&spec, &weights), found, "{name}\n{}", imported.table);
         count += 1;

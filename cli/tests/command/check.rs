@@ -55,6 +55,46 @@ fn a_mistake_is_shown_where_it_stands() {
 }
 
 #[test]
+fn what_is_nearly_always_a_mistake_is_warned_of() {
+    let workshop = Workshop::new();
+    let table = crate::COLOURS.replace(
+        "  - {layer: fc",
+        "  - {layer: hidden, op: linear, channels: 3, weights: h}\n  - {layer: fc",
+    );
+    workshop.write("stacked.yaml", &table);
+    let done = workshop.resnet("check stacked.yaml --format json");
+    assert_eq!(done.status, 0);
+    assert!(
+        done.err.starts_with("warning: no activation between `hidden` and `fc`"),
+        "{}",
+        done.err
+    );
+    assert!(done.err.contains("--> stacked.yaml:6:"), "{}", done.err);
+    assert!(done.err.contains("`allow: [stacked_linear]`"), "{}", done.err);
+    let report: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 1);
+    let warning = &report["warnings"][0];
+    assert_eq!((&warning["name"], &warning["line"]), (&json!("stacked_linear"), &json!(6)));
+    assert!(warning["help"].as_str().unwrap().contains("activation: relu"));
+
+    let denied = workshop.resnet("check stacked.yaml --deny warnings");
+    assert!(denied.out.starts_with("colours"), "{}", denied.out);
+    denied.fails("1 warning, which `--deny warnings` does not let pass");
+    workshop.resnet("check stacked.yaml --deny stacked").must_be_misuse("--deny");
+    // Every command that reads the table says so, once.
+    for command in ["emit stacked.yaml --as graph", "pack stacked.yaml --random-weights 1 -o w"] {
+        let done = workshop.resnet(command);
+        assert_eq!(done.err.matches("warning:").count(), 1, "{}", done.err);
+    }
+
+    workshop.write("allowed.yaml", format!("allow: [stacked_linear]\n{table}"));
+    workshop.resnet("check allowed.yaml --deny warnings").succeeds();
+    workshop.resnet("check resnet18 --deny warnings").succeeds();
+    workshop.write("misspelt.yaml", format!("allow: [stacked_liner]\n{table}"));
+    workshop.resnet("check misspelt.yaml").fails("did you mean `stacked_linear`?");
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_explained() {
     let workshop = Workshop::new();
     workshop.resnet("check resnet5").fails("did you mean `resnet50`").fails("networks: resnet18");

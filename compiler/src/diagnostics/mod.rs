@@ -111,53 +111,77 @@ impl Diagnostics {
     /// Draws the mistakes, each with its file, line and column and the text underlined; with
     /// `color`, in a terminal's colours. The text ends without a newline.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let drawn = self.list.iter().take(MOST_DRAWN);
-        let mut blocks: Vec<String> =
-            drawn.map(|diagnostic| renderer.render(&[self.group(diagnostic)])).collect();
-        if let Some(rest) = self.list.len().checked_sub(MOST_DRAWN).filter(|&rest| rest > 0) {
-            let group =
-                Group::with_title(Level::ERROR.primary_title(format!("{rest} more errors")));
-            blocks.push(renderer.render(&[group]));
-        }
-        blocks.join("\n\n")
+        let list: Vec<&Diagnostic> = self.list.iter().collect();
+        render(&self.source, Severity::Error, &list, color)
     }
+}
 
-    fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
-        let text = self.source.text();
-        let primary = drawable(text, diagnostic.span);
-        let related: Vec<(Range<usize>, &str)> = diagnostic
-            .related
-            .iter()
-            .map(|(span, label)| (drawable(text, *span), label.as_str()))
-            .collect();
-        // The renderer walks all it is given, so it is given the lines that matter.
-        let spans = || related.iter().map(|(span, _)| span).chain([&primary]);
-        let first = spans().map(|span| span.start).min().unwrap_or(0);
-        let last = spans().map(|span| span.end).max().unwrap_or(0);
-        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
-        let within = |span: &Range<usize>| span.start - start..span.end - start;
-        let snippet = Snippet::source(&text[start..end])
-            .path(self.source.name())
-            .line_start(text[..start].matches('\n').count() + 1)
-            .annotation(
-                AnnotationKind::Primary.span(within(&primary)).label(diagnostic.label.as_deref()),
-            )
-            .annotations(
-                related
-                    .iter()
-                    .map(|(span, label)| AnnotationKind::Context.span(within(span)).label(*label)),
-            );
-        let mut group = Level::ERROR.primary_title(diagnostic.message.as_str()).element(snippet);
-        for note in &diagnostic.notes {
-            group = group.element(Level::NOTE.message(note.as_str()));
-        }
-        if let Some(help) = &diagnostic.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        group
+/// How bad it is what is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// The table is refused.
+    Error,
+    /// The table is taken.
+    Warning,
+}
+
+/// Draws diagnostics of one severity.
+pub(crate) fn render(
+    source: &Source,
+    severity: Severity,
+    list: &[&Diagnostic],
+    color: bool,
+) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let (level, many) = match severity {
+        Severity::Error => (Level::ERROR, "errors"),
+        Severity::Warning => (Level::WARNING, "warnings"),
+    };
+    let drawn = list.iter().take(MOST_DRAWN);
+    let mut blocks: Vec<String> = drawn
+        .map(|diagnostic| renderer.render(&[group(source, level.clone(), diagnostic)]))
+        .collect();
+    if let Some(rest) = list.len().checked_sub(MOST_DRAWN).filter(|&rest| rest > 0) {
+        let group = Group::with_title(level.primary_title(format!("{rest} more {many}")));
+        blocks.push(renderer.render(&[group]));
     }
+    blocks.join("\n\n")
+}
+
+fn group<'a>(source: &'a Source, level: Level<'a>, diagnostic: &'a Diagnostic) -> Group<'a> {
+    let text = source.text();
+    let primary = drawable(text, diagnostic.span);
+    let related: Vec<(Range<usize>, &str)> = diagnostic
+        .related
+        .iter()
+        .map(|(span, label)| (drawable(text, *span), label.as_str()))
+        .collect();
+    // The renderer walks all it is given, so it is given the lines that matter.
+    let spans = || related.iter().map(|(span, _)| span).chain([&primary]);
+    let first = spans().map(|span| span.start).min().unwrap_or(0);
+    let last = spans().map(|span| span.end).max().unwrap_or(0);
+    let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+    let within = |span: &Range<usize>| span.start - start..span.end - start;
+    let snippet = Snippet::source(&text[start..end])
+        .path(source.name())
+        .line_start(text[..start].matches('\n').count() + 1)
+        .annotation(
+            AnnotationKind::Primary.span(within(&primary)).label(diagnostic.label.as_deref()),
+        )
+        .annotations(
+            related
+                .iter()
+                .map(|(span, label)| AnnotationKind::Context.span(within(span)).label(*label)),
+        );
+    let mut group = level.primary_title(diagnostic.message.as_str()).element(snippet);
+    for note in &diagnostic.notes {
+        group = group.element(Level::NOTE.message(note.as_str()));
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    group
 }
 
 impl fmt::Display for Diagnostics {

@@ -91,7 +91,7 @@ pub(super) fn inline(error: &Diagnostics, inline: &Inline, name: Span) -> Errors
 }
 
 /// What `compile_error!` can say: text, without other places.
-fn describe(diagnostic: &Diagnostic) -> String {
+pub(super) fn describe(diagnostic: &Diagnostic) -> String {
     let mut text = diagnostic.message.clone();
     if let Some(label) = &diagnostic.label {
         text += &format!(": {label}");
@@ -106,7 +106,7 @@ fn describe(diagnostic: &Diagnostic) -> String {
 }
 
 /// A help's YAML, `field: value` between backticks, in this notation.
-fn in_tokens(help: &str) -> String {
+pub(super) fn in_tokens(help: &str) -> String {
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let parts = help.split('`').enumerate().map(|(i, part)| match part.split_once(": ") {
         Some(("output", claim)) if i % 2 == 1 => format!("-> {claim}"),

@@ -8,6 +8,7 @@
 mod call;
 mod embed;
 mod errors;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +47,9 @@ fn expand_item(krate: &TokenStream, item: &Item, scratch: &Path) -> TokenStream 
     let mut tracked = Vec::new();
     let tokens = Place::read(item, &root, &mut tracked).and_then(|place| {
         known = place.known();
-        compile(krate, item, &root, &place, tracked, scratch)
+        let tokens = compile(krate, item, &root, &place, tracked, scratch)?;
+        let warnings = place.warnings();
+        Ok(quote::quote!(#tokens #warnings))
     });
     tokens.unwrap_or_else(|errors| errors::skeleton(krate, item, &errors, &known))
 }
@@ -185,6 +188,16 @@ impl Place {
                 Known { input, outputs: outputs.or_else(|| classes(spec.source.text())) }
             }
             Err(error) => Known { input: None, outputs: classes(error.source().text()) },
+        }
+    }
+
+    fn warnings(&self) -> TokenStream {
+        match self {
+            Self::File { spec: Ok(spec), path, .. } => warnings::in_file(&spec.warnings(), *path),
+            Self::Inline(inline @ Inline { spec: Ok(spec), .. }, name) => {
+                warnings::inline(&spec.warnings(), inline, *name)
+            }
+            Self::File { spec: Err(_), .. } | Self::Inline(..) => TokenStream::new(),
         }
     }
 

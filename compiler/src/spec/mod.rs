@@ -22,11 +22,14 @@ pub(crate) mod expect;
 mod fields;
 #[cfg(feature = "rust")]
 pub mod inline;
+mod lint;
 mod read;
 pub mod rows;
 mod tree;
+mod words;
 
 pub use expect::{Expect, Expected};
+pub use lint::Lint;
 
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::Preprocess;
@@ -56,6 +59,8 @@ pub struct Spec {
     /// The rows whose outputs are the network's answer, in the table's order; if none is named, the
     /// last one's is.
     pub features: Vec<Spanned<String>>,
+    /// What is not to be warned of.
+    pub allow: Vec<Spanned<Lint>>,
     /// What the author expects the network to count.
     pub expect: Expect,
     /// How a picture becomes the network's input. What is left out is filled in: the crop is the

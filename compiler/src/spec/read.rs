@@ -25,6 +25,7 @@ const TOP: &[&str] = &[
     "activation",
     "weight_standardization",
     "features",
+    "allow",
     "expect",
     "preprocess",
     "labels",
@@ -79,6 +80,7 @@ fn read_top(
     let activation = top.or("activation", Activation::Relu, row::activation, errors);
     let standardization = row::read_standardization(&top, errors);
     let features = facts::read_features(top.get("features"), errors);
+    let allow = facts::read_allow(top.get("allow"), errors);
     let expect =
         top.get("expect").map_or(Some(Expect::default()), |node| facts::read_expect(node, errors));
     let preprocess = facts::read_preprocess(top.get("preprocess"), input.as_ref(), errors);
@@ -96,6 +98,7 @@ fn read_top(
         activation: activation?.value,
         weight_standardization: standardization?.unwrap_or(Standardization::Off),
         features: features?,
+        allow: allow?,
         expect: expect?,
         preprocess: preprocess?,
         labels: labels?,

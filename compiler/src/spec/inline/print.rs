@@ -33,6 +33,10 @@ pub fn print(type_name: &str, spec: &Spec) -> String {
         let names: Vec<String> = spec.features.iter().map(|row| name(&row.value)).collect();
         setting("features", format!("[{}]", names.join(", ")));
     }
+    if !spec.allow.is_empty() {
+        let names: Vec<&str> = spec.allow.iter().map(|lint| lint.value.word()).collect();
+        setting("allow", format!("[{}]", names.join(", ")));
+    }
     for row in &spec.table {
         let _ = writeln!(text, "    {};", self::row(row));
     }

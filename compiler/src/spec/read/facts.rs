@@ -8,7 +8,7 @@ use crate::geometry::{Extent, Shape};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
-use crate::spec::{Expect, Expected, Labels};
+use crate::spec::{Expect, Expected, Labels, Lint};
 
 const PREPROCESS: &[&str] =
     &["resize", "crop_pct", "filter", "antialias", "crop", "mean", "std", "channels"];
@@ -33,6 +33,37 @@ pub(super) fn read_features(
     let names: Vec<_> =
         items.iter().filter_map(|item| scalar("features", item, cell::name, errors)).collect();
     (names.len() == items.len()).then_some(names)
+}
+
+/// A list of what is not to be warned of; empty if it is left out.
+pub(super) fn read_allow(
+    node: Option<&Spanned<Node>>,
+    errors: &mut Errors,
+) -> Option<Vec<Spanned<Lint>>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    let Node::Sequence(items) = &node.value else {
+        let message = format!("`allow` needs a list of warnings, found {}", node.value.describe());
+        let help = "write the names that warnings show, such as [skipped_pixels]";
+        errors.push(Diagnostic::new(node.span, message).help(help));
+        return None;
+    };
+    let mut lints: Vec<Spanned<Lint>> = Vec::new();
+    let before = errors.len();
+    for lint in items
+        .iter()
+        .filter_map(|item| scalar("allow", item, Lint::parse, errors))
+        .collect::<Vec<_>>()
+    {
+        match lints.iter().find(|known| known.value == lint.value) {
+            Some(first) => errors.push(
+                Diagnostic::new(lint.span, format!("`allow` names `{}` twice", lint.value.word()))
+                    .related(first.span, "first here")
+                    .help("remove one of them"),
+            ),
+            None => lints.push(lint),
+        }
+    }
+    (errors.len() == before).then_some(lints)
 }
 
 pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {

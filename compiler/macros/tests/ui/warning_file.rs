@@ -1,0 +1,9 @@
+#![deny(deprecated)]
+
+resnet::resnet! {
+    pub Net = "tests/ui/tables/flattened.yaml";
+}
+
+fn main() {
+    println!("{}", Net::CLASSES);
+}
