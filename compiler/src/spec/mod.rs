@@ -25,11 +25,13 @@ pub mod inline;
 mod lint;
 mod read;
 pub mod rows;
+pub mod schema;
 mod tree;
 mod words;
 
 pub use expect::{Expect, Expected};
 pub use lint::Lint;
+pub use schema::Operation;
 
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::picture::Preprocess;
@@ -142,6 +144,26 @@ pub enum RowOp {
     },
     /// Softmax over the channels.
     Softmax,
+}
+
+impl RowOp {
+    /// Which operation it is.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Conv(_) => Operation::Conv,
+            Self::Pool(PoolRow { kind: PoolKind::Max, .. }) => Operation::MaxPool,
+            Self::Pool(PoolRow { kind: PoolKind::Average, .. }) => Operation::AveragePool,
+            Self::Blur(_) => Operation::Blur,
+            Self::Block(BlockRow { kind: BlockKind::Basic, .. }) => Operation::Basic,
+            Self::Block(BlockRow { kind: BlockKind::Bottleneck { .. }, .. }) => {
+                Operation::Bottleneck
+            }
+            Self::Norm { .. } => Operation::Norm,
+            Self::GlobalAveragePool => Operation::GlobalAveragePool,
+            Self::Linear { .. } => Operation::Linear,
+            Self::Softmax => Operation::Softmax,
+        }
+    }
 }
 
 /// Kernel, stride and padding as written.

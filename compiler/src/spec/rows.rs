@@ -10,37 +10,10 @@
 
 use std::fmt::{Display, Write};
 
-/// The order of a row's cells. Fields of one column are never in one row.
-const COLUMNS: [&[&str]; 25] = [
-    &["layer"],
-    &["op"],
-    &["kernel", "repeat"],
-    &["channels"],
-    &["stride"],
-    &["dilation"],
-    &["first_dilation"],
-    &["padding"],
-    &["count_padding"],
-    &["rounding"],
-    &["width"],
-    &["groups"],
-    &["stride_on"],
-    &["anti_alias"],
-    &["shortcut"],
-    &["shortcut_from"],
-    &["projection_kernel", "zero_channels"],
-    &["projection_norm"],
-    &["squeeze_excitation", "eca"],
-    &["norm"],
-    &["bias"],
-    &["weight_standardization"],
-    &["activation"],
-    &["weights"],
-    &["norm_weights"],
-];
+use crate::spec::schema::{COLUMNS, Field};
 
-/// The last column is that of `output`, and of what no other column has.
-const LAST: usize = COLUMNS.len();
+/// The last column has cells of several fields.
+const LAST: usize = COLUMNS.len() - 1;
 
 /// A row of a table that is being written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +50,8 @@ impl Row {
     fn columns(&self) -> [Option<String>; LAST + 1] {
         let mut columns = [const { None }; LAST + 1];
         for (field, value) in &self.cells {
-            let column = COLUMNS.iter().position(|fields| fields.contains(field)).unwrap_or(LAST);
+            let is_of = |fields: &&[Field]| fields.iter().any(|known| known.name == *field);
+            let column = COLUMNS.iter().position(is_of).unwrap_or(LAST);
             let before = columns[column].take().map_or(String::new(), |cell| cell + ", ");
             columns[column] = Some(format!("{before}{field}: {value}"));
         }

@@ -4,6 +4,7 @@ use proc_macro2::{Delimiter, Group, Spacing, Span as TokenSpan, TokenStream, Tok
 
 use super::{Kind, Piece};
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
+use crate::spec::schema::Operation;
 use crate::spec::tree::{Node, abbreviate};
 
 /// Tokens, copied into a text.
@@ -134,17 +135,6 @@ enum Statement {
     Setting(Tree, Tree),
 }
 
-/// Fields that a row's arguments may give without their names; `None` for an unknown operation.
-fn positional(op: &str) -> Option<&'static [&'static str]> {
-    Some(match op {
-        "conv" => &["kernel", "channels"],
-        "max_pool" | "average_pool" | "blur" => &["kernel"],
-        "basic" | "bottleneck" | "linear" => &["channels"],
-        "norm" | "global_average_pool" | "softmax" => &[],
-        _ => return None,
-    })
-}
-
 struct Parser<'a> {
     pieces: &'a [Piece],
     at: usize,
@@ -273,7 +263,8 @@ impl<'a> Parser<'a> {
 
     /// `3x3, 64, stride = 2)`
     fn arguments(&mut self, op: &str, entries: &mut Entries) -> Parsed<()> {
-        let names = positional(op);
+        // The reader says if there is no such operation.
+        let names = Operation::parse(op).ok().map(Operation::positional);
         let mut unnamed = names.unwrap_or_default().iter();
         while !self.eat(")") {
             let named = self.pieces.get(self.at + 1).is_some_and(|next| next.text == "=")

@@ -115,12 +115,12 @@ fn row(row: &Row) -> String {
     if let Some(claim) = &row.input {
         text += &format!("{} -> ", claim.value);
     }
-    let (op, mut arguments, repeat) = operation(&row.op.value);
+    let (mut arguments, repeat) = arguments(&row.op.value);
     arguments.extend(row.upsample.map(|factor| format!("upsample = {}", factor.value)));
     if let Some(prefix) = &row.weights {
         arguments.push(format!("weights = {}", quoted(&prefix.value)));
     }
-    text += op;
+    text += row.op.value.operation().word();
     if !arguments.is_empty() {
         text += &format!("({})", arguments.join(", "));
     }
@@ -133,36 +133,29 @@ fn row(row: &Row) -> String {
     text
 }
 
-fn operation(op: &RowOp) -> (&'static str, Vec<String>, usize) {
-    match op {
-        RowOp::Conv(conv) => ("conv", self::conv(conv), 1),
-        RowOp::Pool(pool) => {
-            let PoolRow { kind, window, count_padding, round_up } = pool;
+/// The arguments, and how often the operation is repeated.
+fn arguments(op: &RowOp) -> (Vec<String>, usize) {
+    let arguments = match op {
+        RowOp::Conv(conv) => self::conv(conv),
+        RowOp::Pool(PoolRow { window, count_padding, round_up, .. }) => {
             let mut arguments = self::window(window);
             arguments.push(format!("count_padding = {count_padding}"));
             arguments.push(format!("rounding = {}", if *round_up { "up" } else { "down" }));
-            (kind.word(), arguments, 1)
+            arguments
         }
-        RowOp::Blur(window) => ("blur", self::window(window), 1),
-        RowOp::Block(block) => {
-            let op = match block.kind {
-                BlockKind::Basic => "basic",
-                BlockKind::Bottleneck { .. } => "bottleneck",
-            };
-            (op, self::block(block), block.repeat.value)
-        }
+        RowOp::Blur(window) => self::window(window),
+        RowOp::Block(block) => return (self::block(block), block.repeat.value),
         RowOp::Norm { norm, activation } => {
             let norm = self::norm("norm", Some(*norm));
-            ("norm", std::iter::once(norm).chain(self::activation(*activation)).collect(), 1)
+            std::iter::once(norm).chain(self::activation(*activation)).collect()
         }
-        RowOp::GlobalAveragePool => ("global_average_pool", Vec::new(), 1),
         RowOp::Linear { channels, activation } => {
             let channels = channels.value.to_string();
-            let activation = self::activation(Some(*activation));
-            ("linear", std::iter::once(channels).chain(activation).collect(), 1)
+            std::iter::once(channels).chain(self::activation(Some(*activation))).collect()
         }
-        RowOp::Softmax => ("softmax", Vec::new(), 1),
-    }
+        RowOp::GlobalAveragePool | RowOp::Softmax => Vec::new(),
+    };
+    (arguments, 1)
 }
 
 fn extent(extent: Extent) -> String {

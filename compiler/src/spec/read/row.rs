@@ -8,97 +8,32 @@ use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
 use crate::spec::fields::{Fields, scalar};
+use crate::spec::schema::{self, Operation};
 use crate::spec::tree::Node;
 use crate::spec::{
     BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp, Standardization,
     StrideOn, WindowCells,
 };
 
-/// The operations, each with lists of the fields it takes beside [`EVERY_ROW`].
-const OPS: &[(&str, &[&[&str]])] = &[
-    (
-        "conv",
-        &[
-            WINDOW,
-            &[
-                "dilation",
-                "channels",
-                "groups",
-                "norm",
-                "bias",
-                "weight_standardization",
-                "activation",
-                "weights",
-                "norm_weights",
-            ],
-        ],
-    ),
-    ("max_pool", &[WINDOW, POOL]),
-    ("average_pool", &[WINDOW, POOL]),
-    ("blur", &[WINDOW]),
-    ("basic", &[BLOCK]),
-    ("bottleneck", &[BLOCK, &["width", "groups"]]),
-    ("norm", &[&["norm", "activation", "weights"]]),
-    ("global_average_pool", &[]),
-    ("linear", &[&["channels", "activation", "weights"]]),
-    ("softmax", &[]),
-];
-
-/// The fields of a window.
-const WINDOW: &[&str] = &["kernel", "stride", "padding"];
-
-/// What max pools and average pools take besides.
-const POOL: &[&str] = &["count_padding", "rounding"];
-
-/// The fields that all blocks share.
-const BLOCK: &[&str] = &[
-    "repeat",
-    "channels",
-    "stride",
-    "stride_on",
-    "dilation",
-    "first_dilation",
-    "padding",
-    "bias",
-    "weight_standardization",
-    "norm",
-    "activation",
-    "anti_alias",
-    "shortcut",
-    "shortcut_from",
-    "zero_channels",
-    "projection_kernel",
-    "projection_norm",
-    "squeeze_excitation",
-    "eca",
-    "weights",
-];
-
-const EVERY_ROW: &[&str] = &["layer", "op", "input", "output", "upsample"];
-
 pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
-    let words: Vec<(&str, &str)> = OPS.iter().map(|(op, _)| (*op, *op)).collect();
     let op = match fields.get("op") {
-        Some(node) => scalar("op", node, |text| cell::choice(text, &words), errors),
+        Some(node) => scalar("op", node, Operation::parse, errors),
         None => None,
     };
     let Some(op) = op else {
         // Which fields are right depends on the operation.
-        let lists = OPS.iter().flat_map(|(_, own)| *own);
-        let known: Vec<&str> = EVERY_ROW.iter().chain(lists.copied().flatten()).copied().collect();
+        let known: Vec<&str> = schema::fields().map(|field| field.name).collect();
         fields.check_known(&known, |_| None, errors);
         fields.required("layer", "conv1", cell::name, errors);
         fields.require("op", "conv", errors);
         return None;
     };
-    fields.what = format!("a `{}` row", op.value);
-    let own = OPS.iter().find(|(name, _)| *name == op.value).map_or(&[][..], |(_, own)| own);
-    let known: Vec<&str> = EVERY_ROW.iter().chain(own.iter().copied().flatten()).copied().collect();
-    let elsewhere = |field: &str| {
-        let takes = |own: &[&[&str]]| own.iter().any(|list| list.contains(&field));
-        let takers: Vec<&str> =
-            OPS.iter().filter(|(_, own)| takes(own)).map(|(name, _)| *name).collect();
-        (!takers.is_empty()).then(|| format!("remove it; rows that take it: {}", takers.join(", ")))
+    fields.what = format!("a `{}` row", op.value.word());
+    let known: Vec<&str> = op.value.fields().collect();
+    let elsewhere = |name: &str| {
+        let field = schema::fields().find(|field| field.name == name)?;
+        let takers: Vec<&str> = field.of.iter().map(|taker| taker.word()).collect();
+        Some(format!("remove it; rows that take it: {}", takers.join(", ")))
     };
     fields.check_known(&known, elsewhere, errors);
     let layer = fields.required("layer", "conv1", cell::name, errors);
@@ -118,34 +53,34 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
     })
 }
 
-fn read_op(op: &str, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
+fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
     Some(match op {
-        "conv" => RowOp::Conv(read_conv(fields, errors)?),
-        "max_pool" => RowOp::Pool(read_pool(fields, PoolKind::Max, errors)?),
-        "average_pool" => RowOp::Pool(read_pool(fields, PoolKind::Average, errors)?),
-        "blur" => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
-        "basic" => {
+        Operation::Conv => RowOp::Conv(read_conv(fields, errors)?),
+        Operation::MaxPool => RowOp::Pool(read_pool(fields, PoolKind::Max, errors)?),
+        Operation::AveragePool => RowOp::Pool(read_pool(fields, PoolKind::Average, errors)?),
+        Operation::Blur => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
+        Operation::Basic => {
             let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
             RowOp::Block(read_block(fields, Some(BlockKind::Basic), &strides, errors)?)
         }
-        "bottleneck" => {
+        Operation::Bottleneck => {
             let kind = read_bottleneck(fields, errors);
             let strides = [("3x3", StrideOn::Second), ("1x1", StrideOn::First)];
             RowOp::Block(read_block(fields, kind, &strides, errors)?)
         }
-        "norm" => {
+        Operation::Norm => {
             let norm = read_norm(fields, errors);
             let activation = read_activation(fields, errors);
             RowOp::Norm { norm: norm?, activation: activation? }
         }
-        "linear" => {
+        Operation::Linear => {
             let channels = read_channels(fields, "1000", errors);
             let activation = read_activation(fields, errors);
             let activation = activation?.unwrap_or(Activation::None);
             RowOp::Linear { channels: channels?, activation }
         }
-        "softmax" => RowOp::Softmax,
-        _ => RowOp::GlobalAveragePool,
+        Operation::Softmax => RowOp::Softmax,
+        Operation::GlobalAveragePool => RowOp::GlobalAveragePool,
     })
 }
 
@@ -321,7 +256,6 @@ fn read_norm_of<T: Copy + From<Norm>>(
     Some(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
 }
 
-/// Whether ReLU ends the row; `default` if it is not said.
 /// An activation's word.
 pub(super) fn activation(text: &str) -> Result<Activation, Refused> {
     let words: Vec<_> = Activation::ALL.iter().map(|&known| (known.name(), known)).collect();
