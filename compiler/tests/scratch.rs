@@ -134,6 +134,18 @@ fn no_operand_lies_in_the_scratch() {
 }
 
 #[test]
+fn what_a_call_writes_is_no_other_of_its_operands() {
+    let mut program = program();
+    program.steps[1] = step("second", 1, Region::Output, Region::Output);
+    // By way of the scratch that is nothing the verifier could know; directly it is.
+    assert_eq!(program.verify(), Ok(()));
+    let Statement::Call(_, addresses) = &mut program.functions[1].body[0] else { unreachable!() };
+    addresses[1] = row(Var::Row, Base::Operand(1), 0);
+    let error = program.verify().unwrap_err().to_string();
+    assert!(error.contains("`second`, copy_planar: `y` overlaps `x`"), "{error}");
+}
+
+#[test]
 fn a_program_says_what_it_needs_of_the_scratch() {
     let text = program().to_string();
     assert!(text.contains("arena 50000, scratch 132, weights 0 elements"), "{text}");

@@ -97,7 +97,7 @@ impl<M: Module> Emitter<'_, M> {
                 Statement::For(_, body) => self.define_params(body)?,
                 Statement::Call(call, _) => {
                     if !self.kernels.contains_key(call.name()) {
-                        let signature = self.signature(1 + call.operands().len());
+                        let signature = self.signature(1 + call.names().len());
                         let id = self.module.declare_function(
                             call.name(),
                             Linkage::Import,

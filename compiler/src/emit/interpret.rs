@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use resnet_runtime::context::{Context, parallel};
-use resnet_runtime::kernels::Table;
+use resnet_runtime::kernels::{MAX_OPERANDS, Table};
 use resnet_runtime::session::{Code, Variant};
 
 use crate::nest::{
@@ -143,9 +143,6 @@ impl Walk<'_> {
         base.wrapping_add(offset + address.offset + values.distance(&address.terms))
     }
 }
-
-/// The most operands that a kernel takes.
-const MAX_OPERANDS: usize = 6;
 
 /// What the loop variables are worth.
 #[derive(Default)]

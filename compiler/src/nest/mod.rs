@@ -255,7 +255,7 @@ fn write_body(
             }
             Statement::Call(call, addresses) => {
                 let operands: Vec<String> = call
-                    .operands()
+                    .names()
                     .iter()
                     .zip(addresses)
                     .map(|(name, address)| format!("{name} = {}", show_address(function, address)))

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use resnet_runtime::kernels::{BLOCK, Call};
-
 use super::{Algorithm, Layer, Step};
 use crate::fuse::{Fused, FusedId, FusedOp, Residual};
 use crate::graph::{self, Graph, NodeId, Window};
@@ -139,20 +137,11 @@ fn windowed(input: &Buffer, window: &Window, output: &Buffer) -> usize {
     rows * columns * input.blocks() * input.lanes()
 }
 
-/// The multiply-adds of a body's convolution kernels.
+/// The multiply-adds of a body's kernels.
 fn macs(body: &[Statement]) -> u64 {
     let of = |statement: &Statement| match statement {
         Statement::For(each, body) => macs(body).saturating_mul(wide(each.extent)),
-        Statement::Call(call, _) => {
-            let (params, lanes) = match call {
-                Call::Conv(params) => (params, BLOCK),
-                Call::ConvPlanar(params) => (params, 1),
-                _ => return 0,
-            };
-            let sums = [params.pixels, params.out_blocks, BLOCK];
-            let terms = [params.blocks, lanes, params.kernel_rows, params.kernel_columns];
-            sums.into_iter().chain(terms).map(wide).fold(1, u64::saturating_mul)
-        }
+        Statement::Call(call, _) => call.macs(),
     };
     body.iter().map(of).fold(0, u64::saturating_add)
 }

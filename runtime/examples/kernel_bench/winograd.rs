@@ -202,9 +202,7 @@ impl Buffers {
     fn points(&mut self) {
         let layer = self.layer;
         let call = Call::WinogradInput(WinogradInputParams {
-            tile_rows: layer.rows().outputs(),
-            tile_columns: layer.columns().outputs(),
-            stride: layer.stride(),
+            form: layer.transform,
             tiles: layer.v_row() / BLOCK,
             x_row: layer.x_row(),
             y_point: self.v_point,
@@ -278,9 +276,7 @@ impl Buffers {
             for row in 0..layer.group {
                 let top = height * (first + row);
                 let call = Call::WinogradOutput(WinogradOutputParams {
-                    tile_rows: height,
-                    tile_columns: layer.columns().outputs(),
-                    stride: layer.stride(),
+                    form: layer.transform,
                     tiles: layer.tiles(),
                     rows: (size - top).min(height),
                     columns: size,

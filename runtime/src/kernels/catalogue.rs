@@ -1,11 +1,13 @@
-//! Every kernel: its name, its parameters, its operands, side by side.
+//! Every kernel, declared once: its name, its function, its parameters, and what it does with each of
+//! its operands.
 //!
 //! The list at the end of this file generates the enum [`Call`] (a kernel with its constants, what
-//! the compiler puts into a loop nest) and the struct [`Table`] (the function pointers of one
-//! instruction set), so that names, types and argument order can only change together.
+//! the compiler puts into a loop nest), the struct [`Table`] (the function pointers of one
+//! instruction set) and the tables themselves, and the compiler's verifier checks programs by it.
 
+use super::operand::Operand;
 use super::params::Param;
-use super::{Constant, Epilogue};
+use super::{BLOCK, Constant, Epilogue, Filter, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -62,17 +64,8 @@ params! {
     /// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
     /// that is planar, in which 16 neighbouring pixels stand for the block).
     ///
-    /// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and
-    /// one for the columns, which follow from the tile and the stride, see
-    /// [`Transform::of_tile`](super::Transform::of_tile):
-    ///
-    /// | tile, stride | rows | columns |
-    /// | --- | --- | --- |
-    /// | 2x2, 1 | `F2` | `F2` |
-    /// | 4x4, 1 | `F4` | `F4` |
-    /// | 2x2, 2 | `F2s2` | `F2s2` |
-    /// | 4x4, 2 | `F4s2` | `F4s2` |
-    /// | 4x1, 2 | `F4x7s2` | `Identity` |
+    /// What is multiplied with what is told by a pair of [`Filter`]s, one for the rows and one for the
+    /// columns: those of the form, see [`Transform::filters`].
     ///
     /// With the filters' points `m` and `n` and the columns' step `s`, tile `t` is rows `0..m` and columns
     /// `s * t..s * t + n` of `x`, of which pixel `(row, column)`, lane `l` is
@@ -84,12 +77,8 @@ params! {
     /// tiles (for `Identity`, a [`Call::ConvPlanar`] along the rows), and [`Call::WinogradOutput`] makes
     /// the convolution's output of them.
     pub struct WinogradInputParams {
-        /// Output rows of a tile.
-        pub tile_rows: usize,
-        /// Output columns of a tile.
-        pub tile_columns: usize,
-        /// The convolution's stride.
-        pub stride: usize,
+        /// The form, one of [`Transform::WINOGRAD`].
+        pub form: Transform,
         /// Tiles of the row, at least 1.
         pub tiles: usize,
         /// Distance between input rows.
@@ -108,12 +97,8 @@ params! {
     /// `r[row * r_row + column * 16 + l]`. Products that these do not need, see
     /// [`Filter::needs`](super::Filter::needs), are read but do not count.
     pub struct WinogradOutputParams {
-        /// Output rows of a tile, `h`.
-        pub tile_rows: usize,
-        /// Output columns of a tile, `w`.
-        pub tile_columns: usize,
-        /// The convolution's stride.
-        pub stride: usize,
+        /// The form, one of [`Transform::WINOGRAD`].
+        pub form: Transform,
         /// Tiles of the row, at least 1.
         pub tiles: usize,
         /// Output rows: 1 to `h`.
@@ -280,22 +265,85 @@ params! {
     }
 }
 
+/// From the first to the last of `n` places that are so far apart.
+const fn last(n: usize, distance: usize) -> usize {
+    n.saturating_sub(1) * distance
+}
+
+/// Elements from the first to the last pixel of a plane of blocks.
+const fn plane(rows: usize, columns: usize, row: usize) -> usize {
+    last(rows, row) + columns * BLOCK
+}
+
+const fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(BLOCK)
+}
+
+impl ConvParams {
+    /// Elements of the input, of which `lanes` lie side by side in a pixel.
+    const fn x_len(&self, lanes: usize) -> usize {
+        last(self.blocks, self.x_block)
+            + last(self.kernel_rows, self.x_row)
+            + last(self.kernel_columns, self.x_column)
+            + last(self.pixels, self.x_step)
+            + lanes
+    }
+
+    /// Rows of weights, one for each input of an output.
+    const fn w_rows(&self, lanes: usize) -> usize {
+        self.blocks * self.kernel_rows * self.kernel_columns * lanes
+    }
+
+    /// Elements of the weights.
+    const fn w_len(&self, lanes: usize) -> usize {
+        self.w_rows(lanes) * self.out_blocks * BLOCK
+    }
+
+    /// Elements of the output, or of the residual, whose blocks are `block` apart.
+    const fn y_len(&self, block: usize) -> usize {
+        last(self.out_blocks, block) + self.pixels * BLOCK
+    }
+
+    const fn macs(&self, lanes: usize) -> u64 {
+        (self.pixels as u64).saturating_mul(self.w_len(lanes) as u64)
+    }
+}
+
+/// Points of a tile.
+const fn points(form: Transform) -> usize {
+    let [rows, columns] = form.filters();
+    rows.points() * columns.points()
+}
+
+impl WinogradInputParams {
+    const fn x_len(&self) -> usize {
+        let [rows, columns] = self.form.filters();
+        plane(rows.points(), last(self.tiles, columns.step()) + columns.points(), self.x_row)
+    }
+}
+
 macro_rules! catalogue {
-    ($( $(#[$doc:meta])* $variant:ident = $name:ident ($params:ty: $($operand:ident),+); )+) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident = $module:ident::$name:ident($p:ident: $params:ident) {
+            $( $operand:ident: $what:expr, )+
+        } $( macs $macs:expr )?;
+    )+) => {
         /// A kernel with its constants: the leaf of a loop nest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Call {
             $( $(#[$doc])* $variant($params), )+
         }
 
-        /// The kernels of one instruction set.
-        ///
-        /// Each function takes its constants and its operands in the catalogue's order. Operands
-        /// other than `y` are only read.
+        /// The kernels of one instruction set, which nothing outside of this module can make or change:
+        /// whoever has one got it from [`Isa::table`](super::Isa::table), on a CPU that has the
+        /// instruction set.
         #[derive(Clone, Copy)]
-        #[expect(missing_docs, reason = "the variants of Call document the kernels")]
         pub struct Table {
-            $( pub $name: unsafe extern "C" fn(*const $params, $( operand!($operand) ),+), )+
+            $( pub(in crate::kernels) $name: unsafe extern "C" fn(
+                *const $params,
+                $( catalogue!(@pointer $operand) ),+
+            ), )+
         }
 
         impl Table {
@@ -308,11 +356,22 @@ macro_rules! catalogue {
                 #[inline]
                 #[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
                 pub unsafe fn $name(&self, params: &$params, $( $operand: *mut f32 ),+) {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: the caller keeps the contract of `Call::invoke`, which is the kernel's.
                     unsafe { (self.$name)(params, $( $operand ),+) }
                 }
             )+
         }
+
+        /// The most operands that a kernel has.
+        pub const MAX_OPERANDS: usize = {
+            let counts = [$( [$( stringify!($operand) ),+].len() ),+];
+            let (mut most, mut kernel) = (0, 0);
+            while kernel < counts.len() {
+                most = if counts[kernel] > most { counts[kernel] } else { most };
+                kernel += 1;
+            }
+            most
+        };
 
         impl Call {
             /// The kernel's name, the same on every instruction set.
@@ -321,8 +380,25 @@ macro_rules! catalogue {
             }
 
             /// The names of the operands, in the order in which the kernel takes them.
-            pub fn operands(&self) -> &'static [&'static str] {
+            pub fn names(&self) -> &'static [&'static str] {
                 match self { $( Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
+            }
+
+            /// The operands, in the order in which the kernel takes them.
+            pub fn operands(&self) -> Vec<Operand> {
+                match self {
+                    $( Call::$variant($p) => {
+                        let _ = $p;
+                        vec![$( $what.named(stringify!($operand)) ),+]
+                    } )+
+                }
+            }
+
+            /// Multiply-adds, of those kernels whose time they are.
+            pub fn macs(&self) -> u64 {
+                match self {
+                    $( Call::$variant($p) => { let _ = $p; 0 $( + $macs )? } )+
+                }
             }
 
             fn param(&self) -> &dyn Param {
@@ -357,13 +433,13 @@ macro_rules! catalogue {
             ///
             /// # Panics
             ///
-            /// If the number of operands is not that of [`Call::operands`].
+            /// If the number of operands is not that of [`Call::names`].
             ///
             /// # Safety
             ///
-            /// The operands point at everything that the kernel's documentation says it reads and
-            /// writes with these parameters, `y` overlaps no other operand unless that kernel
-            /// allows it, and the CPU has the table's instruction set.
+            /// Each operand is readable, or writable, for as many elements as [`Call::operands`] says; what
+            /// is written overlaps no other operand, unless it is in the place of the one that it may be
+            /// in. The CPU has the table's instruction set.
             pub unsafe fn invoke(&self, table: &Table, operands: &[*mut f32]) {
                 match (self, operands) {
                     $(
@@ -372,60 +448,147 @@ macro_rules! catalogue {
                             (table.$name)(params, $( $operand ),+)
                         },
                     )+
-                    _ => panic!("{} takes {:?}", self.name(), self.operands()),
+                    _ => panic!("{} takes {:?}", self.name(), self.names()),
                 }
             }
         }
     };
+    (@pointer $operand:ident) => { *mut f32 };
 }
 
-macro_rules! operand {
-    ($name:ident) => {
-        *mut f32
+/// Hands the declarations of all kernels to a macro, behind what it is given here.
+macro_rules! kernels {
+    ($macro:ident! { $($first:tt)* }) => { $macro! { $($first)*
+    /// A row of a convolution over a blocked input.
+    Conv = conv::conv(p: ConvParams) {
+        x: Operand::read(p.x_len(BLOCK)),
+        w: Operand::read(p.w_len(BLOCK)).aligned(),
+        b: Operand::read(p.out_blocks * BLOCK).aligned(),
+        r: Operand::read(p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        n: Operand::hint(),
+        y: Operand::write(p.y_len(p.y_block)).over("r"),
+    } macs p.macs(BLOCK);
+    /// A row of a convolution over a planar input (few channels: the stem).
+    ConvPlanar = conv::conv_planar(p: ConvParams) {
+        x: Operand::read(p.x_len(1)),
+        w: Operand::read(p.w_len(1)).aligned(),
+        b: Operand::read(p.out_blocks * BLOCK).aligned(),
+        r: Operand::read(p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        n: Operand::hint(),
+        y: Operand::write(p.y_len(p.y_block)).over("r"),
+    } macs p.macs(1);
+    /// A row of tiles into the points of a Winograd form.
+    WinogradInput = winograd::winograd_input(p: WinogradInputParams) {
+        x: Operand::read(p.x_len()),
+        y: Operand::write(last(points(p.form), p.y_point) + p.tiles * BLOCK),
     };
+    /// The products of Winograd's points into a row of tiles.
+    WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {
+        x: Operand::read(last(points(p.form), p.x_point) + p.tiles * BLOCK),
+        b: Operand::read(BLOCK).aligned(),
+        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+    };
+    /// Max pool of one channel block.
+    MaxPool = pool::max_pool(p: PoolParams) {
+        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+    };
+    /// Average pool of one channel block.
+    AveragePool = pool::average_pool(p: PoolParams) {
+        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+    };
+    /// Anti-aliasing of one channel block, by a binomial filter.
+    Blur = pool::blur(p: PoolParams) {
+        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+    };
+    /// Scale and shift of one channel block.
+    Affine = channel::affine(p: PlaneParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        w: Operand::read(BLOCK).aligned(),
+        b: Operand::read(BLOCK).aligned(),
+        y: Operand::write(plane(p.rows, p.columns, p.y_row)),
+    };
+    /// Gates of one channel block.
+    Gate = channel::gate(p: PlaneParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        g: Operand::read(BLOCK),
+        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+    };
+    /// One channel block with another mean and another deviation.
+    Normalise = norm::normalise(p: PlaneParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        m: Operand::read(BLOCK),
+        s: Operand::read(BLOCK),
+        b: Operand::read(BLOCK).aligned(),
+        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+    };
+    /// A convolution along the channels of one pixel.
+    ChannelConv = channel::channel_conv(p: ChannelConvParams) {
+        x: Operand::read(p.channels),
+        w: Operand::read(p.kernel).aligned(),
+        y: Operand::write(padded(p.channels)),
+    };
+    /// Global mean of one channel block.
+    Mean = pool::mean(p: MeanParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(BLOCK),
+    };
+    /// Global mean square distance of one channel block from `m`.
+    Variance = norm::variance(p: MeanParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        m: Operand::read(BLOCK),
+        y: Operand::write(BLOCK),
+    };
+    /// Means of groups of channels.
+    GroupMean = norm::group_mean(p: GroupParams) {
+        x: Operand::read(p.channels),
+        y: Operand::write(padded(p.channels)).over("x"),
+    };
+    /// Scales of groups of channels, from the channels' variances.
+    GroupScale = norm::group_scale(p: GroupParams) {
+        v: Operand::read(p.channels),
+        w: Operand::read(p.channels).aligned(),
+        y: Operand::write(padded(p.channels)).over("v"),
+    };
+    /// A row of a zero-padding shortcut.
+    ZeroPad = copy::zero_pad(p: ZeroPadParams) {
+        x: Operand::read(
+            last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
+        ),
+        y: Operand::write(last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
+    };
+    /// Zeros around a plane.
+    Ring = copy::ring(p: RingParams) {
+        y: Operand::write(
+            (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
+        ),
+    };
+    /// One planar plane to another, row by row.
+    CopyPlanar = copy::copy_planar(p: CopyParams) {
+        x: Operand::read(last(p.rows, p.x_row) + p.columns),
+        y: Operand::write(last(p.rows, p.y_row) + p.columns),
+    };
+    /// Up to 16 planes to one block.
+    ToBlocked = copy::to_blocked(p: CopyParams) {
+        x: Operand::read(last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
+        y: Operand::write(plane(p.rows, p.columns, p.y_row)),
+    };
+    /// One block to up to 16 planes.
+    ToPlanar = copy::to_planar(p: CopyParams) {
+        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(last(p.channels, p.plane) + last(p.rows, p.y_row) + p.columns),
+    };
+    /// Softmax.
+    Softmax = softmax::softmax(p: SoftmaxParams) {
+        x: Operand::read(p.channels),
+        y: Operand::write(p.channels).over("x"),
+    };
+    } };
 }
 
-catalogue! {
-    /// A row of a convolution over a blocked input. `r` may be `y` itself.
-    Conv = conv(ConvParams: x, w, b, r, n, y);
-    /// A row of a convolution over a planar input (few channels: the stem). `r` may be `y` itself.
-    ConvPlanar = conv_planar(ConvParams: x, w, b, r, n, y);
-    /// A row of tiles into the points of Winograd's F(m x m, 3x3).
-    WinogradInput = winograd_input(WinogradInputParams: x, y);
-    /// The products of Winograd's points into a row of tiles. `r` may be `y` itself.
-    WinogradOutput = winograd_output(WinogradOutputParams: x, b, r, y);
-    /// Max pool of one channel block.
-    MaxPool = max_pool(PoolParams: x, y);
-    /// Average pool of one channel block.
-    AveragePool = average_pool(PoolParams: x, y);
-    /// Anti-aliasing of one channel block, by a binomial filter.
-    Blur = blur(PoolParams: x, y);
-    /// Scale and shift of one channel block.
-    Affine = affine(PlaneParams: x, w, b, y);
-    /// Gates of one channel block. `r` may be `y` itself.
-    Gate = gate(PlaneParams: x, g, r, y);
-    /// One channel block with another mean and another deviation. `r` may be `y` itself.
-    Normalise = normalise(PlaneParams: x, m, s, b, r, y);
-    /// A convolution along the channels of one pixel.
-    ChannelConv = channel_conv(ChannelConvParams: x, w, y);
-    /// Global mean of one channel block.
-    Mean = mean(MeanParams: x, y);
-    /// Global mean square distance of one channel block from `m`.
-    Variance = variance(MeanParams: x, m, y);
-    /// Means of groups of channels. `x` may be `y`.
-    GroupMean = group_mean(GroupParams: x, y);
-    /// Scales of groups of channels, from the channels' variances. `v` may be `y`.
-    GroupScale = group_scale(GroupParams: v, w, y);
-    /// A row of a zero-padding shortcut.
-    ZeroPad = zero_pad(ZeroPadParams: x, y);
-    /// Zeros around a plane.
-    Ring = ring(RingParams: y);
-    /// One planar plane to another, row by row.
-    CopyPlanar = copy_planar(CopyParams: x, y);
-    /// Up to 16 planes to one block.
-    ToBlocked = to_blocked(CopyParams: x, y);
-    /// One block to up to 16 planes.
-    ToPlanar = to_planar(CopyParams: x, y);
-    /// Softmax; `x` may be `y`.
-    Softmax = softmax(SoftmaxParams: x, y);
-}
+kernels! { catalogue! {} }

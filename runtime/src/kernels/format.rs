@@ -10,6 +10,7 @@ use super::{BLOCK, Filter};
 /// Winograd's transforms give the weights of the products between
 /// [`Call::WinogradInput`](super::Call::WinogradInput) and
 /// [`Call::WinogradOutput`](super::Call::WinogradOutput).
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Transform {
     /// Nothing: a direct convolution.
@@ -55,14 +56,6 @@ impl Transform {
         let [rows, columns] = self.filters();
         self == Self::None
             || kernel == (rows.taps(), rows.taps()) && planar == (columns == Filter::Identity)
-    }
-
-    /// The one with tiles of so many output pixels, for convolutions of this stride.
-    pub fn of_tile(rows: usize, columns: usize, stride: usize) -> Option<Self> {
-        Self::WINOGRAD.into_iter().find(|transform| {
-            let filters = transform.filters();
-            filters.map(Filter::outputs) == [rows, columns] && filters[0].stride() == stride
-        })
     }
 }
 

@@ -21,10 +21,11 @@
 #[macro_use]
 mod params;
 #[macro_use]
+mod catalogue;
+#[macro_use]
 mod table;
 
 mod activation;
-mod catalogue;
 mod channel;
 mod conv;
 mod copy;
@@ -35,6 +36,7 @@ mod format;
 mod isa;
 pub(crate) mod limits;
 mod norm;
+mod operand;
 mod pool;
 mod portable;
 mod simd;
@@ -49,6 +51,7 @@ pub use filter::Filter;
 pub use float_mode::FlushDenormals;
 pub use format::{ConvShape, PanelFormat, Panels, Transform};
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
+pub use operand::{Operand, Role};
 pub use params::Constant;
 
 pub(crate) use filter::points as winograd_points;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::Transform;
+
 /// A value among a kernel's parameters.
 ///
 /// Its `repr` is that of C, so that emitted data and compiled kernels agree on where it lies.
@@ -65,6 +67,16 @@ impl Param for Constant {
 
     fn expression(&self) -> String {
         format!("Constant::new({:?})", self.get())
+    }
+}
+
+impl Param for Transform {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&(*self as u32).to_ne_bytes());
+    }
+
+    fn expression(&self) -> String {
+        format!("Transform::{self:?}")
     }
 }
 

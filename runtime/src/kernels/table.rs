@@ -45,34 +45,15 @@ macro_rules! kernel_table {
         /// where `new` answers.
         pub(in crate::kernels) static TABLE: $crate::kernels::Table = {
             use $crate::kernels::*;
-            kernel_table! { @kernels $isa [$($feature),*]
-                conv::conv(ConvParams: x, w, b, r, n, y);
-                conv::conv_planar(ConvParams: x, w, b, r, n, y);
-                winograd::winograd_input(WinogradInputParams: x, y);
-                winograd::winograd_output(WinogradOutputParams: x, b, r, y);
-                pool::max_pool(PoolParams: x, y);
-                pool::average_pool(PoolParams: x, y);
-                pool::blur(PoolParams: x, y);
-                channel::affine(PlaneParams: x, w, b, y);
-                channel::gate(PlaneParams: x, g, r, y);
-                norm::normalise(PlaneParams: x, m, s, b, r, y);
-                channel::channel_conv(ChannelConvParams: x, w, y);
-                pool::mean(MeanParams: x, y);
-                norm::variance(MeanParams: x, m, y);
-                norm::group_mean(GroupParams: x, y);
-                norm::group_scale(GroupParams: v, w, y);
-                copy::zero_pad(ZeroPadParams: x, y);
-                copy::ring(RingParams: y);
-                copy::copy_planar(CopyParams: x, y);
-                copy::to_blocked(CopyParams: x, y);
-                copy::to_planar(CopyParams: x, y);
-                softmax::softmax(SoftmaxParams: x, y);
-            }
+            kernels! { kernel_table! { @kernels $isa [$($feature),*] } }
         };
     };
-    (@kernels $isa:ident $features:tt
-        $( $module:ident::$name:ident($params:ident: $($operand:ident),+); )+
-    ) => {{
+    (@kernels $isa:ident $features:tt $(
+        $(#[$doc:meta])*
+        $variant:ident = $module:ident::$name:ident($p:ident: $params:ident) {
+            $( $operand:ident: $what:expr, )+
+        } $( macs $macs:expr )?;
+    )+) => {{
         $( kernel_table! { @kernel $isa $features $module $name $params ($($operand),+) } )+
         Table { $( $name ),+ }
     }};

@@ -28,18 +28,18 @@
 use super::epilogue::{Pixels, finish};
 use super::filter::{F2, F2s2, F4, F4s2, F4x7s2, Identity, Minimal};
 use super::simd::Simd;
-use super::{BLOCK, WinogradInputParams, WinogradOutputParams};
+use super::{BLOCK, Transform, WinogradInputParams, WinogradOutputParams};
 
-/// A call of a function over the filters that a tile and a stride stand for.
+/// A call of a function over the filters of a form.
 macro_rules! by_form {
     ($params:ident, $function:ident($($argument:expr),*)) => {
-        match ($params.tile_rows, $params.tile_columns, $params.stride) {
-            (2, 2, 1) => $function::<S, F2, F2, 2, 4, 2, 4>($($argument),*),
-            (4, 4, 1) => $function::<S, F4, F4, 4, 6, 4, 6>($($argument),*),
-            (2, 2, 2) => $function::<S, F2s2, F2s2, 2, 5, 2, 5>($($argument),*),
-            (4, 4, 2) => $function::<S, F4s2, F4s2, 4, 9, 4, 9>($($argument),*),
-            (4, 1, 2) => $function::<S, F4x7s2, Identity, 4, 13, 1, 1>($($argument),*),
-            form => unreachable!("there is no form {form:?}"),
+        match $params.form {
+            Transform::Winograd2x2 => $function::<S, F2, F2, 2, 4, 2, 4>($($argument),*),
+            Transform::Winograd4x4 => $function::<S, F4, F4, 4, 6, 4, 6>($($argument),*),
+            Transform::Winograd2x2Stride2 => $function::<S, F2s2, F2s2, 2, 5, 2, 5>($($argument),*),
+            Transform::Winograd4x4Stride2 => $function::<S, F4s2, F4s2, 4, 9, 4, 9>($($argument),*),
+            Transform::Winograd4x1Stride2 => $function::<S, F4x7s2, Identity, 4, 13, 1, 1>($($argument),*),
+            Transform::None => unreachable!("a direct convolution has no tiles"),
         }
     };
 }

@@ -180,10 +180,6 @@ impl<'a> Part<'a> {
         Loop { var: Var::Strip, extent: self.plan.tiles.columns / self.plan.strip }
     }
 
-    fn stride(&self) -> usize {
-        self.layer.conv.window.stride.rows
-    }
-
     fn operands(&self) -> (Vec<&'static str>, Vec<Place>) {
         let Sides { x, v, w, zeros, b, y, r, .. } = &self.sides;
         let (name, source) = match self.layer.plan.order {
@@ -203,9 +199,7 @@ impl<'a> Part<'a> {
         let plan = self.plan;
         let planar = self.layer.plan.panels.format.planar;
         WinogradInputParams {
-            tile_rows: plan.tile.rows,
-            tile_columns: plan.tile.columns,
-            stride: self.stride(),
+            form: plan.transform,
             tiles: if planar { plan.input.block / BLOCK } else { plan.tiles.columns },
             x_row: self.layer.input.row_len(),
             y_point: plan.input.distance,
@@ -354,9 +348,7 @@ impl<'a> Part<'a> {
         let (layer, plan) = (self.layer, self.plan);
         let width = layer.output.shape.width;
         let params = WinogradOutputParams {
-            tile_rows: plan.tile.rows,
-            tile_columns: plan.tile.columns,
-            stride: self.stride(),
+            form: plan.transform,
             tiles: plan.strip,
             rows,
             columns: width.min(plan.strip * plan.tile.columns),

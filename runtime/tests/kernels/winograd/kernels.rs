@@ -24,14 +24,7 @@ fn bilinear(
 }
 
 fn input_params(form: &Form, tiles: usize, x_row: usize, y_point: usize) -> WinogradInputParams {
-    WinogradInputParams {
-        tile_rows: form.rows.outputs,
-        tile_columns: form.columns.outputs,
-        stride: form.stride(),
-        tiles,
-        x_row,
-        y_point,
-    }
+    WinogradInputParams { form: form.transform, tiles, x_row, y_point }
 }
 
 /// Elements of an input row that `tiles` tiles read.
@@ -88,9 +81,7 @@ impl Output {
     fn new(form: &'static Form, rows: usize, columns: usize) -> Self {
         let tiles = columns.div_ceil(form.columns.outputs);
         let params = WinogradOutputParams {
-            tile_rows: form.rows.outputs,
-            tile_columns: form.columns.outputs,
-            stride: form.stride(),
+            form: form.transform,
             tiles,
             rows,
             columns,

@@ -249,9 +249,7 @@ impl Run<'_> {
         let (form, blocks) = (self.layer.form, self.panels.format.in_blocks);
         let mut v = Guarded::new(form.points() * blocks * self.v_block());
         let call = Call::WinogradInput(WinogradInputParams {
-            tile_rows: form.rows.outputs,
-            tile_columns: form.columns.outputs,
-            stride: form.stride(),
+            form: form.transform,
             tiles: self.v_block() / BLOCK,
             x_row: self.x_row(),
             y_point: blocks * self.v_block(),
@@ -312,9 +310,7 @@ impl Run<'_> {
         let (layer, form) = (self.layer, self.layer.form);
         let bias = &self.packed[self.panels.bias_offset() + block * BLOCK..];
         let call = Call::WinogradOutput(WinogradOutputParams {
-            tile_rows: form.rows.outputs,
-            tile_columns: form.columns.outputs,
-            stride: form.stride(),
+            form: form.transform,
             tiles: self.tiles(),
             rows: (layer.out_rows() - row).min(form.rows.outputs),
             columns: layer.out_columns(),
