@@ -92,14 +92,16 @@ fn read(root: &Path, folder: &Path, items: &mut Vec<(String, Item)>) {
             let module = path.strip_prefix(root).unwrap().with_extension("");
             let parts = module.iter().map(|part| part.to_string_lossy().into_owned());
             let parts: Vec<String> = parts.filter(|part| part != "mod" && part != "lib").collect();
-            let items_of = file.items.into_iter().map(|item| match item {
-                // An enum whose variants are words.
-                Item::Macro(item) if item.mac.path.is_ident("words") => {
-                    Item::Enum(item.mac.parse_body().unwrap())
+            let module = parts.join("::");
+            for item in file.items {
+                // What a macro is given may be items itself.
+                if let Item::Macro(call) = &item
+                    && let Ok(inside) = call.mac.parse_body::<syn::File>()
+                {
+                    items.extend(inside.items.into_iter().map(|item| (module.clone(), item)));
                 }
-                item => item,
-            });
-            items.extend(items_of.map(|item| (parts.join("::"), item)));
+                items.push((module.clone(), item));
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ fn a_missing_instruction_set_or_batch_is_an_error() {
     assert!(error(&empty).unwrap().contains("at least 1"));
     let huge = Options { batch: usize::MAX, ..Options::default() };
     assert!(error(&huge).unwrap().contains("memory"));
-    for isa in resnet::Isa::ALL {
+    for &isa in resnet::Isa::ALL {
         let options = Options { isa: Some(isa), ..Options::default() };
         assert_eq!(error(&options).is_none(), isa.is_available(), "{isa}");
     }

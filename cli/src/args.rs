@@ -6,7 +6,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::all_threads;
 
 pub(crate) use self::import::{
@@ -200,7 +202,7 @@ pub(crate) struct Tune {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// The instruction set of the kernels.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = isa_names(), default_value = "auto")]
     pub(crate) isa: IsaName,
 }
 
@@ -246,7 +248,7 @@ pub(crate) struct Emit {
     #[command(flatten)]
     pub(crate) force: Force,
     /// The instruction set that machine code is made for.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = isa_names(), default_value = "auto")]
     pub(crate) isa: IsaName,
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
@@ -305,7 +307,7 @@ pub(crate) struct Sweep {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// The instruction set of the kernels.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = isa_names(), default_value = "auto")]
     pub(crate) isa: IsaName,
     /// How to print the times.
     #[arg(long, value_enum, default_value = "text")]
@@ -388,7 +390,7 @@ pub(crate) struct Engine {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// The instruction set of the kernels.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = isa_names(), default_value = "auto")]
     pub(crate) isa: IsaName,
     #[command(flatten)]
     pub(crate) algorithms: Algorithms,
@@ -484,16 +486,14 @@ pub(crate) enum BackendName {
     Reference,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IsaName {
-    /// The best one of this CPU.
-    Auto,
-    /// x86-64 with AVX-512.
-    Avx512,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// Any CPU.
-    Portable,
+/// An instruction set, or for `auto` none: the best one of this CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IsaName(pub(crate) Option<Isa>);
+
+fn isa_names() -> impl TypedValueParser<Value = IsaName> {
+    let names = Isa::ALL.iter().map(|isa| isa.name());
+    PossibleValuesParser::new(std::iter::once("auto").chain(names))
+        .map(|name| IsaName(name.parse().ok()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

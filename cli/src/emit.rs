@@ -16,7 +16,7 @@ use resnet_compiler::target::Target;
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
-use crate::model::{choices, isa, open_model, open_weights, weights};
+use crate::model::{choices, open_model, open_weights, weights};
 use crate::output::{Kind, Output};
 
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
@@ -102,7 +102,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         Form::Asm => Listing::Assembly,
         _ => return Ok(plan.programs[0].to_string()),
     };
-    let target = Target::host(isa(options.isa))?;
+    let target = Target::host(options.isa.0)?;
     Ok(Jit::list(&plan.programs[0], target.kernels(), listing)?)
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use resnet::{
-    Backend, CompileError, Compiled, Compiler, Isa, Labels, Model, Options, PlanError, Weights,
+    Backend, CompileError, Compiled, Compiler, Labels, Model, Options, PlanError, Weights,
 };
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::zoo::whose;
 use resnet_runtime::file;
 use resnet_runtime::weights::TensorSpec;
 
-use crate::args::{Algorithms, BackendName, Engine, IsaName};
+use crate::args::{Algorithms, BackendName, Engine};
 use crate::pictures::is_stdin;
 
 /// Says so if the table leaves out what nearly every trained network needs.
@@ -35,7 +35,7 @@ pub(crate) fn compile(
     weights: Option<&Weights>,
 ) -> Result<Compiled> {
     let options = options(&engine.algorithms, batch)?;
-    let options = Options { backend: backend(engine.backend), isa: isa(engine.isa), ..options };
+    let options = Options { backend: backend(engine.backend), isa: engine.isa.0, ..options };
     let mut compiler = Compiler::new(&model.spec).options(options);
     if let Some(weights) = weights {
         note_batch(weights, batch);
@@ -125,16 +125,6 @@ pub(crate) fn backend(name: BackendName) -> Backend {
         BackendName::Jit => Backend::Jit,
         BackendName::Interpret => Backend::Interpret,
         BackendName::Reference => Backend::Reference,
-    }
-}
-
-/// `None`: the best one that there is.
-pub(crate) fn isa(name: IsaName) -> Option<Isa> {
-    match name {
-        IsaName::Auto => None,
-        IsaName::Avx512 => Some(Isa::Avx512),
-        IsaName::Avx2 => Some(Isa::Avx2),
-        IsaName::Portable => Some(Isa::Portable),
     }
 }
 

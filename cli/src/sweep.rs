@@ -19,7 +19,6 @@ use crate::Outcome;
 use crate::args::{Sweep, SweepFormat};
 use crate::bench::{fill, pool, threads_text, zeros};
 use crate::family::Size;
-use crate::model::isa;
 use crate::output::{self, Kind, Output};
 use crate::scatter::{Dot, Scatter};
 use crate::timing::{ROUNDS, Rounds, Times, measure};
@@ -64,7 +63,7 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     };
     let threads = options.threads.get();
     let pool = pool(threads)?;
-    let isa = isa(options.isa).unwrap_or_else(Isa::detect);
+    let isa = options.isa.0.unwrap_or_else(Isa::detect);
     let rows = time(&entries, isa, pool.as_ref(), options.seconds)?;
     let results = Results { isa: isa.to_string(), threads: threads.get(), networks: rows };
     if let Some(mut file) = svg {

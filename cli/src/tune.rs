@@ -13,7 +13,7 @@ use resnet_runtime::weights::Weights;
 use crate::Outcome;
 use crate::args::Tune;
 use crate::bench::{pool, threads_text};
-use crate::model::{isa, open_model};
+use crate::model::open_model;
 use crate::output::{Kind, Output};
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
@@ -24,7 +24,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
         Output::create(&options.output, Kind::Schedule, options.force.force, &model.files())?;
     let threads = options.threads.get();
     let pool = pool(threads)?;
-    let isa = isa(options.isa).unwrap_or_else(Isa::detect);
+    let isa = options.isa.0.unwrap_or_else(Isa::detect);
     // Times do not depend on what the weights are.
     let weights = Weights::random(&graph.tensors, 0);
     let bar = bar();

@@ -1,7 +1,7 @@
 //! How fast each kernel is on this CPU, beside the peak of its multiply-add units.
 //!
 //! ```text
-//! cargo run --release -p resnet-runtime --example kernel_bench -- [avx512|avx2|portable] [cold] [WORD]
+//! cargo run --release -p resnet-runtime --example kernel_bench -- [ISA] [cold] [WORD]
 //! ```
 //!
 //! The instruction set is the best of this CPU if none is given. `cold` takes the weights of each

@@ -1,29 +1,97 @@
-//! Which instruction set the kernels use: chosen once, when a network is loaded.
+//! Which instruction set the kernels use: chosen once, when a network is compiled, or loaded where
+//! `resnet!` compiled it.
 
 use std::{fmt, str::FromStr};
 
+use super::Table;
 use super::simd::{Outlined, Simd};
-use super::{Table, portable};
 
-#[cfg(target_arch = "x86_64")]
-use super::x86_64::{avx2, avx512};
+/// The instruction sets, best first: a variant, its name, the module whose token has the variant's name,
+/// and the architecture that has it, if not every one.
+macro_rules! isas {
+    (
+        $(#[$enum_doc:meta])*
+        pub enum Isa {
+            $(
+                $(#[$doc:meta])*
+                $variant:ident = isa($name:literal, $($module:ident)::+ $(, $arch:literal)?),
+            )+
+        }
+    ) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Isa {
+            $( $(#[$doc])* $variant, )+
+        }
 
-/// An instruction set that the kernels are written for. Prints, and parses, as `avx512`, `avx2` or
-/// `portable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// AVX-512F, with 512-bit registers.
-    Avx512,
-    /// AVX2 and FMA, with 256-bit registers. The same bits as AVX-512.
-    Avx2,
-    /// What every CPU of the target has. Multiplies and adds are not fused, so results differ
-    /// from the others' in their last bits.
-    Portable,
+        const LIST: &[Isa] = &[$( Isa::$variant ),+];
+        const NAMES: &[&str] = &[$( $name ),+];
+
+        /// The kernels of an instruction set, if this CPU has it.
+        fn kernels(isa: Isa) -> Option<&'static Table> {
+            $(
+                $( #[cfg(target_arch = $arch)] )?
+                {
+                    use super::$($module)::+::{$variant, TABLE};
+                    if isa == Isa::$variant {
+                        return $variant::new().map(|_| &TABLE);
+                    }
+                }
+            )+
+            None
+        }
+
+        impl Isa {
+            /// Runs `op`, compiled for it.
+            ///
+            /// # Errors
+            ///
+            /// If this CPU lacks it: nothing is run.
+            ///
+            /// # Safety
+            ///
+            /// That of the `op`.
+            pub(super) unsafe fn run(self, op: impl Outlined) -> Result<(), UnavailableIsa> {
+                $(
+                    $( #[cfg(target_arch = $arch)] )?
+                    {
+                        use super::$($module)::+::$variant;
+                        if self == Self::$variant {
+                            let simd = $variant::new().ok_or(UnavailableIsa(self))?;
+                            // SAFETY: the caller keeps what the `op` asks for; the token proves that
+                            // the CPU has the instruction set.
+                            unsafe { simd.outlined(op) }
+                            return Ok(());
+                        }
+                    }
+                )+
+                Err(UnavailableIsa(self))
+            }
+        }
+    };
+}
+
+isas! {
+    /// An instruction set that the kernels are written for. Prints, and parses, as its name.
+    pub enum Isa {
+        /// AVX-512F, with 512-bit registers.
+        Avx512 = isa("avx512", x86_64::avx512, "x86_64"),
+        /// AVX2 and FMA, with 256-bit registers. The same bits as AVX-512.
+        Avx2 = isa("avx2", x86_64::avx2, "x86_64"),
+        /// What every CPU of the target has. Multiplies and adds are not fused, so results differ
+        /// from the others' in their last bits.
+        Portable = isa("portable", portable),
+    }
 }
 
 impl Isa {
     /// Every instruction set, best first, whether this CPU has it or not.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: &[Self] = LIST;
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
 
     /// The best one that this CPU has.
     pub fn detect() -> Self {
@@ -32,7 +100,7 @@ impl Isa {
 
     /// Those that this CPU has, best first.
     pub fn available() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|isa| isa.is_available())
+        Self::ALL.iter().copied().filter(|isa| isa.is_available())
     }
 
     /// Whether this CPU has it.
@@ -46,59 +114,7 @@ impl Isa {
     ///
     /// If this CPU lacks it: whoever holds a table from here has a CPU that can run it.
     pub fn table(self) -> Result<&'static Table, UnavailableIsa> {
-        let table = match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::new().map(|_| &avx512::TABLE),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::Avx2::new().map(|_| &avx2::TABLE),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => None,
-            Self::Portable => portable::Portable::new().map(|_| &portable::TABLE),
-        };
-        table.ok_or(UnavailableIsa(self))
-    }
-
-    /// Runs `op`, compiled for it.
-    ///
-    /// # Errors
-    ///
-    /// If this CPU lacks it: nothing is run.
-    ///
-    /// # Safety
-    ///
-    /// That of the `op`.
-    pub(super) unsafe fn run(self, op: impl Outlined) -> Result<(), UnavailableIsa> {
-        let unavailable = UnavailableIsa(self);
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                let simd = avx512::Avx512::new().ok_or(unavailable)?;
-                // SAFETY: the caller's promise.
-                unsafe { simd.outlined(op) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                let simd = avx2::Avx2::new().ok_or(unavailable)?;
-                // SAFETY: the caller's promise.
-                unsafe { simd.outlined(op) }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => return Err(unavailable),
-            Self::Portable => {
-                let simd = portable::Portable::new().ok_or(unavailable)?;
-                // SAFETY: the caller's promise.
-                unsafe { simd.outlined(op) }
-            }
-        }
-        Ok(())
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
+        kernels(self).ok_or(UnavailableIsa(self))
     }
 }
 
@@ -112,7 +128,7 @@ impl FromStr for Isa {
     type Err = UnknownIsa;
 
     fn from_str(name: &str) -> Result<Self, UnknownIsa> {
-        let found = Self::ALL.into_iter().find(|isa| isa.name() == name);
+        let found = Self::ALL.iter().copied().find(|isa| isa.name() == name);
         found.ok_or_else(|| UnknownIsa(name.to_owned()))
     }
 }
@@ -124,5 +140,5 @@ pub struct UnavailableIsa(pub Isa);
 
 /// No instruction set has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown instruction set `{0}`; expected avx512, avx2 or portable")]
+#[error("unknown instruction set `{0}`; expected one of {names}", names = NAMES.join(", "))]
 pub struct UnknownIsa(pub String);

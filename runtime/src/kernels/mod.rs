@@ -10,9 +10,9 @@
 //!
 //! The bodies are written once, over the trait `Simd` of "16 `f32` lanes", which is
 //! one block of channels: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
-//! that implements the trait (`portable`, `x86_64::avx2`, `x86_64::avx512`); the macro in `table`
+//! that implements the trait (`portable`, those of `x86_64`); the macro in `table`
 //! wraps every body in a function that is compiled for it and collects these in a [`Table`].
-//! [`Isa`] picks a table, once, when a network is loaded.
+//! [`Isa`] picks a table, once, when a network is compiled (or loaded, if `resnet!` compiled it).
 //!
 //! The trap: everything between such a wrapper and the intrinsics has to be `#[inline(always)]`,
 //! and a closure is not. Code that stays out of line is compiled for the baseline CPU, where each

@@ -1,5 +1,22 @@
 //! The macro that compiles every kernel for one instruction set.
 
+/// Whether this CPU has a feature of its architecture.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has_feature {
+    ($feature:tt) => {
+        std::arch::is_x86_feature_detected!($feature)
+    };
+}
+
+/// Whether this CPU has a feature of its architecture.
+#[cfg(target_arch = "aarch64")]
+#[allow(unused_macros, reason = "the first instruction set beyond the baseline uses it")]
+macro_rules! has_feature {
+    ($feature:tt) => {
+        std::arch::is_aarch64_feature_detected!($feature)
+    };
+}
+
 /// For an instruction set's token type and its list of features: `new`, `new_unchecked` and
 /// `outline` (what [`Simd::outlined`](super::simd::Simd::outlined) calls), and `TABLE`, every
 /// kernel compiled with these features.
@@ -10,7 +27,7 @@ macro_rules! kernel_table {
         impl $isa {
             /// The token, if this CPU has the features.
             pub(in crate::kernels) fn new() -> Option<Self> {
-                let available = true $( && std::arch::is_x86_feature_detected!($feature) )*;
+                let available = true $( && has_feature!($feature) )*;
                 available.then_some(Self(()))
             }
 

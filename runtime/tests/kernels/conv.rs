@@ -301,9 +301,9 @@ fn fetching_ahead_changes_nothing() {
     }
 }
 
-/// Both fuse and round in the same order.
+/// They round in the same order.
 #[test]
-fn avx2_and_avx512_give_the_same_bits() {
+fn all_that_fuse_give_the_same_bits() {
     let case = Case::new(false, 31, 2, 3, (3, 3));
     let fused = tables().filter(|(isa, _)| isa.to_string() != "portable");
     let outputs: Vec<_> = fused.map(|(_, table)| bits(&case.run(table))).collect();

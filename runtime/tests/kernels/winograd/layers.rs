@@ -378,9 +378,9 @@ fn the_error_of_deep_sums() {
     }
 }
 
-/// Both fuse and round in the same order.
+/// They round in the same order.
 #[test]
-fn avx2_and_avx512_give_the_same_bits() {
+fn all_that_fuse_give_the_same_bits() {
     for form in FORMS {
         let layer = Layer { residual: true, ..Layer::new(form, (9, 11), 32, 32) };
         let values = layer.values();
