@@ -8,33 +8,33 @@ use super::simd::Simd;
 
 /// `max(0, x)`.
 #[inline(always)]
-pub(super) fn relu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn relu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     simd.max(simd.splat(0.0), x)
 }
 
 /// `min(max(0, x), 6)`.
 #[inline(always)]
-pub(super) fn relu6<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn relu6<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     simd.min(simd.splat(6.0), relu(simd, x))
 }
 
 /// `x`, or `x / 100` where it is negative.
 #[inline(always)]
-pub(super) fn leaky_relu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn leaky_relu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     let negative = simd.min(simd.splat(0.0), x);
     simd.add(relu(simd, x), simd.mul(simd.splat(0.01), negative))
 }
 
 /// `x * min(max(0, x + 3), 6) / 6`.
 #[inline(always)]
-pub(super) fn hard_swish<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn hard_swish<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     let gate = relu6(simd, simd.add(x, simd.splat(3.0)));
     simd.mul(simd.mul(x, gate), simd.splat(1.0 / 6.0))
 }
 
 /// `x / (1 + e^-x)`; 2 units. Below -88.7, where `e^-x` is no `f32`, it is zero: off by 3e-37 at most.
 #[inline(always)]
-pub(super) fn silu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn silu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     let zero = simd.splat(0.0);
     let e = exp(simd, simd.sub(zero, x), zero);
     simd.div(x, simd.add(simd.splat(1.0), e))
@@ -46,7 +46,7 @@ pub(super) fn silu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
 /// nothing where `x` is negative. The tail is `e^(-t^2 / 2) / (t + K)` times a polynomial in
 /// `(t - K) / (t + K)`, which maps all `t` into -1..1.
 #[inline(always)]
-pub(super) fn gelu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
+pub(super) fn gelu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     /// Beyond it, `t * Q(t)` is less than any normal number.
     const LARGEST: f32 = 14.0;
     const K: f32 = 4.0;
@@ -86,7 +86,7 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::F16) -> S::F16 {
 ///
 /// With `n` the integer next to `x / ln 2`, it is `2^n` times a polynomial of what is left, at most 0.42.
 #[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::F16, rest: S::F16) -> S::F16 {
+fn exp<S: Simd>(simd: S, x: S::F32x16, rest: S::F32x16) -> S::F32x16 {
     /// Twice the range in which `2^n` is a normal number is more than any `f32` result needs.
     const LARGEST: f32 = 104.0;
     /// The first bits of `ln 2`, so few that a product with `n` is exact, and what they lack.
@@ -109,13 +109,13 @@ fn exp<S: Simd>(simd: S, x: S::F16, rest: S::F16) -> S::F16 {
 
 /// `x` rounded to a multiple of the last place of `large`, far above it.
 #[inline(always)]
-fn nearest<S: Simd>(simd: S, x: S::F16, large: f32) -> S::F16 {
+fn nearest<S: Simd>(simd: S, x: S::F32x16, large: f32) -> S::F32x16 {
     simd.sub(simd.add(x, simd.splat(large)), simd.splat(large))
 }
 
 /// The sum of `coefficients[k] * x^k`, by Horner's rule.
 #[inline(always)]
-fn polynomial<S: Simd>(simd: S, coefficients: &[f32], x: S::F16) -> S::F16 {
+fn polynomial<S: Simd>(simd: S, coefficients: &[f32], x: S::F32x16) -> S::F32x16 {
     let mut sum = simd.splat(0.0);
     for &coefficient in coefficients.iter().rev() {
         sum = simd.add(simd.mul(sum, x), simd.splat(coefficient));

@@ -19,7 +19,8 @@ pub(super) unsafe fn affine<S: Simd>(
     b: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `w` and `b` have 16 elements, and `x` and `y` reach as far as `PlaneParams` says; without a
+    // residual, that operand is not read.
     unsafe { plane(simd, params, [simd.splat(0.0), simd.load(w), simd.load(b)], [x, y, y]) }
 }
 
@@ -44,7 +45,7 @@ pub(super) unsafe fn gate<S: Simd>(
         *weight = 1.0 / (1.0 + (-unsafe { *g.add(lane) }).exp());
     }
     let zero = simd.splat(0.0);
-    // SAFETY: an array of 16; the caller's promise.
+    // SAFETY: an array of 16; `x`, `r` and `y` reach as far as `PlaneParams` says.
     unsafe { plane(simd, params, [zero, simd.load(weights.as_ptr()), zero], [x, r, y]) }
 }
 
@@ -57,7 +58,7 @@ pub(super) unsafe fn gate<S: Simd>(
 pub(super) unsafe fn plane<S: Simd>(
     simd: S,
     params: &PlaneParams,
-    [mean, scale, shift]: [S::F16; 3],
+    [mean, scale, shift]: [S::F32x16; 3],
     [x, r, y]: [*mut f32; 3],
 ) {
     const STRIP: usize = 4;

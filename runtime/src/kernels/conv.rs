@@ -67,7 +67,7 @@ pub(super) unsafe fn conv<S: Simd>(
 ) {
     let ahead = Ahead::new(params, BLOCK, n);
     let operands = Operands { params, lanes: BLOCK, x, w, b, r, y, ahead };
-    // SAFETY: the caller's promise.
+    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
     unsafe {
         match params.x_step {
             16 => run::<S, 16>(simd, operands),
@@ -96,7 +96,7 @@ pub(super) unsafe fn conv_planar<S: Simd>(
 ) {
     let ahead = Ahead::new(params, 1, n);
     let operands = Operands { params, lanes: 1, x, w, b, r, y, ahead };
-    // SAFETY: the caller's promise.
+    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
     unsafe {
         match params.x_step {
             1 => run::<S, 1>(simd, operands),
@@ -153,6 +153,10 @@ impl Ahead {
 }
 
 /// Covers the call's output with tiles, one or two output blocks at a time.
+///
+/// # Safety
+///
+/// The operands reach as far as [`ConvParams`] says; `STEP` is the parameters' or [`ANY_STEP`].
 #[inline(always)]
 unsafe fn run<S: Simd, const STEP: usize>(simd: S, operands: Operands<'_>) {
     let params = operands.params;
@@ -188,6 +192,10 @@ fn prefers_pairs<S: Simd>(params: &ConvParams) -> bool {
 
 /// Splits the pixels into as few tiles as there can be, as equal as they can be: 16 pixels with
 /// tiles of up to 14 are 8 + 8, since a tile of 2 would wait for its own multiply-adds.
+///
+/// # Safety
+///
+/// The operands reach as far as [`ConvParams`] says, for `B` output blocks from where they point.
 #[inline(always)]
 unsafe fn run_blocks<S: Simd, const B: usize, const STEP: usize>(
     simd: S,
@@ -214,6 +222,10 @@ const fn most_pixels<S: Simd>(blocks: usize, step: usize) -> usize {
 }
 
 /// Runs the tile of `pixels` pixels. Tiles larger than the largest are not compiled.
+///
+/// # Safety
+///
+/// The operands reach as far as [`ConvParams`] says, for `pixels` pixels of `B` output blocks.
 #[inline(always)]
 unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
     simd: S,
@@ -224,7 +236,7 @@ unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
         ($($p:literal)+) => {
             match pixels {
                 $( $p if const { $p <= most_pixels::<S>(B, STEP) } => {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: the operands reach as far as the tile of these pixels asks for.
                     unsafe { simd.outlined(Tile::<'_, $p, B, STEP>(operands)) }
                 } )+
                 _ => unreachable!("no tile has {pixels} pixels"),
@@ -243,7 +255,7 @@ impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P,
     /// The operands reach as far as [`ConvParams`] says, for these pixels and output blocks.
     #[inline(always)]
     unsafe fn run<S: Simd>(self, simd: S) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the operands reach as far as the contract says, which is this tile's part of a call.
         unsafe {
             self.fetch_output(simd);
             let sums = self.reduce(simd);
@@ -278,8 +290,12 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
     }
 
     /// The chain of multiply-adds of each output element, from the bias on.
+    ///
+    /// # Safety
+    ///
+    /// Input, weights and bias reach as far as [`ConvParams`] says, for the tile's pixels and blocks.
     #[inline(always)]
-    unsafe fn reduce<S: Simd>(&self, simd: S) -> [[S::F16; P]; B] {
+    unsafe fn reduce<S: Simd>(&self, simd: S) -> [[S::F32x16; P]; B] {
         let Operands { params, lanes, x, mut w, b, mut ahead, .. } = self.0;
         let step = if STEP == ANY_STEP { params.x_step } else { STEP };
         let w_row = params.out_blocks * BLOCK;
@@ -330,10 +346,14 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
 }
 
 /// One input lane: `P` broadcasts, `B` rows of weights, `P * B` multiply-adds.
+///
+/// # Safety
+///
+/// `x` is readable at `P` places that are `step` apart, `w` for 16 elements an output block.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
     simd: S,
-    sums: &mut [[S::F16; P]; B],
+    sums: &mut [[S::F32x16; P]; B],
     x: *const f32,
     step: usize,
     w: *const f32,

@@ -79,7 +79,7 @@ pub(super) struct Pixels<P> {
 pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
     simd: S,
     epilogue: Epilogue,
-    mut values: [[S::F16; P]; B],
+    mut values: [[S::F32x16; P]; B],
     count: usize,
     r: Pixels<*const f32>,
     y: Pixels<*mut f32>,

@@ -145,11 +145,11 @@ pub(super) trait Minimal<const M: usize, const N: usize> {
 
     /// `B^T d`: row `p` of `B^T` has the coefficients of the product of `x - q` over all finite
     /// points `q` other than `p`; with stride 2, for the even and the odd pixels each.
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; N]) -> [S::F16; N];
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; N]) -> [S::F32x16; N];
 
     /// `A^T m`: column `p` of `A^T` has the powers 0 to `M - 1` of point `p`, scaled where `G` has
     /// the inverse.
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; N]) -> [S::F16; M];
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; N]) -> [S::F32x16; M];
 }
 
 pub(super) struct Identity;
@@ -158,12 +158,12 @@ impl Minimal<1, 1> for Identity {
     const STEP: usize = Filter::Identity.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(_: S, d: [S::F16; 1]) -> [S::F16; 1] {
+    fn evaluate<S: Simd>(_: S, d: [S::F32x16; 1]) -> [S::F32x16; 1] {
         d
     }
 
     #[inline(always)]
-    fn interpolate<S: Simd>(_: S, m: [S::F16; 1]) -> [S::F16; 1] {
+    fn interpolate<S: Simd>(_: S, m: [S::F32x16; 1]) -> [S::F32x16; 1] {
         m
     }
 }
@@ -174,12 +174,12 @@ impl Minimal<2, 4> for F2 {
     const STEP: usize = Filter::F2.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; 4]) -> [S::F16; 4] {
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 4]) -> [S::F32x16; 4] {
         [simd.sub(d[2], d[0]), simd.add(d[2], d[1]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
     }
 
     #[inline(always)]
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; 4]) -> [S::F16; 2] {
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 4]) -> [S::F32x16; 2] {
         let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
         [simd.add(m[0], sum), simd.add(difference, m[3])]
     }
@@ -198,7 +198,7 @@ impl Minimal<4, 6> for F4 {
     const STEP: usize = Filter::F4.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; 6]) -> [S::F16; 6] {
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 6]) -> [S::F32x16; 6] {
         let (aa, bb) = (Self::AA, Self::BB);
         let (even_a, odd_a) = (times(simd, -bb, d[2], d[4]), times(simd, -bb, d[1], d[3]));
         let (even_b, odd_b) = (times(simd, -aa, d[2], d[4]), times(simd, -aa, d[1], d[3]));
@@ -215,7 +215,7 @@ impl Minimal<4, 6> for F4 {
     /// The scales are `1 / A` for the first pair, `1 / B^2` for the second, so that two factors
     /// become 1.
     #[inline(always)]
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; 6]) -> [S::F16; 4] {
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 6]) -> [S::F32x16; 4] {
         let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
         let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
         [
@@ -229,7 +229,7 @@ impl Minimal<4, 6> for F4 {
 
 /// `factor * a + b`.
 #[inline(always)]
-fn times<S: Simd>(simd: S, factor: f64, a: S::F16, b: S::F16) -> S::F16 {
+fn times<S: Simd>(simd: S, factor: f64, a: S::F32x16, b: S::F32x16) -> S::F32x16 {
     simd.mul_add(simd.splat(factor as f32), a, b)
 }
 
@@ -240,12 +240,12 @@ impl Minimal<2, 5> for F2s2 {
     const STEP: usize = Filter::F2s2.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; 5]) -> [S::F16; 5] {
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 5]) -> [S::F32x16; 5] {
         [simd.sub(d[0], d[2]), d[2], simd.sub(d[4], d[2]), d[1], d[3]]
     }
 
     #[inline(always)]
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; 5]) -> [S::F16; 2] {
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 5]) -> [S::F32x16; 2] {
         [simd.add(simd.add(m[0], m[1]), m[3]), simd.add(simd.add(m[1], m[2]), m[4])]
     }
 }
@@ -259,7 +259,7 @@ impl Minimal<4, 9> for F4s2 {
     const STEP: usize = Filter::F4s2.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; 9]) -> [S::F16; 9] {
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 9]) -> [S::F32x16; 9] {
         let [e0, o0, e1, o1, e2, o2, e3, o3, e4] = d;
         [
             times(simd, 0.75, e0, times(simd, -1.25, e1, simd.sub(e3, e2))),
@@ -276,7 +276,7 @@ impl Minimal<4, 9> for F4s2 {
 
     /// The scale of the point 1/2 is 2.
     #[inline(always)]
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; 9]) -> [S::F16; 4] {
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 9]) -> [S::F32x16; 4] {
         let [m0, a, b, c, infinity, o0, o1, o2, o3] = m;
         [
             times(simd, 2.0, a, simd.add(simd.add(m0, b), simd.add(c, o0))),
@@ -297,7 +297,7 @@ impl Minimal<4, 13> for F4x7s2 {
     const STEP: usize = Filter::F4x7s2.step();
 
     #[inline(always)]
-    fn evaluate<S: Simd>(simd: S, d: [S::F16; 13]) -> [S::F16; 13] {
+    fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 13]) -> [S::F32x16; 13] {
         let [e0, o0, e1, o1, e2, o2, e3, o3, e4, o4, e5, o5, e6] = d;
         // (x^2 - 1/4) (x^2 - 1), at three places.
         let q0 = times(simd, -1.25, e2, times(simd, 0.25, e0, e4));
@@ -329,7 +329,7 @@ impl Minimal<4, 13> for F4x7s2 {
     }
 
     #[inline(always)]
-    fn interpolate<S: Simd>(simd: S, m: [S::F16; 13]) -> [S::F16; 4] {
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 13]) -> [S::F32x16; 4] {
         let [m0, a, minus_a, b, minus_b, c, infinity, odd @ ..] = m;
         let odd = F4::interpolate(simd, odd);
         let (sum_a, difference_a) = (simd.add(a, minus_a), simd.sub(a, minus_a));

@@ -19,7 +19,7 @@ pub(super) unsafe fn variance<S: Simd>(
     m: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` reaches as far as `MeanParams` says, `m` has 16 elements and `y` room for 16.
     unsafe { simd.store(y, plane_mean::<S, true>(simd, params, x, simd.load(m))) }
 }
 
@@ -41,7 +41,7 @@ pub(super) unsafe fn group_mean<S: Simd>(_simd: S, params: &GroupParams, x: *mut
             }
         }
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: `y` is writable up to the rounded number of channels.
     unsafe { fill(params, y) };
 }
 
@@ -69,7 +69,7 @@ pub(super) unsafe fn group_scale<S: Simd>(
             }
         }
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: `y` is writable up to the rounded number of channels.
     unsafe { fill(params, y) };
 }
 
@@ -91,7 +91,7 @@ pub(super) unsafe fn normalise<S: Simd>(
     r: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `m`, `s` and `b` have 16 elements; `x`, `r` and `y` reach as far as `PlaneParams` says.
     unsafe { plane(simd, params, [simd.load(m), simd.load(s), simd.load(b)], [x, r, y]) }
 }
 
@@ -109,7 +109,7 @@ fn groups(params: &GroupParams) -> impl Iterator<Item = (usize, usize)> {
 unsafe fn mean_of(values: *mut f32, first: usize, last: usize) -> f64 {
     let mut sum = 0.0;
     for channel in first..last {
-        // SAFETY: the caller's promise.
+        // SAFETY: below `last`, up to which the values are readable.
         sum += f64::from(unsafe { *values.add(channel) });
     }
     sum / (last - first) as f64
@@ -123,7 +123,7 @@ unsafe fn mean_of(values: *mut f32, first: usize, last: usize) -> f64 {
 #[inline(always)]
 unsafe fn fill(params: &GroupParams, y: *mut f32) {
     for channel in params.channels..params.channels.next_multiple_of(BLOCK) {
-        // SAFETY: the caller's promise.
+        // SAFETY: below the rounded number of channels, up to which `y` is writable.
         unsafe { *y.add(channel) = 0.0 };
     }
 }

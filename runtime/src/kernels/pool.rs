@@ -138,7 +138,7 @@ fn mirrored(at: usize, padding: usize, size: usize) -> usize {
 /// `x` is readable as far as [`MeanParams`] says, `y` writable for 16 elements.
 #[inline(always)]
 pub(super) unsafe fn mean<S: Simd>(simd: S, params: &MeanParams, x: *mut f32, y: *mut f32) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` reaches as far as `MeanParams` says, `y` is writable for 16 elements.
     unsafe { simd.store(y, plane_mean::<S, false>(simd, params, x, simd.splat(0.0))) }
 }
 
@@ -152,8 +152,8 @@ pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
     simd: S,
     params: &MeanParams,
     x: *mut f32,
-    center: S::F16,
-) -> S::F16 {
+    center: S::F32x16,
+) -> S::F32x16 {
     const SUMS: usize = 4;
     // Parts of rows are added in pairs, the pairs in pairs and so on, so that the error hardly grows
     // with the plane: a group norm of a plane that is nearly constant magnifies that of its mean.

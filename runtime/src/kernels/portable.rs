@@ -7,31 +7,31 @@ use super::simd::{Outlined, Simd};
 pub(super) struct Portable(());
 
 impl Simd for Portable {
-    type F16 = [f32; 16];
+    type F32x16 = [f32; 16];
 
     // The x86-64 baseline has 16 registers of 4 lanes: 8 accumulators leave room for a row of
     // weights, the input and the product, which is not fused here.
     const TILE_PIXELS: [usize; 2] = [2, 0];
 
     #[inline(always)]
-    fn splat(self, value: f32) -> Self::F16 {
+    fn splat(self, value: f32) -> Self::F32x16 {
         [value; 16]
     }
 
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Self::F16 {
+    unsafe fn load(self, from: *const f32) -> Self::F32x16 {
         // SAFETY: readable for 16 elements, says the caller; the read asks for no alignment.
         unsafe { from.cast::<[f32; 16]>().read_unaligned() }
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+    unsafe fn store(self, to: *mut f32, value: Self::F32x16) {
         // SAFETY: writable for 16 elements, says the caller; the write asks for no alignment.
         unsafe { to.cast::<[f32; 16]>().write_unaligned(value) }
     }
 
     #[inline(always)]
-    fn mul_add(self, a: Self::F16, b: Self::F16, mut c: Self::F16) -> Self::F16 {
+    fn mul_add(self, a: Self::F32x16, b: Self::F32x16, mut c: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             c[lane] += a[lane] * b[lane];
         }
@@ -39,7 +39,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn add(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn add(self, mut a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             a[lane] += b[lane];
         }
@@ -47,7 +47,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn sub(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn sub(self, mut a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             a[lane] -= b[lane];
         }
@@ -55,7 +55,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn mul(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn mul(self, mut a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             a[lane] *= b[lane];
         }
@@ -63,7 +63,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn div(self, mut a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn div(self, mut a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             a[lane] /= b[lane];
         }
@@ -71,7 +71,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn max(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+    fn max(self, a: Self::F32x16, mut b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             b[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
         }
@@ -79,7 +79,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn min(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+    fn min(self, a: Self::F32x16, mut b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             b[lane] = if a[lane] < b[lane] { a[lane] } else { b[lane] };
         }
@@ -87,7 +87,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn pow2(self, mut n: Self::F16) -> Self::F16 {
+    fn pow2(self, mut n: Self::F32x16) -> Self::F32x16 {
         for n in &mut n {
             *n = f32::from_bits(((*n as i32).wrapping_add(127) as u32) << 23);
         }
@@ -95,7 +95,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn max_or_nan(self, a: Self::F16, mut b: Self::F16) -> Self::F16 {
+    fn max_or_nan(self, a: Self::F32x16, mut b: Self::F32x16) -> Self::F32x16 {
         for lane in 0..16 {
             let keep = a[lane] > b[lane] || a[lane].is_nan();
             b[lane] = if keep { a[lane] } else { b[lane] };
@@ -105,7 +105,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller's promise about `op`.
+        // SAFETY: the caller keeps what the `op` asks for.
         unsafe { self.outline(op) }
     }
 }

@@ -6,32 +6,32 @@
 /// Implementations mark every method `#[inline(always)]`.
 pub(super) trait Simd: Copy {
     /// Sixteen lanes.
-    type F16: Copy;
+    type F32x16: Copy;
 
     /// Output pixels of the largest convolution tile over one output block, and over a pair of
     /// them (0: pairs are never taken). `conv` says how they are chosen.
     const TILE_PIXELS: [usize; 2];
 
     /// The same value in every lane.
-    fn splat(self, value: f32) -> Self::F16;
+    fn splat(self, value: f32) -> Self::F32x16;
 
     /// Reads 16 values, at any alignment.
     ///
     /// # Safety
     ///
     /// `from` is readable for 16 elements.
-    unsafe fn load(self, from: *const f32) -> Self::F16;
+    unsafe fn load(self, from: *const f32) -> Self::F32x16;
 
     /// Writes 16 values, at any alignment.
     ///
     /// # Safety
     ///
     /// `to` is writable for 16 elements.
-    unsafe fn store(self, to: *mut f32, value: Self::F16);
+    unsafe fn store(self, to: *mut f32, value: Self::F32x16);
 
     /// `a * b + c`: fused, so rounded once, where the instruction set can; rounded twice where
     /// not. The same on every lane and in every tile.
-    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16;
+    fn mul_add(self, a: Self::F32x16, b: Self::F32x16, c: Self::F32x16) -> Self::F32x16;
 
     /// Adds the products of a row of 16 weights and `P` inputs to `P` sums, by [`Simd::mul_add`];
     /// an override may only choose another order of instructions.
@@ -42,11 +42,11 @@ pub(super) trait Simd: Copy {
     #[inline(always)]
     unsafe fn mul_add_row<const P: usize>(
         self,
-        inputs: [Self::F16; P],
+        inputs: [Self::F32x16; P],
         weights: *const f32,
-        sums: &mut [Self::F16; P],
+        sums: &mut [Self::F32x16; P],
     ) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `weights` is readable for 16 elements, says this function's contract.
         let weights = unsafe { self.load(weights) };
         for (sum, input) in sums.iter_mut().zip(inputs) {
             *sum = self.mul_add(input, weights, *sum);
@@ -54,28 +54,28 @@ pub(super) trait Simd: Copy {
     }
 
     /// `a + b`.
-    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn add(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `a - b`.
-    fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn sub(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `a * b`.
-    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn mul(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `a / b`.
-    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn div(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `a` where `a > b`, else `b`; so `b` where one of them is NaN.
-    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn max(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `a` where `a < b`, else `b`; so `b` where one of them is NaN.
-    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn min(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// `2^n` for integers `n` from -126 to 127; any value for others.
-    fn pow2(self, n: Self::F16) -> Self::F16;
+    fn pow2(self, n: Self::F32x16) -> Self::F32x16;
 
     /// The larger one; NaN where one of them is.
-    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16;
+    fn max_or_nan(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
     /// Asks for the cache line at `at`, any address, to be brought into the second-level cache; a
     /// hint that the CPU may ignore.

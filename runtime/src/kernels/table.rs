@@ -49,7 +49,7 @@ macro_rules! kernel_table {
                 $( #[target_feature(enable = $feature)] )*
                 #[inline(never)]
                 unsafe fn outlined<O: $crate::kernels::simd::Outlined>(isa: $isa, op: O) {
-                    // SAFETY: the caller's promise about `op`.
+                    // SAFETY: the caller keeps what the `op` asks for.
                     unsafe { op.run(isa) }
                 }
                 // SAFETY: the token proves that the CPU has the features; the caller vouches

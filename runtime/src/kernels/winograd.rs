@@ -56,7 +56,7 @@ pub(super) unsafe fn winograd_input<S: Simd>(
     x: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
     unsafe {
         by_form!(params, input(simd, params, x, y));
     }
@@ -76,7 +76,7 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     r: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
     unsafe {
         by_form!(params, output(simd, params, [x, b, r, y]));
     }

@@ -9,26 +9,26 @@ use crate::kernels::simd::{Outlined, Simd};
 pub(in crate::kernels) struct Avx2(());
 
 impl Simd for Avx2 {
-    type F16 = [__m256; 2];
+    type F32x16 = [__m256; 2];
 
     // Of 16 registers, 12 accumulate. For 6 pixels 2 more hold a row of weights, 1 the broadcast
     // input; for 3 pixels of a pair, 3 hold the inputs, 1 the weights in hand.
     const TILE_PIXELS: [usize; 2] = [6, 3];
 
     #[inline(always)]
-    fn splat(self, value: f32) -> Self::F16 {
+    fn splat(self, value: f32) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_set1_ps(value); 2] }
     }
 
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Self::F16 {
+    unsafe fn load(self, from: *const f32) -> Self::F32x16 {
         // SAFETY: readable for 16 elements, says the caller; the token proves AVX2.
         unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+    unsafe fn store(self, to: *mut f32, value: Self::F32x16) {
         // SAFETY: writable for 16 elements, says the caller; the token proves AVX2.
         unsafe {
             _mm256_storeu_ps(to, value[0]);
@@ -37,7 +37,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16 {
+    fn mul_add(self, a: Self::F32x16, b: Self::F32x16, c: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves FMA.
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
     }
@@ -45,9 +45,9 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn mul_add_row<const P: usize>(
         self,
-        inputs: [Self::F16; P],
+        inputs: [Self::F32x16; P],
         weights: *const f32,
-        sums: &mut [Self::F16; P],
+        sums: &mut [Self::F32x16; P],
     ) {
         // Half a row at a time needs one register for the weights.
         for half in 0..2 {
@@ -62,43 +62,43 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn add(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn sub(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn mul(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn div(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn max(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn min(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn pow2(self, [low, high]: Self::F16) -> Self::F16 {
+    fn pow2(self, [low, high]: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe {
             let bias = _mm256_set1_epi32(127);
@@ -112,7 +112,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn max_or_nan(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // The instruction answers `b` if either is NaN, so only a NaN in `a` is left to keep.
         // SAFETY: the token proves AVX2.
         unsafe {
@@ -126,7 +126,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller's promise about `op`.
+        // SAFETY: the caller keeps what the `op` asks for.
         unsafe { self.outline(op) }
     }
 }

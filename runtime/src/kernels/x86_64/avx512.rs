@@ -9,74 +9,74 @@ use crate::kernels::simd::{Outlined, Simd};
 pub(in crate::kernels) struct Avx512(());
 
 impl Simd for Avx512 {
-    type F16 = __m512;
+    type F32x16 = __m512;
 
     // Of 32 registers, the tile of a pair accumulates in 28, holds a row of weights in 2 and the
     // broadcast input in 1.
     const TILE_PIXELS: [usize; 2] = [14, 14];
 
     #[inline(always)]
-    fn splat(self, value: f32) -> Self::F16 {
+    fn splat(self, value: f32) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Self::F16 {
+    unsafe fn load(self, from: *const f32) -> Self::F32x16 {
         // SAFETY: readable for 16 elements, says the caller; the token proves AVX-512F.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Self::F16) {
+    unsafe fn store(self, to: *mut f32, value: Self::F32x16) {
         // SAFETY: writable for 16 elements, says the caller; the token proves AVX-512F.
         unsafe { _mm512_storeu_ps(to, value) }
     }
 
     #[inline(always)]
-    fn mul_add(self, a: Self::F16, b: Self::F16, c: Self::F16) -> Self::F16 {
+    fn mul_add(self, a: Self::F32x16, b: Self::F32x16, c: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
-    fn add(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn add(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
-    fn sub(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn sub(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
-    fn mul(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn mul(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]
-    fn div(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn div(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_div_ps(a, b) }
     }
 
     #[inline(always)]
-    fn max(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn max(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]
-    fn min(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn min(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_min_ps(a, b) }
     }
 
     #[inline(always)]
-    fn pow2(self, n: Self::F16) -> Self::F16 {
+    fn pow2(self, n: Self::F32x16) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
@@ -85,7 +85,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn max_or_nan(self, a: Self::F16, b: Self::F16) -> Self::F16 {
+    fn max_or_nan(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16 {
         // The instruction answers `b` if either is NaN, so only a NaN in `a` is left to keep.
         // SAFETY: the token proves AVX-512F.
         unsafe {
@@ -96,7 +96,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller's promise about `op`.
+        // SAFETY: the caller keeps what the `op` asks for.
         unsafe { self.outline(op) }
     }
 }
