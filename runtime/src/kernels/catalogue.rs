@@ -7,7 +7,7 @@
 
 use super::operand::Operand;
 use super::params::Param;
-use super::{BLOCK, Constant, Epilogue, Filter, Transform};
+use super::{BLOCK, Constant, Epilogue, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -64,7 +64,7 @@ params! {
     /// The input of a Winograd convolution, for one row of tiles of one channel block (or of one channel
     /// that is planar, in which 16 neighbouring pixels stand for the block).
     ///
-    /// What is multiplied with what is told by a pair of [`Filter`]s, one for the rows and one for the
+    /// What is multiplied with what is told by a pair of [`Filter`](super::Filter)s, one for the rows and one for the
     /// columns: those of the form, see [`Transform::filters`].
     ///
     /// With the filters' points `m` and `n` and the columns' step `s`, tile `t` is rows `0..m` and columns

@@ -4,7 +4,7 @@
 use std::{fmt, str::FromStr};
 
 use super::Table;
-use super::simd::{Outlined, Simd};
+use super::simd::{Outlined, Token};
 
 /// The instruction sets, best first: a variant, its name, the module whose token has the variant's name,
 /// and the architecture that has it, if not every one.

@@ -1,6 +1,6 @@
 //! Kernels for any CPU: arrays of 16, vectorised by the compiler for the target's baseline.
 
-use super::simd::{Outlined, Simd};
+use super::simd::Simd;
 
 /// Token of the baseline instruction set, which every CPU has.
 #[derive(Clone, Copy)]
@@ -101,12 +101,6 @@ impl Simd for Portable {
             b[lane] = if keep { a[lane] } else { b[lane] };
         }
         b
-    }
-
-    #[inline(always)]
-    unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller keeps what the `op` asks for.
-        unsafe { self.outline(op) }
     }
 }
 

@@ -1,10 +1,24 @@
 //! What a kernel needs of an instruction set: 16 lanes of `f32`, one block of channels.
 
-/// An instruction set, as a token: a value exists only where the CPU has it, which is why the
-/// arithmetic below is safe to call.
+/// An instruction set: a value exists only where the CPU has it.
+///
+/// `kernel_table!` implements it.
+pub(super) trait Token: Copy {
+    /// Runs `op` in a function of its own that is compiled for this instruction set.
+    ///
+    /// A kernel with many variants calls each of them through here, so that every variant gets a
+    /// register allocation to itself.
+    ///
+    /// # Safety
+    ///
+    /// That of the `op`.
+    unsafe fn outlined<O: Outlined>(self, op: O);
+}
+
+/// Arithmetic on an instruction set, safe to call because the token proves that the CPU has it.
 ///
 /// Implementations mark every method `#[inline(always)]`.
-pub(super) trait Simd: Copy {
+pub(super) trait Simd: Token {
     /// Sixteen lanes.
     type F32x16: Copy;
 
@@ -104,19 +118,9 @@ pub(super) trait Simd: Copy {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = at;
     }
-
-    /// Runs `op` in a function of its own that is compiled for this instruction set.
-    ///
-    /// A kernel with many variants calls each of them through here, so that every variant gets a
-    /// register allocation to itself.
-    ///
-    /// # Safety
-    ///
-    /// That of the `op`.
-    unsafe fn outlined<O: Outlined>(self, op: O);
 }
 
-/// A piece of a kernel for [`Simd::outlined`]; `run` is `#[inline(always)]`.
+/// A piece of a kernel for [`Token::outlined`]; `run` is `#[inline(always)]`.
 pub(super) trait Outlined {
     /// Does it.
     ///

@@ -17,9 +17,8 @@ macro_rules! has_feature {
     };
 }
 
-/// For an instruction set's token type and its list of features: `new`, `new_unchecked` and
-/// `outline` (what [`Simd::outlined`](super::simd::Simd::outlined) calls), and `TABLE`, every
-/// kernel compiled with these features.
+/// For an instruction set's token type and its list of features: `new` and `new_unchecked`, the
+/// implementation of [`Token`](super::simd::Token), and `TABLE`, every kernel compiled with these features.
 ///
 /// Detection and code generation read the one list, so they cannot disagree.
 macro_rules! kernel_table {
@@ -40,21 +39,23 @@ macro_rules! kernel_table {
             unsafe fn new_unchecked() -> Self {
                 Self(())
             }
+        }
 
-            /// # Safety
-            ///
-            /// That of the `op`.
+        impl $crate::kernels::simd::Token for $isa {
             #[inline(always)]
-            unsafe fn outline<O: $crate::kernels::simd::Outlined>(self, op: O) {
+            unsafe fn outlined<O: $crate::kernels::simd::Outlined>(self, op: O) {
+                /// # Safety
+                ///
+                /// That of the `op`, and this CPU has the features.
                 $( #[target_feature(enable = $feature)] )*
                 #[inline(never)]
-                unsafe fn outlined<O: $crate::kernels::simd::Outlined>(isa: $isa, op: O) {
+                unsafe fn run<O: $crate::kernels::simd::Outlined>(isa: $isa, op: O) {
                     // SAFETY: the caller keeps what the `op` asks for.
                     unsafe { op.run(isa) }
                 }
-                // SAFETY: the token proves that the CPU has the features; the caller vouches
-                // for `op`.
-                unsafe { outlined(self, op) }
+                // SAFETY: the token proves that the CPU has the features; the caller keeps what the
+                // `op` asks for.
+                unsafe { run(self, op) }
             }
         }
 

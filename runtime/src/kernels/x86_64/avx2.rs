@@ -2,13 +2,23 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::simd::{Outlined, Simd};
+use crate::kernels::simd::{Simd, Token};
 
 /// Token: the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2(());
 
-impl Simd for Avx2 {
+/// Tokens that prove AVX2 and FMA, whatever else: over `f32` they are all the same.
+///
+/// # Safety
+///
+/// Both features are in the token's list.
+pub(in crate::kernels) unsafe trait HasAvx2: Token {}
+
+// SAFETY: both are in the list at the end of this file.
+unsafe impl HasAvx2 for Avx2 {}
+
+impl<T: HasAvx2> Simd for T {
     type F32x16 = [__m256; 2];
 
     // Of 16 registers, 12 accumulate. For 6 pixels 2 more hold a row of weights, 1 the broadcast
@@ -122,12 +132,6 @@ impl Simd for Avx2 {
                 _mm256_blendv_ps(high, a[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
             ]
         }
-    }
-
-    #[inline(always)]
-    unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller keeps what the `op` asks for.
-        unsafe { self.outline(op) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::simd::{Outlined, Simd};
+use crate::kernels::simd::Simd;
 
 /// Token: the CPU has AVX-512F.
 #[derive(Clone, Copy)]
@@ -92,12 +92,6 @@ impl Simd for Avx512 {
             let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a);
             _mm512_mask_max_ps(a, number, a, b)
         }
-    }
-
-    #[inline(always)]
-    unsafe fn outlined<O: Outlined>(self, op: O) {
-        // SAFETY: the caller keeps what the `op` asks for.
-        unsafe { self.outline(op) }
     }
 }
 
