@@ -76,6 +76,8 @@ isas! {
     pub enum Isa {
         /// AVX-512F, with 512-bit registers.
         Avx512 = isa("avx512", x86_64::avx512, "x86_64"),
+        /// AVX2, FMA and AVX-VNNI, with 256-bit registers. The same bits as AVX2.
+        AvxVnni = isa("avxvnni", x86_64::avxvnni, "x86_64"),
         /// AVX2 and FMA, with 256-bit registers. The same bits as AVX-512.
         Avx2 = isa("avx2", x86_64::avx2, "x86_64"),
         /// What every CPU of the target has. Multiplies and adds are not fused, so results differ
