@@ -101,6 +101,17 @@ impl Padding {
         Self { before: padding, after: padding }
     }
 
+    /// Half of what a window reaches to, on every side, rounded up: a stride of 1 then keeps the size of what
+    /// an odd kernel reads. A table's padding where it names none.
+    pub fn half(kernel: Extent, dilation: Extent) -> Self {
+        let half =
+            |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).div_ceil(2);
+        Self::even(Extent::new(
+            half(kernel.rows, dilation.rows),
+            half(kernel.columns, dilation.columns),
+        ))
+    }
+
     /// What is left if windows reach into `zeros` first; on every side at least as much as these.
     pub fn without(&self, zeros: Self) -> Self {
         let less = |a: Extent, b: Extent| Extent::new(a.rows - b.rows, a.columns - b.columns);

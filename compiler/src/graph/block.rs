@@ -263,9 +263,9 @@ impl Builder<'_> {
         let &Part { kernel, strided, dilation, .. } = part;
         let own = strided && block.anti_alias().is_none();
         let stride = if own { block.stride } else { Extent::square(1) };
-        let reach = |dilation: usize| (kernel / 2).saturating_mul(dilation);
-        let padding = Padding::even(Extent::new(reach(dilation.rows), reach(dilation.columns)));
-        let window = Window { kernel: Extent::square(kernel), stride, dilation, padding };
+        let kernel = Extent::square(kernel);
+        let padding = Padding::half(kernel, dilation);
+        let window = Window { kernel, stride, dilation, padding };
         if block.row.same_padding { window.padded_to_same(self.shape(input)) } else { window }
     }
 
@@ -318,8 +318,7 @@ impl Builder<'_> {
             (index.to_string(), (index + 1).to_string())
         };
         let kernel = block.row.projection_kernel;
-        let half = Padding::even(Extent::new(kernel.rows / 2, kernel.columns / 2));
-        let window = Window::new(kernel, stride, half);
+        let window = Window::new(kernel, stride, Padding::half(kernel, Extent::square(1)));
         let same = block.row.same_padding;
         let conv = Conv {
             name: format!("{name}.downsample"),

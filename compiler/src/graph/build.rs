@@ -203,7 +203,9 @@ impl<'a> Builder<'a> {
                 self.linear_rows += 1;
                 if self.linear_rows == 1 { "fc".into() } else { format!("fc{}", self.linear_rows) }
             }
-            _ => String::new(),
+            RowOp::Pool(_) | RowOp::Blur(_) | RowOp::GlobalAveragePool | RowOp::Softmax => {
+                String::new()
+            }
         };
         row.weights.as_ref().map_or(default, |weights| weights.value.clone())
     }

@@ -138,7 +138,11 @@ fn channels_of(row: &Row) -> Option<usize> {
         RowOp::Conv(conv) => Some(conv.channels.value),
         RowOp::Block(block) => Some(block.channels.value),
         RowOp::Linear { channels, .. } => Some(channels.value),
-        _ => None,
+        RowOp::Pool(_)
+        | RowOp::Blur(_)
+        | RowOp::Norm { .. }
+        | RowOp::GlobalAveragePool
+        | RowOp::Softmax => None,
     }
 }
 
@@ -156,10 +160,13 @@ fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
             }
             // All paddings and dilations of a block divide the size by its stride, rounding up.
             RowOp::Block(_) => {
-                let padding = Padding::even(Extent::square(1));
-                Window::new(Extent::square(3), stride.value, padding)
+                let kernel = Extent::square(3);
+                Window::new(kernel, stride.value, Padding::half(kernel, Extent::square(1)))
             }
-            _ => return None,
+            RowOp::Norm { .. }
+            | RowOp::GlobalAveragePool
+            | RowOp::Linear { .. }
+            | RowOp::Softmax => return None,
         })
     };
     (1..=16).find(|&stride| {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::counts::grouped;
-use crate::graph::{Extent, Graph, Op, Padding, Pooling, Window};
+use crate::geometry::{Padding, Window};
+use crate::graph::{Graph, Op, Pooling};
 
 /// `3x3`, `7x7/2`, `3x3/2 pad 0`: stride and padding only where they are not the usual ones.
 impl fmt::Display for Window {
@@ -16,10 +17,7 @@ impl fmt::Display for Window {
         if (dilation.rows, dilation.columns) != (1, 1) {
             write!(f, " dilation {dilation}")?;
         }
-        let half = |kernel: usize, dilation: usize| ((kernel - 1) * dilation).div_ceil(2);
-        let half =
-            Extent::new(half(kernel.rows, dilation.rows), half(kernel.columns, dilation.columns));
-        if *padding != Padding::even(half) {
+        if *padding != Padding::half(*kernel, *dilation) {
             write!(f, " pad {padding}")?;
         }
         Ok(())
@@ -59,7 +57,14 @@ impl fmt::Display for Op {
             Op::GroupNorm(norm) => write!(f, " {}", norm.groups),
             Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
-            _ => Ok(()),
+            Op::Input
+            | Op::BatchNorm(_)
+            | Op::Activation(_)
+            | Op::Add
+            | Op::Gate
+            | Op::GlobalAveragePool
+            | Op::Linear { .. }
+            | Op::Softmax => Ok(()),
         }
     }
 }

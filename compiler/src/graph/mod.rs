@@ -238,7 +238,17 @@ impl Graph {
                 Op::Pool(Pooling { zeros, .. }) if *zeros != Padding::NONE => {
                     text += &format!(" counting {zeros}");
                 }
-                _ => {}
+                Op::Input
+                | Op::Conv { standardise: None, .. }
+                | Op::Activation(_)
+                | Op::Add
+                | Op::Gate
+                | Op::ChannelConv { .. }
+                | Op::Pool(_)
+                | Op::Blur(_)
+                | Op::GlobalAveragePool
+                | Op::Linear { .. }
+                | Op::Softmax => {}
             }
             text.push('\n');
         }

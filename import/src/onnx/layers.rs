@@ -153,10 +153,7 @@ pub(super) fn windowed(mut row: Row, window: &Window) -> Row {
     if dilation != one {
         row.set("dilation", dilation);
     }
-    let half = |kernel: usize, dilation: usize| (dilation * (kernel - 1)).div_ceil(2);
-    let default =
-        Extent::new(half(kernel.rows, dilation.rows), half(kernel.columns, dilation.columns));
-    if padding == Padding::even(default) {
+    if padding == Padding::half(kernel, dilation) {
         return row;
     }
     let Padding { before, after } = padding;

@@ -107,12 +107,7 @@ fn read_window(
     let dilation = fields.or("dilation", Extent::square(1), |text| cell::extent(text, 1), errors);
     let padding = read_padding(fields, errors);
     let (kernel, dilation) = (kernel?, dilation?);
-    let half = |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).div_ceil(2);
-    let half = Extent::new(
-        half(kernel.value.rows, dilation.value.rows),
-        half(kernel.value.columns, dilation.value.columns),
-    );
-    let half = PaddingCell::Sides(Padding::even(half));
+    let half = PaddingCell::Sides(Padding::half(kernel.value, dilation.value));
     let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
     Some(WindowCells { kernel, stride: stride?, dilation, padding })
 }
