@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bytes;
 mod import;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::all_threads;
 
+use self::bytes::bytes;
 pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
     ZeroChannelsName,
@@ -20,6 +23,7 @@ use crate::family::{FamilyOptions, Numbers};
 const EXAMPLES: &str = "\
 Examples:
   resnet import resnet50.pth -o models/
+  resnet models
   resnet check resnet50
   resnet run resnet50 --weights resnet50.safetensors cat.jpg
   resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
@@ -39,6 +43,30 @@ Exit status: 0 done, 1 something is wrong (said on stderr), 2 wrong usage.";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Say errors only: no notes, no warnings, no progress.
+    #[arg(short, long, global = true, display_order = 900)]
+    pub(crate) quiet: bool,
+    /// When errors and warnings have colours; `NO_COLOR` and `TERM=dumb` are heard.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        global = true,
+        default_value = "auto",
+        display_order = 901
+    )]
+    pub(crate) color: ColorName,
+}
+
+/// When there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorName {
+    /// On a terminal.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,12 +91,65 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Derive a table and weights from a checkpoint: safetensors, or a PyTorch file (`.pth`, `.pt`).
     Import(Import),
+    /// List the networks that the command carries inside, or print the table of one.
+    Models(Models),
+    /// Print the completions of a shell.
+    Completions(Completions),
+    /// Write the manual's pages.
+    Man(Man),
+}
+
+impl Command {
+    /// Whether programs read what is said.
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::Check(Check { format, .. })
+            | Self::Eval(Eval { format, .. })
+            | Self::Bench(Bench { format, .. })
+            | Self::Models(Models { format, .. }) => format.format == Format::Json,
+            Self::Run(run) => run.format != RunFormat::Text,
+            Self::Sweep(sweep) => sweep.format == SweepFormat::Json,
+            Self::Tune(_)
+            | Self::Pack(_)
+            | Self::Emit(_)
+            | Self::New(_)
+            | Self::Import(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Models {
+    /// A network, whose table is printed: the beginning of one of your own.
+    #[arg(value_name = "NAME", conflicts_with = "format")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder, such as `~/.local/share/man/man1`; it is made if there is none.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) force: Force,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) model: Model,
+    /// Layer tables, or names of networks that the command carries inside (`resnet models`).
+    #[arg(value_name = "MODEL", required = true)]
+    pub(crate) models: Vec<PathBuf>,
     /// Plan the memory for this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
@@ -80,7 +161,7 @@ pub(crate) struct Check {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
+    /// Bytes for the whole process, such as 80MB, 64MiB or 1.5G (K, M and G are powers of 1024). Where the fastest algorithms need more,
     /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
@@ -321,8 +402,8 @@ pub(crate) struct Sweep {
 
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// A layer table, or the name of a network that the command carries inside (`resnet50`).
-    #[arg(value_name = "MODEL.yaml")]
+    /// A layer table, or the name of a network that the command carries inside (`resnet models`).
+    #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
 }
 
@@ -406,7 +487,7 @@ pub(crate) struct Algorithms {
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Bytes for the whole process; 64M and 1G are understood. Where the fastest algorithms need more,
+    /// Bytes for the whole process, such as 80MB, 64MiB or 1.5G (K, M and G are powers of 1024). Where the fastest algorithms need more,
     /// leaner ones are taken.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
@@ -433,19 +514,6 @@ impl Threads {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a length of time".to_owned())
-}
-
-/// A number of bytes, with `K`, `M` or `G` for powers of 1024 behind it.
-fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        _ => (text, 1_usize),
-    };
-    let number: usize =
-        digits.parse().map_err(|_| "expected a number of bytes, such as 65536, 64M or 1G")?;
-    number.checked_mul(unit).ok_or_else(|| "more bytes than there are addresses".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -523,18 +591,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-
-    #[test]
-    fn bytes_have_units() {
-        for (text, expected) in
-            [("0", 0), ("65536", 65536), ("64K", 65536), ("64m", 64 << 20), ("1G", 1 << 30)]
-        {
-            assert_eq!(bytes(text), Ok(expected));
-        }
-        for text in ["", "M", "-1", "1.5G", "1T", "99999999999999999G", "64 M"] {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -1,6 +1,7 @@
 //! `resnet check`: shapes, counts and memory of a table.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Result;
 use resnet_compiler::graph::Graph;
@@ -11,9 +12,44 @@ use resnet_compiler::schedule::Wishes;
 use crate::Outcome;
 use crate::args::{Check, Deny, Format};
 use crate::model::{budget, for_process, labels, open_model};
+use crate::{output, voice};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
-    let model = open_model(&options.model.model)?;
+    let mut reports = Vec::new();
+    for path in &options.models {
+        match report(options, path) {
+            Ok(report) => reports.push(report),
+            // One alone is the command's own error.
+            Err(error) if options.models.len() == 1 => return Err(error),
+            Err(error) => voice::report(&error),
+        }
+    }
+    match options.format.format {
+        Format::Text => {
+            for (index, report) in reports.iter().enumerate() {
+                let gap = if index > 0 { "\n" } else { "" };
+                write!(out, "{gap}{report}")?;
+            }
+        }
+        Format::Json if options.models.len() == 1 => writeln!(out, "{}", reports[0].json())?,
+        Format::Json => output::json(out, &reports)?,
+    }
+    out.flush()?;
+    let mut passed = reports.len() == options.models.len();
+    for Report { name, warnings, .. } in &reports {
+        if options.deny == Some(Deny::Warnings) && !warnings.is_empty() {
+            passed = false;
+            let (count, many) = (warnings.len(), if warnings.len() == 1 { "" } else { "s" });
+            voice::error!(
+                "`{name}`: {count} warning{many}, which `--deny warnings` does not let pass"
+            );
+        }
+    }
+    Ok(if passed { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+fn report(options: &Check, path: &Path) -> Result<Report> {
+    let model = open_model(path)?;
     let graph = Graph::build(&model.spec)?;
     labels(&model, None, graph.output_len())?;
     let (exact, memory) = (options.exact, budget(options.memory));
@@ -24,18 +60,6 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
     };
     // What is expected is said of one picture at a time, whatever batch is looked at.
     model.spec.check_arena_bytes(arena_bytes(1)?)?;
-    let warnings = model.spec.warnings();
-    let report =
-        Report::new(&graph, Some(arena_bytes(options.batch.get())?)).with_warnings(&warnings);
-    match options.format.format {
-        Format::Text => write!(out, "{report}")?,
-        Format::Json => writeln!(out, "{}", report.json())?,
-    }
-    out.flush()?;
-    let count = warnings.list().len();
-    if options.deny == Some(Deny::Warnings) && count > 0 {
-        let warnings = if count == 1 { "warning" } else { "warnings" };
-        anyhow::bail!("{count} {warnings}, which `--deny warnings` does not let pass");
-    }
-    Ok(Outcome::Done)
+    let report = Report::new(&graph, Some(arena_bytes(options.batch.get())?));
+    Ok(report.with_warnings(&model.spec.warnings()))
 }

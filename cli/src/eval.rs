@@ -53,13 +53,13 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
             Ok(fed) => {
                 if let Some(doubt) = fed.doubt {
                     score.damaged += 1;
-                    bar.suspend(|| crate::say!("warning: {doubt}"));
+                    bar.suspend(|| crate::voice::warning!("{doubt}"));
                 }
                 score.count(set.classes[index], &fed.answer);
             }
             Err(error) => {
                 score.failed += 1;
-                bar.suspend(|| crate::say!("error: {error:#}"));
+                bar.suspend(|| crate::voice::error!("{error:#}"));
             }
         }
         bar.inc(1);
@@ -76,7 +76,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     out.flush()?;
     if score.failed > 0 {
         let all = score.pictures + score.failed;
-        crate::say!("error: {} of {all} pictures are not counted", score.failed);
+        crate::voice::error!("{} of {all} pictures are not counted", score.failed);
     }
     Ok(if score.failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
@@ -118,7 +118,9 @@ impl TestSet {
             "there are no folders in `{shown}`; one a class is expected, with its pictures inside"
         );
         if stray > 0 {
-            crate::say!("warning: {stray} pictures beside the folders of `{shown}` have no class");
+            crate::voice::warning!(
+                "{stray} pictures beside the folders of `{shown}` have no class"
+            );
         }
         let (classes, names) = assign(&folders, labels, outputs)?;
         let mut found = Found::default();
@@ -164,8 +166,8 @@ fn assign(
             .enumerate()
             .any(|(at, name)| name.parse().is_ok_and(|number: usize| number != at))
         {
-            crate::say!(
-                "note: folders are classes in the order of their names, not of numbers in them"
+            crate::voice::note!(
+                "folders are classes in the order of their names, not of numbers in them"
             );
         }
         return Ok(((0..outputs).collect(), names().map(str::to_owned).collect()));
@@ -181,7 +183,9 @@ fn assign(
         return Ok((classes, labels.names().to_vec()));
     }
     if unknown.len() == folders.len() && folders.len() == outputs {
-        crate::say!("note: no folder is named like a label; they are the classes in sorted order");
+        crate::voice::note!(
+            "no folder is named like a label; they are the classes in sorted order"
+        );
         return Ok(((0..outputs).collect(), labels.names().to_vec()));
     }
     let more = unknown.len().saturating_sub(10);

@@ -45,7 +45,7 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     file.finish()?;
     let said = if options.verbose { imported.said_at_length() } else { imported.said() };
     for note in said {
-        crate::say!("note: {note}");
+        crate::voice::note!("{note}");
     }
     let (table, weights) = (table.display(), weights.display());
     let count = imported.tensors().count();

@@ -3,15 +3,6 @@
 //! Results go to stdout, progress and diagnostics to stderr. The exit status is 0 if everything
 //! was done, 1 if something is wrong, 2 if the command line is.
 
-/// Prints a line on stderr. Where nobody reads it any more, that is no reason to stop.
-macro_rules! say {
-    ($($argument:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($argument)*);
-    }};
-}
-use say;
-
 mod args;
 mod bench;
 mod check;
@@ -21,7 +12,9 @@ mod family;
 mod hints;
 mod import;
 mod interrupt;
+mod manual;
 mod model;
+mod models;
 mod new;
 mod npy;
 mod output;
@@ -36,14 +29,12 @@ mod scatter;
 mod sweep;
 mod timing;
 mod tune;
+mod voice;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use resnet::{CompileError, ModelError};
-use resnet_compiler::diagnostics::Diagnostics;
-use resnet_compiler::family::FamilyError;
 
 use args::{Arguments, Command};
 use interrupt::Interrupted;
@@ -57,8 +48,9 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    voice::set(&arguments);
     interrupt::handle();
-    let mut out = io::stdout().lock();
+    let mut out = output::Results(io::stdout().lock());
     let outcome = match arguments.command {
         Command::Check(check) => check::check(&check, &mut out),
         Command::Run(run) => run::run(&run, &mut out),
@@ -70,6 +62,9 @@ fn main() -> ExitCode {
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),
         Command::Import(import) => import::import(&import, &mut out),
+        Command::Models(models) => models::models(&models, &mut out),
+        Command::Completions(shell) => manual::completions(&shell, &mut out),
+        Command::Man(man) => manual::pages(&man, &mut out),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -78,15 +73,10 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(interrupt::STATUS),
         Err(error) => {
-            report(&error);
+            voice::report(&error);
             ExitCode::FAILURE
         }
     }
-}
-
-/// Whether stderr shows colours.
-fn has_colors() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -97,32 +87,4 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         kind == Some(io::ErrorKind::BrokenPipe)
     };
     error.chain().any(is)
-}
-
-/// Mistakes in a table are drawn with the text that they point at; everything else is a line.
-fn report(error: &anyhow::Error) {
-    let of_compile = || match error.downcast_ref() {
-        Some(CompileError::Table(diagnostics)) => Some(diagnostics),
-        _ => None,
-    };
-    let of_family = || match error.downcast_ref() {
-        Some(FamilyError::Table(diagnostics)) => Some(diagnostics),
-        _ => None,
-    };
-    let of_model = || match error.downcast_ref() {
-        Some(ModelError::Table(diagnostics)) => Some(diagnostics),
-        _ => None,
-    };
-    let diagnostics = error.downcast_ref();
-    let diagnostics = diagnostics.or_else(of_compile).or_else(of_family).or_else(of_model);
-    match diagnostics {
-        Some(diagnostics) => {
-            let diagnostics: &Diagnostics = diagnostics;
-            say!("{}", diagnostics.render(has_colors()));
-        }
-        None => say!("error: {error:#}"),
-    }
-    if let Some(hint) = hints::hint(error) {
-        say!("help: {hint}");
-    }
 }

@@ -1,6 +1,6 @@
 //! Tables, labels and weights: what every subcommand reads first.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,13 +14,14 @@ use resnet_runtime::file;
 use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine};
-use crate::pictures::is_stdin;
+use crate::pictures::{is_stdin, stdin};
+use crate::voice;
 
 /// Says so if the table leaves out what nearly every trained network needs.
 pub(crate) fn note_preprocess(model: &Model) {
     if !model.normalises() {
-        crate::say!(
-            "note: pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` with \
+        crate::voice::note!(
+            "pictures are scaled to 0..1 and not normalised: `{}` has no `preprocess` with \
              `mean` and `std`",
             model.spec.name.value
         );
@@ -50,8 +51,8 @@ fn note_batch(weights: &Weights, batch: usize) {
     if let Some(Ok(Choices { batch: packed, .. })) = schedule
         && ![1, packed].contains(&batch)
     {
-        crate::say!(
-            "note: `{}` was packed for batches of {packed}; packed with `--batch {batch}` it may be \
+        crate::voice::note!(
+            "`{}` was packed for batches of {packed}; packed with `--batch {batch}` it may be \
              faster",
             weights.origin()
         );
@@ -93,14 +94,20 @@ pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
     Ok(Some(Arc::new(choices)))
 }
 
-/// Opens weights, if a file is named, or reads them where they are not to be mapped.
+/// Opens weights, if a file is named, or reads them where they are not to be mapped, or come from standard input.
 pub(crate) fn open_weights(path: Option<&Path>, no_map: bool) -> Result<Option<Weights>> {
-    let open = if no_map { Weights::read } else { Weights::open };
-    Ok(path.map(open).transpose()?)
+    let Some(path) = path else { return Ok(None) };
+    if is_stdin(path) {
+        let mut bytes = Vec::new();
+        let read = stdin().and_then(|mut stdin| stdin.read_to_end(&mut bytes));
+        read.context("cannot read weights from standard input")?;
+        return Ok(Some(Weights::from_bytes(bytes)?));
+    }
+    Ok(Some(if no_map { Weights::read(path)? } else { Weights::open(path)? }))
 }
 
 /// The weights that were opened, or some that are drawn for a network. Those that are another known
-/// network's are refused with its name.
+/// network's, or have other names, are refused with what helps.
 pub(crate) fn weights(
     opened: Option<Weights>,
     seed: Option<u64>,
@@ -112,12 +119,35 @@ pub(crate) fn weights(
     if weights.packed().is_none()
         && let Err(error) = weights.check(tensors)
     {
-        return Err(match whose(&weights, tensors) {
-            Some(whose) => anyhow!("{error}\nhint: {whose}"),
-            None => error.into(),
-        });
+        let origin = weights.origin();
+        let import = format!("`resnet import {origin} -o DIR` writes a table");
+        let hint = match (import_would_help(origin, tensors), whose(&weights, tensors)) {
+            (Some(Import::Renames), _) => {
+                format!("these may be the network's by other names: {import} that calls them so")
+            }
+            (_, Some(whose)) => whose,
+            (Some(Import::Another), None) => format!("{import} that they fit"),
+            (None, None) => return Err(error.into()),
+        };
+        return Err(anyhow!("{error}\nhint: {hint}"));
     }
     Ok(weights)
+}
+
+/// What `import` would make of weights that a table does not fit: they are the network's by other names than
+/// the table's, or another network's.
+fn import_would_help(origin: &str, tensors: &[TensorSpec]) -> Option<Import> {
+    let imported = resnet_import::import(origin, &resnet_import::Options::default()).ok()?;
+    let mut found: Vec<&[usize]> = imported.tensors().map(|(_, shape)| shape).collect();
+    let mut needed: Vec<&[usize]> = tensors.iter().map(|tensor| &*tensor.shape).collect();
+    found.sort_unstable();
+    needed.sort_unstable();
+    Some(if found == needed { Import::Renames } else { Import::Another })
+}
+
+enum Import {
+    Renames,
+    Another,
 }
 
 pub(crate) fn backend(name: BackendName) -> Backend {
@@ -137,10 +167,7 @@ pub(crate) fn open_model(path: &Path) -> Result<Model> {
     } else {
         Model::open(path)?
     };
-    let warnings = model.spec.warnings();
-    if !warnings.is_empty() {
-        crate::say!("{}\n", warnings.render(crate::has_colors()));
-    }
+    voice::warnings(&model.spec.warnings());
     Ok(model)
 }
 
@@ -159,7 +186,7 @@ pub(crate) fn labels(model: &Model, file: Option<&Path>, classes: usize) -> Resu
 /// Reads a text from a file, or from standard input for `-`.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     match is_stdin(path) {
-        true => file::text(io::stdin().lock()),
+        true => file::text(stdin()?),
         false => file::read_text(path),
     }
 }

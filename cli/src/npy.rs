@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use resnet_runtime::file::open_stream;
 
-use crate::pictures::is_stdin;
+use crate::pictures::{is_stdin, stdin};
 
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -45,7 +45,7 @@ impl Reader {
 
     fn of(path: &Path) -> Result<Self> {
         if is_stdin(path) {
-            return Self::of_pipe(io::stdin().lock());
+            return Self::of_pipe(stdin()?);
         }
         let file = open_stream(path)?;
         let metadata = file.metadata()?;

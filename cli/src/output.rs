@@ -1,8 +1,9 @@
 //! Files that appear whole or not at all, and take nothing's place that was not meant.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Stdout, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, Read, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use resnet_runtime::weights::file::MAGIC;
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     Schedule,
     Onnx,
     Svg,
+    /// A page for `man`.
+    Manual,
     /// A text that someone may have edited: no old file is replaced.
     Text,
 }
@@ -43,6 +46,8 @@ impl Kind {
             // The version of the format, field 1, is written first.
             Self::Onnx => matches!(start, [0x08, 1..=0x20, ..]),
             Self::Svg => start.starts_with(b"<svg") || start.starts_with(b"<?xml"),
+            // How clap_mangen begins: what an apostrophe is.
+            Self::Manual => start.starts_with(b".ie \\n(.g"),
             Self::Text => false,
         }
     }
@@ -55,6 +60,7 @@ impl Kind {
             Self::Schedule => Some("a schedule"),
             Self::Onnx => Some("an ONNX file"),
             Self::Svg => Some("an SVG file"),
+            Self::Manual => Some("a page for `man`"),
             Self::Text => None,
         }
     }
@@ -127,8 +133,9 @@ impl Output {
             "cannot write `{shown}`: there is no folder `{}`",
             folder.display()
         );
+        remove_leftovers(folder);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".resnet-");
+        builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
         // Like any other file: what the umask leaves, not the owner alone.
         #[cfg(unix)]
         let permissions = {
@@ -144,6 +151,9 @@ impl Output {
             .with_context(|| format!("cannot write `{shown}`"))?;
         let (file, temporary) = file.into_parts();
         interrupt::remember(&temporary);
+        // As long as this process lives, nobody takes it for a leftover. Where files have no locks, nobody
+        // removes any.
+        let _ = file.try_lock();
         output(target, Sink::Temporary(BufWriter::new(file), temporary))
     }
 
@@ -168,13 +178,60 @@ impl Output {
     /// Says which file an error is about.
     fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| match self.sink {
-            Sink::Stdout(_) => error,
+            Sink::Stdout(_) => of_stdout(error),
             _ => {
                 let message = format!("cannot write `{}`: {error}", self.shown.display());
                 io::Error::new(error.kind(), message)
             }
         })
     }
+}
+
+/// How the names of files that are being written begin and end.
+const TEMPORARY: (&str, &str) = (".resnet-", ".tmp");
+
+/// A file younger than this may not be locked yet by the process that made it.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Removes from a folder what processes left there that were killed while they wrote.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = folder.read_dir() else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if !name.starts_with(TEMPORARY.0.as_bytes()) || !name.ends_with(TEMPORARY.1.as_bytes()) {
+            continue;
+        }
+        let is_old = |metadata: Metadata| {
+            let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+            metadata.is_file() && age.is_some_and(|age| age > YOUNG)
+        };
+        // The entry's own metadata: a link is not followed.
+        if !entry.metadata().is_ok_and(is_old) {
+            continue;
+        }
+        let lock = File::options().write(true).open(entry.path());
+        if lock.is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Standard output, for results. Its errors say so.
+pub(crate) struct Results(pub(crate) StdoutLock<'static>);
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }
 
 /// The first bytes of a file.

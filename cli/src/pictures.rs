@@ -1,8 +1,9 @@
 //! Inputs from pictures and from arrays.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, StdinLock};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,13 +18,23 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// Standard input, for the one file that `-` may stand for.
+pub(crate) fn stdin() -> io::Result<StdinLock<'static>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        let reason = "it has been read already: `-` can stand for one file";
+        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+    }
+    Ok(io::stdin().lock())
+}
+
 /// A picture to be read when its turn comes; from standard input, of which there is one, at once.
 pub(crate) fn picture(path: &Path) -> Result<PictureFile> {
     if !is_stdin(path) {
         return Ok(PictureFile::Path(path.to_owned()));
     }
     let mut bytes = Vec::new();
-    let read = io::stdin().lock().read_to_end(&mut bytes);
+    let read = stdin().and_then(|mut stdin| stdin.read_to_end(&mut bytes));
     read.context("cannot read a picture from standard input")?;
     Ok(PictureFile::Bytes { name: "-".to_owned(), bytes })
 }
@@ -133,7 +144,7 @@ impl Found {
     /// Says what was left out.
     pub(crate) fn note(&self, folder: &Path) {
         if let Some(left_out) = self.left_out() {
-            crate::say!("note: skipped in `{}`: {left_out}", folder.display());
+            crate::voice::note!("skipped in `{}`: {left_out}", folder.display());
         }
     }
 }

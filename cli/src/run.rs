@@ -55,16 +55,16 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         match &fed {
             Err(error) => {
                 failed += 1;
-                bar.suspend(|| crate::say!("error: {error:#}"));
+                bar.suspend(|| crate::voice::error!("{error:#}"));
             }
             Ok(fed) => {
                 if let Some(doubt) = &fed.doubt {
-                    bar.suspend(|| crate::say!("warning: {doubt}"));
+                    bar.suspend(|| crate::voice::warning!("{doubt}"));
                 }
                 if !fed.answer.iter().all(|value| value.is_finite()) {
                     bar.suspend(|| {
-                        crate::say!(
-                            "warning: the answer to `{input}` has values that are not finite"
+                        crate::voice::warning!(
+                            "the answer to `{input}` has values that are not finite"
                         );
                     });
                 }
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         Err(error) => return Err(error),
     }
     if failed > 0 && source.len() > 1 {
-        crate::say!("error: {failed} of {} inputs have no answer", source.len());
+        crate::voice::error!("{failed} of {} inputs have no answer", source.len());
     }
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }

@@ -22,6 +22,7 @@ use crate::family::Size;
 use crate::output::{self, Kind, Output};
 use crate::scatter::{Dot, Scatter};
 use crate::timing::{ROUNDS, Rounds, Times, measure};
+use crate::voice::is_quiet;
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]
@@ -248,7 +249,7 @@ impl Results {
 
 /// A progress bar on stderr, if that is a terminal.
 fn bar(len: usize) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() || is_quiet() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {msg}")

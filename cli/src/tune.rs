@@ -15,6 +15,7 @@ use crate::args::Tune;
 use crate::bench::{pool, threads_text};
 use crate::model::open_model;
 use crate::output::{Kind, Output};
+use crate::voice::is_quiet;
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
@@ -58,7 +59,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
 
 /// A progress bar on stderr, if that is a terminal.
 fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() || is_quiet() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rounds, {eta} left")

@@ -70,6 +70,13 @@ impl fmt::Debug for ModelError {
     }
 }
 
+impl ModelError {
+    /// The error that there is no network of this name, with those of names that are nearly the same.
+    pub fn unknown(name: &str) -> Self {
+        Self::Unknown { name: name.to_owned(), near: near(name) }
+    }
+}
+
 fn did_you_mean(near: &[&str]) -> String {
     let near: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
     if near.is_empty() { String::new() } else { format!("\ndid you mean {}?", near.join(" or ")) }
@@ -102,7 +109,7 @@ impl Model {
         let looks_like_a_path =
             path.components().count() > 1 || path.extension().is_some() || path.exists();
         if !looks_like_a_path {
-            return Err(ModelError::Unknown { name: model.to_owned(), near: near(model) });
+            return Err(ModelError::unknown(model));
         }
         let text = file::read_text(path).map_err(|reason| {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();

@@ -62,7 +62,7 @@ fn what_is_nearly_always_a_mistake_is_warned_of() {
         "  - {layer: hidden, op: linear, channels: 3, weights: h}\n  - {layer: fc",
     );
     workshop.write("stacked.yaml", &table);
-    let done = workshop.resnet("check stacked.yaml --format json");
+    let done = workshop.resnet("check stacked.yaml");
     assert_eq!(done.status, 0);
     assert!(
         done.err.starts_with("warning: no activation between `hidden` and `fc`"),
@@ -71,6 +71,9 @@ fn what_is_nearly_always_a_mistake_is_warned_of() {
     );
     assert!(done.err.contains("--> stacked.yaml:6:"), "{}", done.err);
     assert!(done.err.contains("`allow: [stacked_linear]`"), "{}", done.err);
+    let done = workshop.resnet("check stacked.yaml --format json");
+    let said: Value = serde_json::from_str(&done.err).unwrap();
+    assert_eq!((&said["level"], &said["line"]), (&json!("warning"), &json!(6)));
     let report: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(report["warnings"].as_array().unwrap().len(), 1);
     let warning = &report["warnings"][0];
@@ -137,5 +140,7 @@ fn a_budget_that_is_too_small_says_what_is_needed() {
     for command in ["bench colours.yaml", "pack colours.yaml --random-weights 1 -o f"] {
         workshop.resnet(&format!("{command} --memory 16")).fails(&format!("--memory {least}"));
     }
-    workshop.resnet("check colours.yaml --memory 1T").must_be_misuse("such as 65536, 64M or 1G");
+    workshop
+        .resnet("check colours.yaml --memory 1X")
+        .must_be_misuse("such as 65536, 80MB, 64MiB or 1.5G");
 }

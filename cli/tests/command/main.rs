@@ -5,6 +5,7 @@ mod check;
 mod emit;
 mod eval;
 mod import;
+mod manners;
 mod new;
 mod pack;
 mod run;
@@ -161,12 +162,14 @@ fn usage() {
     let workshop = Workshop::new();
     assert!(workshop.resnet("--help").succeeds().contains("Usage: resnet"));
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
-    for command in ["check", "run", "eval", "bench", "pack", "emit", "new", "sweep"] {
+    for command in
+        ["check", "run", "eval", "bench", "pack", "emit", "new", "sweep", "models", "man"]
+    {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));
     }
     workshop.resnet("").must_be_misuse("Usage");
     workshop.resnet("chek colours.yaml").must_be_misuse("unrecognized subcommand");
-    workshop.resnet("check").must_be_misuse("MODEL.yaml");
+    workshop.resnet("check").must_be_misuse("MODEL");
     workshop.resnet("check colours.yaml --batch 0").must_be_misuse("--batch");
     workshop.resnet("check colours.yaml --format yaml").must_be_misuse("--format");
     workshop.resnet("run colours.yaml a.png").must_be_misuse("--weights");

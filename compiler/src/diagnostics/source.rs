@@ -13,10 +13,11 @@ pub struct Source {
 impl Source {
     /// A text and the name that messages show for it, such as `resnet18.yaml`.
     ///
-    /// A byte order mark at the start is left out, so that spans and columns do not count it.
+    /// A byte order mark at the start is left out, so that spans and columns do not count it, and lines
+    /// end in a newline alone, so that no carriage return is drawn.
     pub fn new(name: &str, text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.replace("\r\n", "\n").into() }
     }
 
     /// The name.

@@ -104,11 +104,16 @@ impl Checkpoint {
             Some((name, Unread::Call(global))) => {
                 Err(Fault::Code { what: format!("`{name}`"), global: global.clone() })
             }
-            Some((name, Unread::Quantised)) => unknown(format!(
-                "`{name}` is quantised (and {} more); a network of floating-point numbers is expected, as \
-                 it was before it was quantised",
-                self.unread.len() - 1
-            )),
+            Some((name, Unread::Quantised)) => {
+                let more = match self.unread.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" (and {more} more)"),
+                };
+                unknown(format!(
+                    "`{name}` is quantised{more}; a network of floating-point numbers is expected, as it \
+                     was before it was quantised"
+                ))
+            }
         }
     }
 
