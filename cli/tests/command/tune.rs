@@ -1,6 +1,6 @@
 use crate::Workshop;
 
-const NET: &str = "name: net\ninput: 3x32x32\ntable:\n  \
+const NET: &str = "name: net\ninput: 3x32x32\nallow: [flattened_pixels]\ntable:\n  \
     - {layer: conv1, op: conv, kernel: 3, channels: 16}\n  \
     - {layer: stage, op: basic, repeat: 2, channels: 32, stride: 2}\n  \
     - {layer: fc, op: linear, channels: 10}\n";
