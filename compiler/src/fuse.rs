@@ -65,12 +65,12 @@ impl Epilogue {
 
     /// Whether a zero-padding shortcut is added, which is written to the output before the operator
     /// adds to it.
-    pub fn zero_pads(&self) -> bool {
+    pub(crate) fn zero_pads(&self) -> bool {
         matches!(self.residual, Some(Residual::ZeroPad { .. }))
     }
 
     /// The same for a kernel, which is told where a residual lies.
-    pub fn of_kernel(&self) -> kernels::Epilogue {
+    pub(crate) fn of_kernel(&self) -> kernels::Epilogue {
         kernels::Epilogue { residual: self.residual.is_some(), activation: self.activation }
     }
 }

@@ -60,27 +60,27 @@ pub fn zoo(name: &str) -> Option<&'static str> {
 
 /// A network of the zoo whose tensors some weights have, all or nearly all of them.
 #[derive(Clone, Debug)]
-pub struct Fit {
+struct Fit {
     /// The network.
-    pub name: &'static str,
+    name: &'static str,
     /// Tensors that it needs.
-    pub tensors: usize,
+    tensors: usize,
     /// How the weights differ from them.
-    pub difference: Difference,
+    difference: Difference,
 }
 
 /// How weights differ from a network's tensors.
 #[derive(Clone, Debug)]
-pub struct Difference {
+struct Difference {
     /// What a training wrapper put before every name, such as `module.`.
-    pub prefix: Option<String>,
+    prefix: Option<String>,
     /// What differs besides; `None` if nothing does.
-    pub mismatch: Option<Box<Mismatch>>,
+    mismatch: Option<Box<Mismatch>>,
 }
 
 impl Difference {
     /// Compares weights with a network's tensors. Packed weights have none to compare: `None`.
-    pub fn between(weights: &Weights, tensors: &[TensorSpec]) -> Option<Self> {
+    fn between(weights: &Weights, tensors: &[TensorSpec]) -> Option<Self> {
         let mismatch = match weights.check(tensors) {
             Ok(()) => None,
             Err(WeightsError::Mismatch(mismatch)) => Some(mismatch),
@@ -97,14 +97,14 @@ impl Difference {
     }
 
     /// Tensors that differ.
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.mismatch.as_ref().map_or(0, |mismatch| mismatch.count())
     }
 }
 
 /// The network of the zoo that weights fit best, the first one of equals, if no more than a tenth of
 /// its tensors differ. Packed weights have no tensors, and fit none.
-pub fn best_fit(weights: &Weights) -> Option<Fit> {
+fn best_fit(weights: &Weights) -> Option<Fit> {
     let mut best: Option<Fit> = None;
     for &(name, table) in ZOO {
         let graph = Graph::build(&Spec::from_yaml_named(table, name).ok()?).ok()?;

@@ -9,7 +9,7 @@ use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
 /// No table, schedule or list of labels is longer; a file that is was given by mistake.
-pub const LONGEST_TEXT: u64 = 16 << 20;
+pub(crate) const LONGEST_TEXT: u64 = 16 << 20;
 
 /// Opens a regular file.
 ///
@@ -57,7 +57,7 @@ pub fn open_stream(path: &Path) -> Result<File> {
     File::open(path).map_err(plain)
 }
 
-/// Reads a text of at most [`LONGEST_TEXT`] bytes, from what [`open_stream`] opens.
+/// Reads a text of at most 16 MiB, from what [`open_stream`] opens.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn read_text(path: &Path) -> Result<String> {
     text(open_stream(path)?)
 }
 
-/// Reads a text of at most [`LONGEST_TEXT`] bytes, such as standard input.
+/// Reads a text of at most 16 MiB, such as standard input.
 ///
 /// # Errors
 ///

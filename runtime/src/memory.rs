@@ -100,7 +100,7 @@ impl Workspace {
     }
 
     /// Elements from one scratch to the next.
-    pub fn scratch_distance(&self) -> usize {
+    pub(crate) fn scratch_distance(&self) -> usize {
         self.scratch_distance
     }
 }

@@ -23,6 +23,7 @@ use self::resample::Window;
 
 /// An 8-bit picture, its channels interleaved.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias = "image")]
 pub struct Picture {
     width: usize,
     height: usize,

@@ -12,6 +12,7 @@ use crate::weights::{Name, Packed};
 
 /// What the numbers of an answer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "output")]
 pub enum Answer {
     /// A number for each class; softmax makes probabilities of them.
     Logits,

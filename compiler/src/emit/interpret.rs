@@ -69,7 +69,7 @@ impl Interpreter {
     /// # Safety
     ///
     /// As for [`Code::run`], and `step` is one of the program's.
-    pub unsafe fn run_step(&self, step: &Step, context: &Context<'_>) {
+    pub(crate) unsafe fn run_step(&self, step: &Step, context: &Context<'_>) {
         let function = self.program.function(step.function);
         let regions = Region::SHARED.map(|region| match region {
             Region::Input => context.input.cast_mut(),

@@ -55,17 +55,17 @@ impl Buffer {
     }
 
     /// Distance between rows.
-    pub fn row_len(&self) -> usize {
+    pub(crate) fn row_len(&self) -> usize {
         (self.shape.width + 2 * self.ring.columns + self.margin.columns) * self.lanes()
     }
 
     /// Distance between blocks.
-    pub fn block_len(&self) -> usize {
+    pub(crate) fn block_len(&self) -> usize {
         (self.shape.height + 2 * self.ring.rows + self.margin.rows) * self.row_len()
     }
 
     /// Distance between pictures of a batch.
-    pub fn picture_len(&self) -> usize {
+    pub(crate) fn picture_len(&self) -> usize {
         self.blocks() * self.block_len()
     }
 

@@ -46,7 +46,7 @@ pub enum Region {
 
 impl Region {
     /// The regions that all threads share, in the order of their discriminants.
-    pub const SHARED: [Self; 4] = [Self::Input, Self::Output, Self::Arena, Self::Weights];
+    pub(crate) const SHARED: [Self; 4] = [Self::Input, Self::Output, Self::Arena, Self::Weights];
 }
 
 impl fmt::Display for Region {

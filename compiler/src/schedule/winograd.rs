@@ -39,18 +39,13 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Tiles that a band has room for.
-    pub fn band_tiles(&self) -> usize {
-        self.band.tiles(self.tiles)
-    }
-
     /// Elements of scratch memory.
     pub fn scratch_len(&self) -> usize {
         self.output_offset + self.output.len()
     }
 
     /// Bands of `batch` pictures.
-    pub fn bands(&self, batch: usize) -> usize {
+    pub(crate) fn bands(&self, batch: usize) -> usize {
         match self.band {
             // The last row may be a band by itself.
             Band::Rows(rows) => batch * self.tiles.rows.div_ceil(rows),
