@@ -167,14 +167,14 @@ pub enum WritePackedError {
 /// Bytes of memory for activations that a session on one thread has: the arena and one scratch, whichever
 /// of the programs runs in them.
 pub fn arena_bytes(programs: &[Program]) -> usize {
-    let most = |len: fn(&Program) -> usize| programs.iter().map(len).max().unwrap_or(0);
-    (most(|p| p.arena_len) + most(|p| p.scratch_len)) * size_of::<f32>()
+    let most = |of: fn(&Program) -> usize| programs.iter().map(of).max().unwrap_or(0);
+    most(|p| p.arena_bytes) + most(|p| p.scratch_bytes)
 }
 
 /// A program's code, to be run in a session.
 pub(crate) fn variant(program: &Program, code: Arc<dyn Code>) -> Variant {
-    let &Program { batch, arena_len, scratch_len, .. } = program;
-    Variant { batch, arena_len, scratch_len, code }
+    let &Program { batch, arena_bytes, scratch_bytes, .. } = program;
+    Variant { batch, arena_bytes, scratch_bytes, code }
 }
 
 /// The facts about a graph, whose sessions have so much memory for activations.

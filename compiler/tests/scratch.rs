@@ -8,7 +8,7 @@ use resnet_compiler::nest::{
     Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var,
 };
 use resnet_compiler::schedule::Region;
-use resnet_runtime::kernels::{Call, CopyParams, Isa};
+use resnet_runtime::kernels::{Call, CopyParams, Element, Isa};
 use resnet_runtime::memory::Buffer;
 use resnet_runtime::session::{Answer, Code, Info, Loaded, Network, Variant};
 use resnet_runtime::threads::Pool;
@@ -18,13 +18,14 @@ const ROWS: usize = 500;
 const COLUMNS: usize = 100;
 /// Where in the scratch the second step keeps its row.
 const SECOND: usize = 32;
+const FLOAT: usize = size_of::<f32>();
 
 fn row(var: Var, base: Base, offset: usize) -> Address {
     let terms = match base {
-        Base::Operand(_) => vec![(var, COLUMNS)],
-        Base::Scratch => vec![],
+        Base::Operand(_) => vec![(var, COLUMNS * FLOAT)],
+        Base::Scratch(_) => vec![],
     };
-    Address { base, offset, terms }
+    Address { base, offset: offset * FLOAT, terms }
 }
 
 /// Copies rows to the thread's scratch and from there to `y`.
@@ -38,7 +39,7 @@ fn function(offset: usize) -> Function {
         plane: COLUMNS,
     });
     let [x, y] = [0, 1].map(|operand| row(Var::Row, Base::Operand(operand), 0));
-    let scratch = row(Var::Row, Base::Scratch, offset);
+    let scratch = row(Var::Row, Base::Scratch(Element::F32), offset);
     Function {
         doc: format!("rows by way of scratch[{offset}]"),
         operands: vec!["x", "y"],
@@ -51,7 +52,7 @@ fn function(offset: usize) -> Function {
 }
 
 fn step(name: &str, function: u32, x: Region, y: Region) -> Step {
-    let place = |region| Place { region, offset: 0 };
+    let place = |region| Place { region, offset: 0, element: Element::F32 };
     Step {
         name: name.to_owned(),
         function: FunctionId(function),
@@ -65,9 +66,9 @@ fn program() -> Program {
         batch: 1,
         input_len: ROWS * COLUMNS,
         output_len: ROWS * COLUMNS,
-        arena_len: ROWS * COLUMNS,
-        scratch_len: SECOND + COLUMNS,
-        weights_len: 0,
+        arena_bytes: ROWS * COLUMNS * FLOAT,
+        scratch_bytes: (SECOND + COLUMNS) * FLOAT,
+        weights_bytes: 0,
         functions: vec![function(0), function(SECOND)],
         steps: vec![
             step("first", 0, Region::Input, Region::Arena),
@@ -102,8 +103,8 @@ fn every_thread_has_a_scratch_of_its_own() {
     let pools = [2, 5].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
     for isa in Isa::available() {
         for (name, code) in code(isa) {
-            let Program { arena_len, scratch_len, .. } = program();
-            let variant = Variant { batch: 1, arena_len, scratch_len, code };
+            let Program { arena_bytes, scratch_bytes, .. } = program();
+            let variant = Variant { batch: 1, arena_bytes, scratch_bytes, code };
             let weights = Packed::Owned(Buffer::zeroed(0).unwrap());
             // SAFETY: both back ends verify the program, whose lengths these are; it has no weights.
             let network = unsafe { Loaded::new(info.clone(), vec![variant], weights) };
@@ -120,9 +121,9 @@ fn every_thread_has_a_scratch_of_its_own() {
 #[test]
 fn the_scratch_has_an_end() {
     assert_eq!(program().verify(), Ok(()));
-    let short = Program { scratch_len: SECOND + COLUMNS - 1, ..program() };
+    let short = Program { scratch_bytes: (SECOND + COLUMNS) * FLOAT - 1, ..program() };
     let error = short.verify().unwrap_err().to_string();
-    assert!(error.contains("`second`, copy_planar: `y` ends at 132 in scratch of 131"), "{error}");
+    assert!(error.contains("`second`, copy_planar: `y` ends at 528 in scratch of 527"), "{error}");
 }
 
 #[test]
@@ -148,6 +149,6 @@ fn what_a_call_writes_is_no_other_of_its_operands() {
 #[test]
 fn a_program_says_what_it_needs_of_the_scratch() {
     let text = program().to_string();
-    assert!(text.contains("arena 50000, scratch 132, weights 0 elements"), "{text}");
-    assert!(text.contains("copy_planar(x = scratch + 32, y = y + 100 row)"), "{text}");
+    assert!(text.contains("arena 200000, scratch 528, weights 0 bytes"), "{text}");
+    assert!(text.contains("copy_planar(x = scratch + 128, y = y + 400 row)"), "{text}");
 }

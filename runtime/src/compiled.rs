@@ -10,6 +10,7 @@
 //! through raw pointers. What makes them sound is that the macro verified the whole program while
 //! it expanded: no kernel call leaves the memory that [`Emitted`] states.
 
+use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub use std::borrow::Cow::Borrowed;
 /// set.
 pub type Layer<const OPERANDS: usize> = unsafe fn(
     kernels: &Kernels,
-    operands: [*mut f32; OPERANDS],
-    scratch: *mut f32,
+    operands: [*mut c_void; OPERANDS],
+    scratch: *mut c_void,
     iterations: Range<usize>,
 );
 
@@ -58,22 +59,22 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// The user's pictures. They are only read.
-    pub fn input(&self) -> *mut f32 {
-        self.context.input.cast_mut()
+    pub fn input(&self) -> *mut c_void {
+        self.context.input.cast_mut().cast()
     }
 
     /// The user's room for answers.
-    pub fn output(&self) -> *mut f32 {
-        self.context.output
+    pub fn output(&self) -> *mut c_void {
+        self.context.output.cast()
     }
 
     /// The session's memory for activations.
-    pub fn arena(&self) -> *mut f32 {
+    pub fn arena(&self) -> *mut c_void {
         self.context.arena
     }
 
     /// The packed weights. They are only read.
-    pub fn weights(&self) -> *mut f32 {
+    pub fn weights(&self) -> *mut c_void {
         self.context.weights.cast_mut()
     }
 
@@ -86,7 +87,7 @@ impl Run<'_> {
         &self,
         count: usize,
         layer: Layer<OPERANDS>,
-        operands: [*mut f32; OPERANDS],
+        operands: [*mut c_void; OPERANDS],
     ) {
         let bound = Bound { kernels: self.kernels, layer, operands };
         // SAFETY: `task` reads what it is given as the `Bound` that it is, which outlives the
@@ -106,15 +107,15 @@ impl Run<'_> {
 struct Bound<const OPERANDS: usize> {
     kernels: &'static Kernels,
     layer: Layer<OPERANDS>,
-    operands: [*mut f32; OPERANDS],
+    operands: [*mut c_void; OPERANDS],
 }
 
 /// # Safety
 ///
 /// `bound` points at a [`Bound`] of as many operands, whose layer may run on them and the scratch.
 unsafe extern "C" fn task<const OPERANDS: usize>(
-    bound: *const *mut f32,
-    scratch: *mut f32,
+    bound: *const *mut c_void,
+    scratch: *mut c_void,
     first: usize,
     last: usize,
 ) {
@@ -150,10 +151,10 @@ pub struct Emitted {
 pub struct EmittedVariant {
     /// Pictures a run.
     pub batch: usize,
-    /// Elements of the arena.
-    pub arena_len: usize,
-    /// Elements of one thread's scratch.
-    pub scratch_len: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Bytes of one thread's scratch.
+    pub scratch_bytes: usize,
     /// The code.
     pub infer: Infer,
 }
@@ -215,9 +216,9 @@ impl Model {
             .0
             .variants
             .iter()
-            .map(|&EmittedVariant { batch, arena_len, scratch_len, infer }| {
+            .map(|&EmittedVariant { batch, arena_bytes, scratch_bytes, infer }| {
                 let code = Arc::new(EmittedCode { infer, kernels });
-                Variant { batch, arena_len, scratch_len, code }
+                Variant { batch, arena_bytes, scratch_bytes, code }
             })
             .collect();
         // SAFETY: `Model::new` demands that each variant's lengths are what its code needs; the

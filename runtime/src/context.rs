@@ -6,23 +6,24 @@
 //! struct resnet_context {
 //!     const float *input;       // batch x C x H x W
 //!     float *output;            // batch x outputs
-//!     float *arena;
-//!     const float *weights;     // packed
-//!     float *scratch;           // the first thread's
-//!     size_t scratch_distance;  // in floats, from one thread's scratch to the next one's
+//!     void *arena;
+//!     const void *weights;      // packed
+//!     void *scratch;            // the first thread's
+//!     size_t scratch_distance;  // in bytes, from one thread's scratch to the next one's
 //!     const void *team;         // opaque; NULL: one thread
 //! };
 //!
 //! // Some iterations of a region, on one thread and with its scratch.
-//! typedef void resnet_task(float *const *operands, float *scratch, size_t first, size_t last);
+//! typedef void resnet_task(void *const *operands, void *scratch, size_t first, size_t last);
 //!
 //! // All iterations of a region, divided among the session's threads.
-//! void parallel(const struct resnet_context *, resnet_task *, float *const *operands, size_t count);
+//! void parallel(const struct resnet_context *, resnet_task *, void *const *operands, size_t count);
 //!
 //! // A network: reads input and weights; writes output, arena and scratches.
 //! void infer(const struct resnet_context *);
 //! ```
 
+use std::ffi::c_void;
 use std::mem::offset_of;
 
 use crate::memory::Workspace;
@@ -36,12 +37,12 @@ pub struct Context<'a> {
     /// Answers: `batch x outputs`.
     pub output: *mut f32,
     /// The session's arena.
-    pub arena: *mut f32,
+    pub arena: *mut c_void,
     /// The network's packed weights.
-    pub weights: *const f32,
+    pub weights: *const c_void,
     /// The first thread's scratch.
-    pub scratch: *mut f32,
-    /// Elements from one thread's scratch to the next one's.
+    pub scratch: *mut c_void,
+    /// Bytes from one thread's scratch to the next one's.
     pub scratch_distance: usize,
     /// The threads among which [`parallel`] divides a region; none: it runs on the thread that calls
     /// it.
@@ -74,7 +75,7 @@ impl<'a> Context<'a> {
             input: input.as_ptr(),
             output: output.as_mut_ptr(),
             arena: workspace.arena(),
-            weights: weights.as_ptr(),
+            weights: weights.as_ptr().cast(),
             scratch: workspace.scratch(),
             scratch_distance: workspace.scratch_distance(),
             team,
@@ -104,7 +105,7 @@ impl<'a> Context<'a> {
 pub unsafe extern "C" fn parallel(
     context: *const Context<'_>,
     task: Task,
-    operands: *const *mut f32,
+    operands: *const *mut c_void,
     count: usize,
 ) {
     // SAFETY: the caller passes on the session's context, which outlives the run.

@@ -1,4 +1,6 @@
-//! Page-aligned memory of `f32`, for arenas and packed weights.
+//! Page-aligned memory, for arenas, scratches and packed weights.
+
+use std::ffi::c_void;
 
 use memmap2::MmapMut;
 
@@ -61,45 +63,45 @@ impl Buffer {
 #[derive(Debug)]
 pub struct Workspace {
     buffer: Buffer,
-    /// Elements from the start to the first scratch.
+    /// Bytes from the start to the first scratch.
     arena_end: usize,
     scratch_distance: usize,
 }
 
-/// Elements of a page. What different threads write lies on different ones: no cache line is
+/// Bytes of a page. What different threads write lies on different ones: no cache line is
 /// shared, and nothing that a core fetches ahead, which it never does across pages.
-const PAGE: usize = 4096 / size_of::<f32>();
+const PAGE: usize = 4096;
 
 impl Workspace {
-    /// Zeroed memory for an arena and `threads` scratches of these numbers of elements.
+    /// Zeroed memory for an arena and `threads` scratches of these numbers of bytes.
     ///
     /// # Errors
     ///
     /// If the operating system does not give the memory.
-    pub fn new(arena_len: usize, scratch_len: usize, threads: usize) -> std::io::Result<Self> {
+    pub fn new(arena_bytes: usize, scratch_bytes: usize, threads: usize) -> std::io::Result<Self> {
         let len = || {
-            let arena_end = arena_len.checked_next_multiple_of(PAGE)?;
-            let scratch_distance = scratch_len.checked_next_multiple_of(PAGE)?;
+            let arena_end = arena_bytes.checked_next_multiple_of(PAGE)?;
+            let scratch_distance = scratch_bytes.checked_next_multiple_of(PAGE)?;
             let len = scratch_distance.checked_mul(threads)?.checked_add(arena_end)?;
             Some((arena_end, scratch_distance, len))
         };
         let (arena_end, scratch_distance, len) = len().ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { buffer: Buffer::zeroed(len)?, arena_end, scratch_distance })
+        Ok(Self { buffer: Buffer::zeroed(len / size_of::<f32>())?, arena_end, scratch_distance })
     }
 
-    /// The arena's first element.
-    pub fn arena(&mut self) -> *mut f32 {
-        self.buffer.as_mut_ptr()
+    /// Where the arena starts.
+    pub fn arena(&mut self) -> *mut c_void {
+        self.buffer.as_mut_ptr().cast()
     }
 
-    /// The first element of the first thread's scratch; the others follow it at
+    /// Where the first thread's scratch starts; the others follow it at
     /// [`scratch_distance`](Self::scratch_distance).
-    pub fn scratch(&mut self) -> *mut f32 {
+    pub fn scratch(&mut self) -> *mut c_void {
         // SAFETY: the buffer reaches at least as far.
-        unsafe { self.buffer.as_mut_ptr().add(self.arena_end) }
+        unsafe { self.arena().byte_add(self.arena_end) }
     }
 
-    /// Elements from one scratch to the next.
+    /// Bytes from one scratch to the next.
     pub(crate) fn scratch_distance(&self) -> usize {
         self.scratch_distance
     }
@@ -123,11 +125,11 @@ mod tests {
     }
     #[test]
     fn scratches_follow_the_arena_on_pages_of_their_own() {
-        let mut workspace = Workspace::new(1000, 1025, 3).unwrap();
-        assert_eq!(workspace.scratch_distance(), 2048);
+        let mut workspace = Workspace::new(4000, 4100, 3).unwrap();
+        assert_eq!(workspace.scratch_distance(), 8192);
         assert_eq!(workspace.scratch() as usize - workspace.arena() as usize, 4096);
         assert_eq!(workspace.buffer.len(), 1024 + 3 * 2048);
-        let mut none = Workspace::new(1000, 0, 3).unwrap();
+        let mut none = Workspace::new(4000, 0, 3).unwrap();
         assert_eq!((none.scratch_distance(), none.buffer.len()), (0, 1024));
         assert_eq!(none.scratch() as usize - none.arena() as usize, 4096);
         for (arena, scratch) in [(usize::MAX, 0), (0, usize::MAX), (0, usize::MAX / 3)] {

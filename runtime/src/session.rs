@@ -195,10 +195,10 @@ pub unsafe trait Code: Send + Sync {
 pub struct Variant {
     /// Pictures a run.
     pub batch: usize,
-    /// Elements of the arena.
-    pub arena_len: usize,
-    /// Elements of one thread's scratch.
-    pub scratch_len: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Bytes of one thread's scratch.
+    pub scratch_bytes: usize,
     /// The code.
     pub code: Arc<dyn Code>,
 }
@@ -231,13 +231,13 @@ impl Loaded {
 
     /// A session, as [`Network::session_in`] gives it, by its own type.
     pub(crate) fn code_session(&self, pool: Option<&Pool>) -> std::io::Result<CodeSession> {
-        let most = |len: fn(&Variant) -> usize| self.0.variants.iter().map(len).max().unwrap_or(0);
-        let (arena_len, scratch_len) = (most(|v| v.arena_len), most(|v| v.scratch_len));
+        let most = |of: fn(&Variant) -> usize| self.0.variants.iter().map(of).max().unwrap_or(0);
+        let (arena_bytes, scratch_bytes) = (most(|v| v.arena_bytes), most(|v| v.scratch_bytes));
         let threads = pool.map_or(1, Pool::threads);
         Ok(CodeSession {
             network: Arc::clone(&self.0),
             pool: pool.cloned(),
-            workspace: Workspace::new(arena_len, scratch_len, threads)?,
+            workspace: Workspace::new(arena_bytes, scratch_bytes, threads)?,
             output: vec![0.0; self.0.info.outputs],
         })
     }

@@ -184,7 +184,7 @@ impl<M: Module> Emitter<'_, M> {
         let slot = operand_slot(&mut builder, program);
         for step in &program.steps {
             for (i, place) in step.operands.iter().enumerate() {
-                let offset = builder.ins().iconst(POINTER, bytes(place.offset));
+                let offset = builder.ins().iconst(POINTER, place.offset as i64);
                 let address = builder.ins().iadd(bases[place.region as usize], offset);
                 builder.ins().stack_store(POINTER, address, slot, pointer_offset(i));
             }
@@ -227,11 +227,6 @@ fn finish<M: Module>(mut builder: FunctionBuilder<'_>, module: &M) {
 /// Memory that is there and aligned, in the machine's byte order.
 fn plain() -> MemFlagsData {
     MemFlagsData::trusted()
-}
-
-/// Bytes of `elements`. Regions are allocated, so their sizes fit.
-fn bytes(elements: usize) -> i64 {
-    (elements * size_of::<f32>()) as i64
 }
 
 fn pointer_offset(index: usize) -> i32 {
@@ -333,15 +328,15 @@ impl<M: Module> Printer<'_, M> {
     fn address(&mut self, address: &Address) -> Value {
         let mut place = match address.base {
             Base::Operand(operand) => self.bases[operand],
-            Base::Scratch => self.scratch,
+            Base::Scratch(_) => self.scratch,
         };
         for (var, distance) in &address.terms {
-            let distance = self.builder.ins().iconst(POINTER, bytes(*distance));
+            let distance = self.builder.ins().iconst(POINTER, *distance as i64);
             let moved = self.builder.ins().imul(self.values[var], distance);
             place = self.builder.ins().iadd(place, moved);
         }
         if address.offset != 0 {
-            let offset = self.builder.ins().iconst(POINTER, bytes(address.offset));
+            let offset = self.builder.ins().iconst(POINTER, address.offset as i64);
             place = self.builder.ins().iadd(place, offset);
         }
         place

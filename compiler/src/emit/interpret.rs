@@ -3,6 +3,7 @@
 //! It calls the same kernels in the same order on the same addresses as the other back ends, so
 //! its results have the same bits.
 
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use resnet_runtime::context::{Context, parallel};
@@ -72,8 +73,8 @@ impl Interpreter {
     pub(crate) unsafe fn run_step(&self, step: &Step, context: &Context<'_>) {
         let function = self.program.function(step.function);
         let regions = Region::SHARED.map(|region| match region {
-            Region::Input => context.input.cast_mut(),
-            Region::Output => context.output,
+            Region::Input => context.input.cast_mut().cast(),
+            Region::Output => context.output.cast(),
             Region::Arena => context.arena,
             Region::Weights => context.weights.cast_mut(),
             Region::Scratch => unreachable!("the threads do not share it"),
@@ -91,10 +92,15 @@ struct Walk<'a> {
     step: &'a Step,
     table: &'static Table,
     /// Where the shared regions start in this run's memory.
-    regions: [*mut f32; Region::SHARED.len()],
+    regions: [*mut c_void; Region::SHARED.len()],
 }
 
-unsafe extern "C" fn task(walk: *const *mut f32, scratch: *mut f32, first: usize, last: usize) {
+unsafe extern "C" fn task(
+    walk: *const *mut c_void,
+    scratch: *mut c_void,
+    first: usize,
+    last: usize,
+) {
     // SAFETY: `Interpreter::run_step` gave a pointer to a `Walk` to `parallel`.
     let walk = unsafe { &*walk.cast::<Walk<'_>>() };
     for iteration in first..last {
@@ -109,7 +115,7 @@ unsafe extern "C" fn task(walk: *const *mut f32, scratch: *mut f32, first: usize
 }
 
 impl Walk<'_> {
-    fn body(&self, body: &[Statement], scratch: *mut f32, values: &mut Values) {
+    fn body(&self, body: &[Statement], scratch: *mut c_void, values: &mut Values) {
         for statement in body {
             match statement {
                 Statement::For(Loop { var, extent }, body) => {
@@ -124,7 +130,7 @@ impl Walk<'_> {
                         *place = self.locate(address, scratch, values);
                     }
                     // SAFETY: the program was verified with these loops' bounds, so each place
-                    // has all the elements that the kernel touches; the table was handed out
+                    // has all the bytes that the kernel touches, of its kind; the table was handed out
                     // by an instruction set that the CPU has.
                     unsafe { call.invoke(self.table, &places[..addresses.len()]) };
                 }
@@ -132,15 +138,15 @@ impl Walk<'_> {
         }
     }
 
-    fn locate(&self, address: &Address, scratch: *mut f32, values: &Values) -> *mut f32 {
+    fn locate(&self, address: &Address, scratch: *mut c_void, values: &Values) -> *mut c_void {
         let (base, offset) = match address.base {
             Base::Operand(operand) => {
-                let Place { region, offset } = self.step.operands[operand];
+                let Place { region, offset, .. } = self.step.operands[operand];
                 (self.regions[region as usize], offset)
             }
-            Base::Scratch => (scratch, 0),
+            Base::Scratch(_) => (scratch, 0),
         };
-        base.wrapping_add(offset + address.offset + values.distance(&address.terms))
+        base.wrapping_byte_add(offset + address.offset + values.distance(&address.terms))
     }
 }
 

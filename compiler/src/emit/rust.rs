@@ -207,13 +207,13 @@ fn model(plan: &Plan, name: &Ident) -> TokenStream {
     let weights = plan::weights(&plan.weights);
     let variants = plan.programs.iter().map(|program| {
         let module = code::module_name(program);
-        let [batch, arena_len, scratch_len] =
-            [program.batch, program.arena_len, program.scratch_len].map(number);
+        let [batch, arena_bytes, scratch_bytes] =
+            [program.batch, program.arena_bytes, program.scratch_bytes].map(number);
         quote! {
             rt::EmittedVariant {
                 batch: #batch,
-                arena_len: #arena_len,
-                scratch_len: #scratch_len,
+                arena_bytes: #arena_bytes,
+                scratch_bytes: #scratch_bytes,
                 infer: #module::infer,
             }
         }
@@ -248,7 +248,7 @@ fn model(plan: &Plan, name: &Ident) -> TokenStream {
 
 /// The constructors of a type that carries its weights, and the weights.
 fn embedded(name: &Ident, plan: &Plan, path: &str) -> TokenStream {
-    let bytes = number(plan.weights.len * size_of::<f32>());
+    let bytes = number(plan.weights.bytes());
     // The file was written by the machine that builds, in its byte order.
     let other = if cfg!(target_endian = "little") { "big" } else { "little" };
     quote! {

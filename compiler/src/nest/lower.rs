@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use resnet_runtime::kernels::{BLOCK, Call, CopyParams, MeanParams, RingParams, SoftmaxParams};
+use resnet_runtime::kernels::{
+    BLOCK, Call, CopyParams, Element, MeanParams, RingParams, SoftmaxParams,
+};
 
 use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, PoolKind};
-use crate::schedule::{Buffer, Layout, Plan, Region, Schedule};
+use crate::schedule::{Buffer, Layout, PICTURE, Plan, Region, Schedule};
 
 mod channel;
 mod conv;
@@ -39,9 +41,9 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         batch: schedule.batch,
         input_len: schedule.batch * input.elements(),
         output_len: schedule.batch * answer_len,
-        arena_len: schedule.arena_len,
-        scratch_len: schedule.scratch_len,
-        weights_len: schedule.weights.len,
+        arena_bytes: schedule.arena_bytes,
+        scratch_bytes: schedule.scratch_bytes,
+        weights_bytes: schedule.weights.bytes(),
         functions: lowering.functions,
         steps: lowering.steps,
     }
@@ -142,7 +144,7 @@ impl Lowering {
             lanes: buffer.lanes(),
         };
         let y = Side::new(buffer, Extent::square(0), buffer.block_len());
-        let y = Side { place: Place { region: buffer.region, offset: buffer.offset }, ..y };
+        let y = Side { place: Place { offset: buffer.offset, ..y.place }, ..y };
         let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
         let call = Statement::Call(Call::Ring(params), vec![y.address(0, &loops)]);
         // So little work that waking threads for it would take longer.
@@ -156,6 +158,7 @@ impl Lowering {
         let picture = Buffer {
             region: Region::Input,
             offset: 0,
+            element: PICTURE,
             layout: Layout::Planar,
             shape: y.shape,
             ring: Extent::square(0),
@@ -170,7 +173,8 @@ impl Lowering {
     fn copy_out(&mut self, name: &str, x: &Buffer, offset: usize, answer_len: usize) {
         let answer = Buffer {
             region: Region::Output,
-            offset,
+            offset: offset * PICTURE.bytes(),
+            element: PICTURE,
             layout: Layout::Planar,
             shape: x.shape,
             ring: Extent::square(0),
@@ -238,7 +242,8 @@ impl Lowering {
     }
 }
 
-/// One operand of a call: where it starts, and how far the loops move it.
+/// One operand of a call: where it starts, and how far the loops move it. It is told distances in
+/// elements, and holds bytes.
 #[derive(Clone)]
 struct Side {
     place: Place,
@@ -248,29 +253,46 @@ struct Side {
 impl Side {
     /// Starts `above` the first pixel; a step of [`Var::Block`] moves it by `block` elements.
     fn new(buffer: &Buffer, above: Extent, block: usize) -> Self {
-        let offset = buffer.offset + buffer.corner(above.rows, above.columns);
-        let terms = vec![(Var::Picture, buffer.picture_len()), (Var::Block, block)];
-        Self { place: Place { region: buffer.region, offset }, terms }
+        Self::at(buffer.region, buffer.element, buffer.offset)
+            .skip(buffer.corner(above.rows, above.columns))
+            .with(Var::Picture, buffer.picture_len())
+            .with(Var::Block, block)
+    }
+
+    /// Starts at a byte of a region.
+    fn at(region: Region, element: Element, offset: usize) -> Self {
+        Self { place: Place { region, offset, element }, terms: Vec::new() }
+    }
+
+    /// Starts at a place in the packed weights, all of which are counted in `f32`.
+    fn weights(element: Element, start: usize) -> Self {
+        Self::at(Region::Weights, element, start * Element::F32.bytes())
+    }
+
+    /// Bytes of so many elements.
+    fn bytes(&self, elements: usize) -> usize {
+        elements * self.place.element.bytes()
     }
 
     fn with(mut self, var: Var, distance: usize) -> Self {
-        self.terms.push((var, distance));
+        self.terms.push((var, self.bytes(distance)));
         self
     }
 
     /// The same with another distance between pictures.
     fn per_picture(mut self, distance: usize) -> Self {
+        let distance = self.bytes(distance);
         let terms = self.terms.iter_mut().filter(|(var, _)| *var == Var::Picture);
         terms.for_each(|(_, old)| *old = distance);
         self
     }
 
     fn skip(mut self, elements: usize) -> Self {
-        self.place.offset += elements;
+        self.place.offset += self.bytes(elements);
         self
     }
 
-    /// How far a step of `var` moves it.
+    /// How far a step of `var` moves it, in bytes.
     fn distance(&self, var: Var) -> usize {
         self.terms.iter().filter(|(of, _)| *of == var).map(|(_, distance)| distance).sum()
     }
@@ -288,8 +310,8 @@ impl Side {
         let terms = self.terms.iter().copied();
         let terms = terms.filter(|&(var, distance)| distance > 0 && moves(var)).collect();
         match self.place {
-            Place { region: Region::Scratch, offset } => {
-                Address { base: Base::Scratch, offset, terms }
+            Place { region: Region::Scratch, offset, element } => {
+                Address { base: Base::Scratch(element), offset, terms }
             }
             _ => Address { base: Base::Operand(operand), offset: 0, terms },
         }

@@ -9,9 +9,9 @@ mod verify;
 
 use std::fmt;
 
-use resnet_runtime::kernels::Call;
+use resnet_runtime::kernels::{Call, Element};
 
-use crate::schedule::Region;
+use crate::schedule::{PICTURE, Region};
 
 pub use lower::lower;
 pub use verify::VerifyError;
@@ -72,11 +72,11 @@ pub enum Base {
     /// The operand of this index.
     Operand(usize),
     /// The scratch of the thread that runs the iteration. What earlier iterations left there is
-    /// undefined: each one reads only what it has written.
-    Scratch,
+    /// undefined: each one reads only what it has written. Such elements lie there.
+    Scratch(Element),
 }
 
-/// A place relative to one of a function's operands or to the scratch, in `f32` elements.
+/// A place relative to one of a function's operands or to the scratch, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Where it counts from.
@@ -134,14 +134,16 @@ impl fmt::Display for FunctionId {
     }
 }
 
-/// A place that a step hands to its function, in `f32` elements; never in the scratch, which is
-/// another one for each thread.
+/// A place that a step hands to its function, in bytes; never in the scratch, which is another one
+/// for each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Which memory.
     pub region: Region,
-    /// Distance from its first element.
+    /// Distance from its start.
     pub offset: usize,
+    /// What lies there.
+    pub element: Element,
 }
 
 /// One layer of the straight line.
@@ -166,12 +168,12 @@ pub struct Program {
     pub input_len: usize,
     /// Elements of the output, for the whole batch.
     pub output_len: usize,
-    /// Elements of the arena.
-    pub arena_len: usize,
-    /// Elements of one thread's scratch; steps have it one after the other.
-    pub scratch_len: usize,
-    /// Elements of the packed weights.
-    pub weights_len: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Bytes of one thread's scratch; steps have it one after the other.
+    pub scratch_bytes: usize,
+    /// Bytes of the packed weights.
+    pub weights_bytes: usize,
     /// One function for each distinct layer signature.
     pub functions: Vec<Function>,
     /// The straight line.
@@ -184,14 +186,14 @@ impl Program {
         &self.functions[id.index()]
     }
 
-    /// Elements of a region.
-    pub fn region_len(&self, region: Region) -> usize {
+    /// Bytes of a region.
+    pub fn region_bytes(&self, region: Region) -> usize {
         match region {
-            Region::Input => self.input_len,
-            Region::Output => self.output_len,
-            Region::Arena => self.arena_len,
-            Region::Weights => self.weights_len,
-            Region::Scratch => self.scratch_len,
+            Region::Input => self.input_len * PICTURE.bytes(),
+            Region::Output => self.output_len * PICTURE.bytes(),
+            Region::Arena => self.arena_bytes,
+            Region::Weights => self.weights_bytes,
+            Region::Scratch => self.scratch_bytes,
         }
     }
 }
@@ -200,14 +202,14 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "program {} (batch {}): input {}, output {}, arena {}, scratch {}, weights {} elements",
+            "program {} (batch {}): input {}, output {}, arena {}, scratch {}, weights {} bytes",
             self.name,
             self.batch,
-            self.input_len,
-            self.output_len,
-            self.arena_len,
-            self.scratch_len,
-            self.weights_len
+            self.region_bytes(Region::Input),
+            self.region_bytes(Region::Output),
+            self.arena_bytes,
+            self.scratch_bytes,
+            self.weights_bytes
         )?;
         for (index, function) in self.functions.iter().enumerate() {
             writeln!(f, "\n// {}", function.doc)?;
@@ -271,7 +273,7 @@ fn write_body(
 fn show_address(function: &Function, address: &Address) -> String {
     let mut text = match address.base {
         Base::Operand(operand) => function.operands[operand].to_owned(),
-        Base::Scratch => Region::Scratch.to_string(),
+        Base::Scratch(_) => Region::Scratch.to_string(),
     };
     if address.offset != 0 {
         text += &format!(" + {}", address.offset);

@@ -2,7 +2,8 @@
 //!
 //! What is checked, for every step and every call in its function:
 //! - the numbers of operands agree with the function's and the catalogue's;
-//! - over all values of the loop variables, every element that the kernel touches through an
+//! - what lies at an operand's place are elements of the kernel's kind;
+//! - over all values of the loop variables, every byte that the kernel touches through an
 //!   operand lies within that operand's region, or within one thread's scratch;
 //! - only the arena, the scratch and the output are written;
 //! - what a call writes is no other of its operands, but one that the kernel may overwrite;
@@ -17,7 +18,7 @@
 //!
 //! Back ends run only verified programs, so this is the fact on which their unsafe code rests.
 
-use resnet_runtime::kernels::{BLOCK, Call, Operand, Role};
+use resnet_runtime::kernels::{Call, LINE_BYTES, Operand, Role};
 
 use super::{Address, Base, Loop, Place, Program, Statement, Step, Var};
 use crate::schedule::Region;
@@ -126,8 +127,12 @@ impl Program {
                 .operands
                 .get(index)
                 .ok_or_else(|| format!("`{name}` refers to a missing operand"))?,
-            Base::Scratch => Place { region: Region::Scratch, offset: 0 },
+            Base::Scratch(element) => Place { region: Region::Scratch, offset: 0, element },
         };
+        if operand.role != Role::Hint && operand.element != place.element {
+            let (wanted, found) = (operand.element, place.element);
+            return Err(format!("`{name}` takes {wanted}, and {found} lies there"));
+        }
         let first = place.offset + address.offset;
         let mut last = first;
         for (var, distance) in &address.terms {
@@ -136,7 +141,7 @@ impl Program {
             last += (extent - 1) * distance;
         }
         // An operand that is not used is an address all the same, so it has to be one.
-        let (end, len) = (last + operand.len, self.region_len(place.region));
+        let (end, len) = (last + operand.bytes(), self.region_bytes(place.region));
         if end > len {
             return Err(format!("`{name}` ends at {end} in {} of {len}", place.region));
         }
@@ -144,7 +149,7 @@ impl Program {
         if written && matches!(place.region, Region::Input | Region::Weights) {
             return Err(format!("`{name}` is written in {}", place.region));
         }
-        let on_line = |n: usize| n.is_multiple_of(BLOCK);
+        let on_line = |n: usize| n.is_multiple_of(LINE_BYTES);
         let starts_on_line =
             on_line(first) && address.terms.iter().all(|(_, distance)| on_line(*distance));
         if operand.aligned && !starts_on_line {
@@ -165,7 +170,7 @@ struct Span<'a> {
 }
 
 impl Span<'_> {
-    /// Whether both may touch an element.
+    /// Whether both may touch a byte.
     fn overlaps(&self, other: &Self) -> bool {
         let used = self.used && other.used && self.region == other.region;
         used && self.first < other.end && other.first < self.end

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use resnet_runtime::kernels::Element;
+
 use super::{Algorithm, Layer, Step};
 use crate::fuse::{Fused, FusedId, FusedOp, Residual};
 use crate::graph::{self, Graph, NodeId, Window};
 use crate::nest::{Program, Statement};
-use crate::schedule::{self, Buffer, Plan, Schedule};
+use crate::schedule::{self, Buffer, PICTURE, Plan, Schedule};
 
 /// A network in those forms that say what work it is.
 pub(super) struct Work<'a> {
@@ -51,17 +53,21 @@ impl Work<'_> {
 
     /// A layer whose first step is this one.
     fn layer(&self, name: &str, step: Step) -> Layer {
-        let layer = |algorithm, macs, elements| Layer {
+        let layer = |algorithm, macs, bytes| Layer {
             name: name.to_owned(),
             algorithm,
             macs,
-            bytes: wide(elements).saturating_mul(wide(size_of::<f32>())),
+            bytes: wide(bytes),
             steps: vec![step],
         };
         let batch = self.schedule.batch;
         let Some(id) = self.node(name) else {
             // The answer is copied to where it is wanted.
-            return layer(Algorithm::Other, 0, 2 * batch * self.graph.output_len());
+            return layer(
+                Algorithm::Other,
+                0,
+                2 * batch * self.graph.output_len() * PICTURE.bytes(),
+            );
         };
         let algorithm = match self.schedule.plans[id.index()] {
             Plan::Conv(plan) => match plan.algorithm {
@@ -79,11 +85,11 @@ impl Work<'_> {
         let nodes = (0..).map(NodeId).zip(&self.graph.nodes);
         let costs = nodes.filter(|(_, node)| node.name == name).map(|(id, _)| self.graph.cost(id));
         let macs = costs.map(|cost| cost.macs).sum::<u128>().saturating_mul(batch as u128);
-        layer(algorithm, u64::try_from(macs).unwrap_or(u64::MAX), self.elements(id))
+        layer(algorithm, u64::try_from(macs).unwrap_or(u64::MAX), self.bytes(id))
     }
 
-    /// Elements that a node reads and writes at least, weights included.
-    fn elements(&self, id: FusedId) -> usize {
+    /// Bytes that a node reads and writes at least, weights included.
+    fn bytes(&self, id: FusedId) -> usize {
         let node = self.fused.node(id);
         let output = self.schedule.buffer(id);
         let input = node.input.map(|input| self.schedule.buffer(input));
@@ -97,36 +103,37 @@ impl Work<'_> {
             }
             (_, Some(input)) => whole(input),
             // The picture, as it is given.
-            (_, None) => node.shape.elements(),
+            (_, None) => node.shape.elements() * PICTURE.bytes(),
         };
         let weights = match self.schedule.plans[id.index()] {
-            Plan::Conv(plan) => plan.panels.len(),
+            Plan::Conv(plan) => plan.panels.len() * plan.panels.format.element().bytes(),
             Plan::Vector { weights } => {
-                self.schedule.weights.at(weights).map_or(0, |recipe| recipe.content.len())
+                let content = self.schedule.weights.at(weights).map(|recipe| &recipe.content);
+                content.map_or(0, |content| content.len() * Element::F32.bytes())
             }
-            Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes(),
+            Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes() * Element::F32.bytes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,
         };
         let residual = self.residual(node.epilogue.residual, output);
         self.schedule.batch * (read + residual + whole(output)) + weights
     }
 
-    /// Elements that are read of what is added to `output`.
+    /// Bytes that are read of what is added to `output`.
     fn residual(&self, residual: Option<Residual>, output: &Buffer) -> usize {
         match residual {
             Some(Residual::Same(source)) => whole(self.schedule.buffer(source)),
             Some(Residual::ZeroPad { source, .. }) => {
                 let source = self.schedule.buffer(source);
-                output.shape.pixels() * source.blocks() * source.lanes()
+                output.shape.pixels() * source.blocks() * source.lanes() * source.element.bytes()
             }
             None => 0,
         }
     }
 }
 
-/// Elements of an activation of one picture, without its borders.
+/// Bytes of an activation of one picture, without its borders.
 fn whole(buffer: &Buffer) -> usize {
-    buffer.shape.pixels() * buffer.blocks() * buffer.lanes()
+    buffer.shape.pixels() * buffer.blocks() * buffer.lanes() * buffer.element.bytes()
 }
 
 /// Of these, those that a window passes over.
@@ -134,7 +141,7 @@ fn windowed(input: &Buffer, window: &Window, output: &Buffer) -> usize {
     let touched = |kernel: usize, outputs: usize, inputs: usize| (kernel * outputs).min(inputs);
     let rows = touched(window.kernel.rows, output.shape.height, input.shape.height);
     let columns = touched(window.kernel.columns, output.shape.width, input.shape.width);
-    rows * columns * input.blocks() * input.lanes()
+    rows * columns * input.blocks() * input.lanes() * input.element.bytes()
 }
 
 /// The multiply-adds of a body's kernels.

@@ -1,6 +1,8 @@
 //! Offsets in the arena, planned from liveness: activations that are never alive together may
 //! share memory.
 
+use resnet_runtime::kernels::LINE_BYTES;
+
 use super::{Algorithm, Buffer, ConvPlan, Plan, Region};
 use crate::fuse::{Fused, Residual};
 
@@ -18,11 +20,8 @@ impl Lifetime {
     }
 }
 
-/// Offsets are multiples of a cache line.
-const LINE: usize = 64 / size_of::<f32>();
-
 /// Sets the offset of every buffer and every Winograd convolution's points in the arena, and
-/// returns the arena's length in elements.
+/// returns the arena's bytes.
 pub(super) fn plan(
     fused: &Fused,
     buffers: &mut [Buffer],
@@ -35,7 +34,7 @@ pub(super) fn plan(
     let mut targets: Vec<&mut usize> = Vec::new();
     for (index, buffer) in buffers.iter_mut().enumerate() {
         if buffer.region == Region::Arena && owners[index] == index {
-            requests.push((buffer.picture_len() * batch, lifetimes[index]));
+            requests.push((buffer.picture_bytes() * batch, lifetimes[index]));
             targets.push(&mut buffer.offset);
         }
     }
@@ -43,7 +42,7 @@ pub(super) fn plan(
         let Plan::Conv(ConvPlan { algorithm: Algorithm::Winograd(winograd), .. }) = plan else {
             continue;
         };
-        let len = winograd.input.len() * winograd.bands(batch);
+        let len = winograd.input.bytes() * winograd.bands(batch);
         if let (Region::Arena, offset) = &mut winograd.input_place {
             requests.push((len, Lifetime { first: step, last: step }));
             targets.push(offset);
@@ -92,7 +91,7 @@ fn lifetimes(fused: &Fused) -> Vec<Lifetime> {
     lifetimes
 }
 
-/// Largest first, each at the lowest place that no buffer of an overlapping lifetime holds.
+/// Offsets, multiples of a cache line, and their end. Largest first, each at the lowest place that no buffer of an overlapping lifetime holds.
 fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].0), i));
@@ -102,13 +101,13 @@ fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
     let mut end = 0;
     for i in order {
         let (len, lifetime) = requests[i];
-        let len = len.next_multiple_of(LINE);
+        let len = len.next_multiple_of(LINE_BYTES);
         let mut offset = 0;
         for &other in placed.iter().filter(|&&other| requests[other].1.meets(&lifetime)) {
             if offset + len <= offsets[other] {
                 break;
             }
-            offset = offset.max(offsets[other] + requests[other].0.next_multiple_of(LINE));
+            offset = offset.max(offsets[other] + requests[other].0.next_multiple_of(LINE_BYTES));
         }
         offsets[i] = offset;
         end = end.max(offset + len);
@@ -162,7 +161,7 @@ mod tests {
                 .collect();
             let (offsets, end) = place(&requests);
             for (i, a) in requests.iter().enumerate() {
-                prop_assert!(offsets[i].is_multiple_of(LINE) && offsets[i] + a.0 <= end);
+                prop_assert!(offsets[i].is_multiple_of(LINE_BYTES) && offsets[i] + a.0 <= end);
                 for (j, b) in requests.iter().enumerate().skip(i + 1) {
                     let apart = offsets[i] + a.0 <= offsets[j] || offsets[j] + b.0 <= offsets[i];
                     prop_assert!(apart || !a.1.meets(&b.1), "{i} and {j} overlap");
@@ -170,7 +169,7 @@ mod tests {
             }
             let alive = |t| requests.iter()
                 .filter(|(_, l)| l.first <= t && t <= l.last)
-                .map(|(len, _)| len.next_multiple_of(LINE))
+                .map(|(len, _)| len.next_multiple_of(LINE_BYTES))
                 .sum::<usize>();
             let bound = (0..30).map(alive).max().unwrap_or(0);
             prop_assert!(end >= bound);
@@ -179,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_chain_needs_only_two_buffers_at_a_time() {
-        let chain: Vec<_> = (0..10).map(|i| (160, Lifetime { first: i, last: i + 1 })).collect();
-        assert_eq!(place(&chain).1, 320);
+        let chain: Vec<_> = (0..10).map(|i| (640, Lifetime { first: i, last: i + 1 })).collect();
+        assert_eq!(place(&chain).1, 1280);
     }
 }

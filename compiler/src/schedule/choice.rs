@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use resnet_runtime::kernels::BLOCK;
-use resnet_runtime::kernels::Transform;
+use resnet_runtime::kernels::{BLOCK, Element, Transform};
 
 use super::{Order, winograd};
 use crate::fuse::Conv;
@@ -152,7 +151,7 @@ impl Site<'_> {
         } else {
             self.points(transform) * self.inputs()
         };
-        let picture = (elements * size_of::<f32>()) as f64;
+        let picture = (elements * Element::F32.bytes()) as f64;
         let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
         if batch > 1 && batch as f64 * picture > RESIDENT_PICTURES && weights < panels * picture {
             Order::PicturesOuter
@@ -183,7 +182,7 @@ impl Site<'_> {
         let kernel = &self.conv.window.kernel;
         let [rows, columns] = transform.filters();
         let points = rows.weights(kernel.rows) * columns.weights(kernel.columns);
-        (points * self.pairs() * size_of::<f32>()) as f64
+        (points * self.pairs() * Element::F32.bytes()) as f64
     }
 
     /// What the model expects, in cycles of one core.
@@ -204,7 +203,7 @@ impl Site<'_> {
         // Where only the rows are filtered, a product is a sum over the kernel's columns.
         let sums = if self.planar { columns as f64 } else { 1.0 };
         let channels = self.inputs() + padded(self.output.channels);
-        let bytes = points * (channels * size_of::<f32>()) as f64;
+        let bytes = points * (channels * Element::F32.bytes()) as f64;
         f64::max(batch * (points * sums * pairs / FMAS + bytes / POINT_BYTES), arrival)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
+use resnet_runtime::kernels::{ConvShape, Element, PanelFormat, Panels};
 use resnet_runtime::weights::{Content, ConvSource, Recipe};
 
 use super::{
@@ -21,11 +21,11 @@ impl fmt::Display for Layout {
     }
 }
 
-/// `arena[4096] blocked 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
+/// `arena[4096] blocked f32 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, offset, layout, shape, ring, margin } = self;
-        write!(f, "{region}[{offset}] {layout} {shape}")?;
+        let Self { region, offset, element, layout, shape, ring, margin } = self;
+        write!(f, "{region}[{offset}] {layout} {element} {shape}")?;
         for (name, extent) in [("ring", ring), ("margin", margin)] {
             if *extent != Extent::square(0) {
                 write!(f, " {name} {}x{}", extent.rows, extent.columns)?;
@@ -37,8 +37,8 @@ impl fmt::Display for Buffer {
 
 impl fmt::Display for Points {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, distance, block } = self;
-        write!(f, "{count} points {distance} apart, blocks {block}")
+        let Self { element, count, distance, block } = self;
+        write!(f, "{count} points of {element} {distance} apart, blocks {block}")
     }
 }
 
@@ -66,11 +66,12 @@ impl fmt::Display for ConvPlan {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch, buffers, plans, arena_len, scratch_len, weights } = self;
-        let Parts { recipes, len: weights_len } = &**weights;
+        let Self { batch, buffers, plans, arena_bytes, scratch_bytes, weights } = self;
+        let Parts { recipes, len: _ } = &**weights;
+        let weights_bytes = weights.bytes();
         writeln!(
             f,
-            "schedule (batch {batch}): arena {arena_len}, scratch {scratch_len}, weights {weights_len} elements\n"
+            "schedule (batch {batch}): arena {arena_bytes}, scratch {scratch_bytes}, weights {weights_bytes} bytes\n"
         )?;
         for (index, (plan, buffer)) in plans.iter().zip(buffers).enumerate() {
             let id = FusedId(index as u32).to_string();
@@ -85,9 +86,9 @@ impl fmt::Display for Schedule {
                         write_winograd(f, winograd)?;
                     }
                 }
-                Plan::Vector { weights } => writeln!(f, "weights[{weights}]")?,
+                Plan::Vector { weights } => writeln!(f, "{}", packed_at(*weights))?,
                 Plan::GroupNorm { weights, blocks } => {
-                    writeln!(f, "weights[{weights}], {blocks} blocks together")?;
+                    writeln!(f, "{}, {blocks} blocks together", packed_at(*weights))?;
                 }
                 Plan::Simple => writeln!(f, "the one way")?,
             }
@@ -98,16 +99,22 @@ impl fmt::Display for Schedule {
     }
 }
 
+/// A place in the packed weights, whose offsets are in elements, by its byte.
+fn packed_at(offset: usize) -> String {
+    format!("{}[{}]", Region::Weights, offset * Element::F32.bytes())
+}
+
 fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
     let Recipe { content, offset } = recipe;
+    let place = packed_at(*offset);
     match content {
-        Content::Conv { source, panels } => write_conv(f, source, panels, *offset),
+        Content::Conv { source, panels } => write_conv(f, source, panels, &place),
         Content::Norm { norm, channels } => {
             let (name, epsilon) = (&norm.weight, norm.epsilon);
-            writeln!(f, "weights[{offset}] norm {name} {epsilon}, {channels} channels")
+            writeln!(f, "{place} norm {name} {epsilon}, {channels} channels")
         }
         Content::Vector { weight, channels } => {
-            writeln!(f, "weights[{offset}] {weight}, {channels} channels")
+            writeln!(f, "{place} {weight}, {channels} channels")
         }
     }
 }
@@ -116,11 +123,11 @@ fn write_conv(
     f: &mut fmt::Formatter<'_>,
     ConvSource { weight, bias, norm, standardise }: &ConvSource,
     Panels { shape, format }: &Panels,
-    offset: usize,
+    place: &str,
 ) -> fmt::Result {
     let ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
     let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
-    write!(f, "        weights[{offset}] {weight} {out_channels}x{in_channels}")?;
+    write!(f, "        {place} {weight} {out_channels}x{in_channels}")?;
     write!(f, "x{kernel_rows}x{kernel_columns}/{groups} {transform:?}")?;
     write!(f, ", panels of {panel_blocks} by {in_blocks} step {in_block_step}")?;
     write!(f, "{}", if *planar { ", planar" } else { "" })?;

@@ -1,6 +1,6 @@
 //! How activations lie in memory, and what lies around them.
 
-use resnet_runtime::kernels::BLOCK;
+use resnet_runtime::kernels::{BLOCK, Element};
 
 use super::weights::Decision;
 use super::{Region, winograd};
@@ -31,8 +31,10 @@ impl Layout {
 pub struct Buffer {
     /// Which memory.
     pub region: Region,
-    /// First element, of the ring if there is one.
+    /// First byte, of the ring if there is one.
     pub offset: usize,
+    /// What it consists of.
+    pub element: Element,
     /// Order of the elements.
     pub layout: Layout,
     /// The activation's shape, without the ring.
@@ -54,22 +56,27 @@ impl Buffer {
         self.shape.channels.div_ceil(self.lanes())
     }
 
-    /// Distance between rows.
+    /// Elements between rows.
     pub(crate) fn row_len(&self) -> usize {
         (self.shape.width + 2 * self.ring.columns + self.margin.columns) * self.lanes()
     }
 
-    /// Distance between blocks.
+    /// Elements between blocks.
     pub(crate) fn block_len(&self) -> usize {
         (self.shape.height + 2 * self.ring.rows + self.margin.rows) * self.row_len()
     }
 
-    /// Distance between pictures of a batch.
+    /// Elements between pictures of a batch.
     pub(crate) fn picture_len(&self) -> usize {
         self.blocks() * self.block_len()
     }
 
-    /// Distance from the first element to the pixel `above` rows up and `left` columns left of
+    /// Bytes of a picture's activation.
+    pub(crate) fn picture_bytes(&self) -> usize {
+        self.picture_len() * self.element.bytes()
+    }
+
+    /// Elements from the first one to the pixel `above` rows up and `left` columns left of
     /// the picture's first one; both within the ring.
     pub fn corner(&self, above: usize, left: usize) -> usize {
         (self.ring.rows - above) * self.row_len() + (self.ring.columns - left) * self.lanes()

@@ -16,7 +16,7 @@ mod winograd;
 use std::fmt;
 use std::sync::Arc;
 
-use resnet_runtime::kernels::{BLOCK, Panels, Transform};
+use resnet_runtime::kernels::{BLOCK, Element, Panels, Transform};
 
 use self::choice::{Costs, Site};
 use self::weights::{Decision, decide};
@@ -60,6 +60,12 @@ impl fmt::Display for Region {
         })
     }
 }
+
+/// What pictures and answers consist of.
+pub const PICTURE: Element = Element::F32;
+
+/// What the means and variances of a group norm consist of.
+pub const STATISTIC: Element = Element::F32;
 
 /// Which loop of a convolution is the outer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,10 +183,10 @@ pub struct Schedule {
     pub buffers: Vec<Buffer>,
     /// What is done for each fused node.
     pub plans: Vec<Plan>,
-    /// Elements of the arena.
-    pub arena_len: usize,
-    /// Elements of one thread's scratch: what the layer that needs most of it needs.
-    pub scratch_len: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Bytes of one thread's scratch: what the layer that needs most of it needs.
+    pub scratch_bytes: usize,
     /// The packed weights, which all batch sizes share.
     pub weights: Arc<Parts>,
 }
@@ -196,9 +202,8 @@ impl Schedule {
     pub fn run_bytes(&self, fused: &Fused) -> usize {
         let input = fused.nodes[0].shape.elements();
         let output: usize = fused.outputs.iter().map(|&id| fused.node(id).shape.elements()).sum();
-        let pictures = self.batch * (input + output) * size_of::<f32>();
-        let len = self.weights.len + self.arena_len + self.scratch_len;
-        len * size_of::<f32>() + pictures
+        let pictures = self.batch * (input + output) * PICTURE.bytes();
+        self.weights.bytes() + self.arena_bytes + self.scratch_bytes + pictures
     }
 }
 
@@ -322,11 +327,19 @@ fn lay_out(
             let layout = layouts[id.index()];
             let shape = node.shape;
             let (ring, margin) = layout::borders(fused, decisions, layout, id);
-            Buffer { region: Region::Arena, offset: 0, layout, shape, ring, margin }
+            Buffer {
+                region: Region::Arena,
+                offset: 0,
+                element: Element::F32,
+                layout,
+                shape,
+                ring,
+                margin,
+            }
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
-    let mut scratch_len = 0;
+    let mut scratch_bytes = 0;
     for (id, node) in fused.iter() {
         let Decision { weights, conv } = decisions[id.index()];
         plans.push(match (&node.op, conv) {
@@ -344,7 +357,7 @@ fn lay_out(
                     Algorithm::Direct { rows }
                 } else {
                     let plan = winograd::plan(order, &panels.format, &conv.window, output, batch);
-                    scratch_len = scratch_len.max(plan.scratch_len());
+                    scratch_bytes = scratch_bytes.max(plan.scratch_bytes());
                     Algorithm::Winograd(plan)
                 };
                 Plan::Conv(ConvPlan { panels, weights, order, algorithm, fetch: Fetch::Next })
@@ -353,21 +366,21 @@ fn lay_out(
             (FusedOp::GroupNorm(norm), _) => {
                 let channels = node.shape.channels;
                 let blocks = joined_blocks(channels, channels / norm.groups);
-                scratch_len = scratch_len.max(2 * blocks * BLOCK);
+                scratch_bytes = scratch_bytes.max(2 * blocks * BLOCK * STATISTIC.bytes());
                 Plan::GroupNorm { weights, blocks }
             }
             _ => Plan::Simple,
         });
     }
-    let arena_len = arena::plan(fused, &mut buffers, &mut plans, batch);
+    let arena_bytes = arena::plan(fused, &mut buffers, &mut plans, batch);
     plan_fetches(&mut plans, parts.len);
     let weights = Arc::clone(parts);
-    Schedule { batch, buffers, plans, arena_len, scratch_len, weights }
+    Schedule { batch, buffers, plans, arena_bytes, scratch_bytes, weights }
 }
 
 /// Elements of the following layers' weights that a convolution fetches ahead whose own stay in cache:
 /// as many as a second-level cache may hold besides.
-const AHEAD: usize = 640 * 1024 / size_of::<f32>();
+const AHEAD: usize = 640 * 1024 / Element::F32.bytes();
 
 /// Decides what each convolution fetches.
 fn plan_fetches(plans: &mut [Plan], weights_len: usize) {

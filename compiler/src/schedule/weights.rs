@@ -1,6 +1,6 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
-use resnet_runtime::kernels::{Panels, Transform};
+use resnet_runtime::kernels::{Element, Panels, Transform};
 use resnet_runtime::weights::{Content, ConvSource, Recipe};
 
 use super::choice::{Choice, Site};
@@ -13,11 +13,16 @@ use crate::fuse::{Conv, Fused, FusedOp};
 pub struct Parts {
     /// What they consist of, by rising offsets.
     pub recipes: Vec<Recipe>,
-    /// Elements.
+    /// Elements, all of them `f32`.
     pub len: usize,
 }
 
 impl Parts {
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.len * Element::F32.bytes()
+    }
+
     /// The part that begins at an element.
     pub fn at(&self, offset: usize) -> Option<&Recipe> {
         let found = self.recipes.binary_search_by_key(&offset, |recipe| recipe.offset);

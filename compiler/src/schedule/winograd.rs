@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use resnet_runtime::kernels::{BLOCK, Filter, PanelFormat, Transform};
+use resnet_runtime::kernels::{BLOCK, Element, Filter, LINE_BYTES, PanelFormat, Transform};
 
 use super::{Buffer, Layout, Order, Region};
 use crate::graph::{Extent, Shape, Window};
@@ -30,18 +30,18 @@ pub struct Winograd {
     /// The input's points of one band, `[point][block][tile][16]`, or, if the input is planar,
     /// `[point][channel][column]`.
     pub input: Points,
-    /// Where the points of the first band lie; those of the others follow if it is the arena.
+    /// Where the points of the first band lie, in bytes; those of the others follow if it is the arena.
     pub input_place: (Region, usize),
     /// The products of one band and one panel.
     pub output: Points,
-    /// Where they lie in the scratch memory.
+    /// Where they lie in the scratch memory, in bytes.
     pub output_offset: usize,
 }
 
 impl Winograd {
-    /// Elements of scratch memory.
-    pub fn scratch_len(&self) -> usize {
-        self.output_offset + self.output.len()
+    /// Bytes of scratch memory.
+    pub fn scratch_bytes(&self) -> usize {
+        self.output_offset + self.output.bytes()
     }
 
     /// Bands of `batch` pictures.
@@ -86,11 +86,13 @@ impl Band {
 /// The points of a Winograd convolution's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Points {
+    /// What they consist of.
+    pub element: Element,
     /// How many a tile has.
     pub count: usize,
-    /// Distance between points.
+    /// Elements between points.
     pub distance: usize,
-    /// Distance between a point's blocks.
+    /// Elements between a point's blocks.
     pub block: usize,
 }
 
@@ -104,7 +106,15 @@ impl Points {
     pub fn is_empty(&self) -> bool {
         false
     }
+
+    /// Bytes of one set of points.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.element.bytes()
+    }
 }
+
+/// What points and their products consist of.
+const ELEMENT: Element = Element::F32;
 
 /// Bytes that one panel's products of a band of tiles may take, a quarter of a second-level cache.
 const PRODUCT_BYTES: usize = 256 * 1024;
@@ -144,14 +154,18 @@ pub(super) fn plan(
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
     // One block more than needed, so that the points do not all fall into one set of a cache.
-    let points =
-        |blocks: usize, block: usize| Points { count, distance: blocks * block + BLOCK, block };
+    let points = |blocks: usize, block: usize| Points {
+        element: ELEMENT,
+        count,
+        distance: blocks * block + BLOCK,
+        block,
+    };
     let in_block =
         if format.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
     let input = points(format.in_blocks, in_block);
     let output = points(format.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
-        Order::RowsOuter => ((Region::Scratch, 0), input.len().next_multiple_of(BLOCK)),
+        Order::RowsOuter => ((Region::Scratch, 0), input.bytes().next_multiple_of(LINE_BYTES)),
         _ => ((Region::Arena, 0), 0),
     };
     Winograd { transform, tile, tiles, band, strip, input, input_place, output, output_offset }
@@ -166,7 +180,7 @@ fn band(
     whole: usize,
     batch: usize,
 ) -> Band {
-    let bytes = |blocks: usize, tiles: usize| count * tiles * blocks * BLOCK * size_of::<f32>();
+    let bytes = |blocks: usize, tiles: usize| count * tiles * blocks * BLOCK * ELEMENT.bytes();
     let fits = |tiles: usize| {
         let products = bytes(format.panel_blocks, tiles) <= PRODUCT_BYTES;
         products && (order != Order::RowsOuter || bytes(format.in_blocks, tiles) <= BAND_BYTES)

@@ -158,7 +158,7 @@ impl Layer {
                         y[block * params.y_block + row * params.pixels * BLOCK..].as_mut_ptr(),
                     ];
                     // SAFETY: the buffers hold the whole layer, and the table is this CPU's.
-                    unsafe { call.invoke(table, &operands) }
+                    unsafe { call.invoke(table, &operands.map(<*mut f32>::cast)) }
                 }
             }
         });
@@ -198,7 +198,9 @@ fn blocks(table: &Table, call: &Call, blocks: usize, x_block: usize, y_block: us
         for block in 0..blocks {
             let x = x[block * x_block..].as_ptr().cast_mut();
             // SAFETY: the buffers hold all blocks, and the table is this CPU's.
-            unsafe { call.invoke(table, &[x, y[block * y_block..].as_mut_ptr()]) }
+            unsafe {
+                call.invoke(table, &[x, y[block * y_block..].as_mut_ptr()].map(<*mut f32>::cast))
+            }
         }
     });
     format!("{:8.3} ms", seconds * 1e3)

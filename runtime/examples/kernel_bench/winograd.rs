@@ -213,7 +213,7 @@ impl Buffers {
                 let v = (block * layer.tile_rows() + row) * layer.v_row();
                 let operands = [self.x[x..].as_mut_ptr(), self.v[v..].as_mut_ptr()];
                 // SAFETY: the buffers hold the whole layer, and the table is this CPU's.
-                unsafe { call.invoke(self.table, &operands) }
+                unsafe { call.invoke(self.table, &operands.map(<*mut f32>::cast)) }
             }
         }
     }
@@ -265,7 +265,7 @@ impl Buffers {
                 self.m[point * self.m_point..].as_mut_ptr(),
             ];
             // SAFETY: as above.
-            unsafe { call.invoke(self.table, &operands) }
+            unsafe { call.invoke(self.table, &operands.map(<*mut f32>::cast)) }
         }
     }
 
@@ -290,7 +290,10 @@ impl Buffers {
                 let y = ((2 * panel + block) * size + top) * size * BLOCK;
                 let y = self.y[y..].as_mut_ptr();
                 // SAFETY: as above.
-                unsafe { call.invoke(self.table, &[m, self.bias.as_mut_ptr(), y, y]) }
+                unsafe {
+                    let operands = [m, self.bias.as_mut_ptr(), y, y];
+                    call.invoke(self.table, &operands.map(<*mut f32>::cast));
+                }
             }
         }
     }

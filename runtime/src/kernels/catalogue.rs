@@ -5,7 +5,9 @@
 //! the compiler puts into a loop nest), the struct [`Table`] (the function pointers of one
 //! instruction set) and the tables themselves, and the compiler's verifier checks programs by it.
 
-use super::operand::Operand;
+use std::ffi::c_void;
+
+use super::operand::{Element::F32, Operand};
 use super::params::Param;
 use super::{BLOCK, Constant, Epilogue, Transform};
 
@@ -355,7 +357,7 @@ macro_rules! catalogue {
                 /// That of [`Call::invoke`].
                 #[inline]
                 #[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
-                pub unsafe fn $name(&self, params: &$params, $( $operand: *mut f32 ),+) {
+                pub unsafe fn $name(&self, params: &$params, $( $operand: *mut c_void ),+) {
                     // SAFETY: the caller keeps the contract of `Call::invoke`, which is the kernel's.
                     unsafe { (self.$name)(params, $( $operand ),+) }
                 }
@@ -437,10 +439,11 @@ macro_rules! catalogue {
             ///
             /// # Safety
             ///
-            /// Each operand is readable, or writable, for as many elements as [`Call::operands`] says; what
+            /// Each operand is readable, or writable, for as many elements as [`Call::operands`] says, and aligned
+            /// for one of them; what
             /// is written overlaps no other operand, unless it is in the place of the one that it may be
             /// in. The CPU has the table's instruction set.
-            pub unsafe fn invoke(&self, table: &Table, operands: &[*mut f32]) {
+            pub unsafe fn invoke(&self, table: &Table, operands: &[*mut c_void]) {
                 match (self, operands) {
                     $(
                         // SAFETY: the caller vouches for the operands and the instruction set.
@@ -453,7 +456,7 @@ macro_rules! catalogue {
             }
         }
     };
-    (@pointer $operand:ident) => { *mut f32 };
+    (@pointer $operand:ident) => { *mut c_void };
 }
 
 /// Hands the declarations of all kernels to a macro, behind what it is given here.
@@ -461,132 +464,134 @@ macro_rules! kernels {
     ($macro:ident! { $($first:tt)* }) => { $macro! { $($first)*
     /// A row of a convolution over a blocked input.
     Conv = conv::conv(p: ConvParams) {
-        x: Operand::read(p.x_len(BLOCK)),
-        w: Operand::read(p.w_len(BLOCK)).aligned(),
-        b: Operand::read(p.out_blocks * BLOCK).aligned(),
-        r: Operand::read(p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        x: Operand::read(F32, p.x_len(BLOCK)),
+        w: Operand::read(F32, p.w_len(BLOCK)).aligned(),
+        b: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
-        y: Operand::write(p.y_len(p.y_block)).over("r"),
+        y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
     } macs p.macs(BLOCK);
     /// A row of a convolution over a planar input (few channels: the stem).
     ConvPlanar = conv::conv_planar(p: ConvParams) {
-        x: Operand::read(p.x_len(1)),
-        w: Operand::read(p.w_len(1)).aligned(),
-        b: Operand::read(p.out_blocks * BLOCK).aligned(),
-        r: Operand::read(p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        x: Operand::read(F32, p.x_len(1)),
+        w: Operand::read(F32, p.w_len(1)).aligned(),
+        b: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
-        y: Operand::write(p.y_len(p.y_block)).over("r"),
+        y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
     } macs p.macs(1);
     /// A row of tiles into the points of a Winograd form.
     WinogradInput = winograd::winograd_input(p: WinogradInputParams) {
-        x: Operand::read(p.x_len()),
-        y: Operand::write(last(points(p.form), p.y_point) + p.tiles * BLOCK),
+        x: Operand::read(F32, p.x_len()),
+        y: Operand::write(F32, last(points(p.form), p.y_point) + p.tiles * BLOCK),
     };
     /// The products of Winograd's points into a row of tiles.
     WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {
-        x: Operand::read(last(points(p.form), p.x_point) + p.tiles * BLOCK),
-        b: Operand::read(BLOCK).aligned(),
-        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+        x: Operand::read(F32, last(points(p.form), p.x_point) + p.tiles * BLOCK),
+        b: Operand::read(F32, BLOCK).aligned(),
+        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// Max pool of one channel block.
     MaxPool = pool::max_pool(p: PoolParams) {
-        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
-        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+        x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
     /// Average pool of one channel block.
     AveragePool = pool::average_pool(p: PoolParams) {
-        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
-        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+        x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
     /// Anti-aliasing of one channel block, by a binomial filter.
     Blur = pool::blur(p: PoolParams) {
-        x: Operand::read(plane(p.in_rows, p.in_columns, p.x_row)),
-        y: Operand::write(plane(p.out_rows, p.out_columns, p.y_row)),
+        x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
     /// Scale and shift of one channel block.
     Affine = channel::affine(p: PlaneParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        w: Operand::read(BLOCK).aligned(),
-        b: Operand::read(BLOCK).aligned(),
-        y: Operand::write(plane(p.rows, p.columns, p.y_row)),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        w: Operand::read(F32, BLOCK).aligned(),
+        b: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// Gates of one channel block.
     Gate = channel::gate(p: PlaneParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        g: Operand::read(BLOCK),
-        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        g: Operand::read(F32, BLOCK),
+        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// One channel block with another mean and another deviation.
     Normalise = norm::normalise(p: PlaneParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        m: Operand::read(BLOCK),
-        s: Operand::read(BLOCK),
-        b: Operand::read(BLOCK).aligned(),
-        r: Operand::read(plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(plane(p.rows, p.columns, p.y_row)).over("r"),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        m: Operand::read(F32, BLOCK),
+        s: Operand::read(F32, BLOCK),
+        b: Operand::read(F32, BLOCK).aligned(),
+        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// A convolution along the channels of one pixel.
     ChannelConv = channel::channel_conv(p: ChannelConvParams) {
-        x: Operand::read(p.channels),
-        w: Operand::read(p.kernel).aligned(),
-        y: Operand::write(padded(p.channels)),
+        x: Operand::read(F32, p.channels),
+        w: Operand::read(F32, p.kernel).aligned(),
+        y: Operand::write(F32, padded(p.channels)),
     };
     /// Global mean of one channel block.
     Mean = pool::mean(p: MeanParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        y: Operand::write(BLOCK),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(F32, BLOCK),
     };
     /// Global mean square distance of one channel block from `m`.
     Variance = norm::variance(p: MeanParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        m: Operand::read(BLOCK),
-        y: Operand::write(BLOCK),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        m: Operand::read(F32, BLOCK),
+        y: Operand::write(F32, BLOCK),
     };
     /// Means of groups of channels.
     GroupMean = norm::group_mean(p: GroupParams) {
-        x: Operand::read(p.channels),
-        y: Operand::write(padded(p.channels)).over("x"),
+        x: Operand::read(F32, p.channels),
+        y: Operand::write(F32, padded(p.channels)).over("x"),
     };
     /// Scales of groups of channels, from the channels' variances.
     GroupScale = norm::group_scale(p: GroupParams) {
-        v: Operand::read(p.channels),
-        w: Operand::read(p.channels).aligned(),
-        y: Operand::write(padded(p.channels)).over("v"),
+        v: Operand::read(F32, p.channels),
+        w: Operand::read(F32, p.channels).aligned(),
+        y: Operand::write(F32, padded(p.channels)).over("v"),
     };
     /// A row of a zero-padding shortcut.
     ZeroPad = copy::zero_pad(p: ZeroPadParams) {
         x: Operand::read(
+            F32,
             last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
         ),
-        y: Operand::write(last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
+        y: Operand::write(F32, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
     };
     /// Zeros around a plane.
     Ring = copy::ring(p: RingParams) {
         y: Operand::write(
+            F32,
             (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
         ),
     };
     /// One planar plane to another, row by row.
     CopyPlanar = copy::copy_planar(p: CopyParams) {
-        x: Operand::read(last(p.rows, p.x_row) + p.columns),
-        y: Operand::write(last(p.rows, p.y_row) + p.columns),
+        x: Operand::read(F32, last(p.rows, p.x_row) + p.columns),
+        y: Operand::write(F32, last(p.rows, p.y_row) + p.columns),
     };
     /// Up to 16 planes to one block.
     ToBlocked = copy::to_blocked(p: CopyParams) {
-        x: Operand::read(last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
-        y: Operand::write(plane(p.rows, p.columns, p.y_row)),
+        x: Operand::read(F32, last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// One block to up to 16 planes.
     ToPlanar = copy::to_planar(p: CopyParams) {
-        x: Operand::read(plane(p.rows, p.columns, p.x_row)),
-        y: Operand::write(last(p.channels, p.plane) + last(p.rows, p.y_row) + p.columns),
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(F32, last(p.channels, p.plane) + last(p.rows, p.y_row) + p.columns),
     };
     /// Softmax.
     Softmax = softmax::softmax(p: SoftmaxParams) {
-        x: Operand::read(p.channels),
-        y: Operand::write(p.channels).over("x"),
+        x: Operand::read(F32, p.channels),
+        y: Operand::write(F32, p.channels).over("x"),
     };
     } };
 }

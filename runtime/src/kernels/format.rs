@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BLOCK, Filter};
+use super::{BLOCK, Element, Filter};
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
@@ -110,6 +110,11 @@ impl PanelFormat {
     /// Input channels that stand side by side: a block's, or one of a planar input.
     pub fn lanes(&self) -> usize {
         if self.planar { 1 } else { BLOCK }
+    }
+
+    /// What the weights are packed as; biases are `f32` always.
+    pub const fn element(&self) -> Element {
+        Element::F32
     }
 }
 

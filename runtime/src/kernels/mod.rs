@@ -4,7 +4,7 @@
 //! instruction set, so that one plan and one packed-weight format serve all of them. Loop nests
 //! belong to the compiler; a kernel owns the register tile.
 //!
-//! All distances in parameters are in `f32` elements, not bytes.
+//! All distances in parameters are in elements of their operand, not bytes.
 //!
 //! # How a kernel is made
 //!
@@ -51,10 +51,13 @@ pub use filter::Filter;
 pub use float_mode::FlushDenormals;
 pub use format::{ConvShape, PanelFormat, Panels, Transform};
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
-pub use operand::{Operand, Role};
+pub use operand::{Element, Operand, Role};
 pub use params::Constant;
 
 pub(crate) use filter::points as winograd_points;
 
-/// Channels in one block of an activation.
+/// Channels in one block of an activation, and lanes of a kernel's vectors.
 pub const BLOCK: usize = 16;
+
+/// Bytes of a cache line, on which packed weights and activations start.
+pub const LINE_BYTES: usize = 64;

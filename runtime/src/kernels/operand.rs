@@ -1,5 +1,29 @@
 //! What a kernel does with its operands, as its declaration says.
 
+/// What an operand, an activation or a part of the packed weights consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// Single precision, of IEEE 754.
+    F32,
+}
+
+impl Element {
+    /// Bytes of one.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+        }
+    }
+}
+
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+        })
+    }
+}
+
 /// What is done with an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -18,6 +42,8 @@ pub struct Operand {
     pub name: &'static str,
     /// What is done with it.
     pub role: Role,
+    /// What it consists of; of a hint, no one asks.
+    pub element: Element,
     /// Elements that are touched from its address on; 0 if the call does not use it.
     pub len: usize,
     /// Whether it is to start on a cache line, without which the kernel is right, and slow.
@@ -28,23 +54,28 @@ pub struct Operand {
 }
 
 impl Operand {
-    const fn new(role: Role, len: usize) -> Self {
-        Self { name: "", role, len, aligned: false, over: None }
+    /// Bytes that are touched.
+    pub const fn bytes(&self) -> usize {
+        self.len * self.element.bytes()
+    }
+
+    const fn new(role: Role, element: Element, len: usize) -> Self {
+        Self { name: "", role, element, len, aligned: false, over: None }
     }
 
     /// So many elements that are read.
-    pub(super) const fn read(len: usize) -> Self {
-        Self::new(Role::Read, len)
+    pub(super) const fn read(element: Element, len: usize) -> Self {
+        Self::new(Role::Read, element, len)
     }
 
     /// So many elements that are written.
-    pub(super) const fn write(len: usize) -> Self {
-        Self::new(Role::Write, len)
+    pub(super) const fn write(element: Element, len: usize) -> Self {
+        Self::new(Role::Write, element, len)
     }
 
     /// An address to fetch from.
     pub(super) const fn hint() -> Self {
-        Self::new(Role::Hint, 0)
+        Self::new(Role::Hint, Element::F32, 0)
     }
 
     /// The same from a cache line on.

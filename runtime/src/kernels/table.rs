@@ -79,10 +79,10 @@ macro_rules! kernel_table {
         $module:ident $name:ident $params:ident ($($operand:ident),+)
     ) => {
         $( #[target_feature(enable = $feature)] )*
-        unsafe extern "C" fn $name(params: *const $params, $( $operand: *mut f32 ),+) {
+        unsafe extern "C" fn $name(params: *const $params, $( $operand: *mut ::std::ffi::c_void ),+) {
             // SAFETY: whoever calls a function of the table vouches for the CPU, and keeps the
             // contract of the kernel, which the catalogue documents.
-            unsafe { $module::$name($isa::new_unchecked(), &*params, $( $operand ),+) }
+            unsafe { $module::$name($isa::new_unchecked(), &*params, $( $operand.cast() ),+) }
         }
     };
 }

@@ -1,5 +1,6 @@
 //! A parallel region: a function and the iterations that it is to do.
 
+use std::ffi::c_void;
 use std::ops::Range;
 
 /// The body of a parallel region: runs iterations `first..last` on `operands`, with the scratch of
@@ -7,17 +8,22 @@ use std::ops::Range;
 ///
 /// # Safety
 ///
-/// The operands point at what the region was compiled for, the scratch at as many elements as its
+/// The operands point at what the region was compiled for, the scratch at as many bytes as its
 /// network needs, which no one else uses meanwhile.
-pub type Task =
-    unsafe extern "C" fn(operands: *const *mut f32, scratch: *mut f32, first: usize, last: usize);
+pub type Task = unsafe extern "C" fn(
+    operands: *const *mut c_void,
+    scratch: *mut c_void,
+    first: usize,
+    last: usize,
+);
 
 /// What is to be done in a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Region {
     pub(crate) task: Task,
-    pub(crate) operands: *const *mut f32,
-    pub(crate) scratch: *mut f32,
+    pub(crate) operands: *const *mut c_void,
+    pub(crate) scratch: *mut c_void,
+    /// In bytes.
     pub(crate) scratch_distance: usize,
 }
 
@@ -29,7 +35,7 @@ unsafe impl Send for Region {}
 impl Region {
     /// Nothing.
     pub(super) const EMPTY: Self = {
-        unsafe extern "C" fn nothing(_: *const *mut f32, _: *mut f32, _: usize, _: usize) {}
+        unsafe extern "C" fn nothing(_: *const *mut c_void, _: *mut c_void, _: usize, _: usize) {}
         let (operands, scratch) = (std::ptr::null(), std::ptr::null_mut());
         Self { task: nothing, operands, scratch, scratch_distance: 0 }
     };
@@ -44,7 +50,7 @@ impl Region {
         // SAFETY: the caller says that the member has a scratch, which is so many distances from the
         // first one, and that the task may run these iterations with it.
         unsafe {
-            let scratch = self.scratch.add(member * self.scratch_distance);
+            let scratch = self.scratch.byte_add(member * self.scratch_distance);
             (self.task)(self.operands, scratch, iterations.start, iterations.end);
         }
     }

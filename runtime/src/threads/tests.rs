@@ -1,3 +1,4 @@
+use std::ffi::c_void;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -24,8 +25,8 @@ impl Counters {
         Region {
             task: count,
             operands: (&raw const *self).cast(),
-            scratch: self.scratches.as_mut_ptr(),
-            scratch_distance: 16,
+            scratch: self.scratches.as_mut_ptr().cast(),
+            scratch_distance: 16 * size_of::<f32>(),
         }
     }
 
@@ -40,8 +41,8 @@ impl Counters {
 /// Counts each iteration, and all iterations of a member in its scratch, which would lose some if
 /// two threads had the same.
 unsafe extern "C" fn count(
-    operands: *const *mut f32,
-    scratch: *mut f32,
+    operands: *const *mut c_void,
+    scratch: *mut c_void,
     first: usize,
     last: usize,
 ) {
@@ -50,7 +51,7 @@ unsafe extern "C" fn count(
     for counter in &counters[first..last] {
         counter.fetch_add(1, Relaxed);
         // SAFETY: as above.
-        unsafe { *scratch += 1.0 };
+        unsafe { *scratch.cast::<f32>() += 1.0 };
     }
 }
 
@@ -98,12 +99,18 @@ fn regions_follow_one_another_within_a_lease() {
 #[test]
 fn what_a_region_wrote_is_seen_by_the_next() {
     /// Adds an iteration's right neighbour to it, from one half of the numbers to the other.
-    unsafe extern "C" fn add(operands: *const *mut f32, _: *mut f32, first: usize, last: usize) {
+    unsafe extern "C" fn add(
+        operands: *const *mut c_void,
+        _: *mut c_void,
+        first: usize,
+        last: usize,
+    ) {
         for i in first..last {
             // SAFETY: the operands are two vectors of 64 numbers, of which the second is written
             // at `i` by this iteration only.
             unsafe {
-                let (from, to) = (*operands, *operands.add(1));
+                let from: *const f32 = (*operands).cast();
+                let to: *mut f32 = (*operands.add(1)).cast();
                 *to.add(i) = *from.add(i) + *from.add((i + 1) % 64);
             }
         }
@@ -113,7 +120,7 @@ fn what_a_region_wrote_is_seen_by_the_next() {
     for i in 0..100 {
         let lease = pool.lease().unwrap();
         for _ in 0..10 {
-            let (from, to) = (a.as_mut_ptr(), b.as_mut_ptr());
+            let (from, to) = (a.as_mut_ptr().cast(), b.as_mut_ptr().cast());
             for operands in [[from, to], [to, from]] {
                 let operands = operands.as_ptr();
                 let scratch = std::ptr::null_mut();

@@ -256,7 +256,7 @@ impl PackedFile {
         if let Some(line) = lines.next() {
             return Some(Difference::surplus(line));
         }
-        let (found, expected) = (self.elements().len(), plan.len * size_of::<f32>());
+        let (found, expected) = (self.elements().len(), plan.bytes());
         (found != expected).then_some(Difference::Length { found, expected })
     }
 }

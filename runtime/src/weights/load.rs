@@ -99,7 +99,7 @@ pub fn load(
         }
     }
     // A thread is worth its start if it saves more than that: packing is about as fast as memory.
-    let threads = threads.get().min(plan.len * size_of::<f32>() / BYTES_PER_THREAD + 1);
+    let threads = threads.get().min(plan.bytes() / BYTES_PER_THREAD + 1);
     work(jobs, threads, |job, values| {
         weights.read_range(job.weight, job.packer.source(job.panel), values)?;
         job.packer.pack_panel(job.panel, values, job.out);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::tensor::{Name, NormTensors, TensorSpec};
-use crate::kernels::{BLOCK, Panels};
+use crate::kernels::{BLOCK, Element, Panels};
 
 /// All that a compiled network asks of weights, whatever runs it and for any number of pictures.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +18,15 @@ pub struct WeightsPlan {
     pub tensors: Cow<'static, [TensorSpec]>,
     /// What the packed weights consist of, by rising offsets.
     pub recipes: Cow<'static, [Recipe]>,
-    /// Elements of the packed weights.
+    /// Elements of the packed weights, all of them `f32`.
     pub len: usize,
+}
+
+impl WeightsPlan {
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        self.len * Element::F32.bytes()
+    }
 }
 
 /// A part of the packed weights.

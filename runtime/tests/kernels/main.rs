@@ -12,6 +12,8 @@ mod pack;
 mod pool;
 mod winograd;
 
+use std::ffi::c_void;
+
 use resnet_runtime::kernels::{Activation, Call, Epilogue, Isa, Table};
 
 /// The instruction sets of this CPU with their kernels.
@@ -21,7 +23,8 @@ fn tables() -> impl Iterator<Item = (Isa, &'static Table)> {
 
 /// Runs a kernel whose contract the caller has seen to.
 fn invoke(call: &Call, table: &Table, operands: &[*const f32]) {
-    let operands: Vec<*mut f32> = operands.iter().map(|operand| operand.cast_mut()).collect();
+    let operands: Vec<*mut c_void> =
+        operands.iter().map(|operand| operand.cast_mut().cast()).collect();
     // SAFETY: the tests pass operands that reach as far as the parameters say, and `Isa::table`
     // gives tables of this CPU only. What a kernel writes is always a `Guarded`.
     unsafe { call.invoke(table, &operands) }

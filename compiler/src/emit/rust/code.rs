@@ -22,6 +22,7 @@ pub(super) fn module(krate: &TokenStream, program: &Program) -> TokenStream {
     let infer = infer(program);
     quote! {
         mod #name {
+            use ::core::ffi::c_void;
             use ::core::ops::Range;
             use #krate::__private::*;
             #(#functions)*
@@ -54,8 +55,8 @@ fn function(index: usize, function: &Function) -> TokenStream {
         #[doc = #doc]
         unsafe fn #name(
             kernels: &Kernels,
-            operands: [*mut f32; #count],
-            #scratch: *mut f32,
+            operands: [*mut c_void; #count],
+            #scratch: *mut c_void,
             iterations: Range<usize>,
         ) {
             #(#definitions)*
@@ -112,7 +113,7 @@ impl Used {
                 Statement::For(_, body) => self.collect(body),
                 Statement::Call(_, addresses) => {
                     self.vars.extend(addresses.iter().flat_map(|a| &a.terms).map(|&(var, _)| var));
-                    self.scratch |= addresses.iter().any(|a| a.base == Base::Scratch);
+                    self.scratch |= addresses.iter().any(|a| matches!(a.base, Base::Scratch(_)));
                 }
             }
         }
@@ -174,7 +175,7 @@ fn statement(function: &Function, statement: &Statement, constants: &mut Constan
 fn address(function: &Function, address: &Address) -> TokenStream {
     let base = match address.base {
         Base::Operand(operand) => identifier(function.operands[operand]),
-        Base::Scratch => identifier("scratch"),
+        Base::Scratch(_) => identifier("scratch"),
     };
     let constant = (address.offset != 0).then(|| {
         let offset = number(address.offset);
@@ -185,7 +186,7 @@ fn address(function: &Function, address: &Address) -> TokenStream {
         quote!(#distance * #var)
     });
     let summands: Vec<TokenStream> = constant.into_iter().chain(terms).collect();
-    if summands.is_empty() { quote!(#base) } else { quote!(#base.add(#(#summands)+*)) }
+    if summands.is_empty() { quote!(#base) } else { quote!(#base.byte_add(#(#summands)+*)) }
 }
 
 fn infer(program: &Program) -> TokenStream {
@@ -215,7 +216,7 @@ fn step(program: &Program, step: &Step) -> TokenStream {
             Region::Scratch => unreachable!("verified: no step hands out a place in the scratch"),
         };
         let offset = number(place.offset);
-        if place.offset == 0 { region } else { quote!(#region.add(#offset)) }
+        if place.offset == 0 { region } else { quote!(#region.byte_add(#offset)) }
     });
     quote! {
         #[doc = #doc]
@@ -225,16 +226,16 @@ fn step(program: &Program, step: &Step) -> TokenStream {
 
 #[cfg(test)]
 mod tests {
-    use resnet_runtime::kernels::SoftmaxParams;
+    use resnet_runtime::kernels::{Element, SoftmaxParams};
 
     use super::*;
 
     #[test]
     fn addresses_in_the_scratch_count_from_the_threads_own() {
         let softmax = Call::Softmax(SoftmaxParams { channels: 3 });
-        let terms = vec![(Var::Row, 3)];
+        let terms = vec![(Var::Row, 12)];
         let x = Address { base: Base::Operand(0), offset: 0, terms: terms.clone() };
-        let y = Address { base: Base::Scratch, offset: 32, terms };
+        let y = Address { base: Base::Scratch(Element::F32), offset: 128, terms };
         let function = Function {
             doc: "rows".to_owned(),
             operands: vec!["x"],
@@ -245,14 +246,14 @@ mod tests {
             #[doc = " rows"]
             unsafe fn fn7(
                 kernels: &Kernels,
-                operands: [*mut f32; 1],
-                scratch: *mut f32,
+                operands: [*mut c_void; 1],
+                scratch: *mut c_void,
                 iterations: Range<usize>,
             ) {
                 const SOFTMAX: SoftmaxParams = SoftmaxParams { channels: 3 };
                 let [x] = operands;
                 for row in iterations {
-                    unsafe { kernels.softmax(&SOFTMAX, x.add(3 * row), scratch.add(32 + 3 * row)); }
+                    unsafe { kernels.softmax(&SOFTMAX, x.byte_add(12 * row), scratch.byte_add(128 + 12 * row)); }
                 }
             }
         };

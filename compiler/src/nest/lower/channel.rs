@@ -1,14 +1,14 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Call, ChannelConvParams, PlaneParams, ZeroPadParams,
+    Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, ZeroPadParams,
 };
 
 use super::{Lowering, Side, real_loops};
 use crate::fuse::{Epilogue, Residual};
 use crate::graph::Extent;
-use crate::nest::{Function, Loop, Place, Statement, Var};
-use crate::schedule::{Buffer, Region};
+use crate::nest::{Function, Loop, Statement, Var};
+use crate::schedule::Buffer;
 
 impl Lowering {
     /// A norm of its own: `weights` is where its scales begin in the packed weights, and its shifts
@@ -22,10 +22,7 @@ impl Lowering {
         y: &Buffer,
     ) {
         let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
-        let of_block = |offset| Side {
-            place: Place { region: Region::Weights, offset },
-            terms: vec![(Var::Block, BLOCK)],
-        };
+        let of_block = |start| Side::weights(Element::F32, start).with(Var::Block, BLOCK);
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
         let params = plane_params(x, epilogue, y, y);
         let shifts = weights + x.blocks() * BLOCK;
@@ -45,8 +42,7 @@ impl Lowering {
     ) {
         let loops = [self.picture()];
         let pixel = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
-        let taps =
-            Side { place: Place { region: Region::Weights, offset: weights }, terms: Vec::new() };
+        let taps = Side::weights(Element::F32, weights);
         let params = ChannelConvParams { channels: x.shape.channels, kernel };
         let doc = format!("channel conv {kernel}, {} channels", x.shape.channels);
         let sides = [pixel(x), taps, pixel(y)];

@@ -1,13 +1,13 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
-use resnet_runtime::kernels::{BLOCK, Call, ConvParams, ZeroPadParams};
+use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Element, LINE_BYTES, ZeroPadParams};
 
 use super::channel::epilogue_doc;
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::{Conv, Epilogue, Residual};
 use crate::graph::Extent;
-use crate::nest::{Address, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order, Region};
+use crate::nest::{Address, Function, Loop, Statement, Var};
+use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
@@ -141,9 +141,8 @@ impl Layer<'_> {
     fn sides(&self, rows: usize) -> Sides {
         let ConvPlan { panels, weights: start, .. } = self.plan;
         let panel = panels.format.panel_blocks;
-        let weights = |offset, distance| Side {
-            place: Place { region: Region::Weights, offset },
-            terms: vec![(Var::Panel, distance)],
+        let weights = |element, offset, distance| {
+            Side::weights(element, start).skip(offset).with(Var::Panel, distance)
         };
         let like_output = |buffer: &Buffer| {
             Side::new(buffer, Extent::square(0), 0)
@@ -162,8 +161,8 @@ impl Layer<'_> {
             x: Side::new(self.input, self.conv.window.padding.before, 0)
                 .with(Var::Panel, panels.format.in_block_step * self.input.block_len())
                 .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
-            w: weights(start, panels.panel_len()),
-            b: weights(start + panels.bias_offset(), panel * BLOCK),
+            w: weights(panels.format.element(), 0, panels.panel_len()),
+            b: weights(Element::F32, panels.bias_offset(), panel * BLOCK),
             y: like_output(self.output),
             r,
         }
@@ -186,7 +185,7 @@ impl Layer<'_> {
         let (next, n) = match self.plan.fetch {
             // The next panel follows this one; each row fetches its share.
             Fetch::Next => {
-                let share = lines(w_len / (output.shape.height / rows));
+                let share = self.lines(w_len / (output.shape.height / rows));
                 (share, address(W, &sides.w.clone().with(Var::Row, share)))
             }
             Fetch::After(len) => self.fetch_after(len, w_len, &w, loops),
@@ -232,19 +231,25 @@ impl Layer<'_> {
         loops: &[Loop],
     ) -> (usize, Address) {
         let calls: usize = loops.iter().map(|l| l.extent).product();
-        let share = if self.rest_blocks() > 0 { 0 } else { lines(len / calls) };
+        let share = if self.rest_blocks() > 0 { 0 } else { self.lines(len / calls) };
         if share == 0 {
             return (0, w.clone());
         }
         let mut terms = Vec::new();
-        let mut inner = share;
+        let bytes = |elements: usize| elements * self.plan.panels.format.element().bytes();
+        let mut inner = bytes(share);
         for each in loops.iter().rev().filter(|each| each.extent > 1) {
             terms.push((each.var, inner));
             inner *= each.extent;
         }
         terms.reverse();
         // A call fetches what lies behind by as much as its weights take.
-        (share, Address { base: w.base, offset: self.plan.panels.len() - w_len, terms })
+        (share, Address { base: w.base, offset: bytes(self.plan.panels.len() - w_len), terms })
+    }
+
+    /// So many elements of the weights, less those that do not fill a cache line.
+    pub(super) fn lines(&self, elements: usize) -> usize {
+        elements - elements % (LINE_BYTES / self.plan.panels.format.element().bytes())
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
@@ -266,9 +271,4 @@ impl Layer<'_> {
         let x = sides.r.as_ref()?.address(R, loops);
         Some(Statement::Call(Call::ZeroPad(params), vec![x, sides.y.address(Y, loops)]))
     }
-}
-
-/// Whole cache lines of so many elements.
-pub(super) fn lines(elements: usize) -> usize {
-    elements - elements % BLOCK
 }

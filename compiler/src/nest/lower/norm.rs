@@ -1,14 +1,14 @@
 //! Group norm: means, variances and the normalisation of a few channel blocks at a time, whose planes
 //! are then still in the cache.
 
-use resnet_runtime::kernels::{BLOCK, Call, Constant, GroupParams, MeanParams};
+use resnet_runtime::kernels::{BLOCK, Call, Constant, Element, GroupParams, MeanParams};
 
 use super::channel::{epilogue_doc, plane_params};
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::Epilogue;
 use crate::graph::Extent;
-use crate::nest::{Function, Loop, Place, Statement, Var};
-use crate::schedule::{Buffer, Region};
+use crate::nest::{Function, Loop, Statement, Var};
+use crate::schedule::{Buffer, Region, STATISTIC};
 
 /// A group norm with all that is decided about it.
 pub(super) struct Layer<'a> {
@@ -38,23 +38,17 @@ impl Lowering {
             let side = Side::new(buffer, Extent::square(0), buffer.block_len());
             side.with(Var::Group, blocks * buffer.block_len())
         };
-        let of_channels = |region, offset| Side {
-            place: Place { region, offset },
-            terms: vec![(Var::Block, BLOCK), (Var::Group, blocks * BLOCK)],
+        let of_channels = |start| {
+            Side::weights(Element::F32, start)
+                .with(Var::Block, BLOCK)
+                .with(Var::Group, blocks * BLOCK)
         };
         // What one iteration knows of its channels: their means, then variances, then scales.
-        let own = |offset| Side {
-            place: Place { region: Region::Scratch, offset },
-            terms: vec![(Var::Block, BLOCK)],
-        };
+        let own =
+            |skipped| Side::at(Region::Scratch, STATISTIC, 0).skip(skipped).with(Var::Block, BLOCK);
         let shifts = layer.weights + x.blocks() * BLOCK;
-        let sides = [
-            plane(x),
-            of_channels(Region::Weights, layer.weights),
-            of_channels(Region::Weights, shifts),
-            plane(&r),
-            plane(y),
-        ];
+        let sides =
+            [plane(x), of_channels(layer.weights), of_channels(shifts), plane(&r), plane(y)];
         let [means, scales] = [own(0), own(blocks * BLOCK)];
 
         let groups = |epsilon| GroupParams {

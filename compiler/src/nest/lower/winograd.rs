@@ -6,14 +6,14 @@
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Epilogue, Filter, WinogradInputParams, WinogradOutputParams,
+    BLOCK, Call, ConvParams, Element, Epilogue, Filter, WinogradInputParams, WinogradOutputParams,
 };
 
-use super::conv::{Layer, lines};
+use super::conv::Layer;
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Place, Statement, Var};
-use crate::schedule::{Band, Buffer, Fetch, Order, Region, Winograd};
+use crate::schedule::{Band, Buffer, Fetch, Order, Points, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
@@ -281,12 +281,12 @@ impl<'a> Part<'a> {
             .with(Var::PointRow, moves(row, per_row * len))
             .with(Var::Point, moves(column, len));
         let mut w = w.past(W, loops, Var::Panel, skipped);
-        w.offset += (row.weight * per_row + column.weight) * len;
+        w.offset += self.sides.w.bytes((row.weight * per_row + column.weight) * len);
         let (next, n) = match self.layer.plan.fetch {
             Fetch::Next => {
-                let next = lines(len / shared);
+                let next = self.layer.lines(len / shared);
                 let mut n = w.clone();
-                n.terms.extend(shares(row, column, next));
+                n.terms.extend(shares(row, column, self.sides.w.bytes(next)));
                 (next, n)
             }
             Fetch::After(after) if row.is_all(rows) && column.is_all(columns) && !self.last => {
@@ -317,7 +317,7 @@ impl<'a> Part<'a> {
                 .with(Var::PointRow, columns.points() * distance)
                 .with(Var::Point, distance);
             let address = side.address(operand, loops);
-            Address { offset: address.offset + first * distance, ..address }
+            Address { offset: address.offset + side.bytes(first * distance), ..address }
         };
         let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
         let zeros = zeros.address(ZEROS, loops);
@@ -413,7 +413,7 @@ fn runs(filter: Filter, partial: Option<usize>) -> Vec<Run> {
 }
 
 /// How far the points that share weights move on in what follows these, to fetch it ahead: `next`
-/// elements each.
+/// bytes each.
 fn shares(row: &Run, column: &Run, next: usize) -> Vec<(Var, usize)> {
     let of_row = if column.shared { column.len * next } else { next };
     let moves = [(row, (Var::PointRow, of_row)), (column, (Var::Point, next))];
@@ -441,19 +441,17 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
             .with(Var::Panel, panel)
             .with(Var::Strip, plan.strip * plan.tile.columns * BLOCK)
     };
-    let weights = |offset: usize, panel: usize| Side {
-        place: Place { region: Region::Weights, offset: start + offset },
-        terms: vec![(Var::Panel, panel)],
+    let weights = |element: Element, offset: usize, panel: usize| {
+        Side::weights(element, start).skip(offset).with(Var::Panel, panel)
     };
-    let tile_terms = |block: usize| {
-        let mut terms = vec![(Var::Block, block), (Var::Row, columns * BLOCK)];
-        if pictures > 0 {
-            terms.push((Var::Picture, picture * BLOCK));
-        }
-        terms
+    let points = |region: Region, offset: usize, points: &Points| {
+        let side = Side::at(region, points.element, offset)
+            .with(Var::Block, points.block)
+            .with(Var::Row, columns * BLOCK);
+        if pictures > 0 { side.with(Var::Picture, picture * BLOCK) } else { side }
     };
     let (region, offset) = plan.input_place;
-    let mut v = Side { place: Place { region, offset }, terms: tile_terms(plan.input.block) };
+    let mut v = points(region, offset, &plan.input);
     if region == Region::Arena {
         v = v.with(Var::Group, plan.input.len());
         if let Band::Rows(rows) = plan.band {
@@ -463,15 +461,15 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     if format.planar {
         v = v.with(Var::Strip, plan.strip * layer.conv.window.stride.columns);
     }
-    let m = Place { region: Region::Scratch, offset: plan.output_offset };
     let step = plan.transform.filters()[0].step();
     Sides {
         x: pixels(layer.input, layer.conv.window.padding.before, step),
         v,
-        w: weights(0, panels.panel_len()),
-        zeros: weights(panels.zeros_offset(), 0),
-        m: Side { place: m, terms: tile_terms(plan.output.block) },
-        b: weights(panels.bias_offset(), format.panel_blocks * BLOCK).with(Var::Block, BLOCK),
+        w: weights(format.element(), 0, panels.panel_len()),
+        zeros: weights(Element::F32, panels.zeros_offset(), 0),
+        m: points(Region::Scratch, plan.output_offset, &plan.output),
+        b: weights(Element::F32, panels.bias_offset(), format.panel_blocks * BLOCK)
+            .with(Var::Block, BLOCK),
         y: output(layer.output),
         r: layer.residual.as_ref().map(output),
     }
