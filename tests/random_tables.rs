@@ -67,17 +67,26 @@ fn row() -> impl Strategy<Value = String> {
         let kind = if pool { "pool_zero_pad" } else { "zero_pad" };
         format!(", shortcut: {kind}{}", if after { ", zero_channels: after" } else { "" })
     });
-    let from = prop_oneof![3 => Just(""), 1 => Just(", shortcut_from: input")];
+    let from = prop_oneof![3 => Just(""), 1 => Just(", shortcut_from: input"), 1 => Just(", shortcut_from: norm_always")];
     let shortcut = prop_oneof![
         4 => Just(String::new()),
         4 => (prop_oneof![projection, zeros], from).prop_map(|(kind, from)| kind + from),
         1 => Just(", shortcut: none".to_owned()),
+        1 => Just(", shortcut: identity".to_owned()),
     ];
     let attention = prop_oneof![
         5 => Just(String::new()),
         1 => (1usize..40).prop_map(|n| format!(", squeeze_excitation: {{reduction: {n}}}")),
+        1 => (1usize..9).prop_map(|n| format!(", squeeze_excitation: {{channels: {n}, activation: silu}}")),
         1 => (0usize..9).prop_map(|n| format!(", eca: {}", 2 * n + 1)),
+        1 => (1usize..9).prop_map(|n| format!(", squeeze_excitation: {{channels: {n}, after: activation}}")),
     ];
+    // With the convolution that it weighs, in a basic block or a bottleneck.
+    let attention = (attention, any::<bool>()).prop_map(|(attention, middle)| {
+        let on = if middle && !attention.is_empty() { ", attention_on: MIDDLE" } else { "" };
+        attention + on
+    });
+    let output_activation = prop_oneof![5 => Just(""), 1 => Just(", output_activation: none"), 1 => Just(", output_activation: gelu")];
     // What both kinds of blocks take.
     let anti_alias = prop_oneof![4 => Just(""), 1 => Just(", anti_alias: blur"), 1 => Just(", anti_alias: average")];
     let more = (
@@ -88,12 +97,21 @@ fn row() -> impl Strategy<Value = String> {
         anti_alias,
         any::<[bool; 2]>(),
         0usize..4,
-        activation.clone(),
+        (activation.clone(), output_activation),
     )
         .prop_map(
-            |(shortcut, dilation, attention, norm, anti_alias, [same, bias], first, activation)| {
+            |(
+                shortcut,
+                dilation,
+                attention,
+                norm,
+                anti_alias,
+                [same, bias],
+                first,
+                (activation, last),
+            )| {
                 let mut text =
-                    format!("{shortcut}{dilation}{attention}{norm}{anti_alias}{activation}");
+                    format!("{shortcut}{dilation}{attention}{norm}{anti_alias}{activation}{last}");
                 text += if same { ", padding: same" } else { "" };
                 text += if bias { ", bias: true" } else { "" };
                 text + &if first > 0 { format!(", first_dilation: {first}") } else { String::new() }
@@ -102,6 +120,7 @@ fn row() -> impl Strategy<Value = String> {
     let on_second = prop_oneof![4 => Just(""), 1 => Just(", stride_on: second")];
     let basic = (1usize..9, stride.clone(), channels.clone(), more.clone(), on_second).prop_map(
         |(repeat, stride, channels, more, on)| {
+            let more = more.replace("MIDDLE", "first");
             format!("op: basic, repeat: {repeat}, stride: {stride}, channels: {channels}{more}{on}")
         },
     );
@@ -109,7 +128,11 @@ fn row() -> impl Strategy<Value = String> {
         (1usize..6, stride.clone(), channels, 1usize..24, 1usize..5, any::<bool>(), more).prop_map(
             |(repeat, stride, channels, width, groups, on_first, more)| {
                 let stride_on = if on_first { ", stride_on: 1x1" } else { "" };
-                let width = width * groups;
+                let more = more.replace("MIDDLE", "3x3");
+                let width = match width {
+                    odd if odd % 2 == 1 => (odd * groups).to_string(),
+                    even => format!("[{}, {}]", even * groups, even / 2 * groups),
+                };
                 format!(
                     "op: bottleneck, repeat: {repeat}, stride: {stride}, channels: {channels}, \
                  width: {width}, groups: {groups}{stride_on}{more}"

@@ -84,11 +84,13 @@ fn derivation(options: &Import) -> Options {
             ShortcutName::ProjectAll => Shortcut::ProjectAll,
             ShortcutName::ZeroPad => Shortcut::ZeroPad,
             ShortcutName::PoolZeroPad => Shortcut::PoolZeroPad,
+            ShortcutName::Identity => Shortcut::Identity,
             ShortcutName::None => Shortcut::None,
         }),
         shortcut_from: options.shortcut_from.map(|from| match from {
             ShortcutFromName::Input => ShortcutFrom::Input,
             ShortcutFromName::Norm => ShortcutFrom::Norm,
+            ShortcutFromName::NormAlways => ShortcutFrom::NormAlways,
         }),
         zero_channels: options.zero_channels.map(|zeros| match zeros {
             ZeroChannelsName::Around => ZeroChannels::Around,
@@ -98,6 +100,7 @@ fn derivation(options: &Import) -> Options {
             PoolName::True => StemPool::Max,
             PoolName::False => StemPool::None,
             PoolName::Ceil => StemPool::Ceil,
+            PoolName::Stride => StemPool::Stride,
             PoolName::Zeros => StemPool::Zeros,
         }),
         global_pool: options.global_pool.map(|pool| match pool {
@@ -107,6 +110,7 @@ fn derivation(options: &Import) -> Options {
         activation: options.activation,
         weight_standardization: options.weight_standardization,
         norm_groups: options.norm_groups.map(|groups| groups.get()),
+        norm_group_size: options.norm_group_size.map(|size| size.get()),
         norm_epsilon: options.norm_epsilon,
         mean: options.mean.clone(),
         std: options.std.clone(),

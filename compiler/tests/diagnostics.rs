@@ -114,6 +114,16 @@ refused! {
         "layer: f, op: basic, channels: 8, stride_on: 3x3",
         "layer: g, op: basic, channels: 8, upsample: 0",
     ]);
+    bad_blocks: rows(&[
+        "layer: a, op: basic, channels: 8, attention_on: first",
+        "layer: b, op: basic, channels: 8, eca: 3, attention_on: 3x3",
+        "layer: c, op: bottleneck, channels: 8, width: [4, 4, 4]",
+        "layer: d, op: bottleneck, channels: 8, width: [4, 0]",
+        "layer: e, op: bottleneck, channels: 8, squeeze_excitation: {channels: 2, activation: gelo}",
+        "layer: f, op: basic, channels: 8, shortcut: identity, projection_kernel: 3",
+        "layer: h, op: basic, channels: 8, squeeze_excitation: {after: activation}, attention_on: first",
+        "layer: g, op: basic, channels: 8, output_activation: last",
+    ]);
     norm_weights_without_norm:
         rows(&["layer: a, op: conv, kernel: 1, channels: 8, norm: none, norm_weights: bn1"]);
     weights_without_norm_weights:

@@ -90,6 +90,8 @@ pub struct Options {
     pub weight_standardization: Option<f64>,
     /// Groups of group norm; `None` is 32.
     pub norm_groups: Option<usize>,
+    /// Channels of a group of group norm, in the place of their number.
+    pub norm_group_size: Option<usize>,
     /// Batch norm's epsilon; `None` is 1e-5.
     pub norm_epsilon: Option<f64>,
     /// Means of the pictures' channels, of values from 0 to 1. Without means and deviations a
@@ -110,6 +112,8 @@ pub enum StemPool {
     Max,
     /// One without padding that rounds sizes up, as Caffe's does.
     Ceil,
+    /// Nothing, but a stem of several convolutions has a stride of 2 on its last one too.
+    Stride,
     /// That of [`StemPool::Max`], whose padding counts as zeros, as BiT's does.
     Zeros,
 }

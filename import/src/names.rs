@@ -24,8 +24,12 @@ pub(crate) struct Network {
     pub(crate) stem: Vec<StemConv>,
     /// In order; at least one.
     pub(crate) stages: Vec<Stage>,
+    /// A convolution after the last block.
+    pub(crate) final_conv: Option<StemConv>,
     /// The norm after the last block.
     pub(crate) norm: Option<String>,
+    /// The norm before the classifier's layers, after the mean of pixels.
+    pub(crate) head_norm: Option<String>,
     /// In order, the classifier last.
     pub(crate) linear: Vec<Linear>,
     pub(crate) pre_activation: bool,
@@ -123,8 +127,8 @@ pub(crate) struct Projection {
 
 #[derive(Debug)]
 pub(crate) enum Attention {
-    /// Two modules, and the channels between them.
-    SqueezeExcitation([String; 2], usize),
+    /// Two modules, the channels between them, and those that they weigh.
+    SqueezeExcitation { layers: [String; 2], middle: usize, channels: usize },
     /// A module and its kernel.
     Efficient(String, usize),
 }
@@ -145,24 +149,20 @@ impl Network {
         let pre_activation = is_pre_activation(&stages)?;
         let channels = stages.last().and_then(|stage| stage.blocks.last()?.convs.last());
         let channels = channels.map_or(0, |conv| conv.channels);
+        let final_conv = modules.final_conv(channels);
+        let channels = final_conv.as_ref().map_or(channels, |unit| unit.conv.channels);
         let linear = modules.linear(channels)?;
+        let head_norm = modules.head_norm(&linear);
         let (stem, norm) = modules.stem(pre_activation, channels);
         modules.check_all_taken(&stem)?;
         let dialect = dialect(&stem, &stages);
-        if matches!(dialect, Some(Dialect::RegNet | Dialect::Byobnet)) {
-            refuse_inner_attention(&stages)?;
-        }
-        if dialect == Some(Dialect::Senet) && stages[0].blocks[0].convs.len() == 2 {
-            return unknown(
-                "its basic blocks are those of timm's `legacy_seresnet18` and `34`, with a ReLU between the second \
-                 norm and attention, which a table's blocks do not have",
-            );
-        }
         let Modules { wrapper, .. } = modules;
         Ok(Self {
             stem,
             stages,
+            final_conv,
             norm,
+            head_norm,
             linear,
             pre_activation,
             group_norm,
@@ -174,6 +174,11 @@ impl Network {
 }
 
 impl Network {
+    /// Whether any shortcut has weights.
+    pub(crate) fn projects(&self) -> bool {
+        self.stages.iter().flat_map(|stage| &stage.blocks).any(|block| block.shortcut.is_some())
+    }
+
     /// The tensors that pictures are normalised by, means and deviations, by their names in the file.
     pub(crate) fn normalisation_tensors(&self) -> Option<[String; 2]> {
         let module = self.normalisation.as_ref()?;
@@ -270,7 +275,9 @@ impl Modules {
             Some(Linear { module: module.clone(), classes, inputs })
         };
         let mut linears: Vec<Linear> = self.map.iter().filter_map(found).collect();
-        linears.sort_by_key(|linear| natural(&linear.module));
+        // timm's first layer of two has a name of its own, `head.pre_logits.fc` before `head.fc`.
+        let hidden = |linear: &Linear| linear.module.ends_with(".pre_logits.fc");
+        linears.sort_by_key(|linear| (!hidden(linear), natural(&linear.module)));
         match &*linears {
             [] | [_] => {}
             [first, second] if self.follows(first, second, channels) => {}
@@ -289,8 +296,12 @@ impl Modules {
     }
 
     /// Whether two linear layers stand one after the other in one list, which has a place for an
-    /// activation between them.
+    /// activation between them, or have timm's names for that.
     fn follows(&self, first: &Linear, second: &Linear, channels: usize) -> bool {
+        let fits = first.inputs == channels && second.inputs == first.classes;
+        if let Some(head) = first.module.strip_suffix("pre_logits.fc") {
+            return fits && second.module.strip_suffix("fc") == Some(head);
+        }
         let place = |linear: &Linear| {
             let (list, index) = linear.module.rsplit_once('.')?;
             Some((list.to_owned(), index.parse::<usize>().ok()?))
@@ -299,11 +310,28 @@ impl Modules {
             return false;
         };
         let between = (at + 1..next).any(|index| self.map.contains_key(&format!("{list}.{index}")));
-        list == other
-            && next > at + 1
-            && !between
-            && first.inputs == channels
-            && second.inputs == first.classes
+        list == other && next > at + 1 && !between && fits
+    }
+
+    /// Takes the 1x1 convolution, with a norm, that timm has between the last block and the mean of pixels.
+    fn final_conv(&mut self, channels: usize) -> Option<StemConv> {
+        let conv = self.conv("final_conv.conv")?;
+        let norm = self.norm("final_conv.bn")?;
+        if conv.kernel != [1, 1] || conv.inputs != channels || norm.channels != conv.channels {
+            return None;
+        }
+        self.map.remove(&conv.module);
+        self.map.remove(&norm.module);
+        Some(StemConv { conv, norm: Some(norm.module), pool: false })
+    }
+
+    /// Takes the norm before timm's classifier of two layers.
+    fn head_norm(&mut self, linear: &[Linear]) -> Option<String> {
+        let [first, _] = linear else { return None };
+        let name = format!("{}norm", first.module.strip_suffix("pre_logits.fc")?);
+        let norm = self.norm(&name).filter(|norm| norm.channels == first.inputs)?;
+        self.map.remove(&norm.module);
+        Some(norm.module)
     }
 
     /// Takes the convolutions that are left, with their norms; and the norm that ends a
@@ -331,7 +359,10 @@ impl Modules {
                 last = Some(rest.module.clone())
             }
             [rest] => {
-                if let Some(unit) = stem.last_mut().filter(|unit| unit.norm.is_none()) {
+                let lacks = |unit: &&mut StemConv| unit.norm.is_none();
+                if let Some(unit) = stem.iter_mut().rfind(lacks)
+                    && unit.conv.channels == rest.channels
+                {
                     self.map.remove(&rest.module);
                     unit.norm = Some(rest.module.clone());
                 }
@@ -376,19 +407,6 @@ fn is_pre_activation(stages: &[Stage]) -> Result<bool, Fault> {
     })
 }
 
-/// In the blocks of these families attention stands before the last convolution, and in a table's after it.
-/// Where all widths agree, shapes would not tell.
-fn refuse_inner_attention(stages: &[Stage]) -> Result<(), Fault> {
-    match stages.iter().flat_map(|stage| &stage.blocks).find(|block| block.attention.is_some()) {
-        Some(block) => unknown(format!(
-            "block `{}` has attention before its last convolution, as RegNet Y has it; a table has attention \
-             after it",
-            block.module
-        )),
-        None => Ok(()),
-    }
-}
-
 /// Whose names these are.
 fn dialect(stem: &[StemConv], stages: &[Stage]) -> Option<Dialect> {
     let block = &stages[0].blocks[0];
@@ -396,7 +414,7 @@ fn dialect(stem: &[StemConv], stages: &[Stage]) -> Option<Dialect> {
     match &block.attention {
         _ if block.module.ends_with("s1.b1") => Some(Dialect::RegNet),
         _ if block.convs[0].module.contains(".conv1_") => Some(Dialect::Byobnet),
-        Some(Attention::SqueezeExcitation([fc1, _], _))
+        Some(Attention::SqueezeExcitation { layers: [fc1, _], .. })
             if fc1.contains(".se_module.") && stem.iter().any(from_caffe) =>
         {
             Some(Dialect::Senet)

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use resnet_import::{
-    AntiAlias, ImportError, Imported, Options, Shortcut, StemPool, StrideOn, import, import_bytes,
+    Activation, AntiAlias, ImportError, Imported, Options, Shortcut, StemPool, StrideOn, import,
+    import_bytes,
 };
 
 fn file(name: &str) -> PathBuf {
@@ -51,6 +52,35 @@ fn networks_of_timm() {
     contains(&check("eca.pth"), &["eca: 3,"]);
     let table = check("pre-activation.pth");
     contains(&table, &["pre_activation: true", "weights: stages.1.blocks,", "op: norm"]);
+}
+
+/// Attention before a block's last convolution, sums without an activation, convolutions and norms after the last
+/// block: what names and shapes show, with the activation that they do not.
+#[test]
+fn regnets_of_timm() {
+    let silu = |name: &str, options: Options| {
+        let options = Options { activation: Some(Activation::Silu), ..options };
+        let imported = import(file(name), &options).unwrap_or_else(|error| panic!("{error}"));
+        run(&imported, &array(&file(name), "input.npy"), &array(&file(name), "output.npy"));
+        imported.table
+    };
+    let table = check("regnet-y.safetensors");
+    contains(&table, &["conv3_1,", "conv3_2,", "squeeze_excitation: {channels: 2},"]);
+    contains(&table, &["attention_on: 3x3,", "renamed"]);
+    let table = silu("regnet-z.safetensors", small());
+    contains(&table, &["shortcut: identity,", "output_activation: none,", "activation: silu"]);
+    let table = silu("regnet-v.safetensors", small());
+    contains(&table, &["pre_activation: true", "output_activation: silu,"]);
+    let table = silu("byobnet-z.safetensors", small());
+    contains(&table, &["layer: final", "stem3,", "--pool true"]);
+    let table = silu("byobnet-mlp.safetensors", small());
+    contains(&table, &["norm: none", "layer: hidden", "op: norm"]);
+}
+
+#[test]
+fn blocks_that_differ_are_rows_of_their_own() {
+    let table = check("pruned.pth");
+    contains(&table, &["conv2_1,", "conv2_2,", "width: [4, "]);
 }
 
 #[test]

@@ -823,6 +823,39 @@ GOLDENS = [
             row("norm", "norm"),
             *head(7),
         ]),
+    Golden(
+        "attention-on", "20x27x22", batch=2, store=torch.bfloat16,
+        covers="attention before the last convolution of blocks, with an activation of its own, after a blur, beside "
+               "shortcuts that are the identity or nothing; sums without an activation, or with another one; 3x3 "
+               "convolutions that make other channels than they read",
+        table=[
+            row("regnet", "bottleneck", repeat=2, channels=32, width=24, groups=2, stride=2, activation="silu",
+                squeeze_excitation=dict(channels=5, activation="silu"), attention_on="3x3"),
+            row("linear", "bottleneck", repeat=2, channels=24, width=[20, 12], stride=2, shortcut="identity",
+                anti_alias="blur", eca=3, attention_on="3x3", output_activation="none"),
+            row("first", "basic", repeat=2, channels=24, shortcut="identity", eca=5, attention_on="first",
+                output_activation="gelu"),
+            row("wider", "bottleneck", repeat=2, channels=40, width=[12, 20], groups=4, shortcut="project_all",
+                output_activation="none"),
+            row("zeros", "basic", channels=44, stride=2, shortcut="zero_pad", attention_on="first",
+                squeeze_excitation=dict(reduction=2, activation="hard_swish")),
+            row("legacy", "basic", channels=44, squeeze_excitation=dict(channels=4, after="activation")),
+            *head(6),
+        ]),
+    Golden(
+        "attention-on-pre-activation", "3x19x18", batch=2, pre_activation=True, activation="silu",
+        covers="attention before the last norm of pre-activation blocks, as RegNet V has it; shortcuts that are the "
+               "identity or nothing; an activation after the sum",
+        table=[
+            row("conv1", "conv", kernel=3, channels=18, norm="none", bias=False, activation="none"),
+            row("regnet", "bottleneck", repeat=2, channels=36, width=20, groups=2, stride=2, attention_on="3x3",
+                squeeze_excitation=dict(channels=4, activation="silu"), shortcut_from="norm_always"),
+            row("first", "basic", repeat=2, channels=24, shortcut="identity", eca=3, attention_on="first",
+                anti_alias="blur", stride=2),
+            row("last", "bottleneck", channels=28, width=[8, 12], output_activation="relu"),
+            row("norm", "norm"),
+            *head(5),
+        ]),
 ]
 
 # What follows the table's words, in PyTorch.
@@ -966,6 +999,8 @@ class Interpreter:
             else:
                 x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
             return y + self.projection(x, row, name, y.shape[1], (1, 1), index=1)
+        if kind == "identity" and changes:
+            return y
         if changes:
             new = y.shape[1] - x.shape[1]
             before = new // 2 if row.get("zero_channels", "around") == "around" else 0
@@ -983,7 +1018,8 @@ class Interpreter:
         if "squeeze_excitation" in row:
             squeeze = row["squeeze_excitation"]
             middle = squeeze.get("channels", max(int(channels / squeeze.get("reduction", 16) + 4) // 8 * 8, 8))
-            gate = F.relu(self.conv(gate, f"{name}.fc1", middle, (1, 1), bias=True))
+            between = ACTIVATIONS[squeeze.get("activation", "relu")]
+            gate = between(self.conv(gate, f"{name}.fc1", middle, (1, 1), bias=True))
             gate = self.conv(gate, f"{name}.fc2", channels, (1, 1), bias=True)
         elif "eca" in row:
             kernel = row["eca"]
@@ -1018,30 +1054,36 @@ class Interpreter:
                      (channels, 3, own if strided == 2 else once, dilation, 1)]
         else:
             width = row.get("width", channels // 4)
+            width, middle = width if isinstance(width, list) else (width, width)
             on_1x1 = row.get("stride_on", "3x3") == "1x1"
             convs = [(width, 1, own if on_1x1 else once, once, 1),
-                     (width, 3, once if on_1x1 else own, first_dilation, row.get("groups", 1)),
+                     (middle, 3, once if on_1x1 else own, first_dilation, row.get("groups", 1)),
                      (channels, 1, once, once, 1)]
             strided = 1 if on_1x1 else 2
         y = shortcut = x
+        weighed = len(convs) - (row.get("attention_on") in ("first", "3x3"))
         for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
             if self.pre_activation:
                 y = self.activation(self.norm(y, f"{name}.norm{i}", norm), row)
                 y = self.anti_alias(y, row, stride) if aliased and i == strided + 1 else y
                 changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
-                from_norm = row.get("shortcut_from", "norm") == "norm"
-                shortcut = y if i == 1 and changes and from_norm else shortcut
+                source = row.get("shortcut_from", "norm")
+                from_norm = source == "norm_always" or source == "norm" and changes
+                shortcut = y if i == 1 and from_norm else shortcut
             y = self.conv(y, f"{name}.conv{i}", out, (kernel, kernel), conv_stride, row.get("padding"), groups,
                           row.get("bias", False), conv_dilation, self.standardisation(row))
             if not self.pre_activation:
                 y = self.norm(y, f"{name}.bn{i}", norm)
                 y = self.activation(y, row) if i < len(convs) else y
                 y = self.anti_alias(y, row, stride) if aliased and i == strided else y
+            if row.get("squeeze_excitation", {}).get("after") == "activation" and i == weighed:
+                y = self.activation(y, row)
+            y = self.attention(y, row, f"{name}.se") if i == weighed else y
         self.depth += len(convs)
-        y = self.attention(y, row, f"{name}.se")
-        if self.pre_activation:
-            return self.shortcut(shortcut, y, row, name, stride)
-        return self.activation(self.shortcut(x, y, row, name, stride), row)
+        y = self.shortcut(shortcut if self.pre_activation else x, y, row, name, stride)
+        if "output_activation" in row:
+            return ACTIVATIONS[row["output_activation"]](y)
+        return y if self.pre_activation else self.activation(y, row)
 
     def stage(self, x, row, number):
         name = row.get("weights", f"layer{number}")

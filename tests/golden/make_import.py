@@ -25,6 +25,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from timm.layers import EfficientChannelAttn
+from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
+from timm.models.regnet import RegNet, RegNetCfg
 from timm.models.resnet import BasicBlock as TimmBasic, Bottleneck as TimmBottleneck, ResNet as TimmResNet
 from timm.models.resnetv2 import ResNetV2
 from torch import nn
@@ -202,6 +204,18 @@ def parameters(state):
 SMALL = dict(num_classes=5)
 
 
+def pruned(model):
+    """Bottlenecks whose 3x3 convolutions make fewer channels than they read, each block its own."""
+    for number, stage in enumerate([model.layer1, model.layer2, model.layer3, model.layer4]):
+        for block in stage:
+            number += 1
+            width = max(block.conv2.in_channels - number % 3, 1)
+            block.conv2 = nn.Conv2d(block.conv2.in_channels, width, 3, block.conv2.stride, 1, bias=False)
+            block.bn2 = nn.BatchNorm2d(width)
+            block.conv3 = nn.Conv2d(width, block.conv3.out_channels, 1, bias=False)
+    return model
+
+
 def networks():
     """Name: model, input size, how to save its state dict."""
     tv, timm_net = narrow, TimmResNet
@@ -254,6 +268,24 @@ def networks():
     yield "cifar-wide.pth", WideCifar(), (2, 3, 32, 32), lambda state, path: torch.save(wrapped(state), path)
     hugging_face = HuggingFace(tv(Bottleneck, [1, 1, 1, 1], [2, 3, 4, 5]))
     yield "hugging-face.safetensors", hugging_face, (1, 3, 224, 224), save_file
+    regnet = dict(depth=6, w0=8, wa=8.0, wm=1.5, group_size=4, se_ratio=0.25, stem_width=8)
+    yield "regnet-y.safetensors", RegNet(RegNetCfg(**regnet), **SMALL), (1, 3, 224, 224), save_file
+    linear = dict(bottle_ratio=2.0, downsample=None, linear_out=True, act_layer="silu")
+    yield "regnet-z.safetensors", RegNet(RegNetCfg(**regnet, **linear), **SMALL), (1, 3, 224, 224), save_file
+    before = RegNetCfg(**regnet, preact=True, act_layer="silu")
+    yield "regnet-v.safetensors", RegNet(before, **SMALL), (1, 3, 224, 224), save_file
+    bottle = [ByoBlockCfg("bottle", d=2, c=c, s=s, gs=4, br=2) for c, s in [(8, 1), (12, 2)]]
+    cfg = ByoModelCfg(
+        tuple(bottle), stem_chs=16, stem_type="tiered", stem_pool="", downsample="", num_features=20, act_layer="silu",
+        attn_layer="se", attn_kwargs=dict(rd_ratio=0.25), block_kwargs=dict(bottle_in=True, linear_out=True))
+    yield "byobnet-z.safetensors", ByobNet(cfg, **SMALL), (1, 3, 224, 224), save_file
+    bottle = [ByoBlockCfg("bottle", d=1, c=c, s=s, br=0.25) for c, s in [(16, 1), (24, 2)]]
+    cfg = ByoModelCfg(
+        tuple(bottle), stem_chs=8, stem_type="quad2", stem_pool=None, num_features=20, act_layer="silu",
+        head_type="mlp", head_hidden_size=12)
+    yield "byobnet-mlp.safetensors", ByobNet(cfg, **SMALL), (1, 3, 224, 224), save_file
+    yield "pruned.pth", pruned(timm_net(TimmBottleneck, [2, 1, 1, 1], channels=(4, 4, 6, 8), **SMALL)), (
+        1, 3, 224, 224), torch.save
     half = tv(BasicBlock, [1, 1, 1, 1], [4, 4, 6, 6]).half()
     yield "half.pth", half, (1, 3, 224, 224), torch.save
 

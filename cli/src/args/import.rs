@@ -67,7 +67,12 @@ pub(crate) struct Import {
     #[arg(long, value_enum)]
     pub(crate) zero_channels: Option<ZeroChannelsName>,
     /// Whether a 3x3 max pool of stride 2 follows the stem [default: not if the stem is a 3x3].
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "true|false|ceil|zeros")]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "true|false|ceil|zeros|stride"
+    )]
     pub(crate) pool: Option<PoolName>,
     /// What becomes of the last activation's pixels [default: average].
     #[arg(long, value_enum)]
@@ -82,6 +87,9 @@ pub(crate) struct Import {
     /// Groups of group norm [default: 32].
     #[arg(long, value_name = "N")]
     pub(crate) norm_groups: Option<NonZeroUsize>,
+    /// Channels of a group of group norm, in the place of their number.
+    #[arg(long, value_name = "N", conflicts_with = "norm_groups")]
+    pub(crate) norm_group_size: Option<NonZeroUsize>,
     /// Batch norm's epsilon [default: 1e-5].
     #[arg(long, value_name = "E", value_parser = positive)]
     pub(crate) norm_epsilon: Option<f64>,
@@ -110,6 +118,8 @@ pub(crate) enum PoolName {
     Ceil,
     /// There is one, whose padding counts as zeros, as BiT's does.
     Zeros,
+    /// There is none, and the last of the stem's convolutions has a stride too, as in timm's `resnet33ts`.
+    Stride,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -134,8 +144,10 @@ pub(crate) enum StrideOnName {
 pub(crate) enum ShortcutFromName {
     /// What the block reads.
     Input,
-    /// What the block's first norm and ReLU made of it.
+    /// What the block's first norm and activation made of it, where the shape changes.
     Norm,
+    /// The same in every block, as in timm's RegNet V.
+    NormAlways,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -167,6 +179,8 @@ pub(crate) enum ShortcutName {
     ZeroPad,
     /// The mean over the stride, zeros for new channels.
     PoolZeroPad,
+    /// Nothing where the shape changes, the identity elsewhere.
+    Identity,
     /// Nothing: a plain network.
     None,
 }

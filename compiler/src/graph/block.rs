@@ -16,8 +16,8 @@ use crate::graph::build::Builder;
 use crate::graph::conv::{Conv, Places};
 use crate::graph::{Extent, NodeId, Op, Padding, PoolKind, Pooling, Shape, Window};
 use crate::spec::{
-    AntiAlias, Attention, BlockKind, BlockRow, Row, Shortcut, ShortcutFrom, Squeeze, StrideOn,
-    ZeroChannels,
+    AntiAlias, Attention, AttentionOn, BlockKind, BlockRow, Row, Shortcut, ShortcutFrom, Squeeze,
+    StrideOn, ZeroChannels,
 };
 
 /// One block of a row.
@@ -61,11 +61,13 @@ impl Builder<'_> {
         input: NodeId,
         prefix: &str,
     ) -> Option<NodeId> {
-        if let Some(Spanned { value: ShortcutFrom::Norm, span }) = block.shortcut_from
+        if let Some(Spanned { value, span }) = block.shortcut_from
+            && value != ShortcutFrom::Input
             && !self.spec.pre_activation
         {
+            let message = format!("`shortcut_from: {}` without `pre_activation`", value.word());
             self.errors.push(
-                Diagnostic::new(span, "`shortcut_from: norm` without `pre_activation`")
+                Diagnostic::new(span, message)
                     .note("these blocks begin with a convolution, and have no norm before it")
                     .help("remove it, or write `pre_activation: true` at the top of the table"),
             );
@@ -96,6 +98,7 @@ impl Builder<'_> {
         let last = parts.len();
         let pre_activation = self.spec.pre_activation;
         let activation = block.row.activation.unwrap_or(self.spec.activation);
+        let middle = block.row.attention.filter(|_| block.row.attention_on == AttentionOn::Middle);
         let norm = block.row.norm;
         let mut node = input;
         let mut shortcut_input = input;
@@ -107,8 +110,12 @@ impl Builder<'_> {
                 node = self.activate(name, Some(number), activation, node)?;
                 node = self.anti_alias(block, anti_alias.take(), node)?;
                 let from = block.row.shortcut_from.map(|from| from.value);
-                let from_norm = from != Some(ShortcutFrom::Input);
-                if number == 1 && from_norm && self.changes_shape(block, input) {
+                let from_norm = match from {
+                    Some(ShortcutFrom::Input) => false,
+                    Some(ShortcutFrom::NormAlways) => true,
+                    Some(ShortcutFrom::Norm) | None => self.changes_shape(block, input),
+                };
+                if number == 1 && from_norm {
                     shortcut_input = node;
                 }
             }
@@ -131,6 +138,7 @@ impl Builder<'_> {
             if pre_activation {
                 let scale = if ends_residual { 0.2 } else { 1.0 };
                 node = self.scaled_conv(conv, node, scale)?;
+                node = self.attention(block, middle.filter(|_| number + 1 == last), node)?;
                 continue;
             }
             node = self.conv(conv, node)?;
@@ -139,17 +147,22 @@ impl Builder<'_> {
             if number < last {
                 node = self.activate(name, Some(number), activation, node)?;
                 node = self.anti_alias(block, anti_alias.take(), node)?;
+                node = self.attention(block, middle.filter(|_| number + 1 == last), node)?;
             }
         }
-        if let Some(attention) = block.row.attention {
-            node = self.attention(block, attention, node)?;
+        if let Some(Attention::SqueezeExcitation { after_activation: true, .. }) =
+            block.row.attention
+        {
+            node = self.activate(name, Some(last), activation, node)?;
         }
+        node = self.attention(block, block.row.attention.filter(|_| middle.is_none()), node)?;
         if let Some(shortcut) = self.shortcut(block, shortcut_input, node)? {
             let shape = self.shape(node);
             debug_assert_eq!(shape, self.shape(shortcut), "both paths divide rounding up");
             node = self.push(format!("{name}.add"), Op::Add, vec![node, shortcut], shape)?;
         }
-        if pre_activation { Some(node) } else { self.activate(name, None, activation, node) }
+        let default = if pre_activation { Activation::None } else { activation };
+        self.activate(name, None, block.row.output_activation.unwrap_or(default), node)
     }
 
     /// As in torchvision, a shortcut changes the shape where the block has a stride or other
@@ -174,9 +187,9 @@ impl Builder<'_> {
                 vec![part(on(StrideOn::First), first), part(on(StrideOn::Second), second)]
             }
             BlockKind::Bottleneck { width, groups } => {
-                let width = match width {
+                let [width, middle] = match width {
                     Some(width) => width.value,
-                    None if channels.is_multiple_of(4) => channels / 4,
+                    None if channels.is_multiple_of(4) => [channels / 4; 2],
                     None => {
                         self.errors.push(
                             Diagnostic::new(
@@ -198,7 +211,7 @@ impl Builder<'_> {
                     point(width, on(StrideOn::First)),
                     Part {
                         kernel: 3,
-                        channels: width,
+                        channels: middle,
                         strided: on(StrideOn::Second),
                         dilation: first,
                         groups: groups.value,
@@ -213,9 +226,10 @@ impl Builder<'_> {
     fn attention(
         &mut self,
         block: &Block<'_>,
-        attention: Attention,
+        attention: Option<Attention>,
         input: NodeId,
     ) -> Option<NodeId> {
+        let Some(attention) = attention else { return Some(input) };
         let (name, prefix) = (format!("{}.se", block.name), format!("{}.se", block.prefix));
         let shape = self.shape(input);
         let channels = shape.channels;
@@ -223,8 +237,8 @@ impl Builder<'_> {
         let mut node =
             self.push(format!("{name}.mean"), Op::GlobalAveragePool, vec![input], means)?;
         match attention {
-            Attention::SqueezeExcitation(squeeze) => {
-                let middle = match squeeze {
+            Attention::SqueezeExcitation { middle, activation: between, .. } => {
+                let middle = match middle {
                     Squeeze::Reduction(by) => nearest_eight(channels, by),
                     Squeeze::Channels(channels) => channels,
                 };
@@ -242,7 +256,7 @@ impl Builder<'_> {
                     };
                     node = self.conv(conv, node)?;
                     if number == 1 {
-                        node = self.activate(&name, None, Activation::Relu, node)?;
+                        node = self.activate(&name, None, between, node)?;
                     }
                 }
             }
@@ -280,6 +294,7 @@ impl Builder<'_> {
         let node = match block.row.shortcut.value {
             Shortcut::None => return Some(None),
             _ if !self.changes_shape(block, input) => input,
+            Shortcut::Identity => return Some(None),
             Shortcut::Projection | Shortcut::ProjectAll => {
                 self.projection(block, block.stride, input, to.channels, 0)?
             }

@@ -310,6 +310,8 @@ pub struct BlockRow {
     pub bias: bool,
     /// What follows the norms and the addition; if none is named, the table's activation.
     pub activation: Option<Activation>,
+    /// What ends the block. Left out, it is the block's activation, or none in a network of pre-activation.
+    pub output_activation: Option<Activation>,
     /// Whether their weights are standardised, those of attention apart; as the table says if left out.
     pub weight_standardization: Option<Standardization>,
     /// The norm of every convolution.
@@ -318,15 +320,17 @@ pub struct BlockRow {
     pub anti_alias: Option<Spanned<AntiAlias>>,
     /// What stands beside the main path.
     pub shortcut: Spanned<Shortcut>,
-    /// What the shortcut reads where it changes the shape. Left out, it is what the first norm and ReLU
-    /// make in a network of pre-activation, and the block's input in any other.
+    /// What the shortcut reads. Left out, it is what the first norm and activation make where the shape changes in a
+    /// network of pre-activation, and the block's input in any other.
     pub shortcut_from: Option<Spanned<ShortcutFrom>>,
     /// Where a zero-padding shortcut has its new channels.
     pub zero_channels: ZeroChannels,
     /// Kernel of a projection, odd both ways and padded by half of it; 1x1 if left out.
     pub projection_kernel: Extent,
-    /// What weighs the channels of the main path before the shortcut is added.
+    /// What weighs channels of the main path.
     pub attention: Option<Attention>,
+    /// Whose output's channels these are.
+    pub attention_on: AttentionOn,
     /// The norm that follows the convolution of a projection, if any. Left out, it is the blocks' own,
     /// or none in a network of pre-activation.
     pub projection_norm: Option<Option<Spanned<Norm>>>,
@@ -339,8 +343,9 @@ pub enum BlockKind {
     Basic,
     /// A 1x1, a 3x3 and a 1x1 convolution.
     Bottleneck {
-        /// Channels of the 3x3 convolution; a quarter of the row's channels if left out.
-        width: Option<Spanned<usize>>,
+        /// What the first 1x1 convolution and the 3x3 convolution make; a quarter of the row's channels if left
+        /// out.
+        width: Option<Spanned<[usize; 2]>>,
         /// Groups of the 3x3 convolution.
         groups: Spanned<usize>,
     },
@@ -368,12 +373,19 @@ impl AntiAlias {
     }
 }
 
-/// What weighs the channels of a block's main path, by their means over all pixels.
+/// What weighs channels of a block's main path, by their means over all pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {
     /// Two 1x1 convolutions, the first of which has a fraction of the channels ("Squeeze-and-Excitation
     /// Networks", Hu et al., 2018).
-    SqueezeExcitation(Squeeze),
+    SqueezeExcitation {
+        /// The channels in the middle.
+        middle: Squeeze,
+        /// What stands between the convolutions.
+        activation: Activation,
+        /// Whether the block's activation precedes it, where it weighs what the last convolution makes.
+        after_activation: bool,
+    },
     /// A convolution along the channels ("ECA-Net", Wang et al., 2020) with a kernel of so many of
     /// them; if none is named, of as many as the paper derives from their number.
     Efficient(Option<usize>),
@@ -382,10 +394,19 @@ pub enum Attention {
 /// The channels in the middle of a squeeze-and-excitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Squeeze {
-    /// The block's channels divided by this, to the nearest multiple of 8, as timm has it.
+    /// The channels that are weighed divided by this, to the nearest multiple of 8, as timm has it.
     Reduction(usize),
     /// So many.
     Channels(usize),
+}
+
+/// The convolution of a block whose output's channels attention weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionOn {
+    /// The last but one: the 3x3 convolution of a bottleneck, after its activation, as in RegNet Y.
+    Middle,
+    /// The last, after its norm and before the shortcut is added.
+    Last,
 }
 
 /// Which convolution of a block has the stride.
@@ -398,24 +419,27 @@ pub enum StrideOn {
     Second,
 }
 
-/// What a shortcut reads that changes the shape, in a network of pre-activation.
+/// What a shortcut reads, in a network of pre-activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShortcutFrom {
     /// What the block reads.
     Input,
-    /// What the block's first norm and ReLU make of it.
+    /// What the block's first norm and activation make of it, where the shape changes; else what the block reads.
     Norm,
+    /// What they make of it in every block, as in timm's RegNet V.
+    NormAlways,
 }
 
 impl ShortcutFrom {
     /// All that there are.
-    pub const ALL: [Self; 2] = [Self::Input, Self::Norm];
+    pub const ALL: [Self; 3] = [Self::Input, Self::Norm, Self::NormAlways];
 
     /// The table's word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Input => "input",
             Self::Norm => "norm",
+            Self::NormAlways => "norm_always",
         }
     }
 }
@@ -456,18 +480,21 @@ pub enum Shortcut {
     PoolZeroPad,
     /// A 1x1 convolution in every block (option C).
     ProjectAll,
+    /// The identity, and nothing where the shape changes.
+    Identity,
     /// Nothing: a plain network.
     None,
 }
 
 impl Shortcut {
     /// All that there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Projection,
         Self::PoolProjection,
         Self::ZeroPad,
         Self::PoolZeroPad,
         Self::ProjectAll,
+        Self::Identity,
         Self::None,
     ];
 
@@ -479,6 +506,7 @@ impl Shortcut {
             Self::ZeroPad => "zero_pad",
             Self::PoolZeroPad => "pool_zero_pad",
             Self::ProjectAll => "project_all",
+            Self::Identity => "identity",
             Self::None => "none",
         }
     }

@@ -86,10 +86,12 @@ pub const COLUMNS: &[&[Field]] = &[
     &[field("projection_kernel", BLOCKS), field("zero_channels", BLOCKS)],
     &[field("projection_norm", BLOCKS)],
     &[field("squeeze_excitation", BLOCKS), field("eca", BLOCKS)],
+    &[field("attention_on", BLOCKS)],
     &[field("norm", &[Conv, Basic, Bottleneck, Norm])],
     &[field("bias", CONVOLUTIONS)],
     &[field("weight_standardization", CONVOLUTIONS)],
     &[field("activation", &[Conv, Basic, Bottleneck, Norm, Linear])],
+    &[field("output_activation", BLOCKS)],
     &[field("weights", &[Conv, Basic, Bottleneck, Norm, Linear])],
     &[field("norm_weights", &[Conv])],
     &[

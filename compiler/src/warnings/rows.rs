@@ -80,7 +80,8 @@ impl Found<'_> {
     fn wide_bottleneck(&mut self, row: &Row, block: &BlockRow) {
         let BlockKind::Bottleneck { width: Some(width), groups } = &block.kind else { return };
         let channels = &block.channels;
-        if groups.value > 1 || width.value <= channels.value {
+        let [_, middle] = width.value;
+        if groups.value > 1 || middle <= channels.value {
             return;
         }
         let message =
@@ -88,7 +89,7 @@ impl Found<'_> {
         self.warn(
             Lint::WideBottleneck,
             Diagnostic::new(width.span, message)
-                .label(format!("{} channels in the middle", width.value))
+                .label(format!("{middle} channels in the middle"))
                 .related(channels.span, format!("{} at the end", channels.value))
                 .help(match channels.value / 4 {
                     0 => "write the larger number as `channels`".to_owned(),

@@ -200,6 +200,9 @@ impl Facts {
             shortcut: options.shortcut.or(facts.shortcut),
             pool: options.pool.or(facts.pool),
             activation: options.activation.or(facts.activation),
+            norm_group_size: options
+                .norm_group_size
+                .or(facts.norm_group_size.filter(|_| options.norm_groups.is_none())),
             weight_standardization: options.weight_standardization.or(facts.weight_standardization),
             ..self.pictures(options)
         };
@@ -244,7 +247,9 @@ impl Facts {
         }
         let counts: Vec<usize> = network.stages.iter().map(|stage| stage.blocks.len()).collect();
         let blocks = network.stages.iter().flat_map(|stage| &stage.blocks);
-        let depth = 2 + blocks.map(|block| block.convs.len()).sum::<usize>();
+        let depth = 2
+            + blocks.map(|block| block.convs.len()).sum::<usize>()
+            + usize::from(network.final_conv.is_some());
         if let Some(said) = expected.depth.filter(|&said| said != depth) {
             return differs("layers:", said.to_string(), depth.to_string());
         }

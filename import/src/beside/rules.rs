@@ -19,11 +19,15 @@ enum Says {
     CeilPool,
     /// BiT's, whose padding counts as zeros.
     ZeroPool,
+    /// The last convolution of the stem has a stride in the place of a pool.
+    StemStrides,
     StrideOn(StrideOn),
     AntiAlias(AntiAlias),
     Activation(Activation),
     /// The epsilon of weight standardization.
     Standardized(f64),
+    /// Channels of a group of group norm.
+    GroupSize(usize),
     Shortcut(Shortcut),
     /// Whether norms come before convolutions.
     PreActivation(bool),
@@ -33,7 +37,9 @@ enum Says {
     Refused(&'static str),
 }
 
-use Says::{CeilPool, Counts, Pool, PreActivation, Refused, Standardized, Strides, ZeroPool};
+use Says::{
+    CeilPool, Counts, Pool, PreActivation, Refused, Standardized, StemStrides, Strides, ZeroPool,
+};
 
 const BLUR: Says = Says::AntiAlias(AntiAlias::Blur);
 const AVERAGE: Says = Says::AntiAlias(AntiAlias::Average);
@@ -42,6 +48,7 @@ const ON_1X1: Says = Says::StrideOn(StrideOn::First);
 const POOLED: Says = Says::Shortcut(Shortcut::PoolProjection);
 const SILU: Says = Says::Activation(Activation::Silu);
 const PLAIN: Says = Says::Shortcut(Shortcut::Projection);
+const IDENTITY: Says = Says::Shortcut(Shortcut::Identity);
 
 /// Patterns of names, and what holds for them; what stands later holds where both do.
 const RULES: &[(&str, &[Says])] = &[
@@ -84,13 +91,18 @@ const RULES: &[(&str, &[Says])] = &[
         &[Strides(&[1, 2, 2, 2]), CeilPool, ON_3X3, PreActivation(false), Counts],
     ),
     // regnet.py.
-    ("regnetx_*", &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, PLAIN, PreActivation(false)]),
-    ("regnety_*", &[Refused("attention before a block's last convolution")]),
-    ("regnetv_*", &[Refused("attention before a block's last convolution")]),
+    (
+        "regnetx_* regnety_*",
+        &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, PLAIN, PreActivation(false)],
+    ),
+    ("regnety_*_sgn", &[SILU, Says::GroupSize(16)]),
+    ("regnetv_*", &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, PLAIN, SILU, PreActivation(true)]),
+    ("regnetv_064", &[POOLED]),
     (
         "regnetz_*",
-        &[Refused("blocks without shortcuts, and attention before a block's last convolution")],
+        &[Strides(&[2, 2, 2, 2]), Pool(false), ON_3X3, IDENTITY, SILU, PreActivation(false)],
     ),
+    ("regnetz_d* regnetz_e8", &[Strides(&[1, 2, 2, 2]), StemStrides]),
     ("regnetz_*_evos", &[Refused("EvoNorm")]),
     // byobnet.py.
     (
@@ -98,19 +110,20 @@ const RULES: &[(&str, &[Says])] = &[
         &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, AVERAGE, POOLED, PreActivation(false)],
     ),
     ("resnet*_clip", &[Refused("a pool by attention")]),
-    ("resnet50_mlp", &[Refused("a classifier of two layers with a norm")]),
     (
-        "resnext26ts",
+        "resnet50_mlp",
+        &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, AVERAGE, POOLED, PreActivation(false)],
+    ),
+    (
+        "resnext26ts seresnext26ts eca_resnext26ts",
         &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PLAIN, SILU, PreActivation(false)],
     ),
     (
-        "resnet32ts resnet33ts resnet51q resnet61q gcresnet33ts eca_resnet33ts seresnet33ts",
-        &[Refused("a stem of two strides")],
+        "resnet32ts resnet33ts resnet51q eca_resnet33ts seresnet33ts",
+        &[Strides(&[1, 2, 2, 2]), StemStrides, ON_3X3, PLAIN, SILU, PreActivation(false)],
     ),
-    (
-        "seresnext26ts eca_resnext26ts gcresnext26ts",
-        &[Refused("attention before a block's last convolution")],
-    ),
+    ("resnet61q", &[Refused("blocks of four convolutions")]),
+    ("gcresnet33ts gcresnext26ts", &[Refused("attention by a global context")]),
     // Blocks of other kinds.
     ("resnest*", &[Refused("split attention")]),
     ("res2net* res2next*", &[Refused("convolutions in a hierarchy (Res2Net)")]),
@@ -140,6 +153,8 @@ pub(super) fn facts(name: &str) -> Option<Facts> {
             Strides(strides) => options.strides = strides.to_vec(),
             Says::Activation(activation) => options.activation = Some(activation),
             Standardized(epsilon) => options.weight_standardization = Some(epsilon),
+            Says::GroupSize(size) => options.norm_group_size = Some(size),
+            StemStrides => options.pool = Some(StemPool::Stride),
             ZeroPool => options.pool = Some(StemPool::Zeros),
             CeilPool => options.pool = Some(StemPool::Ceil),
             Pool(pool) => {
@@ -219,7 +234,10 @@ mod tests {
         assert_eq!(of("gluon_resnet50_v1b").options.strides, [1, 2, 2, 2]);
         assert!(of("resnet50_clip").refused.is_some());
         assert!(of("resnet50_clip_gap").refused.is_none());
-        assert!(of("resnet33ts").refused.is_some());
+        assert_eq!(of("resnet33ts").options.pool, Some(StemPool::Stride));
+        assert_eq!(of("regnetz_d8").options.strides, [1, 2, 2, 2]);
+        assert_eq!(of("regnetz_c16").options.strides, [2, 2, 2, 2]);
+        assert!(of("regnetz_c16_evos").refused.is_some());
         assert_eq!(of("resnetv2_50x1_bit").options.weight_standardization, Some(1e-8));
         for other in ["vit_base_patch16_224", "resnet", "resnetx", "resnet50foo"] {
             assert!(facts(other).is_none(), "{other}");

@@ -153,8 +153,10 @@ impl Modules {
                     (matrix(fc1), matrix(fc2))
                     && (outer, channels) == (outputs, inner)
                 {
-                    let modules = [fc1, fc2].map(|module| (*module).to_owned());
-                    return Ok(Some(Attention::SqueezeExcitation(modules, channels)));
+                    let layers = [fc1, fc2].map(|module| (*module).to_owned());
+                    let attention =
+                        Attention::SqueezeExcitation { layers, middle: channels, channels: outer };
+                    return Ok(Some(attention));
                 }
             }
             _ => {}

@@ -132,8 +132,19 @@ const SHORTCUTS: &[&str] = &[
 ];
 
 /// The first word of what weighs a block's channels.
-const ATTENTIONS: &[&str] =
-    &["eca", "fc1", "fc2", "se", "se_block", "se_layer", "se_module", "seblock", "selayer"];
+const ATTENTIONS: &[&str] = &[
+    "attn",
+    "attn_last",
+    "eca",
+    "fc1",
+    "fc2",
+    "se",
+    "se_block",
+    "se_layer",
+    "se_module",
+    "seblock",
+    "selayer",
+];
 
 /// What a module of a block is for.
 #[derive(Clone, Debug, PartialEq)]

@@ -113,6 +113,7 @@ fn refuse_what_graphs_say(options: &Options) -> Result<(), Fault> {
         ("--activation", options.activation.is_some()),
         ("--weight-standardization", options.weight_standardization.is_some()),
         ("--norm-groups", options.norm_groups.is_some()),
+        ("--norm-group-size", options.norm_group_size.is_some()),
         ("--norm-epsilon", options.norm_epsilon.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {

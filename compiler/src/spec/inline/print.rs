@@ -8,8 +8,8 @@ use resnet_runtime::picture::{Channels, Filter, Resize};
 use crate::diagnostics::Spanned;
 use crate::geometry::{Extent, Padding};
 use crate::spec::{
-    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, PoolRow, Row,
-    RowOp, Shortcut, Spec, Squeeze, Standardization, StrideOn, WindowCells,
+    Attention, AttentionOn, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell,
+    PoolRow, Row, RowOp, Shortcut, Spec, Squeeze, Standardization, StrideOn, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -240,7 +240,7 @@ fn block(block: &BlockRow) -> Vec<String> {
         Shortcut::ZeroPad | Shortcut::PoolZeroPad => {
             arguments.push(format!("zero_channels = {}", block.zero_channels.word()));
         }
-        Shortcut::None => {}
+        Shortcut::Identity | Shortcut::None => {}
     }
     let shortcut_from = block.shortcut_from;
     arguments.extend(shortcut_from.map(|from| format!("shortcut_from = {}", from.value.word())));
@@ -250,23 +250,37 @@ fn block(block: &BlockRow) -> Vec<String> {
     arguments.extend(block.projection_norm.map(|kind| norm("projection_norm", kind)));
     arguments.extend(block.anti_alias.map(|kind| format!("anti_alias = {}", kind.value.word())));
     match block.attention {
-        Some(Attention::SqueezeExcitation(Squeeze::Reduction(reduction))) => {
-            arguments.push(format!("squeeze_excitation = {{ reduction = {reduction} }}"));
-        }
-        Some(Attention::SqueezeExcitation(Squeeze::Channels(channels))) => {
-            arguments.push(format!("squeeze_excitation = {{ channels = {channels} }}"));
+        Some(Attention::SqueezeExcitation { middle, activation, after_activation }) => {
+            let middle = match middle {
+                Squeeze::Reduction(reduction) => format!("reduction = {reduction}"),
+                Squeeze::Channels(channels) => format!("channels = {channels}"),
+            };
+            let after = if after_activation { ", after = activation" } else { "" };
+            let cell = format!("{{ {middle}, activation = {activation}{after} }}");
+            arguments.push(format!("squeeze_excitation = {cell}"));
         }
         Some(Attention::Efficient(Some(kernel))) => arguments.push(format!("eca = {kernel}")),
         Some(Attention::Efficient(None)) => arguments.push("eca = adaptive".to_owned()),
         None => {}
     }
+    if block.attention.is_some() {
+        let place = match (block.kind, block.attention_on) {
+            (BlockKind::Basic, AttentionOn::Middle) => "first",
+            (BlockKind::Basic, AttentionOn::Last) => "second",
+            (BlockKind::Bottleneck { .. }, AttentionOn::Middle) => "3x3",
+            (BlockKind::Bottleneck { .. }, AttentionOn::Last) => "1x1",
+        };
+        arguments.push(format!("attention_on = {place}"));
+    }
+    let last = block.output_activation;
+    arguments.extend(last.map(|last| format!("output_activation = {last}")));
     if block.same_padding {
         arguments.push("padding = same".to_owned());
     }
     let first_dilation = block.first_dilation;
     arguments.extend(first_dilation.map(|d| format!("first_dilation = {}", extent(d.value))));
     if let BlockKind::Bottleneck { width, groups } = &block.kind {
-        arguments.extend(width.map(|width| format!("width = {}", width.value)));
+        arguments.extend(width.map(|width| format!("width = {:?}", width.value)));
         arguments.push(format!("groups = {}", groups.value));
     }
     let stride_on = match (block.kind, block.stride_on) {

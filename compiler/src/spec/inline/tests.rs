@@ -100,6 +100,9 @@ table:
   - {layer: fn, op: max_pool, kernel: 2, stride: 2, padding: 0}
   - {layer: p, op: average_pool, kernel: 3x2, stride: 1x2}
   - {layer: b, op: bottleneck, channels: 32, width: 16, groups: 4, stride: 2, stride_on: 1x1, repeat: 3, shortcut: project_all, weights: x}
+  - {layer: b2, op: bottleneck, channels: 32, width: [16, 12], eca: 3, attention_on: 3x3, output_activation: none, shortcut: identity}
+  - {layer: b3, op: basic, channels: 32, squeeze_excitation: {channels: 4, activation: silu}, attention_on: first}
+  - {layer: b4, op: basic, channels: 32, squeeze_excitation: {reduction: 8, after: activation}}
   - {layer: c, op: basic, channels: 48, shortcut: none}
   - {layer: g, op: global_average_pool, output: 48x1x1}
   - {layer: l, op: linear, channels: 3, weights: "1.2"}

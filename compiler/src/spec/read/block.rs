@@ -1,29 +1,54 @@
 //! Rows of residual blocks.
 
+use resnet_runtime::kernels::Activation;
+
 use super::Errors;
 use super::row::{
-    read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
+    activation, read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
 };
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::Extent;
 use crate::spec::cell::{self, Refused};
-use crate::spec::fields::Fields;
+use crate::spec::fields::{Fields, scalar};
+use crate::spec::tree::Node;
 use crate::spec::{
-    AntiAlias, Attention, BlockKind, BlockRow, Shortcut, ShortcutFrom, Squeeze, StrideOn,
-    ZeroChannels,
+    AntiAlias, Attention, AttentionOn, BlockKind, BlockRow, Shortcut, ShortcutFrom, Squeeze,
+    StrideOn, ZeroChannels,
 };
 
 pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
-    let width = fields.optional("width", |text| cell::number(text, 1), errors);
+    let width = read_width(fields, errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
     Some(BlockKind::Bottleneck { width: width?, groups: groups? })
 }
 
-/// `strides` are the convolutions that can have the block's stride, by their words, the default first.
+/// `16`, or `[16, 12]` where the 3x3 convolution makes other channels than the first 1x1.
+fn read_width(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<[usize; 2]>>> {
+    let Some(node) = fields.get("width") else { return Some(None) };
+    let mut number =
+        |node| Some(scalar("width", node, |text| cell::number(text, 1), errors)?.value);
+    let width = match &node.value {
+        Node::Sequence(items) if items.len() == 2 => [number(&items[0])?, number(&items[1])?],
+        Node::Sequence(items) => {
+            let message = format!("`width` needs a number or two, found {}", items.len());
+            errors.push(
+                Diagnostic::new(node.span, message)
+                    .help("write what the first 1x1 convolution makes, and the 3x3 convolution"),
+            );
+            return None;
+        }
+        _ => [number(node)?; 2],
+    };
+    Some(Some(Spanned::new(width, node.span)))
+}
+
+/// `strides` and `places` are the convolutions that can have the block's stride, and those whose outputs' channels
+/// can be weighed, by their words, the default first.
 pub(super) fn read_block(
     fields: &Fields<'_>,
     kind: Option<BlockKind>,
     strides: &[(&str, StrideOn)],
+    places: &[(&str, AttentionOn)],
     errors: &mut Errors,
 ) -> Option<BlockRow> {
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
@@ -39,7 +64,7 @@ pub(super) fn read_block(
     let bias = fields.or("bias", false, cell::boolean, errors);
     let standardization = read_standardization(fields, errors);
     let norm = read_norm(fields, errors);
-    let activation = read_activation(fields, errors);
+    let own_activation = read_activation(fields, errors);
     let projection_norm = match fields.get("projection_norm") {
         Some(node) => read_norm_or_none("projection_norm", node, errors).map(Some),
         None => Some(None),
@@ -47,6 +72,25 @@ pub(super) fn read_block(
     let kinds = AntiAlias::ALL.map(|kind| (kind.word(), kind));
     let anti_alias = fields.optional("anti_alias", |text| cell::choice(text, &kinds), errors);
     let attention = read_attention(fields, errors);
+    let attention_on =
+        fields.or("attention_on", places[0].1, |text| cell::choice(text, places), errors);
+    if let (Some(None), Some(node)) = (attention, fields.get("attention_on")) {
+        errors.push(
+            Diagnostic::new(node.span, "`attention_on` without attention")
+                .help("remove it, or add `squeeze_excitation` or `eca`"),
+        );
+    }
+    if let (Some(Some(Attention::SqueezeExcitation { after_activation: true, .. })), Some(on)) =
+        (attention, attention_on)
+        && on.value == AttentionOn::Middle
+    {
+        errors.push(
+            Diagnostic::new(on.span, "`attention_on` beside `after: activation`")
+                .note("before the last convolution, attention is after the activation anyway")
+                .help("remove one of them"),
+        );
+    }
+    let output_activation = fields.optional("output_activation", activation, errors);
     let shortcuts = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
     let shortcut =
         fields.or("shortcut", Shortcut::Projection, |text| cell::choice(text, &shortcuts), errors);
@@ -89,26 +133,31 @@ pub(super) fn read_block(
         bias: bias?.value,
         weight_standardization: standardization?,
         norm: norm?,
-        activation: activation?,
+        activation: own_activation?,
+        output_activation: output_activation?.map(|activation| activation.value),
         anti_alias: anti_alias?,
         shortcut: shortcut?,
         shortcut_from: shortcut_from?,
         zero_channels: zero_channels?.value,
         projection_kernel: projection_kernel?.value,
         attention: attention?,
+        attention_on: attention_on?.value,
         projection_norm: projection_norm?,
     })
 }
 
 /// Complains of fields that say how something is done that the shortcut does not do.
 fn check_shortcut(fields: &Fields<'_>, shortcut: Spanned<Shortcut>, errors: &mut Errors) {
-    use Shortcut::{None, PoolProjection, PoolZeroPad, ProjectAll, Projection, ZeroPad};
+    use Shortcut::{Identity, None, PoolProjection, PoolZeroPad, ProjectAll, Projection, ZeroPad};
     const PROJECTIONS: &[Shortcut] = &[Projection, PoolProjection, ProjectAll];
     const TAKEN_BY: [(&str, &[Shortcut]); 4] = [
         ("projection_norm", PROJECTIONS),
         ("projection_kernel", PROJECTIONS),
         ("zero_channels", &[ZeroPad, PoolZeroPad]),
-        ("shortcut_from", &[Projection, PoolProjection, ZeroPad, PoolZeroPad, ProjectAll]),
+        (
+            "shortcut_from",
+            &[Projection, PoolProjection, ZeroPad, PoolZeroPad, ProjectAll, Identity],
+        ),
     ];
     for (field, takers) in TAKEN_BY {
         let Some(node) = fields.get(field).filter(|_| !takers.contains(&shortcut.value)) else {
@@ -126,7 +175,8 @@ fn check_shortcut(fields: &Fields<'_>, shortcut: Spanned<Shortcut>, errors: &mut
     }
 }
 
-/// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`; `eca: 3`, or `adaptive`.
+/// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`, with an `activation` and what it is `after`; `eca: 3`, or
+/// `adaptive`.
 fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Attention>> {
     let odd = |text: &str| match text {
         "adaptive" => Ok(None),
@@ -151,11 +201,14 @@ fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Att
         return None;
     }
     let mut squeeze = Fields::open(node, "`squeeze_excitation`", errors)?;
-    squeeze.check_known(&["reduction", "channels"], |_| None, errors);
+    squeeze.check_known(&["reduction", "channels", "activation", "after"], |_| None, errors);
     let number = |text: &str| cell::number(text, 1);
     let reduction = squeeze.optional("reduction", number, errors)?;
     let channels = squeeze.optional("channels", number, errors)?;
-    let squeeze = match (reduction, channels) {
+    let between = squeeze.or("activation", Activation::Relu, activation, errors)?;
+    let places = [("norm", false), ("activation", true)];
+    let after = squeeze.or("after", false, |text| cell::choice(text, &places), errors)?;
+    let middle = match (reduction, channels) {
         (Some(reduction), None) => Squeeze::Reduction(reduction.value),
         (None, Some(channels)) => Squeeze::Channels(channels.value),
         (None, None) => Squeeze::Reduction(16),
@@ -167,5 +220,9 @@ fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Att
             return None;
         }
     };
-    Some(Some(Attention::SqueezeExcitation(squeeze)))
+    Some(Some(Attention::SqueezeExcitation {
+        middle,
+        activation: between.value,
+        after_activation: after.value,
+    }))
 }

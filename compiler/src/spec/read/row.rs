@@ -11,8 +11,8 @@ use crate::spec::fields::{Fields, scalar};
 use crate::spec::schema::{self, Operation};
 use crate::spec::tree::Node;
 use crate::spec::{
-    BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp, Standardization,
-    StrideOn, WindowCells,
+    AttentionOn, BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp,
+    Standardization, StrideOn, WindowCells,
 };
 
 pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
@@ -61,12 +61,14 @@ fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Option<Ro
         Operation::Blur => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
         Operation::Basic => {
             let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
-            RowOp::Block(read_block(fields, Some(BlockKind::Basic), &strides, errors)?)
+            let places = [("second", AttentionOn::Last), ("first", AttentionOn::Middle)];
+            RowOp::Block(read_block(fields, Some(BlockKind::Basic), &strides, &places, errors)?)
         }
         Operation::Bottleneck => {
             let kind = read_bottleneck(fields, errors);
             let strides = [("3x3", StrideOn::Second), ("1x1", StrideOn::First)];
-            RowOp::Block(read_block(fields, kind, &strides, errors)?)
+            let places = [("1x1", AttentionOn::Last), ("3x3", AttentionOn::Middle)];
+            RowOp::Block(read_block(fields, kind, &strides, &places, errors)?)
         }
         Operation::Norm => {
             let norm = read_norm(fields, errors);
