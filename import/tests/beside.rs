@@ -130,7 +130,7 @@ fn contradictions_show_both_sides() {
             "\"basic\"",
             "blocks of the kind basic, and the tensors have bottle",
         ),
-        (transformers, "\"relu\"", "\"silu\"", "`hidden_act: silu`"),
+        (transformers, "\"relu\"", "\"elu\"", "hidden_act"),
         (transformers, "\"resnet\"", "\"bit\"", "transformers' BiT has padding that depends"),
     ] {
         let copy = changed(name, "config.json", |text| text.replace(from, to));

@@ -24,7 +24,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
-from timm.layers import EfficientChannelAttn
+from timm.layers import GELU, EfficientChannelAttn
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from timm.models.regnet import RegNet, RegNetCfg
 from timm.models.resnet import BasicBlock as TimmBasic, Bottleneck as TimmBottleneck, ResNet as TimmResNet
@@ -329,11 +329,24 @@ def onnx_files():
         norm_layer=lambda channels, **_: nn.GroupNorm(4, channels),
     )
     yield "grouped.onnx", grouped, small, any_batch
+    modern = {"dynamo": True, "external_data": False}
     averaged = TimmResNet(
         TimmBottleneck, [1, 1, 1, 2], channels=(4, 4, 4, 8), num_classes=5, stem_width=4, stem_type="deep",
         aa_layer=nn.AvgPool2d,
         block_args=dict(attn_layer="se"),
     )
+    wide = dict(channels=(4, 4, 6, 8), stem_width=4, **SMALL)
+    acts = [
+        ("silu.onnx", nn.SiLU, {}), ("gelu.onnx", GELU, modern), ("gelu-old.onnx", GELU, {"opset_version": 17}),
+        ("hard-swish.onnx", nn.Hardswish, modern), ("hard-swish-old.onnx", nn.Hardswish, {"opset_version": 11}),
+        ("relu6.onnx", nn.ReLU6, {}), ("leaky.onnx", nn.LeakyReLU, modern),
+    ]
+    for name, act, keys in acts:
+        yield name, TimmResNet(TimmBasic, [1, 1, 1, 1], act_layer=act, **wide), small, dict(keys)
+    regnet = RegNetCfg(
+        depth=6, w0=8, wa=8.0, wm=1.5, group_size=4, se_ratio=0.25, stem_width=8, bottle_ratio=2.0, downsample=None,
+        linear_out=True, act_layer="silu")
+    yield "regnet-z.onnx", RegNet(regnet, **SMALL), (1, 3, 64, 64), dict(modern)
     yield "averaged.onnx", averaged, (1, 3, 64, 64), {"dynamo": True, "external_data": False}
 
 

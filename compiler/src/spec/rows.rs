@@ -40,6 +40,11 @@ impl Row {
         self.cells.push((field, value.to_string()));
     }
 
+    /// Removes a cell.
+    pub fn unset(&mut self, field: &str) {
+        self.cells.retain(|(known, _)| *known != field);
+    }
+
     /// What a cell says, if it is there.
     pub fn get(&self, field: &str) -> Option<&str> {
         let mut cells = self.cells.iter();

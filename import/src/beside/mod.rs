@@ -18,10 +18,10 @@ use serde_json::{Map, Value};
 
 use self::keys::Keys;
 pub(crate) use self::place::Place;
-use crate::Options;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
 use crate::names::Network;
+use crate::{Activation, Options};
 
 /// What ImageNet's networks are trained with.
 pub(crate) const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -40,6 +40,8 @@ pub(crate) struct Facts {
     options: Options,
     /// Whether the architecture is known, so that what `options` leaves out is as usual.
     settled: bool,
+    /// What follows the stem and the sums of blocks, if that differs from what is inside blocks.
+    outer_activation: Option<Activation>,
     /// What it has that no table can express.
     refused: Option<&'static str>,
     expected: Expected,
@@ -86,6 +88,8 @@ pub(crate) struct Known {
     pub(crate) settled: bool,
     /// As in [`Facts`].
     pub(crate) features: Vec<usize>,
+    /// As in [`Facts`].
+    pub(crate) outer_activation: Option<Activation>,
 }
 
 impl Facts {
@@ -206,7 +210,12 @@ impl Facts {
             weight_standardization: options.weight_standardization.or(facts.weight_standardization),
             ..self.pictures(options)
         };
-        Ok(Known { options, settled: self.settled, features: self.features.clone() })
+        Ok(Known {
+            options,
+            settled: self.settled,
+            features: self.features.clone(),
+            outer_activation: self.outer_activation,
+        })
     }
 
     /// Compares with the tensors.
@@ -359,4 +368,16 @@ fn object(path: &Path) -> Result<Option<Map<String, Value>>, Fault> {
         Ok(_) => damaged("it is no JSON object".to_owned()),
         Err(error) => damaged(error.to_string()),
     }
+}
+
+/// An activation by the name that PyTorch's libraries have for it.
+fn activation(name: &str) -> Option<Activation> {
+    Some(match name {
+        "silu" | "swish" => Activation::Silu,
+        "hardswish" | "hard_swish" => Activation::HardSwish,
+        "relu" | "relu6" | "gelu" | "leaky_relu" => {
+            *Activation::ALL.iter().find(|known| known.name() == name)?
+        }
+        _ => return None,
+    })
 }

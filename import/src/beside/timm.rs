@@ -124,10 +124,11 @@ fn arguments(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
         }
         dilate(facts, stride);
     }
-    if let Some(activation) = arguments.text("act_layer")?
-        && activation != "relu"
-    {
-        facts.refused = Some("an activation other than ReLU (`act_layer`)");
+    if let Some(name) = arguments.text("act_layer")? {
+        match super::activation(&name) {
+            Some(activation) => facts.options.activation = Some(activation),
+            None => return arguments.wrong("act_layer", &name, "an activation that tables have"),
+        }
     }
     match arguments.text("aa_layer")?.as_deref() {
         None | Some("") => {}

@@ -7,6 +7,7 @@ use resnet_compiler::spec::StrideOn;
 
 use super::keys::Keys;
 use super::{Facts, Stages};
+use crate::Activation;
 use crate::error::{Fault, unknown};
 
 /// Fields of every configuration that have no influence on answers.
@@ -51,13 +52,13 @@ pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
     facts.options.pool = Some(crate::StemPool::Max);
     let on_first = config.flag("downsample_in_bottleneck")? == Some(true);
     facts.options.stride_on = Some(if on_first { StrideOn::First } else { StrideOn::Second });
-    if let Some(activation) = config.text("hidden_act")?
-        && activation != "relu"
-    {
-        return unknown(format!(
-            "`config.json` says `hidden_act: {activation}`, which transformers applies after the stem and \
-             after each addition, with ReLU inside blocks; tables have ReLU alone"
-        ));
+    // It follows the stem and each addition; inside blocks there is ReLU.
+    if let Some(name) = config.text("hidden_act")? {
+        match super::activation(&name) {
+            Some(Activation::Relu) => {}
+            Some(outer) => facts.outer_activation = Some(outer),
+            None => return config.wrong("hidden_act", &name, "an activation that tables have"),
+        }
     }
     facts.expected.channels = Some(config.count("num_channels")?.unwrap_or(3));
     facts.expected.stem = Some(config.count("embedding_size")?.unwrap_or(64));

@@ -29,6 +29,8 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
     let readers = network.readers();
     let mut items = Vec::new();
     let mut value = network.input;
+    // A gate that stands before the last convolution of a block without a shortcut; whether after an activation.
+    let mut gated: Option<bool> = None;
     loop {
         value = match *readers[value] {
             [] => break,
@@ -39,10 +41,33 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
                         .refuse("what it adds does not come from where its other input does");
                 }
                 items.push(Item::Step(step));
-                if matches!(step.op, Op::Gate(_)) {
-                    let post = matches!(*readers[step.output], [reader]
-                        if matches!(network.steps[reader].op, Op::Relu));
-                    plain_block(&mut items, post);
+                let norm_follows = matches!(*readers[step.output], [reader]
+                    if matches!(network.steps[reader].op, Op::Norm(_)));
+                match (&step.op, gated) {
+                    (Op::Gate(_), _) => {
+                        let pooled = |item: &&Item<'_>| {
+                            matches!(item, Item::Step(step)
+                            if matches!(step.op, Op::Pool { .. } | Op::Blur(_)))
+                        };
+                        let before = items.iter().rev().skip(1).find(|item| !pooled(item));
+                        let after_activation = matches!(before, Some(Item::Step(step))
+                            if matches!(step.op, Op::Apply(_)));
+                        let post = matches!(*readers[step.output], [reader]
+                            if matches!(network.steps[reader].op, Op::Apply(_)));
+                        if after_activation || !plain_block(&mut items, post) {
+                            gated = Some(after_activation);
+                        }
+                    }
+                    // The convolution after attention, and its norm.
+                    (Op::Conv(_), Some(post)) if !(post && norm_follows) => {
+                        plain_block(&mut items, post);
+                        gated = None;
+                    }
+                    (Op::Norm(_), Some(true)) => {
+                        plain_block(&mut items, true);
+                        gated = None;
+                    }
+                    _ => {}
                 }
                 step.output
             }
@@ -63,6 +88,7 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
                     false => (second.0, first.0),
                 };
                 let shortcut = Some(shortcut);
+                gated = None;
                 items.push(Item::Branch(Branch { input: value, main, shortcut, end: add }));
                 add.output
             }
@@ -82,10 +108,10 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
     Ok(items)
 }
 
-/// Makes a block of the last steps, which end with attention and have no shortcut: two convolutions, or three
-/// if the last one has a kernel of 1. If there are not as many the steps stay, and are refused where rows are
-/// written. `post`: ReLUs come after norms, the last one after the block.
-fn plain_block(items: &mut Vec<Item<'_>>, post: bool) {
+/// Makes a block of the last steps, which have no shortcut and attention at their end or before the last
+/// convolution: two convolutions of 3x3, or those of a bottleneck. If these are not there the steps stay; whether
+/// they were. `post`: activations come after norms, the last one after the block.
+fn plain_block(items: &mut Vec<Item<'_>>, post: bool) -> bool {
     let steps: Vec<&Step> = items
         .iter()
         .rev()
@@ -100,13 +126,21 @@ fn plain_block(items: &mut Vec<Item<'_>>, post: bool) {
         .enumerate()
         .filter(|(_, op)| matches!(op, Op::Conv(_)))
         .collect();
-    let is_point = match convs.first() {
-        Some((_, Op::Conv(conv))) => conv.window.kernel == Extent::square(1),
-        _ => false,
+    let has = |kernels: &[usize]| {
+        let mut ops = convs.iter().map(|(_, op)| op);
+        kernels.iter().all(|&kernel| {
+            matches!(ops.next(), Some(Op::Conv(conv)) if conv.window.kernel == Extent::square(kernel))
+        })
     };
-    let count = if is_point { 3 } else { 2 };
-    let (Some(&(place, _)), Some(&end)) = (convs.get(count - 1), steps.first()) else { return };
-    let relu = |step: &Step| matches!(step.op, Op::Relu);
+    let count = match (has(&[1, 3, 1]), has(&[3, 3])) {
+        (true, _) => 3,
+        (_, true) => 2,
+        _ => return false,
+    };
+    let (Some(&(place, _)), Some(&end)) = (convs.get(count - 1), steps.first()) else {
+        return false;
+    };
+    let relu = |step: &Step| matches!(step.op, Op::Apply(_));
     // Before activation, the norm and the ReLU that precede the first convolution are the block's.
     let before = match steps.get(place + 1..).unwrap_or_default() {
         [first, second, ..] if !post && relu(first) && matches!(second.op, Op::Norm(_)) => 2,
@@ -116,6 +150,7 @@ fn plain_block(items: &mut Vec<Item<'_>>, post: bool) {
     let main: Vec<&Step> = steps[..=place + before].iter().rev().copied().collect();
     items.truncate(items.len() - main.len());
     items.push(Item::Branch(Branch { input: main[0].inputs[0], main, shortcut: None, end }));
+    true
 }
 
 /// The steps from a reader to the next addition, and that.

@@ -1,6 +1,7 @@
 //! The network of an ONNX file as operators that a table knows, with the shape of every activation.
 
 use resnet_compiler::graph::{Padding, Pooling, Shape, Window};
+pub(crate) use resnet_runtime::kernels::Activation as Function;
 
 use crate::checkpoint::Stored;
 use crate::error::{Fault, unknown};
@@ -13,8 +14,12 @@ pub(crate) enum Op {
     ChannelConv(Stored),
     Norm(Box<Norm>),
     Affine(Box<Affine>),
-    Relu,
+    /// Of every element.
+    Apply(Function),
     Sigmoid,
+    /// `min(max(0, x + 3), 6) / 6`.
+    HardSigmoid,
+    Erf,
     Add,
     Mul,
     /// `said` is the padding without what rounding up adds.
@@ -86,8 +91,9 @@ pub(crate) enum Statistics {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Attention {
-    /// Two 1x1 convolutions or linear layers: weights, and biases where there are any.
-    SqueezeExcitation(Box<[(Stored, Option<Stored>); 2]>),
+    /// Two 1x1 convolutions or linear layers, with a function between them: weights, and biases where there are
+    /// any.
+    SqueezeExcitation(Box<[(Stored, Option<Stored>); 2]>, Function),
     Efficient(Stored),
 }
 

@@ -4,7 +4,7 @@ use resnet_compiler::graph::{Extent, Padding, PoolKind, Pooling, Shape, Window};
 use resnet_compiler::spec::rows::Row;
 
 use super::block::NormKind;
-use super::graph::{Conv, Linear, Norm, Op, Step};
+use super::graph::{Conv, Function, Linear, Norm, Op, Step};
 use super::rows::Rows;
 use crate::checkpoint::Stored;
 use crate::error::Fault;
@@ -26,8 +26,8 @@ impl Rows<'_> {
             }
             _ => None,
         };
-        let relu = self.relu(at + used);
-        used += usize::from(relu);
+        let function = self.function(at + used);
+        used += usize::from(function.is_some());
         let mut row = windowed(Row::new(format!("conv{number}"), "conv"), &conv.window);
         row.set("channels", channels);
         if conv.groups != 1 {
@@ -41,9 +41,7 @@ impl Rows<'_> {
         if conv.bias.is_some() == norm.is_some() {
             row.set("bias", conv.bias.is_some());
         }
-        if !relu {
-            row.set("activation", "none");
-        }
+        activate(&mut row, function, Function::Relu);
         self.tensor(format!("conv{number}.weight"), conv.weight);
         if let Some(bias) = conv.bias {
             self.tensor(format!("conv{number}.bias"), bias);
@@ -77,20 +75,18 @@ impl Rows<'_> {
             return step.refuse("it norms what a linear layer makes; a table has linear layers and softmax after one");
         }
         let name = self.numbered("norm");
-        let relu = self.relu(at + 1);
+        let function = self.function(at + 1);
         let mut row = Row::new(&name, "norm");
         if NormKind::of(norm) != NormKind::Batch {
             row.set("norm", NormKind::of(norm).cell());
         }
-        if !relu {
-            row.set("activation", "none");
-        }
+        activate(&mut row, function, Function::Relu);
         for (part, stored) in self.blocks.named(norm) {
             self.tensor(format!("{name}.{part}"), stored);
         }
-        let end = if relu { self.made(at + 1) } else { step.output };
+        let end = if function.is_some() { self.made(at + 1) } else { step.output };
         self.push(row, end, &step.label);
-        Ok(1 + usize::from(relu))
+        Ok(1 + usize::from(function.is_some()))
     }
 
     pub(super) fn linear(&mut self, step: &Step, linear: &Linear, at: usize) -> usize {
@@ -104,12 +100,19 @@ impl Rows<'_> {
         self.tensor(format!("{name}.bias"), bias);
         self.draft.classes = Some(classes);
         let mut row = Row::new(name, "linear").with("channels", classes);
-        let relu = self.relu(at + 1);
-        if relu {
-            row.set("activation", "relu");
-        }
-        self.push(row, self.made(at + usize::from(relu)), &step.label);
-        1 + usize::from(relu)
+        let function = self.function(at + 1);
+        activate(&mut row, function, Function::None);
+        let used = 1 + usize::from(function.is_some());
+        self.push(row, self.made(at + used - 1), &step.label);
+        used
+    }
+}
+
+/// Writes the activation of a row that has another one if nothing is said.
+fn activate(row: &mut Row, function: Option<Function>, default: Function) {
+    let function = function.unwrap_or(Function::None);
+    if function != default {
+        row.set("activation", function);
     }
 }
 

@@ -13,6 +13,7 @@ mod chain;
 mod decode;
 mod files;
 mod form;
+mod function;
 mod graph;
 mod layers;
 mod node;

@@ -8,7 +8,7 @@ use resnet_compiler::spec::rows::Row;
 use super::block::{Block, Blocks};
 use super::chain::{Branch, Item};
 use super::files::Files;
-use super::graph::{Network, Norm, Op, Statistics, Step, ValueId};
+use super::graph::{Function, Network, Norm, Op, Statistics, Step, ValueId};
 use super::layers::{pooled, windowed};
 use crate::checkpoint::Stored;
 use crate::draft::{Draft, Prepared};
@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
         items: &'a [Item<'a>],
         files: &Files,
     ) -> Result<(Draft, BTreeMap<String, Stored>), Fault> {
-        let pre_activation = pre_activation(items)?;
+        let pre_activation = pre_activation(items);
         let epsilon = epsilon(network)?;
         let folded = items.iter().any(|item| match item {
             Item::Branch(branch) => {
@@ -72,6 +72,7 @@ impl<'a> Rows<'a> {
         }
         rows.flush()?;
         rows.features()?;
+        rows.share_activation();
         rows.say_what_norms_are(files);
         Ok((rows.draft, rows.tensors))
     }
@@ -94,7 +95,7 @@ impl<'a> Rows<'a> {
             Op::Norm(norm) => self.norm(step, norm, at),
             Op::Linear(linear) => Ok(self.linear(step, linear, at)),
             // ReLU keeps what is not negative.
-            Op::Relu if self.network.values[step.inputs[0]].positive => {
+            Op::Apply(Function::Relu) if self.network.values[step.inputs[0]].positive => {
                 self.pass(step);
                 Ok(1)
             }
@@ -109,12 +110,16 @@ impl<'a> Rows<'a> {
     }
 
     /// The norm, with a ReLU after it, of which both paths of a pre-activation block read what they make.
-    pub(super) fn before_a_fork(&self, at: usize) -> Option<(&'a Norm, &'a Branch<'a>)> {
+    pub(super) fn before_a_fork(
+        &self,
+        at: usize,
+    ) -> Option<((&'a Norm, Function), &'a Branch<'a>)> {
         match (self.op(at)?, self.op(at + 1)?, self.items.get(at + 2)?) {
-            (Op::Norm(norm), Op::Relu, Item::Branch(branch)) if self.blocks.pre_activation => {
+            (Op::Norm(norm), &Op::Apply(own), Item::Branch(branch))
+                if self.blocks.pre_activation =>
+            {
                 let conv = matches!(branch.main.first().map(|step| &step.op), Some(Op::Conv(_)));
-                let shortcut = branch.shortcut.as_ref().is_some_and(|steps| !steps.is_empty());
-                (conv && shortcut).then_some((norm, branch))
+                (conv && branch.shortcut.is_some()).then_some(((norm, own), branch))
             }
             _ => None,
         }
@@ -146,9 +151,12 @@ impl<'a> Rows<'a> {
         at >= self.items.len()
     }
 
-    /// Whether a ReLU is here that goes into the row before it.
-    pub(super) fn relu(&self, at: usize) -> bool {
-        matches!(self.op(at), Some(Op::Relu)) && !self.is_output(at - 1)
+    /// The activation that is here, if it goes into the row before it.
+    pub(super) fn function(&self, at: usize) -> Option<Function> {
+        match self.op(at) {
+            Some(&Op::Apply(function)) if !self.is_output(at - 1) => Some(function),
+            _ => None,
+        }
     }
 
     /// Whether what an item makes is an answer, so that its row ends there.
@@ -202,6 +210,29 @@ impl<'a> Rows<'a> {
                     }))
                 }
             };
+    }
+
+    /// Says an activation at the top of the table that all its rows have, or none.
+    fn share_activation(&mut self) {
+        let takes = |row: &&mut Row| {
+            matches!(row.get("op"), Some("conv" | "basic" | "bottleneck" | "norm"))
+        };
+        let mut words = self
+            .draft
+            .rows
+            .iter_mut()
+            .filter(takes)
+            .map(|row| row.get("activation").unwrap_or("relu"));
+        let Some(first) = words.find(|word| *word != "none").map(str::to_owned) else { return };
+        if first == "relu" || words.any(|word| word != "none" && word != first) {
+            return;
+        }
+        for row in self.draft.rows.iter_mut().filter(takes) {
+            if row.get("activation") == Some(&first) {
+                row.unset("activation");
+            }
+        }
+        self.draft.activation = Function::ALL.iter().copied().find(|known| known.name() == first);
     }
 
     /// The rows that the graph's outputs are, unless it is the last one alone.
@@ -278,24 +309,36 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Whether sums are read as they are, or by a ReLU; all alike.
-fn pre_activation(items: &[Item<'_>]) -> Result<bool, Fault> {
-    let mut first = None;
-    for (at, item) in items.iter().enumerate() {
-        let Item::Branch(branch) = item else { continue };
-        let relu = match items.get(at + 1) {
-            Some(Item::Step(step)) => matches!(step.op, Op::Relu),
-            _ => false,
-        };
-        if *first.get_or_insert(relu) != relu {
-            let (here, others) = if relu { ("a", "no") } else { ("no", "a") };
-            return branch.end.refuse(format!(
-                "{here} ReLU follows the sum, and {others} ReLU the sums before it; a table's blocks \
-                 are all alike"
-            ));
-        }
+/// Whether norms and activations stand before convolutions. A main path that begins with one shows it, and so
+/// does an identity beside a path that begins with a convolution; else, whether sums are read as they are.
+fn pre_activation(items: &[Item<'_>]) -> bool {
+    let branches = || {
+        items.iter().enumerate().filter_map(|(at, item)| match item {
+            Item::Branch(branch) => Some((at, branch)),
+            Item::Step(_) => None,
+        })
+    };
+    let op = |at: usize| match items.get(at) {
+        Some(Item::Step(step)) => Some(&step.op),
+        _ => None,
+    };
+    let begins = |branch: &Branch<'_>| {
+        matches!(branch.main.first().map(|step| &step.op), Some(Op::Norm(_) | Op::Apply(_)))
+    };
+    if branches().any(|(_, branch)| begins(branch)) {
+        return true;
     }
-    Ok(first == Some(false))
+    // A norm and an activation before the fork may be a row of their own, before a block of either kind.
+    let normed = |at: usize| {
+        let before = |back: usize| at.checked_sub(back).and_then(op);
+        matches!((before(2), before(1)), (Some(Op::Norm(_)), Some(Op::Apply(_))))
+    };
+    let is_identity = |branch: &Branch<'_>| branch.shortcut.as_ref().is_some_and(Vec::is_empty);
+    if branches().any(|(at, branch)| is_identity(branch) && !normed(at)) {
+        return false;
+    }
+    let first = branches().next();
+    first.is_some_and(|(at, _)| !matches!(op(at + 1), Some(Op::Apply(_))))
 }
 
 /// The norms' epsilon, which a table has one of.
@@ -327,8 +370,8 @@ fn misplaced(op: &Op) -> &'static str {
         Op::Gate(_) => {
             "channels are weighed outside of a residual block; inside, it is the last of the main path"
         }
-        Op::Relu => {
-            "a ReLU in a place where a table has none: it follows convolutions, norms, linear layers and the \
+        Op::Apply(_) => {
+            "an activation in a place where a table has none: it follows convolutions, norms, linear layers and the \
              sums of blocks"
         }
         Op::Pool { .. } => {

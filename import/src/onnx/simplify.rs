@@ -15,6 +15,7 @@ const LONGEST_GATE: usize = 16;
 impl Network {
     /// Rewrites the steps; what they compute stays the same.
     pub(crate) fn simplify(&mut self, files: &mut Files) -> Result<(), Fault> {
+        self.functions(files);
         let mut joiner = Joiner::new(self, files);
         for index in 0..joiner.network.steps.len() {
             joiner.pad(index)?;
@@ -145,8 +146,8 @@ impl<'a> Joiner<'a> {
         else {
             return step.refuse(
                 "it multiplies two activations, and is no squeeze-and-excitation (mean, 1x1 \
-                 convolution, ReLU, 1x1 convolution, sigmoid) nor ECA (mean, convolution along \
-                 channels, sigmoid)",
+                 convolution, activation, 1x1 convolution, sigmoid), no ECA (mean, convolution along \
+                 channels, sigmoid), and no SiLU, GELU or hard swish",
             );
         };
         for dead in chain {
@@ -183,8 +184,8 @@ impl<'a> Joiner<'a> {
             _ => false,
         };
         let attention = match *ops {
-            [Op::Sigmoid, second, Op::Relu, first, mean] if is_mean(mean) => {
-                Attention::SqueezeExcitation(Box::new([layer(first)?, layer(second)?]))
+            [Op::Sigmoid, second, &Op::Apply(between), first, mean] if is_mean(mean) => {
+                Attention::SqueezeExcitation(Box::new([layer(first)?, layer(second)?]), between)
             }
             [Op::Sigmoid, Op::ChannelConv(weight), mean] if is_mean(mean) => {
                 Attention::Efficient(weight.clone())

@@ -1,10 +1,12 @@
 //! Rows of blocks: which blocks one row says together.
 
 use resnet_compiler::graph::Extent;
+use resnet_compiler::spec::ShortcutFrom;
 use resnet_compiler::spec::rows::Row;
 
 use super::block::{Before, Block, Kind, NormKind, Path};
 use super::chain::Branch;
+use super::graph::Function;
 use super::rows::Rows;
 use crate::checkpoint::Stored;
 use crate::error::{Fault, unknown};
@@ -17,10 +19,10 @@ impl<'a> Rows<'a> {
         before: Before<'a>,
         at: usize,
     ) -> Result<usize, Fault> {
-        let relu = !self.blocks.pre_activation;
-        let last = at + usize::from(relu);
+        let output = self.function(at + 1);
+        let last = at + usize::from(output.is_some());
         let value = self.made(last);
-        let block = self.blocks.read(branch, before, value)?;
+        let block = self.blocks.read(branch, before, output.unwrap_or(Function::None), value)?;
         if !self.stage.is_empty() && !self.continues(&block) {
             self.flush()?;
         }
@@ -56,6 +58,9 @@ impl<'a> Rows<'a> {
             _ => first.same.dilation,
         };
         block.same == Kind { dilation, ..first.same.clone() }
+            && (first.changes
+                || block.from == first.from
+                || block.from == Some(ShortcutFrom::NormAlways))
             && block.stride == Extent::square(1)
             && !block.changes
             && block.first_dilation == block.same.dilation
@@ -117,8 +122,11 @@ impl<'a> Rows<'a> {
             row.set("first_dilation", first.first_dilation);
         }
         if let Some((width, groups)) = kind.bottleneck {
-            if width.checked_mul(4) != Some(kind.channels) {
-                row.set("width", width);
+            let [first, middle] = width;
+            if first != middle {
+                row.set("width", format_args!("[{first}, {middle}]"));
+            } else if first.checked_mul(4) != Some(kind.channels) {
+                row.set("width", first);
             }
             if groups != 1 {
                 row.set("groups", groups);
@@ -129,8 +137,15 @@ impl<'a> Rows<'a> {
             (None, 1) => row.set("stride_on", "second"),
             _ => {}
         }
-        if first.from_input {
-            row.set("shortcut_from", "input");
+        if let Some(from) = first.from {
+            row.set("shortcut_from", from.word());
+        }
+        if kind.activation != Function::Relu {
+            row.set("activation", kind.activation);
+        }
+        let default = if self.blocks.pre_activation { Function::None } else { kind.activation };
+        if kind.output != default {
+            row.set("output_activation", kind.output);
         }
         if let Path::ZeroPad { after: true, .. } = first.path {
             row.set("zero_channels", "after");
@@ -140,6 +155,9 @@ impl<'a> Rows<'a> {
         }
         if let Some((field, value)) = &kind.attention {
             row.set(field, value);
+        }
+        if kind.weighs_middle {
+            row.set("attention_on", if kind.bottleneck.is_some() { "3x3" } else { "first" });
         }
         if kind.norm != NormKind::Batch {
             row.set("norm", kind.norm.cell());
@@ -206,9 +224,9 @@ impl<'a> Rows<'a> {
 }
 
 /// What a block's projection is and reads, if it has one.
-fn projection(block: &Block) -> Option<(Option<NormKind>, Extent, bool)> {
+fn projection(block: &Block) -> Option<(Option<NormKind>, Extent, Option<ShortcutFrom>)> {
     let projection = block.projection.as_ref()?;
-    Some((projection.norm, projection.conv.window.kernel, block.from_input))
+    Some((projection.norm, projection.conv.window.kernel, block.from))
 }
 
 impl Block {

@@ -270,7 +270,9 @@ impl Writer<'_> {
                 "--shortcut zero_pad",
             );
         }
-        if ends && self.network.pre_activation {
+        if let Some(outer) = self.known.outer_activation {
+            row.set("output_activation", outer);
+        } else if ends && self.network.pre_activation {
             row.set("output_activation", own);
         } else if linear && !ends {
             row.set("output_activation", Activation::None);
@@ -382,6 +384,13 @@ impl Writer<'_> {
         match projection.second {
             Some(true) => Shortcut::PoolProjection,
             Some(false) => Shortcut::Projection,
+            // timm's projections after a pool are a module more deep.
+            None if self.network.dialect == Some(Dialect::Byobnet) => {
+                match projection.conv.module.ends_with(".shortcut.conv.conv") {
+                    true => Shortcut::PoolProjection,
+                    false => Shortcut::Projection,
+                }
+            }
             None if deep => {
                 self.assume(
                     self.network.pre_activation,

@@ -37,6 +37,8 @@ impl Writer<'_> {
             let bare = last || self.network.dialect == Some(Dialect::Byobnet);
             if bare && unit.norm.is_none() {
                 row.set("activation", "none");
+            } else if let Some(outer) = self.known.outer_activation {
+                row.set("activation", outer);
             }
             self.draft.rows.push(row);
         }

@@ -4,11 +4,11 @@ mod shortcut;
 mod units;
 
 use resnet_compiler::graph::{Extent, Padding, PoolKind, Pooling, Shape, Window};
-use resnet_compiler::spec::AntiAlias;
+use resnet_compiler::spec::{AntiAlias, ShortcutFrom};
 
 use self::units::{Unit, check_kernels, strides, units_after};
 use super::chain::Branch;
-use super::graph::{Attention, Conv, Network, Norm, Op, Statistics, ValueId};
+use super::graph::{Attention, Conv, Function, Network, Norm, Op, Statistics, ValueId};
 use crate::checkpoint::Stored;
 use crate::error::Fault;
 
@@ -36,8 +36,8 @@ pub(crate) struct Block {
     /// Convolutions, by their names in the block: their biases, if they have any of their own.
     pub(crate) biases: Vec<(String, usize, Option<Stored>)>,
     pub(crate) projection: Option<Projection>,
-    /// Whether the shortcut of a pre-activation block reads what the block does.
-    pub(crate) from_input: bool,
+    /// What the shortcut of a pre-activation block reads, where that is not as usual.
+    pub(crate) from: Option<ShortcutFrom>,
     /// What it makes.
     pub(crate) value: ValueId,
     /// What messages call the node that ends it.
@@ -51,9 +51,14 @@ pub(crate) struct Kind {
     pub(crate) dilation: Extent,
     pub(crate) norm: NormKind,
     /// Width and groups.
-    pub(crate) bottleneck: Option<(usize, usize)>,
+    pub(crate) bottleneck: Option<([usize; 2], usize)>,
     /// Field and value.
     pub(crate) attention: Option<(&'static str, String)>,
+    /// Whether it weighs what the last convolution but one makes.
+    pub(crate) weighs_middle: bool,
+    pub(crate) activation: Function,
+    /// What ends the block.
+    pub(crate) output: Function,
 }
 
 /// A row's `norm`.
@@ -87,7 +92,7 @@ pub(crate) struct Projection {
 }
 
 /// What stands before the fork of a pre-activation block.
-pub(crate) type Before<'a> = Option<&'a Norm>;
+pub(crate) type Before<'a> = Option<(&'a Norm, Function)>;
 
 /// Reads blocks.
 pub(crate) struct Blocks<'a> {
@@ -101,6 +106,7 @@ impl Blocks<'_> {
         &self,
         branch: &Branch<'_>,
         before: Before<'_>,
+        output: Function,
         value: ValueId,
     ) -> Result<Block, Fault> {
         let (units, attention) = match self.pre_activation {
@@ -110,7 +116,8 @@ impl Blocks<'_> {
         let from = self.network.values[branch.input].shape;
         check_kernels(branch, &units)?;
         let (stride, stride_on) = strides(branch, &units)?;
-        let (same, first_dilation) = self.kind(&units, attention)?;
+        let (mut same, first_dilation) = self.kind(branch, &units, attention)?;
+        same.output = output;
         let mut padded = self.padded(&units)?;
         let changes = stride != Extent::square(1) || from.channels != same.channels;
         // Norms that are before activations have no convolution before the first one to be folded into.
@@ -138,12 +145,15 @@ impl Blocks<'_> {
             tensors: Vec::new(),
             biases: Vec::new(),
             projection: shortcut.projection,
-            from_input: shortcut.from_input,
+            from: match before {
+                Some(_) if !changes => Some(ShortcutFrom::NormAlways),
+                _ => shortcut.from_input.then_some(ShortcutFrom::Input),
+            },
             value,
             label: branch.end.label.clone(),
         };
         self.tensors(&mut block, &units);
-        if let Some(attention) = attention {
+        if let Some((attention, _)) = attention {
             block.attend(attention);
         }
         let own = block.biases.iter().any(|(.., bias)| bias.is_some());
@@ -155,18 +165,18 @@ impl Blocks<'_> {
     /// What the convolutions say together.
     fn kind(
         &self,
+        branch: &Branch<'_>,
         units: &[Unit<'_>],
-        attention: Option<&Attention>,
+        attention: Option<(&Attention, usize)>,
     ) -> Result<(Kind, Extent), Fault> {
         let bottleneck = units.len() == 3;
         let outputs = |unit: &Unit<'_>| unit.conv.weight.shape[0];
         let channels = units.last().map_or(0, outputs);
-        let width = outputs(&units[0]);
-        let expected = if bottleneck { width } else { channels };
-        if let Some(unit) = units[..units.len() - 1].iter().find(|unit| outputs(unit) != expected) {
-            return unit.step.refuse(format!(
-                "it makes {} channels, where the block's table row would have {expected}",
-                outputs(unit)
+        let widths = [outputs(&units[0]), outputs(&units[1])];
+        if !bottleneck && widths[0] != channels {
+            return units[0].step.refuse(format!(
+                "it makes {} channels, where the block's table row would have {channels}",
+                widths[0]
             ));
         }
         let norm = units[0].norm_kind();
@@ -178,15 +188,46 @@ impl Blocks<'_> {
             ));
         }
         let dilation = |index: usize| units[index].conv.window.dilation;
-        let bottleneck = bottleneck.then(|| (width, units[1].conv.groups));
-        let attention = attention.map(|attention| match attention {
-            Attention::SqueezeExcitation(layers) => {
+        let bottleneck = bottleneck.then(|| (widths, units[1].conv.groups));
+        let place = attention.map_or(units.len(), |(_, place)| place);
+        if place + 1 < units.len() {
+            return branch.end.refuse(
+                "the block that ends here has its squeeze-and-excitation, or ECA, after its first convolution; a table \
+                 has it after the last or the last but one",
+            );
+        }
+        let after =
+            !self.pre_activation && units.last().is_some_and(|unit| unit.function.is_some());
+        let attention = match attention {
+            Some((Attention::SqueezeExcitation(layers, between), _)) => {
                 let [(weight, _), _] = &**layers;
-                ("squeeze_excitation", format!("{{channels: {}}}", weight.shape[0]))
+                let between = match between {
+                    Function::Relu => String::new(),
+                    other => format!(", activation: {other}"),
+                };
+                let after = if after { ", after: activation" } else { "" };
+                let cell = format!("{{channels: {}{between}{after}}}", weight.shape[0]);
+                Some(("squeeze_excitation", cell))
             }
-            Attention::Efficient(weight) => ("eca", weight.shape[2].to_string()),
-        });
-        let kind = Kind { channels, dilation: dilation(1), norm, bottleneck, attention };
+            Some((Attention::Efficient(_), _)) if after => {
+                return branch
+                    .end
+                    .refuse("ECA after the last activation; a table has it after the last norm");
+            }
+            Some((Attention::Efficient(weight), _)) => Some(("eca", weight.shape[2].to_string())),
+            None => None,
+        };
+        let activation = units[0].function.unwrap_or(Function::None);
+        let kind = Kind {
+            channels,
+            dilation: dilation(1),
+            norm,
+            bottleneck,
+            attention,
+            weighs_middle: place < units.len(),
+            activation,
+            output: activation,
+        };
         Ok((kind, dilation(usize::from(units.len() == 3))))
     }
 
@@ -280,7 +321,7 @@ impl Block {
     fn attend(&mut self, attention: &Attention) {
         let mut push = |name: &str, stored: Stored| self.tensors.push((name.to_owned(), stored));
         match attention {
-            Attention::SqueezeExcitation(layers) => {
+            Attention::SqueezeExcitation(layers, _) => {
                 for (name, (weight, bias)) in ["fc1", "fc2"].iter().zip(&**layers) {
                     let zeros = || Stored::same(vec![weight.shape[0]], 0.0);
                     push(&format!("se.{name}.bias"), bias.clone().unwrap_or_else(zeros));

@@ -166,5 +166,5 @@ fn other<T>(branch: &Branch<'_>, steps: &[&Step]) -> Result<T, Fault> {
 }
 
 fn starts_with_norm(branch: &Branch<'_>) -> bool {
-    matches!(branch.main.first().map(|step| &step.op), Some(Op::Norm(_) | Op::Relu))
+    matches!(branch.main.first().map(|step| &step.op), Some(Op::Norm(_) | Op::Apply(_)))
 }

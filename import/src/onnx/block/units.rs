@@ -6,21 +6,27 @@ use resnet_compiler::spec::AntiAlias;
 use super::{Before, Blocks, NormKind, is_mean_of_strides};
 use crate::error::Fault;
 use crate::onnx::chain::Branch;
-use crate::onnx::graph::{Attention, Conv, Network, Norm, Op, Step};
+use crate::onnx::graph::{Attention, Conv, Function, Network, Norm, Op, Step};
 
 /// A convolution of the main path with the norm that belongs to it.
 pub(super) struct Unit<'a> {
     pub(super) step: &'a Step,
     pub(super) conv: &'a Conv,
     pub(super) norm: Option<&'a Norm>,
-    pub(super) relu: bool,
+    /// What stands after it in the block, or before it with pre-activation.
+    pub(super) function: Option<Function>,
     /// What stands after the next ReLU, and its stride.
     pub(super) pool: Option<(AntiAlias, Extent)>,
 }
 
 impl<'a> Unit<'a> {
-    fn new(step: &'a Step, conv: &'a Conv, norm: Option<&'a Norm>, relu: bool) -> Self {
-        Self { step, conv, norm, relu, pool: None }
+    fn new(
+        step: &'a Step,
+        conv: &'a Conv,
+        norm: Option<&'a Norm>,
+        function: Option<Function>,
+    ) -> Self {
+        Self { step, conv, norm, function, pool: None }
     }
 
     pub(super) fn norm_kind(&self) -> NormKind {
@@ -49,7 +55,8 @@ impl<'a> Unit<'a> {
     }
 }
 
-type Units<'a> = (Vec<Unit<'a>>, Option<&'a Attention>);
+/// Convolutions, and attention with the number of those before it.
+type Units<'a> = (Vec<Unit<'a>>, Option<(&'a Attention, usize)>);
 
 impl Blocks<'_> {
     /// Norms and ReLUs before convolutions.
@@ -59,37 +66,38 @@ impl Blocks<'_> {
         before: Before<'s>,
     ) -> Result<Units<'s>, Fault> {
         let positive = self.network.values[branch.input].positive;
-        let (mut norm, mut relu) = (before, positive);
+        // ReLU keeps what is not negative.
+        let mut function = positive.then_some(Function::Relu);
+        let mut norm = before.map(|(norm, own)| {
+            function = Some(own);
+            norm
+        });
         let mut units: Vec<Unit<'_>> = Vec::new();
         let mut attention = None;
         for &step in &branch.main {
             match &step.op {
-                _ if attention.is_some() => return after_attention(step),
-                Op::Norm(found) if norm.is_none() && (!relu || units.is_empty()) => {
-                    (norm, relu) = (Some(&**found), false);
+                Op::Norm(found) if norm.is_none() && (function.is_none() || units.is_empty()) => {
+                    (norm, function) = (Some(&**found), None);
                 }
-                Op::Relu => relu = true,
+                Op::Apply(own) if function.is_none() || units.is_empty() => function = Some(*own),
                 Op::Conv(conv) => {
-                    if !relu {
-                        return step.refuse(
-                            "a ReLU is expected before it, as before the other convolutions of \
-                             pre-activation blocks",
-                        );
-                    }
-                    units.push(Unit::new(step, conv, norm, relu));
-                    (norm, relu) = (None, false);
+                    units.push(Unit::new(step, conv, norm, function));
+                    (norm, function) = (None, None);
                 }
-                Op::Blur(_) | Op::Pool { .. } if relu && !units.is_empty() => {
+                Op::Blur(_) | Op::Pool { .. } if function.is_some() && !units.is_empty() => {
                     let last = units.len() - 1;
                     units[last].take(step, self.network)?;
                 }
-                Op::Gate(found) if norm.is_none() && !relu => attention = Some(found),
+                Op::Gate(found) if norm.is_none() && function.is_none() && attention.is_none() => {
+                    attention = Some((found, units.len()));
+                }
                 _ => return misplaced(step),
             }
         }
-        if norm.is_some() || relu {
+        if norm.is_some() || function.is_some() {
             return branch.end.refuse("a pre-activation block ends with a convolution");
         }
+        agree(&units)?;
         Ok((units, attention))
     }
 }
@@ -99,48 +107,58 @@ pub(super) fn units_after<'s>(branch: &Branch<'s>, network: &Network) -> Result<
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut attention = None;
     for &step in &branch.main {
+        let units_so_far = units.len();
         match (&step.op, units.last_mut()) {
-            _ if attention.is_some() => return after_attention(step),
-            (Op::Conv(conv), last) => {
-                if last.is_some_and(|last| !last.relu) {
-                    return step
-                        .refuse("a ReLU is expected before it, after the convolution before");
-                }
-                units.push(Unit::new(step, conv, None, false));
-            }
-            (Op::Norm(norm), Some(last)) if last.norm.is_none() && !last.relu => {
-                last.norm = Some(norm);
-            }
-            (Op::Relu, Some(last)) => last.relu = true,
-            (Op::Blur(_) | Op::Pool { .. }, Some(last)) if last.relu => {
-                last.take(step, network)?;
-            }
-            (Op::Gate(_), Some(last)) if last.relu => {
+            (Op::Conv(conv), _) => units.push(Unit::new(step, conv, None, None)),
+            _ if attention.is_some_and(|(_, place)| place == units_so_far) => {
                 return step.refuse(
-                    "it weighs channels after a ReLU; a table's squeeze-and-excitation is between the last \
-                     norm and the sum",
+                    "it follows squeeze-and-excitation, or ECA, after which in a block come a convolution or the sum",
                 );
             }
-            (Op::Gate(found), Some(_)) => attention = Some(found),
+            (Op::Norm(norm), Some(last)) if last.norm.is_none() && last.function.is_none() => {
+                last.norm = Some(norm);
+            }
+            (Op::Apply(own), Some(last)) if last.function.is_none() => last.function = Some(*own),
+            (Op::Blur(_) | Op::Pool { .. }, Some(last)) if last.function.is_some() => {
+                last.take(step, network)?;
+            }
+            (Op::Gate(found), Some(_)) if attention.is_none() => {
+                attention = Some((found, units_so_far));
+            }
             _ => return misplaced(step),
         }
     }
-    if units.last().is_some_and(|last| last.relu) {
-        return branch.end.refuse("a ReLU ends the main path; in a block it comes after the sum");
+    let Some((last, before)) = units.split_last() else { return Ok((units, attention)) };
+    agree(before)?;
+    let gated = attention.is_some_and(|(_, place)| place == units.len());
+    if last.function.is_some()
+        && !(gated && last.function == before.first().and_then(|unit| unit.function))
+    {
+        return branch
+            .end
+            .refuse("an activation ends the main path; in a block it comes after the sum");
     }
     Ok((units, attention))
 }
 
-fn after_attention<T>(step: &Step) -> Result<T, Fault> {
-    step.refuse(
-        "it follows squeeze-and-excitation, or ECA, which in a table is the last of a block's main path",
-    )
+/// The activations of a block have to be one.
+fn agree(units: &[Unit<'_>]) -> Result<(), Fault> {
+    let word = |function: Option<Function>| function.unwrap_or(Function::None);
+    let first = units.first().and_then(|unit| unit.function);
+    match units.iter().find(|unit| unit.function != first) {
+        Some(unit) => unit.step.refuse(format!(
+            "its activation is `{}`, and that of the block's first convolution `{}`; a block has one",
+            word(unit.function),
+            word(first)
+        )),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn misplaced<T>(step: &Step) -> Result<T, Fault> {
     step.refuse(
         "not expected in this place; a block's main path is convolutions, each with a norm and \
-         ReLU, and perhaps squeeze-and-excitation at its end",
+         an activation, and perhaps squeeze-and-excitation after the last or the last but one",
     )
 }
 

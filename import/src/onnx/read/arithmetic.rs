@@ -4,7 +4,7 @@ use super::{Known, Reader};
 use crate::checkpoint::Stored;
 use crate::error::Fault;
 use crate::onnx::form::{Form, View};
-use crate::onnx::graph::{Affine, Op};
+use crate::onnx::graph::{Affine, Function, Op};
 use crate::onnx::node::Node;
 
 impl Reader<'_> {
@@ -49,6 +49,12 @@ impl Reader<'_> {
     /// Channels by numbers that were computed from the picture.
     fn weigh(&mut self, node: &Node<'_>, a: View, b: View) -> Result<(), Fault> {
         let (shape, other) = (self.shape(a.value), self.shape(b.value));
+        // An activation by a function of itself.
+        if (shape, a.form) == (other, b.form)
+            && !matches!(a.form, Form::Mirrored(_) | Form::Spread(_))
+        {
+            return self.push(node, Op::Mul, &[a.value, b.value], shape, a.form);
+        }
         let (larger, smaller) = if shape.pixels() >= other.pixels() { (a, b) } else { (b, a) };
         let (to, from) = (self.shape(larger.value), self.shape(smaller.value));
         let fits = match smaller.form {
@@ -145,7 +151,41 @@ impl Reader<'_> {
         }
     }
 
-    /// `Clip` that is ReLU.
+    /// Operators that are activations of a table, or parts of them.
+    pub(super) fn function(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        let attribute = |name: &str, default: f64| -> Result<f64, Fault> {
+            Ok(node.float(name)?.map_or(default, f64::from))
+        };
+        let near = |found: f64, expected: f64| (found - expected).abs() < 1e-6;
+        match node.op() {
+            "LeakyRelu" => {
+                let alpha = attribute("alpha", 0.01)?;
+                if !near(alpha, 0.01) {
+                    return node
+                        .refuse(format!("its alpha is {alpha}; a table's `leaky_relu` has 0.01"));
+                }
+                self.same(node, Op::Apply(Function::LeakyRelu))
+            }
+            "HardSwish" => self.same(node, Op::Apply(Function::HardSwish)),
+            "Gelu" => match node.word("approximate")? {
+                "" | "none" => self.same(node, Op::Apply(Function::Gelu)),
+                other => node.refuse(format!(
+                    "its approximation is `{other}`; a table's `gelu` is the exact one"
+                )),
+            },
+            _ => {
+                let (alpha, beta) = (attribute("alpha", 0.2)?, attribute("beta", 0.5)?);
+                if !near(alpha, 1.0 / 6.0) || !near(beta, 0.5) {
+                    return node.refuse(format!(
+                        "its alpha and beta are {alpha} and {beta}; those of a table's `hard_swish` are 1/6 and 1/2"
+                    ));
+                }
+                self.same(node, Op::HardSigmoid)
+            }
+        }
+    }
+
+    /// `Clip` that is ReLU or ReLU6.
     pub(super) fn clip(&mut self, node: &Node<'_>) -> Result<(), Fault> {
         let bound = |attribute: &str, index: usize| -> Result<Option<f64>, Fault> {
             if let Some(value) = node.float(attribute)? {
@@ -162,9 +202,11 @@ impl Reader<'_> {
         let (min, max) = (bound("min", 1)?, bound("max", 2)?);
         // The largest number of the type stands for no bound.
         match (min, max.filter(|&max| max < f64::from(f32::MAX))) {
-            (Some(0.0), None) => self.same(node, Op::Relu),
+            (Some(0.0), None) => self.same(node, Op::Apply(Function::Relu)),
+            (Some(0.0), Some(6.0)) => self.same(node, Op::Apply(Function::Relu6)),
             (_, max) => node.refuse(format!(
-                "it keeps numbers between {} and {}; a table has ReLU, which is 0 and no upper bound",
+                "it keeps numbers between {} and {}; a table has ReLU, which is 0 and no upper bound, and ReLU6, whose \
+                 upper bound is 6",
                 min.map_or("no lower bound".to_owned(), |min| min.to_string()),
                 max.map_or("no upper bound".to_owned(), |max| max.to_string())
             )),
@@ -180,7 +222,7 @@ impl Reader<'_> {
         };
         match self.files.number(&bound) {
             Some(0.0) if bound.shape.is_empty() || bound.shape == [1] => {
-                self.keep(node, Op::Relu, view)
+                self.keep(node, Op::Apply(Function::Relu), view)
             }
             _ => node.refuse("a table has the larger of an activation and 0, ReLU"),
         }

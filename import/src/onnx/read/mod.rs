@@ -19,7 +19,7 @@ use resnet_compiler::onnx::proto::{self, FunctionProto, GraphProto};
 
 use super::files::{Constant, Files};
 use super::form::{Form, View};
-use super::graph::{Activation, Network, Op, Step, ValueId};
+use super::graph::{Activation, Function, Network, Op, Step, ValueId};
 use super::node::Node;
 use super::numbers::Numbers;
 use crate::checkpoint::Stored;
@@ -32,7 +32,7 @@ const MOST_ELEMENTS: u128 = 1 << 31;
 const MOST_OUTPUTS: usize = 1000;
 
 /// What an operator that is not known is answered with.
-const KNOWN: &str = "a layer table has convolutions, norms, ReLU, pools, sums, \
+const KNOWN: &str = "a layer table has convolutions, norms, activations, pools, sums, \
                      squeeze-and-excitation, linear layers and softmax; export the network alone, for \
                      inference (`model.eval()`)";
 
@@ -261,7 +261,9 @@ impl<'a> Reader<'a> {
             "BatchNormalization" => self.batch_norm(node)?,
             "InstanceNormalization" => self.instance_norm(node)?,
             "GroupNormalization" => self.group_norm(node)?,
-            "Relu" => self.same(node, Op::Relu)?,
+            "Relu" => self.same(node, Op::Apply(Function::Relu))?,
+            "LeakyRelu" | "HardSwish" | "Gelu" | "HardSigmoid" => self.function(node)?,
+            "Erf" => self.same(node, Op::Erf)?,
             "Clip" => self.clip(node)?,
             "Max" => self.max(node)?,
             "Sigmoid" => self.same(node, Op::Sigmoid)?,
@@ -409,7 +411,10 @@ impl<'a> Reader<'a> {
         }
         let first = |value: &ValueId| self.network.values[*value].positive;
         let positive = match op {
-            Op::Relu | Op::Sigmoid | Op::Softmax => true,
+            Op::Apply(Function::Relu | Function::Relu6)
+            | Op::Sigmoid
+            | Op::HardSigmoid
+            | Op::Softmax => true,
             Op::Pool { .. }
             | Op::Blur(_)
             | Op::Mean
