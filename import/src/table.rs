@@ -16,7 +16,7 @@ use crate::beside::Known;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
 use crate::names::{Dialect, Linear, Network};
-use crate::{GlobalPool, Options};
+use crate::{Activation, GlobalPool, Options};
 
 /// Modules by their names in the table's weights; the values are their names in the checkpoint.
 type Renamed = BTreeMap<String, String>;
@@ -54,7 +54,8 @@ pub(crate) fn derive(network: &Network, known: &Known) -> Result<(Draft, Pairs),
     };
     let mut kept = writer(true);
     kept.rows()?;
-    if kept.modules.iter().any(|(name, old)| name != old) {
+    let divided = kept.block_rows > network.stages.len();
+    if divided || kept.modules.iter().any(|(name, old)| name != old) {
         // Prefixes alone cannot express the names, so all become the ones that tables default to.
         kept = writer(false);
         kept.rows()?;
@@ -154,26 +155,36 @@ impl Writer<'_> {
     fn linear(&mut self) {
         match &*self.network.linear {
             [] => self.note("there is no classifier; the answers are features"),
-            [linear] => self.linear_row("fc", linear, "fc", false),
+            [linear] => self.linear_row("fc", linear, "fc", None),
             [hidden, linear, ..] => {
+                let own = self.options.activation;
+                let own = own.filter(|_| self.network.dialect == Some(Dialect::Byobnet));
+                let between = own.unwrap_or(Activation::Relu);
+                let word = if between == Activation::Relu { "ReLU" } else { between.name() };
                 self.assume(
                     false,
-                    format!("a ReLU stands between `{}` and `{}`", hidden.module, linear.module),
+                    format!("a {word} stands between `{}` and `{}`", hidden.module, linear.module),
                     format!(
                         "--without {}",
                         hidden.module.rsplit_once('.').map_or("", |(list, _)| list)
                     ),
                 );
-                self.linear_row("hidden", hidden, "fc", true);
-                self.linear_row("fc", linear, "fc2", false);
+                self.linear_row("hidden", hidden, "fc", Some(between));
+                self.linear_row("fc", linear, "fc2", None);
             }
         }
     }
 
-    fn linear_row(&mut self, layer: &str, linear: &Linear, default: &str, relu: bool) {
+    fn linear_row(
+        &mut self,
+        layer: &str,
+        linear: &Linear,
+        default: &str,
+        then: Option<Activation>,
+    ) {
         let mut row = Row::new(layer, "linear").with("channels", linear.classes);
-        if relu {
-            row.set("activation", "relu");
+        if let Some(activation) = then {
+            row.set("activation", activation);
         }
         let weights = self.named(&linear.module, default);
         self.weights(&mut row, "weights", &weights, default);

@@ -65,7 +65,7 @@ fn regnets_of_timm() {
         imported.table
     };
     let table = check("regnet-y.safetensors");
-    contains(&table, &["conv3_1,", "conv3_2,", "squeeze_excitation: {channels: 2},"]);
+    contains(&table, &["conv4_1,", "conv4_2,", "squeeze_excitation: {channels: 2},"]);
     contains(&table, &["attention_on: 3x3,", "renamed"]);
     let table = silu("regnet-z.safetensors", small());
     contains(&table, &["shortcut: identity,", "output_activation: none,", "activation: silu"]);

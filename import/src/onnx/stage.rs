@@ -58,9 +58,7 @@ impl<'a> Rows<'a> {
             _ => first.same.dilation,
         };
         block.same == Kind { dilation, ..first.same.clone() }
-            && (first.changes
-                || block.from == first.from
-                || block.from == Some(ShortcutFrom::NormAlways))
+            && self.reads_alike(block)
             && block.stride == Extent::square(1)
             && !block.changes
             && block.first_dilation == block.same.dilation
@@ -69,6 +67,16 @@ impl<'a> Rows<'a> {
             && path
             && (!all_project || projects(block))
             && (pads(0) || pads(1))
+    }
+
+    /// Whether the shortcut of a block, which changes nothing, may stand in a row with the ones before it.
+    fn reads_alike(&self, block: &Block) -> bool {
+        let always = block.from == Some(ShortcutFrom::NormAlways);
+        self.stage.iter().all(|other| match (other.changes, other.from) {
+            (true, Some(ShortcutFrom::Input)) => !always,
+            (true, _) => true,
+            (false, from) => from == block.from,
+        })
     }
 
     /// Writes the row of the blocks at hand.
@@ -80,7 +88,13 @@ impl<'a> Rows<'a> {
         let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
         let number = self.count("stage");
         let bias = blocks.iter().any(|block| block.bias);
-        let mut row = self.row(first, number).with("repeat", blocks.len());
+        // Where nothing changes, shortcuts show whether all of them read what the norm made.
+        let always = blocks
+            .iter()
+            .map(|block| block.from)
+            .find(|from| *from == Some(ShortcutFrom::NormAlways));
+        let mut row =
+            self.row(first, always.unwrap_or(first.from), number).with("repeat", blocks.len());
         if !blocks.iter().all(|block| block.padded[0]) {
             row.set("padding", "same");
         }
@@ -107,7 +121,7 @@ impl<'a> Rows<'a> {
     }
 
     /// What the first block says of the row.
-    fn row(&self, first: &Block, number: usize) -> Row {
+    fn row(&self, first: &Block, from: Option<ShortcutFrom>, number: usize) -> Row {
         let kind = &first.same;
         let one = Extent::square(1);
         let op = if kind.bottleneck.is_some() { "bottleneck" } else { "basic" };
@@ -137,7 +151,7 @@ impl<'a> Rows<'a> {
             (None, 1) => row.set("stride_on", "second"),
             _ => {}
         }
-        if let Some(from) = first.from {
+        if let Some(from) = from {
             row.set("shortcut_from", from.word());
         }
         if kind.activation != Function::Relu {

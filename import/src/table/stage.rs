@@ -50,7 +50,7 @@ impl Writer<'_> {
             // no stride; unless every block has one.
             let stride = match (first.shortcut.is_some(), changes) {
                 (true, false) if stage.blocks.len() == 1 || !projects(stage) => 2,
-                (false, false) => 1,
+                (false, false) if !self.is_regnet() => 1,
                 _ if index == 0 && !self.is_regnet() => 1,
                 _ => 2,
             };
