@@ -147,7 +147,7 @@ def main():
             folder = scratch / str(number)
             kind, text = check(options.resnet, folder, model, images, picture)
             print(f"{name}: {kind}: {text}", flush=True)
-            if kind == "WRONG" or (kind == "refused" and not name.startswith(("hidden_act", "BiT"))):
+            if kind == "WRONG" or (kind == "refused" and not name.startswith("BiT")):
                 wrong.append(name)
     finally:
         shutil.rmtree(scratch)
