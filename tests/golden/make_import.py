@@ -346,7 +346,7 @@ def onnx_files():
     regnet = RegNetCfg(
         depth=6, w0=8, wa=8.0, wm=1.5, group_size=4, se_ratio=0.25, stem_width=8, bottle_ratio=2.0, downsample=None,
         linear_out=True, act_layer="silu")
-    yield "regnet-z.onnx", RegNet(regnet, **SMALL), (1, 3, 64, 64), dict(modern)
+    yield "regnet-linear.onnx", RegNet(regnet, **SMALL), (1, 3, 64, 64), dict(modern)
     yield "averaged.onnx", averaged, (1, 3, 64, 64), {"dynamo": True, "external_data": False}
 
 
