@@ -108,7 +108,10 @@ fn activations_of_other_exporters() {
     top("hard-swish-old.onnx", "hard_swish");
     top("relu6.onnx", "relu6");
     contains(&check("leaky.onnx"), &["activation: leaky_relu"]);
-    contains(&top("regnet-linear.onnx", "silu"), &["attention_on: 3x3,", "output_activation: none"]);
+    contains(
+        &top("regnet-linear.onnx", "silu"),
+        &["attention_on: 3x3,", "output_activation: none"],
+    );
 }
 
 /// Every network whose outputs PyTorch computed goes through an ONNX file and back, and every number of it.
