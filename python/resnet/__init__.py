@@ -1,0 +1,40 @@
+"""Compiles ResNets, written as tables of layers, to native functions.
+
+    import resnet
+
+    net = resnet.compile("resnet18", weights="resnet18.safetensors")
+    net.classify(["cat.jpg"], top=1)      # [[(281, 'tabby', 0.93)]]
+    logits = net(x)                       # x: float32 of shape (N, 3, 224, 224)
+"""
+
+from ._resnet import (
+    Imported,
+    Layer,
+    Network,
+    Report,
+    ResnetError,
+    TableError,
+    check,
+    compile,
+    family,
+    import_checkpoint,
+    models,
+)
+from ._sweep import sweep
+from ._torch import from_torch
+
+__all__ = [
+    "Imported",
+    "Layer",
+    "Network",
+    "Report",
+    "ResnetError",
+    "TableError",
+    "check",
+    "compile",
+    "family",
+    "from_torch",
+    "import_checkpoint",
+    "models",
+    "sweep",
+]

@@ -1,0 +1,117 @@
+//! What functions take in more than one form.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use resnet::{Model, TensorSpec, Weights};
+
+use crate::error::{of_model, raise};
+use crate::import::{Imported, serialized};
+
+/// A model: the name of a network of the zoo, a table's path, its text (which has more than one line), or what
+/// was imported.
+pub(crate) fn model(py: Python<'_>, table: &Bound<'_, PyAny>) -> PyResult<Model> {
+    if let Ok(imported) = table.cast::<Imported>() {
+        return imported.get().model(py);
+    }
+    if let Ok(text) = table.extract::<String>() {
+        return match text.contains('\n') {
+            true => Model::from_text(&text, "<table>"),
+            false => Model::open(text),
+        }
+        .map_err(|error| of_model(py, error));
+    }
+    match table.extract::<PathBuf>() {
+        Ok(path) => Model::open(path).map_err(|error| of_model(py, error)),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a table is the name of a network, a path, the text of a table, or what was imported, not {}",
+            table.get_type().name()?
+        ))),
+    }
+}
+
+/// Weights: a file's path, the bytes of a safetensors file, or a state dict; `None` draws random ones.
+pub(crate) enum Given {
+    Weights(Weights),
+    Random,
+}
+
+pub(crate) fn weights(given: Option<&Bound<'_, PyAny>>) -> PyResult<Given> {
+    let Some(given) = given else { return Ok(Given::Random) };
+    if let Ok(bytes) = given.cast::<PyBytes>() {
+        return Ok(Given::Weights(of_bytes(bytes.as_bytes().to_vec())?));
+    }
+    if let Ok(state) = given.cast::<PyDict>() {
+        return Ok(Given::Weights(of_bytes(serialized(state)?)?));
+    }
+    match given.extract::<PathBuf>() {
+        Ok(path) => Ok(Given::Weights(Weights::open(path).map_err(raise)?)),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "weights are a path, the bytes of a safetensors file or a state dict, not {}",
+            given.get_type().name()?
+        ))),
+    }
+}
+
+pub(crate) fn of_bytes(bytes: Vec<u8>) -> PyResult<Weights> {
+    Weights::from_bytes(Cow::Owned(bytes)).map_err(raise)
+}
+
+impl Given {
+    /// Whether they were drawn, and they.
+    pub(crate) fn or_random(self, tensors: &[TensorSpec]) -> (bool, Weights) {
+        match self {
+            Self::Weights(weights) => (false, weights),
+            Self::Random => (true, Weights::random(tensors, 0)),
+        }
+    }
+}
+
+/// A batch of images: an array of `float32`, or anything that speaks DLPack, of shape `(N, C, H, W)`. It is
+/// copied only if its elements do not lie in that order.
+pub(crate) fn images<'py>(
+    x: &Bound<'py, PyAny>,
+    [channels, height, width]: [usize; 3],
+) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+    let py = x.py();
+    let numpy = py.import("numpy")?;
+    let array = if x.is_instance(&numpy.getattr("ndarray")?)? {
+        x.clone()
+    } else if x.hasattr("__dlpack__")? {
+        numpy.call_method1("from_dlpack", (x,))?
+    } else {
+        return Err(PyTypeError::new_err(format!(
+            "expected a numpy array or a tensor that speaks DLPack, found {}",
+            x.get_type().name()?
+        )));
+    };
+    let dtype = array.getattr("dtype")?.getattr("name")?.extract::<String>()?;
+    if dtype != "float32" {
+        let hint = match dtype.as_str() {
+            "uint8" => "; pictures are for `classify`, which normalises them",
+            _ => "; `x.astype(numpy.float32)` converts it",
+        };
+        return Err(PyTypeError::new_err(format!("expected float32, found {dtype}{hint}")));
+    }
+    let contiguous = numpy.call_method1("ascontiguousarray", (array,))?;
+    let array = contiguous.cast_into::<PyArrayDyn<f32>>()?;
+    let shape = array.shape();
+    if shape.len() != 4 || shape[1..] != [channels, height, width] {
+        let hint = if shape == [channels, height, width] { "; one image is `x[None]`" } else { "" };
+        return Err(PyValueError::new_err(format!(
+            "expected the shape (N, {channels}, {height}, {width}), found {}{hint}",
+            tuple(shape)
+        )));
+    }
+    Ok(array.readonly())
+}
+
+/// A shape as Python writes it.
+fn tuple(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("({}{})", sizes.join(", "), if sizes.len() == 1 { "," } else { "" })
+}

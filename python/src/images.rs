@@ -1,0 +1,86 @@
+//! Images as Python has them.
+
+use std::path::PathBuf;
+
+use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use resnet::Picture;
+
+/// An image that is still to be decoded, or is.
+pub(crate) enum Image {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+    Pixels(Picture),
+}
+
+/// A path, a file's bytes, an array of `uint8` of shape `(H, W, C)` or `(H, W)`, or an image of Pillow's.
+pub(crate) fn image(given: &Bound<'_, PyAny>) -> PyResult<Image> {
+    if let Ok(bytes) = given.cast::<PyBytes>() {
+        return Ok(Image::Bytes(bytes.as_bytes().to_vec()));
+    }
+    if let Ok(path) = given.extract::<PathBuf>() {
+        return Ok(Image::File(path));
+    }
+    let numpy = given.py().import("numpy")?;
+    if given.is_instance(&numpy.getattr("ndarray")?)? {
+        return pixels(given);
+    }
+    // Pillow's: its pixels as they are, in grey or in colours.
+    if given.hasattr("convert")? && given.hasattr("mode")? {
+        let mode: String = given.getattr("mode")?.extract()?;
+        let converted = match mode.as_str() {
+            "L" | "RGB" => given.clone(),
+            "1" => given.call_method1("convert", ("L",))?,
+            _ => given.call_method1("convert", ("RGB",))?,
+        };
+        return pixels(&numpy.call_method1("asarray", (converted,))?);
+    }
+    Err(PyTypeError::new_err(format!(
+        "an image is a path, the bytes of a file, a numpy array or an image of Pillow's, not {}",
+        given.get_type().name()?
+    )))
+}
+
+fn pixels(array: &Bound<'_, PyAny>) -> PyResult<Image> {
+    let dtype = array.getattr("dtype")?.getattr("name")?.extract::<String>()?;
+    if dtype != "uint8" {
+        return Err(PyTypeError::new_err(format!("the pixels of an image are uint8, not {dtype}")));
+    }
+    let contiguous = array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))?;
+    let array = contiguous.cast_into::<PyArrayDyn<u8>>()?;
+    let (height, width, channels) = match *array.shape() {
+        [height, width] => (height, width, 1),
+        [height, width, channels @ (1 | 3)] => (height, width, channels),
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "an image has the shape (height, width, 3) or (height, width), not {:?}",
+                array.shape()
+            )));
+        }
+    };
+    let pixels = array.readonly().as_slice()?.to_vec();
+    Picture::new(width, height, channels, pixels).map(Image::Pixels).map_err(crate::error::raise)
+}
+
+impl Image {
+    /// What messages call it.
+    pub(crate) fn name(&self, index: usize) -> String {
+        match self {
+            Self::File(path) => format!("`{}`", path.display()),
+            Self::Bytes(_) | Self::Pixels(_) => format!("image {index}"),
+        }
+    }
+
+    pub(crate) fn decode(self) -> Result<Picture, String> {
+        match self {
+            Self::File(path) => {
+                let bytes = resnet_runtime::file::read(&path).map_err(|error| error.to_string())?;
+                Picture::decode(&bytes)
+            }
+            Self::Bytes(bytes) => Picture::decode(&bytes),
+            Self::Pixels(picture) => Ok(picture),
+        }
+    }
+}

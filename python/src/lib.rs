@@ -1,0 +1,25 @@
+//! The Python module `resnet._resnet`: what `resnet/__init__.py` offers, over the library.
+//!
+//! Thin on purpose: arguments and answers are turned into one another here, and everything else is the library's.
+
+mod arguments;
+mod error;
+mod family;
+mod images;
+mod import;
+mod network;
+mod report;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _resnet {
+    #[pymodule_export]
+    use crate::{
+        error::{ResnetError, TableError},
+        family::family,
+        import::{Imported, import_checkpoint, to_safetensors},
+        network::{Network, compile},
+        report::{Layer, Report, check, models},
+    };
+}

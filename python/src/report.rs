@@ -1,0 +1,183 @@
+//! `check`: shapes, counts and memory of a table.
+
+use pyo3::prelude::*;
+use resnet::{Model, ZOO};
+use resnet_compiler::graph::Graph;
+use resnet_compiler::plan::Plan;
+use resnet_compiler::report;
+use resnet_compiler::schedule::Wishes;
+
+use crate::arguments::model;
+use crate::error::{of_model, of_table, raise};
+
+/// Counts of a network and of each of its layers.
+#[pyclass(frozen, module = "resnet")]
+pub(crate) struct Report(report::Report);
+
+/// A line of a report: a convolution with its norm, a pool, a linear layer.
+#[pyclass(frozen, get_all, module = "resnet")]
+pub(crate) struct Layer {
+    name: String,
+    op: &'static str,
+    input: (usize, usize, usize),
+    output: (usize, usize, usize),
+    params: u64,
+    macs: u64,
+}
+
+#[pymethods]
+impl Layer {
+    fn __repr__(&self) -> String {
+        let Self { name, op, output: (channels, height, width), params, macs, .. } = self;
+        format!("<Layer {name}: {op} -> {channels}x{height}x{width}, {params} params, {macs} MACs>")
+    }
+}
+
+#[pymethods]
+impl Report {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn input(&self) -> (usize, usize, usize) {
+        shape(self.0.input)
+    }
+
+    #[getter]
+    fn output(&self) -> (usize, usize, usize) {
+        shape(self.0.output)
+    }
+
+    #[getter]
+    fn depth(&self) -> usize {
+        self.0.depth
+    }
+
+    #[getter]
+    fn params(&self) -> u64 {
+        self.0.params
+    }
+
+    #[getter]
+    fn macs(&self) -> u64 {
+        self.0.macs
+    }
+
+    #[getter]
+    fn arena_bytes(&self) -> Option<u64> {
+        self.0.arena_bytes
+    }
+
+    #[getter]
+    fn layers(&self) -> Vec<Layer> {
+        let layer = |layer: &report::Layer| Layer {
+            name: layer.name.clone(),
+            op: layer.op,
+            input: shape(layer.input),
+            output: shape(layer.output),
+            params: layer.params,
+            macs: layer.macs,
+        };
+        self.0.layers.iter().map(layer).collect()
+    }
+
+    /// The JSON of `resnet check --format json`.
+    fn json(&self) -> String {
+        self.0.json()
+    }
+
+    fn __repr__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn _repr_html_(&self) -> String {
+        html(&self.0)
+    }
+}
+
+pub(crate) fn shape([channels, height, width]: [usize; 3]) -> (usize, usize, usize) {
+    (channels, height, width)
+}
+
+/// A table for notebooks.
+fn html(report: &report::Report) -> String {
+    let right = "style=\"text-align:right\"";
+    let row = |cells: [String; 5]| {
+        let [name, operation, rest @ ..] = cells;
+        let rest = rest.map(|cell| format!("<td {right}>{cell}</td>")).concat();
+        format!("<tr><td>{}</td><td>{}</td>{rest}</tr>", escape(&name), escape(&operation))
+    };
+    let times = |shape: [usize; 3]| shape.map(|size| size.to_string()).join("x");
+    let layers: String = report
+        .layers
+        .iter()
+        .map(|layer| {
+            row([
+                layer.name.clone(),
+                layer.operation.clone(),
+                times(layer.output),
+                report::grouped(layer.params),
+                report::scaled(layer.macs),
+            ])
+        })
+        .collect();
+    let head = ["layer", "operation", "output", "params", "MACs"]
+        .map(|name| format!("<th>{name}</th>"))
+        .concat();
+    format!(
+        "<table><caption>{}: {} to {}, depth {}, {} params, {} MACs</caption><thead><tr>{head}</tr></thead>\
+         <tbody>{layers}</tbody></table>",
+        escape(&report.name),
+        times(report.input),
+        times(report.output),
+        report.depth,
+        report::grouped(report.params),
+        report::scaled(report.macs),
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Checks a table: shapes, parameters, multiply-adds, memory.
+#[pyfunction]
+#[pyo3(signature = (table, *, batch = 1))]
+pub(crate) fn check(py: Python<'_>, table: &Bound<'_, PyAny>, batch: usize) -> PyResult<Report> {
+    let model = model(py, table)?;
+    py.detach(|| -> Result<_, Failure> {
+        let graph = Graph::build(&model.spec).map_err(Failure::Table)?;
+        model.labels(graph.output_len()).map_err(|error| Failure::Other(error.to_string()))?;
+        let arena_bytes = |batch| {
+            let wishes = Wishes { batch, ..Wishes::default() };
+            let plan =
+                Plan::new(&graph, &wishes).map_err(|error| Failure::Other(error.to_string()))?;
+            Ok(plan.info.arena_bytes as u64)
+        };
+        model.spec.check_arena_bytes(arena_bytes(1)?).map_err(Failure::Table)?;
+        Ok(Report(report::Report::new(&graph, Some(arena_bytes(batch)?))))
+    })
+    .map_err(|failure| match failure {
+        Failure::Table(diagnostics) => of_table(py, &diagnostics),
+        Failure::Other(text) => raise(text),
+    })
+}
+
+/// Why a table cannot be checked, without a thread of Python's.
+enum Failure {
+    Table(resnet::Diagnostics),
+    Other(String),
+}
+
+/// The networks that the package carries: dicts of name, input shape, depth, params and MACs.
+#[pyfunction]
+pub(crate) fn models(py: Python<'_>) -> PyResult<Vec<Report>> {
+    let report = |name: &str| {
+        let model = Model::open(name).map_err(|error| of_model(py, error))?;
+        let graph = Graph::build(&model.spec).map_err(|error| of_table(py, &error))?;
+        Ok(Report(report::Report::new(&graph, None)))
+    };
+    ZOO.iter().map(|(name, _)| report(name)).collect()
+}
