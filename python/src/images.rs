@@ -1,12 +1,13 @@
 //! Images as Python has them.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use resnet::Picture;
+use resnet::{Picture, Preprocess, Source};
 
 /// An image that is still to be decoded, or is.
 pub(crate) enum Image {
@@ -64,23 +65,41 @@ fn pixels(array: &Bound<'_, PyAny>) -> PyResult<Image> {
     Picture::new(width, height, channels, pixels).map(Image::Pixels).map_err(crate::error::raise)
 }
 
-impl Image {
-    /// What messages call it.
-    pub(crate) fn name(&self, index: usize) -> String {
-        match self {
-            Self::File(path) => format!("`{}`", path.display()),
-            Self::Bytes(_) | Self::Pixels(_) => format!("image {index}"),
-        }
+/// Images that a network is fed with.
+pub(crate) struct Images<'a> {
+    pub(crate) images: Vec<Image>,
+    pub(crate) preprocess: &'a Preprocess,
+    pub(crate) shape: [usize; 3],
+}
+
+impl Source for Images<'_> {
+    type Error = String;
+
+    fn len(&self) -> usize {
+        self.images.len()
     }
 
-    pub(crate) fn decode(self) -> Result<Picture, String> {
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, String> {
+        let image = &self.images[index];
+        let name = || match image {
+            Image::File(path) => format!("`{}`", path.display()),
+            Image::Bytes(_) | Image::Pixels(_) => format!("image {index}"),
+        };
+        let picture = image.decode().map_err(|error| format!("{}: {error}", name()))?;
+        let prepared = self.preprocess.apply_into(&picture, self.shape, input);
+        prepared.map(|()| None).map_err(|error| format!("{}: {error}", name()))
+    }
+}
+
+impl Image {
+    fn decode(&self) -> Result<Cow<'_, Picture>, String> {
         match self {
             Self::File(path) => {
-                let bytes = resnet_runtime::file::read(&path).map_err(|error| error.to_string())?;
-                Picture::decode(&bytes)
+                let bytes = resnet_runtime::file::read(path).map_err(|error| error.to_string())?;
+                Picture::decode(&bytes).map(Cow::Owned)
             }
-            Self::Bytes(bytes) => Picture::decode(&bytes),
-            Self::Pixels(picture) => Ok(picture),
+            Self::Bytes(bytes) => Picture::decode(bytes).map(Cow::Owned),
+            Self::Pixels(picture) => Ok(Cow::Borrowed(picture)),
         }
     }
 }

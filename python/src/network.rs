@@ -9,14 +9,14 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use resnet::{
-    Answer, CompileError, Compiled, Compiler, DynSession, Isa, Labels, Options, Pool, Preprocess,
-    Weights, softmax, top_k,
+    Answer, CompileError, Compiled, Compiler, DynSession, FeedError, Isa, Labels, Options, Pool,
+    Preprocess, Weights, feed,
 };
 use resnet_compiler::profile::profile;
 
 use crate::arguments::{Given, images, model};
 use crate::error::{of_model, of_table, raise};
-use crate::images::{Image, image};
+use crate::images::{Image, Images, image};
 use crate::import::Imported;
 
 /// A compiled network with its weights, to be called with batches of images. It may be called by several threads
@@ -25,6 +25,7 @@ use crate::import::Imported;
 pub(crate) struct Network {
     compiled: Compiled,
     network: Box<dyn resnet::Network>,
+    threads: NonZeroUsize,
     pool: Option<Pool>,
     /// Sessions that no call uses now.
     idle: Mutex<Vec<Box<dyn DynSession>>>,
@@ -79,7 +80,7 @@ pub(crate) fn compile(
             _ => model.labels(compiled.info().outputs).map_err(Failure::Model)?,
         };
         let (idle, preprocess) = (Mutex::default(), model.spec.preprocess.clone());
-        Ok(Network { compiled, network, pool, idle, labels, preprocess, random })
+        Ok(Network { compiled, network, threads, pool, idle, labels, preprocess, random })
     })
     .map_err(|failure| failure.raise(py))
 }
@@ -103,6 +104,21 @@ impl Failure {
             Self::Model(error) => of_model(py, error),
             Self::Other(text) => raise(text),
         }
+    }
+}
+
+/// Why feeding images stopped.
+struct Stopped(PyErr);
+
+impl From<PyErr> for Stopped {
+    fn from(error: PyErr) -> Self {
+        Self(error)
+    }
+}
+
+impl From<FeedError> for Stopped {
+    fn from(error: FeedError) -> Self {
+        Self(raise(error))
     }
 }
 
@@ -256,23 +272,16 @@ impl Network {
         }
         let images: Vec<Image> =
             images.try_iter()?.map(|given| image(&given?)).collect::<PyResult<_>>()?;
+        let source = Images { images, preprocess: &self.preprocess, shape: info.input };
         py.detach(|| {
-            self.with_session(|session| {
-                let mut input = vec![0.0; info.input_len()];
-                let mut all = Vec::with_capacity(images.len());
-                for (index, image) in images.into_iter().enumerate() {
-                    let what = image.name(index);
-                    let picture = image.decode().map_err(|error| format!("{what}: {error}"))?;
-                    self.preprocess
-                        .apply_into(&picture, info.input, &mut input)
-                        .map_err(|error| format!("{what}: {error}"))?;
-                    let outputs = session.run(&input).map_err(|error| error.to_string())?;
-                    all.push(self.classes(outputs, top));
-                }
-                Ok(all)
+            let mut all = Vec::with_capacity(source.images.len());
+            feed(&*self.network, &source, self.threads, |_, fed| {
+                all.push(self.classes(&fed.map_err(raise)?.answer, top));
+                Ok::<(), Stopped>(())
             })
+            .map(|()| all)
         })
-        .map_err(raise)
+        .map_err(|Stopped(error)| error)
     }
 
     /// Times of `runs` or more runs of a batch of `batch` images for about `seconds`, in seconds.
@@ -339,18 +348,13 @@ fn names(info: &resnet::Info) -> String {
 
 impl Network {
     fn classes(&self, outputs: &[f32], top: usize) -> Classes {
-        let probabilities = match self.compiled.info().answer {
-            Answer::Probabilities => outputs.iter().map(|&value| f64::from(value)).collect(),
-            _ => softmax(outputs),
-        };
         let label = |class: usize| match &self.labels {
             Some(labels) => labels.names()[class].clone(),
             None => format!("class {class}"),
         };
-        top_k(outputs, top)
-            .into_iter()
-            .map(|class| (class, label(class), probabilities[class]))
-            .collect()
+        let classes =
+            resnet::classify(self.compiled.info().answer, outputs, top).unwrap_or_default();
+        classes.into_iter().map(|(class, probability)| (class, label(class), probability)).collect()
     }
 
     /// The outputs of a batch, one after the other, in an array of Python's.
