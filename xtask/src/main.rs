@@ -4,25 +4,38 @@ use std::env;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// A step: what it is for, and the arguments of `cargo`.
+/// A step: what it is for, and its command, in the folder of the workspace.
 type Step = (&'static str, &'static str);
 
 /// No tests, and no builds with other features.
 const QUICK: &[Step] = &[
-    ("format", "fmt --all --check"),
-    ("lints", "clippy --workspace --all-targets -- -D warnings"),
+    ("format", "cargo fmt --all --check"),
+    ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
 ];
 
 const REST: &[Step] = &[
-    ("tests", "test --workspace"),
-    ("the macro alone", "check --package resnet --no-default-features"),
-    ("the interpreter alone", "check --package resnet --no-default-features --features interpret"),
-    ("the JIT without pictures", "check --package resnet --no-default-features --features jit"),
-    ("pictures without the JIT", "check --package resnet --no-default-features --features image"),
-    ("every feature", "check --package resnet --all-features"),
-    ("documentation", "doc --workspace --no-deps"),
+    ("tests", "cargo test --workspace"),
+    ("the macro alone", "cargo check --package resnet --no-default-features"),
+    (
+        "the interpreter alone",
+        "cargo check --package resnet --no-default-features --features interpret",
+    ),
+    (
+        "the JIT without pictures",
+        "cargo check --package resnet --no-default-features --features jit",
+    ),
+    (
+        "pictures without the JIT",
+        "cargo check --package resnet --no-default-features --features image",
+    ),
+    ("every feature", "cargo check --package resnet --all-features"),
+    ("documentation", "cargo doc --workspace --no-deps"),
     // Builds nothing: the tests have. It tells what would be missing in a published crate.
-    ("packages", "package --workspace --no-verify --allow-dirty --quiet"),
+    ("packages", "cargo package --workspace --no-verify --allow-dirty --quiet"),
+    // A workspace of its own.
+    ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
+    ("Python's lints", "cargo clippy --manifest-path python/Cargo.toml -- -D warnings"),
+    ("Python", "python/test"),
 ];
 
 fn main() -> ExitCode {
@@ -37,10 +50,10 @@ fn main() -> ExitCode {
         }
     };
     for (purpose, command) in steps {
-        eprintln!("== {purpose}: cargo {command}");
+        eprintln!("== {purpose}: {command}");
         let start = Instant::now();
         if !run(command) {
-            eprintln!("== {purpose} failed; once more: cargo {command}");
+            eprintln!("== {purpose} failed; once more: {command}");
             return ExitCode::FAILURE;
         }
         eprintln!("== {purpose}: {:.0} s", start.elapsed().as_secs_f64());
@@ -49,12 +62,17 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &str) -> bool {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(command.split(' ')).env("RUSTDOCFLAGS", "-D warnings");
-    match cargo.status() {
+    let mut words = command.split(' ');
+    let program = words.next().unwrap_or_default();
+    // The cargo that runs this, of several that there may be.
+    let cargo = env::var_os("CARGO").filter(|_| program == "cargo");
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut command = Command::new(cargo.unwrap_or_else(|| program.into()));
+    command.args(words).env("RUSTDOCFLAGS", "-D warnings").current_dir(workspace);
+    match command.status() {
         Ok(status) => status.success(),
         Err(error) => {
-            eprintln!("cargo cannot be started: {error}");
+            eprintln!("{program} cannot be started: {error}");
             false
         }
     }
