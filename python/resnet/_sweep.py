@@ -1,6 +1,5 @@
 """Sizes and times of depth variants."""
 
-import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +20,8 @@ def sweep(
     `arena_bytes`, and `min_ms`, `median_ms` and the quartiles `lower_quartile_ms` and `upper_quartile_ms` of all its
     runs.
     """
+    import statistics  # takes longer than the rest of the package
+
     networks = [compile(table, threads=threads, isa=isa) for table in tables]
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(ROUNDS):

@@ -1,11 +1,7 @@
 """Networks of PyTorch, in memory."""
 
-import json
-import pathlib
-import tempfile
+# What is imported inside functions takes longer than the rest of the package.
 from typing import Any
-
-import numpy as np
 
 from ._resnet import Imported, Network, ResnetError, compile, import_checkpoint, to_safetensors
 
@@ -40,6 +36,10 @@ def from_torch(
 
 
 def _import(module: Any, state: Any, input: tuple[int, int] | None, options: dict[str, Any]) -> Imported:
+    import json
+    import pathlib
+    import tempfile
+
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name) / "module"
         folder.mkdir()
@@ -66,7 +66,8 @@ def _config(module: Any) -> dict[str, Any] | None:
 
 
 def _compare(module: Any, network: Network, imported: Imported) -> None:
-    import torch
+    import numpy as np
+    import torch  # type: ignore[import-not-found,unused-ignore]
 
     x = np.random.default_rng(0).normal(size=(1, *network.input)).astype(np.float32)
     training = module.training
