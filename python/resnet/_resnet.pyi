@@ -20,6 +20,9 @@ class TableError(ResnetError):
     mistakes: list[tuple[int, int, str]]
     """Line, column and message of each."""
 
+class TableWarning(UserWarning):
+    """What is legal in a table and nearly always a mistake; `allow` in the table silences it."""
+
 class Layer:
     """A line of a report: a convolution with its norm, a pool, a linear layer."""
 
@@ -50,6 +53,8 @@ class Report:
     arena_bytes: int | None
     """Bytes of the memory for activations; `None` if it was not planned."""
     layers: list[Layer]
+    warnings: list[tuple[str, str]]
+    """What the table is warned of: the name that its `allow` knows, and the message."""
     def json(self) -> str:
         """The JSON of `resnet check --format json`."""
     def _repr_html_(self) -> str: ...

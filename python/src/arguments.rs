@@ -1,6 +1,7 @@
 //! What functions take in more than one form.
 
 use std::borrow::Cow;
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -9,12 +10,22 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use resnet::{Model, TensorSpec, Weights};
 
-use crate::error::{of_model, raise};
+use crate::error::{TableWarning, of_model, raise};
 use crate::import::{Imported, serialized};
 
 /// A model: the name of a network of the zoo, a table's path, its text (which has more than one line), or what
-/// was imported.
+/// was imported. What its table is warned of are warnings of Python's.
 pub(crate) fn model(py: Python<'_>, table: &Bound<'_, PyAny>) -> PyResult<Model> {
+    let model = open(py, table)?;
+    let warnings = model.spec.warnings();
+    if !warnings.is_empty() {
+        let text = CString::new(warnings.render(false).replace('\0', "\u{fffd}"))?;
+        PyErr::warn(py, &py.get_type::<TableWarning>(), &text, 1)?;
+    }
+    Ok(model)
+}
+
+fn open(py: Python<'_>, table: &Bound<'_, PyAny>) -> PyResult<Model> {
     if let Ok(imported) = table.cast::<Imported>() {
         return imported.get().model(py);
     }

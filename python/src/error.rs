@@ -1,7 +1,7 @@
 //! Errors of the library as exceptions.
 
 use pyo3::create_exception;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use resnet::{Diagnostics, ModelError};
 
@@ -12,6 +12,13 @@ create_exception!(
     ResnetError,
     "A table contradicts itself. The text draws every mistake at its place; `line` and `column` are those of the \
      first, from 1, and `mistakes` has all of them as tuples of line, column and message."
+);
+
+create_exception!(
+    resnet,
+    TableWarning,
+    PyUserWarning,
+    "What is legal in a table and nearly always a mistake; `allow` in the table silences it."
 );
 
 /// An exception with an error's text.

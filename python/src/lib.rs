@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 mod _resnet {
     #[pymodule_export]
     use crate::{
-        error::{ResnetError, TableError},
+        error::{ResnetError, TableError, TableWarning},
         family::family,
         import::{Imported, import_checkpoint, to_safetensors},
         network::{Network, compile},

@@ -83,6 +83,12 @@ impl Report {
         self.0.layers.iter().map(layer).collect()
     }
 
+    /// What the table is warned of, by the names that its `allow` knows.
+    #[getter]
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        self.0.warnings.iter().map(|warning| (warning.name, warning.message.clone())).collect()
+    }
+
     /// The JSON of `resnet check --format json`.
     fn json(&self) -> String {
         self.0.json()
@@ -157,7 +163,8 @@ pub(crate) fn check(py: Python<'_>, table: &Bound<'_, PyAny>, batch: usize) -> P
             Ok(plan.info.arena_bytes as u64)
         };
         model.spec.check_arena_bytes(arena_bytes(1)?).map_err(Failure::Table)?;
-        Ok(Report(report::Report::new(&graph, Some(arena_bytes(batch)?))))
+        let report = report::Report::new(&graph, Some(arena_bytes(batch)?));
+        Ok(Report(report.with_warnings(&model.spec.warnings())))
     })
     .map_err(|failure| match failure {
         Failure::Table(diagnostics) => of_table(py, &diagnostics),

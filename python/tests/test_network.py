@@ -102,6 +102,14 @@ def test_mistakes_in_tables_have_places() -> None:
         resnet.compile(TINY, 3)  # type: ignore[arg-type]
 
 
+def test_what_is_nearly_always_a_mistake_is_warned_of() -> None:
+    table = TINY.replace("3x8x8", "8x8x3")
+    with pytest.warns(resnet.TableWarning, match="channels come first"):
+        report = resnet.check(table)
+    assert [name for name, _ in report.warnings] == ["channels_last_input"]
+    assert resnet.check(f"allow: [channels_last_input]\n{table}").warnings == []
+
+
 def test_reports_count() -> None:
     report = resnet.check("resnet50")
     assert (report.depth, report.params, report.macs) == (50, 25_557_032, 4_089_184_256)
