@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use resnet_runtime::kernels::Isa;
@@ -559,8 +559,9 @@ pub(crate) enum BackendName {
 pub(crate) struct IsaName(pub(crate) Option<Isa>);
 
 fn isa_names() -> impl TypedValueParser<Value = IsaName> {
-    let names = Isa::ALL.iter().map(|isa| isa.name());
-    PossibleValuesParser::new(std::iter::once("auto").chain(names))
+    let auto = PossibleValue::new("auto").help("The best one of this CPU");
+    let named = |isa: &Isa| PossibleValue::new(isa.name()).help(isa.summary());
+    PossibleValuesParser::new(std::iter::once(auto).chain(Isa::ALL.iter().map(named)))
         .map(|name| IsaName(name.parse().ok()))
 }
 

@@ -26,13 +26,14 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
         PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: the layout has a size, which `alloc` demands of its caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: all memory of this allocator comes from `System.alloc` above, with the layout that the
+        // caller gives back.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

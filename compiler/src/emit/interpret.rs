@@ -95,6 +95,12 @@ struct Walk<'a> {
     regions: [*mut c_void; Region::SHARED.len()],
 }
 
+/// Runs some iterations of a step.
+///
+/// # Safety
+///
+/// `walk` points at a [`Walk`] whose program was verified and whose regions and scratch are as large as
+/// the program says.
 unsafe extern "C" fn task(
     walk: *const *mut c_void,
     scratch: *mut c_void,

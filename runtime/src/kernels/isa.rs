@@ -13,7 +13,7 @@ macro_rules! isas {
         $(#[$enum_doc:meta])*
         pub enum Isa {
             $(
-                $(#[$doc:meta])*
+                $(#[doc = $doc:literal])+
                 $variant:ident = isa($name:literal, $($module:ident)::+ $(, $arch:literal)?),
             )+
         }
@@ -21,11 +21,12 @@ macro_rules! isas {
         $(#[$enum_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Isa {
-            $( $(#[$doc])* $variant, )+
+            $( $(#[doc = $doc])+ $variant, )+
         }
 
         const LIST: &[Isa] = &[$( Isa::$variant ),+];
         const NAMES: &[&str] = &[$( $name ),+];
+        const SUMMARIES: &[&str] = &[$( concat!($( $doc ),+) ),+];
 
         /// The kernels of an instruction set, if this CPU has it.
         fn kernels(isa: Isa) -> Option<&'static Table> {
@@ -93,6 +94,11 @@ impl Isa {
     /// Its name.
     pub const fn name(self) -> &'static str {
         NAMES[self as usize]
+    }
+
+    /// What a CPU needs to have for it, and what its results are like, in a sentence or two.
+    pub const fn summary(self) -> &'static str {
+        SUMMARIES[self as usize].trim_ascii()
     }
 
     /// The best one that this CPU has.

@@ -186,7 +186,8 @@ impl Lease<'_> {
         let shared = &*self.team.shared;
         if count > Unclaimed::MOST {
             // As if the team had this member only: such a region takes hours anyway.
-            // SAFETY: the caller's promise; no region is open, so nobody else has a scratch.
+            // SAFETY: the task may run these iterations on any thread, says the caller, so on this
+            // one; no region is open, so that no other thread uses the first scratch.
             return unsafe { region.run(0, 0..count) };
         }
         // SAFETY: no region is open and this thread has the lease, so no one else reads or writes
