@@ -93,9 +93,14 @@ impl Diagnostics {
     /// # Errors
     ///
     /// If `list` is not empty.
-    pub fn or<T>(source: &Source, mut list: Vec<Diagnostic>, value: T) -> Result<T, Self> {
+    pub fn or<T>(source: &Source, list: Vec<Diagnostic>, value: T) -> Result<T, Self> {
+        if list.is_empty() { Ok(value) } else { Err(Self::all(source.clone(), list)) }
+    }
+
+    /// Mistakes, at least one, in the order of the text.
+    pub(crate) fn all(source: Source, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|diagnostic| diagnostic.span.range().start);
-        if list.is_empty() { Ok(value) } else { Err(Self { source: source.clone(), list }) }
+        Self { source, list }
     }
 
     /// The text that the spans point into.

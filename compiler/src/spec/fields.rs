@@ -2,12 +2,12 @@
 
 use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::spec::cell::{self, Refused};
+use crate::spec::errors::{Errors, Read, Reported};
 use crate::spec::tree::Node;
 
 /// A mapping whose keys are all known, each of them once.
 ///
-/// The methods that take a field push their complaints and answer `None` when there is nothing
-/// to go on with.
+/// The methods that take a field push their complaints.
 pub(super) struct Fields<'a> {
     /// What messages call the mapping, such as "the table" or "a `conv` row".
     pub(super) what: String,
@@ -15,7 +15,7 @@ pub(super) struct Fields<'a> {
     pub(super) span: Span,
     entries: Vec<(&'a str, Span, &'a Spanned<Node>)>,
     /// Fields that are there under a misspelt name: complained of once, not missing as well.
-    misspelt: Vec<String>,
+    misspelt: Vec<(String, Reported)>,
 }
 
 impl<'a> Fields<'a> {
@@ -23,18 +23,17 @@ impl<'a> Fields<'a> {
     pub(super) fn open(
         node: &'a Spanned<Node>,
         what: impl Into<String>,
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<Self> {
+        errors: &mut Errors,
+    ) -> Read<Self> {
         let what = what.into();
         let Node::Mapping(pairs) = &node.value else {
-            errors.push(
+            return Err(errors.push(
                 Diagnostic::new(
                     node.span,
                     format!("{what} must be a mapping, found {}", node.value.describe()),
                 )
                 .help("write `{field: value, ...}`, or one `field: value` a line"),
-            );
-            return None;
+            ));
         };
         let mut entries: Vec<(&str, Span, &Spanned<Node>)> = Vec::new();
         for (key, value) in pairs {
@@ -47,19 +46,22 @@ impl<'a> Fields<'a> {
             // Linear: `check_known` has no more than a schema's worth of names to keep, but this
             // is before it, so a mapping of thousands of keys is cut short.
             match entries.iter().find(|(known, ..)| known == name) {
-                Some((_, first, _)) => errors.push(
-                    Diagnostic::new(key.span, format!("`{name}` is given twice in {what}"))
-                        .related(*first, "first here")
-                        .help("remove one of them"),
-                ),
+                Some((_, first, _)) => {
+                    errors.push(
+                        Diagnostic::new(key.span, format!("`{name}` is given twice in {what}"))
+                            .related(*first, "first here")
+                            .help("remove one of them"),
+                    );
+                }
                 None => entries.push((name, key.span, value)),
             }
             if entries.len() > 1000 {
-                errors.push(Diagnostic::new(node.span, format!("{what} has too many fields")));
-                return None;
+                return Err(
+                    errors.push(Diagnostic::new(node.span, format!("{what} has too many fields")))
+                );
             }
         }
-        Some(Self { what, span: node.span, entries, misspelt: Vec::new() })
+        Ok(Self { what, span: node.span, entries, misspelt: Vec::new() })
     }
 
     /// Complains of fields that are not in `known`; `elsewhere` says of a field what takes it.
@@ -67,30 +69,26 @@ impl<'a> Fields<'a> {
         &mut self,
         known: &[&str],
         elsewhere: impl Fn(&str) -> Option<String>,
-        errors: &mut Vec<Diagnostic>,
+        errors: &mut Errors,
     ) {
         for (name, span, _) in &self.entries {
             if known.contains(name) {
                 continue;
             }
             let shown = crate::spec::tree::abbreviate(name);
-            let diagnostic = match elsewhere(name) {
-                Some(place) => {
-                    Diagnostic::new(*span, format!("{} takes no `{shown}`", self.what)).help(place)
-                }
-                None => {
-                    let help = match cell::closest(name, known) {
-                        Some(word) => {
-                            self.misspelt.push(word.into());
-                            format!("did you mean `{word}`?")
-                        }
-                        None => format!("it may be {}", cell::listed(known)),
-                    };
-                    Diagnostic::new(*span, format!("unknown field `{shown}` in {}", self.what))
-                        .help(help)
-                }
+            if let Some(place) = elsewhere(name) {
+                let message = format!("{} takes no `{shown}`", self.what);
+                errors.push(Diagnostic::new(*span, message).help(place));
+                continue;
+            }
+            let near = cell::closest(name, known);
+            let help = match near {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("it may be {}", cell::listed(known)),
             };
-            errors.push(diagnostic);
+            let message = format!("unknown field `{shown}` in {}", self.what);
+            let reported = errors.push(Diagnostic::new(*span, message).help(help));
+            self.misspelt.extend(near.map(|word| (word.to_owned(), reported)));
         }
     }
 
@@ -104,28 +102,30 @@ impl<'a> Fields<'a> {
         &self,
         name: &str,
         example: &str,
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<&'a Spanned<Node>> {
-        let value = self.get(name);
-        if value.is_none() && !self.misspelt.iter().any(|word| word == name) {
-            errors.push(
+        errors: &mut Errors,
+    ) -> Read<&'a Spanned<Node>> {
+        if let Some(value) = self.get(name) {
+            return Ok(value);
+        }
+        Err(match self.misspelt.iter().find(|(word, _)| word == name) {
+            Some((_, reported)) => *reported,
+            None => errors.push(
                 Diagnostic::new(self.span, format!("{} needs `{name}`", self.what))
                     .help(format!("add `{name}: {example}`")),
-            );
-        }
-        value
+            ),
+        })
     }
 
-    /// A field that may be left out: `Some(None)` if it is.
+    /// A field that may be left out: `None` if it is.
     pub(super) fn optional<T>(
         &self,
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, Refused>,
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<Option<Spanned<T>>> {
+        errors: &mut Errors,
+    ) -> Read<Option<Spanned<T>>> {
         match self.get(name) {
             Some(node) => scalar(name, node, parse, errors).map(Some),
-            None => Some(None),
+            None => Ok(None),
         }
     }
 
@@ -135,10 +135,10 @@ impl<'a> Fields<'a> {
         name: &str,
         default: T,
         parse: impl FnOnce(&str) -> Result<T, Refused>,
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<Spanned<T>> {
+        errors: &mut Errors,
+    ) -> Read<Spanned<T>> {
         let value = self.optional(name, parse, errors)?;
-        Some(value.unwrap_or_else(|| Spanned::new(default, self.span)))
+        Ok(value.unwrap_or_else(|| Spanned::new(default, self.span)))
     }
 
     /// A field that must be there.
@@ -147,8 +147,8 @@ impl<'a> Fields<'a> {
         name: &str,
         example: &str,
         parse: impl FnOnce(&str) -> Result<T, Refused>,
-        errors: &mut Vec<Diagnostic>,
-    ) -> Option<Spanned<T>> {
+        errors: &mut Errors,
+    ) -> Read<Spanned<T>> {
         let node = self.require(name, example, errors)?;
         scalar(name, node, parse, errors)
     }
@@ -159,20 +159,18 @@ pub(super) fn scalar<T>(
     name: &str,
     node: &Spanned<Node>,
     parse: impl FnOnce(&str) -> Result<T, Refused>,
-    errors: &mut Vec<Diagnostic>,
-) -> Option<Spanned<T>> {
+    errors: &mut Errors,
+) -> Read<Spanned<T>> {
     let Node::Scalar(text) = &node.value else {
         let message = format!("`{name}` must be one value, found {}", node.value.describe());
-        errors.push(Diagnostic::new(node.span, message));
-        return None;
+        return Err(errors.push(Diagnostic::new(node.span, message)));
     };
     match parse(text) {
-        Ok(value) => Some(Spanned::new(value, node.span)),
+        Ok(value) => Ok(Spanned::new(value, node.span)),
         Err(Refused { reason, help }) => {
             let mut diagnostic = Diagnostic::new(node.span, format!("`{name}` {reason}"));
             diagnostic.help = help;
-            errors.push(diagnostic);
-            None
+            Err(errors.push(diagnostic))
         }
     }
 }

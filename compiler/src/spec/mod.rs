@@ -18,6 +18,7 @@
 //! ```
 
 pub(crate) mod cell;
+mod errors;
 pub(crate) mod expect;
 mod fields;
 #[cfg(feature = "rust")]

@@ -10,11 +10,10 @@ use resnet_runtime::kernels::Activation;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use crate::spec::cell::{self, Refused};
+use crate::spec::errors::{Errors, Read, all};
 use crate::spec::fields::Fields;
 use crate::spec::tree::{self, Node};
 use crate::spec::{Expect, Row, Spec, Standardization};
-
-type Errors = Vec<Diagnostic>;
 
 const TOP: &[&str] = &[
     "name",
@@ -44,29 +43,17 @@ pub(super) fn read_tree(
     root: &Spanned<Node>,
     what: &str,
 ) -> Result<Spec, Diagnostics> {
-    let mut errors = Errors::new();
+    let mut errors = Errors::default();
     let spec = read_top(&source, root, what, &mut errors);
-    match spec {
-        Some(spec) => Diagnostics::or(&source, errors, spec),
-        None => Err(Diagnostics::or(&source, errors, ()).err().unwrap_or_else(|| {
-            // Every reader that answers `None` has pushed its reason.
-            Diagnostics::one(source, Diagnostic::new(root.span, "the table cannot be read"))
-        })),
-    }
+    errors.or(&source, spec)
 }
 
-fn read_top(
-    source: &Source,
-    root: &Spanned<Node>,
-    what: &str,
-    errors: &mut Errors,
-) -> Option<Spec> {
+fn read_top(source: &Source, root: &Spanned<Node>, what: &str, errors: &mut Errors) -> Read<Spec> {
     if matches!(root.value, Node::Null) {
-        errors.push(
+        return Err(errors.push(
             Diagnostic::new(root.span, "the table is empty")
                 .help("a table has the fields `name`, `input` and `table`"),
-        );
-        return None;
+        ));
     }
     let mut top = Fields::open(root, what, errors)?;
     top.check_known(TOP, |_| None, errors);
@@ -82,13 +69,13 @@ fn read_top(
     let features = facts::read_features(top.get("features"), errors);
     let allow = facts::read_allow(top.get("allow"), errors);
     let expect =
-        top.get("expect").map_or(Some(Expect::default()), |node| facts::read_expect(node, errors));
-    let preprocess = facts::read_preprocess(top.get("preprocess"), input.as_ref(), errors);
+        top.get("expect").map_or(Ok(Expect::default()), |node| facts::read_expect(node, errors));
+    let preprocess = facts::read_preprocess(top.get("preprocess"), input, errors);
     let labels = match top.get("labels") {
         Some(node) => facts::read_labels(node, errors).map(Some),
-        None => Some(None),
+        None => Ok(None),
     };
-    Some(Spec {
+    Ok(Spec {
         source: source.clone(),
         name: name?,
         input: input?,
@@ -115,42 +102,37 @@ fn positive(text: &str) -> Result<f64, Refused> {
     Err(Refused { reason: format!("is {text}; it must be positive"), help })
 }
 
-fn read_table(node: &Spanned<Node>, errors: &mut Errors) -> Option<Vec<Row>> {
+fn read_table(node: &Spanned<Node>, errors: &mut Errors) -> Read<Vec<Row>> {
     let Node::Sequence(items) = &node.value else {
         let message = format!("`table` must be a list of rows, found {}", node.value.describe());
-        errors.push(
+        return Err(errors.push(
             Diagnostic::new(node.span, message)
                 .help("write one row a line: `- {layer: conv1, op: conv, ...}`"),
-        );
-        return None;
+        ));
     };
     if items.is_empty() {
-        errors.push(Diagnostic::new(node.span, "`table` has no rows").help(
+        return Err(errors.push(Diagnostic::new(node.span, "`table` has no rows").help(
             "write at least one row, such as `- {layer: conv1, op: conv, kernel: 3, channels: 16}`",
-        ));
-        return None;
+        )));
     }
-    let before = errors.len();
     let mut names: HashMap<&str, Span> = HashMap::new();
-    let mut rows = Vec::new();
-    for item in items {
-        let Some(fields) = Fields::open(item, "a row", errors) else { continue };
+    all(items.iter().map(|item| {
+        let fields = Fields::open(item, "a row", errors)?;
         if let Some(Spanned { value: Node::Scalar(name), span }) = fields.get("layer") {
             match names.get(name.as_str()) {
-                Some(first) => errors.push(
-                    Diagnostic::new(
-                        *span,
-                        format!("there are two layers `{}`", tree::abbreviate(name)),
-                    )
-                    .related(*first, "the first")
-                    .help("give every row a name of its own"),
-                ),
+                Some(first) => {
+                    let message = format!("there are two layers `{}`", tree::abbreviate(name));
+                    errors.push(
+                        Diagnostic::new(*span, message)
+                            .related(*first, "the first")
+                            .help("give every row a name of its own"),
+                    );
+                }
                 None => {
                     names.insert(name, *span);
                 }
             }
         }
-        rows.extend(row::read_row(fields, errors));
-    }
-    (errors.len() == before).then_some(rows)
+        row::read_row(fields, errors)
+    }))
 }

@@ -2,13 +2,13 @@
 
 use resnet_runtime::kernels::Activation;
 
-use super::Errors;
 use super::row::{
     activation, read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
 };
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::Extent;
 use crate::spec::cell::{self, Refused};
+use crate::spec::errors::{Errors, Read};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::Node;
 use crate::spec::{
@@ -16,41 +16,40 @@ use crate::spec::{
     StrideOn, ZeroChannels,
 };
 
-pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Option<BlockKind> {
+pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Read<BlockKind> {
     let width = read_width(fields, errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
-    Some(BlockKind::Bottleneck { width: width?, groups: groups? })
+    Ok(BlockKind::Bottleneck { width: width?, groups: groups? })
 }
 
 /// `16`, or `[16, 12]` where the 3x3 convolution makes other channels than the first 1x1.
-fn read_width(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<[usize; 2]>>> {
-    let Some(node) = fields.get("width") else { return Some(None) };
+fn read_width(fields: &Fields<'_>, errors: &mut Errors) -> Read<Option<Spanned<[usize; 2]>>> {
+    let Some(node) = fields.get("width") else { return Ok(None) };
     let mut number =
-        |node| Some(scalar("width", node, |text| cell::number(text, 1), errors)?.value);
+        |node| scalar("width", node, |text| cell::number(text, 1), errors).map(|n| n.value);
     let width = match &node.value {
         Node::Sequence(items) if items.len() == 2 => [number(&items[0])?, number(&items[1])?],
         Node::Sequence(items) => {
             let message = format!("`width` needs a number or two, found {}", items.len());
-            errors.push(
+            return Err(errors.push(
                 Diagnostic::new(node.span, message)
                     .help("write what the first 1x1 convolution makes, and the 3x3 convolution"),
-            );
-            return None;
+            ));
         }
         _ => [number(node)?; 2],
     };
-    Some(Some(Spanned::new(width, node.span)))
+    Ok(Some(Spanned::new(width, node.span)))
 }
 
 /// `strides` and `places` are the convolutions that can have the block's stride, and those whose outputs' channels
 /// can be weighed, by their words, the default first.
 pub(super) fn read_block(
     fields: &Fields<'_>,
-    kind: Option<BlockKind>,
+    kind: Read<BlockKind>,
     strides: &[(&str, StrideOn)],
     places: &[(&str, AttentionOn)],
     errors: &mut Errors,
-) -> Option<BlockRow> {
+) -> Read<BlockRow> {
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
     let channels = read_channels(fields, "64", errors);
     let stride = fields.or("stride", Extent::square(1), |text| cell::extent(text, 1), errors);
@@ -67,20 +66,20 @@ pub(super) fn read_block(
     let own_activation = read_activation(fields, errors);
     let projection_norm = match fields.get("projection_norm") {
         Some(node) => read_norm_or_none("projection_norm", node, errors).map(Some),
-        None => Some(None),
+        None => Ok(None),
     };
     let kinds = AntiAlias::ALL.map(|kind| (kind.word(), kind));
     let anti_alias = fields.optional("anti_alias", |text| cell::choice(text, &kinds), errors);
     let attention = read_attention(fields, errors);
     let attention_on =
         fields.or("attention_on", places[0].1, |text| cell::choice(text, places), errors);
-    if let (Some(None), Some(node)) = (attention, fields.get("attention_on")) {
+    if let (Ok(None), Some(node)) = (attention, fields.get("attention_on")) {
         errors.push(
             Diagnostic::new(node.span, "`attention_on` without attention")
                 .help("remove it, or add `squeeze_excitation` or `eca`"),
         );
     }
-    if let (Some(Some(Attention::SqueezeExcitation { after_activation: true, .. })), Some(on)) =
+    if let (Ok(Some(Attention::SqueezeExcitation { after_activation: true, .. })), Ok(on)) =
         (attention, attention_on)
         && on.value == AttentionOn::Middle
     {
@@ -105,14 +104,11 @@ pub(super) fn read_block(
     );
     let projection_kernel =
         fields.or("projection_kernel", Extent::square(1), cell::odd_extent, errors);
-    if let Some(shortcut) = shortcut {
+    if let Ok(shortcut) = shortcut {
         check_shortcut(fields, shortcut, errors);
     }
-    if let (
-        Some(BlockKind::Basic),
-        Some(Spanned { value: StrideOn::Second, span }),
-        Some(Some(kind)),
-    ) = (kind, stride_on, anti_alias)
+    if let (Ok(BlockKind::Basic), Ok(Spanned { value: StrideOn::Second, span }), Ok(Some(kind))) =
+        (kind, stride_on, anti_alias)
     {
         errors.push(
             Diagnostic::new(kind.span, "`anti_alias` beside `stride_on: second`")
@@ -121,7 +117,7 @@ pub(super) fn read_block(
                 .help("remove one of them"),
         );
     }
-    Some(BlockRow {
+    Ok(BlockRow {
         kind: kind?,
         repeat: repeat?,
         channels: channels?,
@@ -177,7 +173,7 @@ fn check_shortcut(fields: &Fields<'_>, shortcut: Spanned<Shortcut>, errors: &mut
 
 /// `squeeze_excitation: {reduction: 16}`, or `{channels: 8}`, with an `activation` and what it is `after`; `eca: 3`, or
 /// `adaptive`.
-fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Attention>> {
+fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Read<Option<Attention>> {
     let odd = |text: &str| match text {
         "adaptive" => Ok(None),
         _ => match cell::number(text, 1)? {
@@ -190,15 +186,14 @@ fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Att
     };
     let eca = fields.optional("eca", odd, errors)?;
     let Some(node) = fields.get("squeeze_excitation") else {
-        return Some(eca.map(|kernel| Attention::Efficient(kernel.value)));
+        return Ok(eca.map(|kernel| Attention::Efficient(kernel.value)));
     };
     if let Some(eca) = eca {
-        errors.push(
+        return Err(errors.push(
             Diagnostic::new(eca.span, "`eca` beside `squeeze_excitation`")
                 .related(node.span, "a block has one of them")
                 .help("remove one of them"),
-        );
-        return None;
+        ));
     }
     let mut squeeze = Fields::open(node, "`squeeze_excitation`", errors)?;
     squeeze.check_known(&["reduction", "channels", "activation", "after"], |_| None, errors);
@@ -213,14 +208,13 @@ fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Att
         (None, Some(channels)) => Squeeze::Channels(channels.value),
         (None, None) => Squeeze::Reduction(16),
         (Some(_), Some(channels)) => {
-            errors.push(
+            return Err(errors.push(
                 Diagnostic::new(channels.span, "`channels` beside `reduction`")
                     .help("the one follows from the other; remove one of them"),
-            );
-            return None;
+            ));
         }
     };
-    Some(Some(Attention::SqueezeExcitation {
+    Ok(Some(Attention::SqueezeExcitation {
         middle,
         activation: between.value,
         after_activation: after.value,

@@ -2,10 +2,11 @@
 
 use resnet_runtime::picture::{Channels, Filter, Preprocess, Resize};
 
-use super::{Errors, positive};
+use super::positive;
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::{Extent, Shape};
 use crate::spec::cell::{self, Refused};
+use crate::spec::errors::{Errors, Read, all};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::tree::{self, Node};
 use crate::spec::{Expect, Expected, Labels, Lint};
@@ -19,54 +20,47 @@ const EXPECT: &[&str] = &["depth", "params", "macs", "flops", "arena_bytes"];
 pub(super) fn read_features(
     node: Option<&Spanned<Node>>,
     errors: &mut Errors,
-) -> Option<Vec<Spanned<String>>> {
-    let Some(node) = node else { return Some(Vec::new()) };
+) -> Read<Vec<Spanned<String>>> {
+    let Some(node) = node else { return Ok(Vec::new()) };
     let items = match &node.value {
         Node::Sequence(items) if !items.is_empty() => items,
         other => {
             let message = format!("`features` needs a list of layers, found {}", other.describe());
             let help = "write the names of rows, such as [conv2_x, conv3_x, conv4_x, conv5_x]";
-            errors.push(Diagnostic::new(node.span, message).help(help));
-            return None;
+            return Err(errors.push(Diagnostic::new(node.span, message).help(help)));
         }
     };
-    let names: Vec<_> =
-        items.iter().filter_map(|item| scalar("features", item, cell::name, errors)).collect();
-    (names.len() == items.len()).then_some(names)
+    all(items.iter().map(|item| scalar("features", item, cell::name, errors)))
 }
 
 /// A list of what is not to be warned of; empty if it is left out.
 pub(super) fn read_allow(
     node: Option<&Spanned<Node>>,
     errors: &mut Errors,
-) -> Option<Vec<Spanned<Lint>>> {
-    let Some(node) = node else { return Some(Vec::new()) };
+) -> Read<Vec<Spanned<Lint>>> {
+    let Some(node) = node else { return Ok(Vec::new()) };
     let Node::Sequence(items) = &node.value else {
         let message = format!("`allow` needs a list of warnings, found {}", node.value.describe());
         let help = "write the names that warnings show, such as [skipped_pixels]";
-        errors.push(Diagnostic::new(node.span, message).help(help));
-        return None;
+        return Err(errors.push(Diagnostic::new(node.span, message).help(help)));
     };
-    let mut lints: Vec<Spanned<Lint>> = Vec::new();
-    let before = errors.len();
-    for lint in items
-        .iter()
-        .filter_map(|item| scalar("allow", item, Lint::parse, errors))
-        .collect::<Vec<_>>()
-    {
-        match lints.iter().find(|known| known.value == lint.value) {
-            Some(first) => errors.push(
-                Diagnostic::new(lint.span, format!("`allow` names `{}` twice", lint.value.word()))
+    let mut known: Vec<Spanned<Lint>> = Vec::new();
+    all(items.iter().map(|item| {
+        let lint = scalar("allow", item, Lint::parse, errors)?;
+        if let Some(first) = known.iter().find(|known| known.value == lint.value) {
+            let message = format!("`allow` names `{}` twice", lint.value.word());
+            return Err(errors.push(
+                Diagnostic::new(lint.span, message)
                     .related(first.span, "first here")
                     .help("remove one of them"),
-            ),
-            None => lints.push(lint),
+            ));
         }
-    }
-    (errors.len() == before).then_some(lints)
+        known.push(lint);
+        Ok(lint)
+    }))
 }
 
-pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<Expect> {
+pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Read<Expect> {
     let mut fields = Fields::open(node, "`expect`", errors)?;
     fields.check_known(EXPECT, |_| None, errors);
     let mut count = |name: &str| {
@@ -80,7 +74,7 @@ pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<E
     };
     let [depth, params, macs, flops, arena_bytes] =
         [count("depth"), count("params"), count("macs"), count("flops"), count("arena_bytes")];
-    Some(Expect {
+    Ok(Expect {
         depth: depth?,
         params: params?,
         macs: macs?,
@@ -92,9 +86,9 @@ pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Option<E
 /// The way from a picture to the network's input; everything has a default.
 pub(super) fn read_preprocess(
     node: Option<&Spanned<Node>>,
-    input: Option<&Spanned<Shape>>,
+    input: Read<Spanned<Shape>>,
     errors: &mut Errors,
-) -> Option<Preprocess> {
+) -> Read<Preprocess> {
     let mut fields = match node {
         Some(node) => Some(Fields::open(node, "`preprocess`", errors)?),
         None => None,
@@ -108,21 +102,21 @@ pub(super) fn read_preprocess(
     let size = (input.height, input.width);
     let Some(fields) = fields else {
         let (resize, crop) = (Some(Resize::Shorter(longer)), Some(size));
-        return Some(Preprocess { resize, crop, ..Preprocess::default() });
+        return Ok(Preprocess { resize, crop, ..Preprocess::default() });
     };
     let crop = fields.or("crop", own, |text| cell::extent(text, 1), errors);
     let resize = read_resize(&fields, own, errors);
-    if let Some(crop) = crop.filter(|crop| crop.value != own) {
+    if let Some(crop) = crop.ok().filter(|crop| crop.value != own) {
         let message = format!("the crop is {}, but the network reads {input}", crop.value);
         let help = format!("write `crop: {own}`, or leave it out");
         errors.push(Diagnostic::new(crop.span, message).help(help));
-    } else if let Some(resize) = &resize {
+    } else if let Ok(resize) = &resize {
         check_resize(resize, own, errors);
     }
     let filters = Filter::ALL.map(|filter| (filter.name(), filter));
     let filter = fields.or("filter", Filter::default(), |t| cell::choice(t, &filters), errors);
     let antialias = fields.or("antialias", true, cell::boolean, errors);
-    if let (Some(antialias), Some(filter)) = (&antialias, &filter)
+    if let (Ok(antialias), Ok(filter)) = (&antialias, &filter)
         && !antialias.value
         && !matches!(filter.value, Filter::Bilinear | Filter::Bicubic)
     {
@@ -132,7 +126,8 @@ pub(super) fn read_preprocess(
     }
     let orders = [("rgb", Channels::Rgb), ("bgr", Channels::Bgr)];
     let order = fields.or("channels", Channels::default(), |t| cell::choice(t, &orders), errors);
-    if let Some(order) = order.as_ref().filter(|o| o.value == Channels::Bgr && input.channels != 3)
+    if let Some(order) =
+        order.as_ref().ok().filter(|o| o.value == Channels::Bgr && input.channels != 3)
     {
         let message =
             format!("the network reads {} channels, which have no colours", input.channels);
@@ -140,11 +135,11 @@ pub(super) fn read_preprocess(
     }
     let mean = read_channel_list(&fields, "mean", input.channels, cell::real, errors);
     let std = read_channel_list(&fields, "std", input.channels, positive, errors);
-    if let (Some(mean), Some(std)) = (&mean, &std) {
+    if let (Ok(mean), Ok(std)) = (&mean, &std) {
         check_scale(&fields, mean, std, errors);
     }
     crop?;
-    Some(Preprocess {
+    Ok(Preprocess {
         resize: resize?.value,
         filter: filter?.value,
         antialias: antialias?.value,
@@ -160,15 +155,14 @@ fn read_resize(
     fields: &Fields<'_>,
     own: Extent,
     errors: &mut Errors,
-) -> Option<Spanned<Option<Resize>>> {
+) -> Read<Spanned<Option<Resize>>> {
     let longer = own.rows.max(own.columns);
     let part = fields.optional("crop_pct", cell::factor, errors)?;
     let Some(part) = part else {
         return fields.or("resize", Some(Resize::Shorter(longer)), resize_cell, errors);
     };
     let refuse = |message: &str, help: &str, errors: &mut Errors| {
-        errors.push(Diagnostic::new(part.span, message).help(help));
-        None
+        Err(errors.push(Diagnostic::new(part.span, message).help(help)))
     };
     if fields.get("resize").is_some() {
         return refuse("`crop_pct` and `resize` say the same", "leave one of them out", errors);
@@ -181,7 +175,7 @@ fn read_resize(
     if side > cell::MOST as f64 {
         return refuse("`crop_pct` is too small", "write a part such as 0.875", errors);
     }
-    Some(Spanned::new(Some(Resize::Shorter(side as usize)), part.span))
+    Ok(Spanned::new(Some(Resize::Shorter(side as usize)), part.span))
 }
 
 /// `256` for the shorter side, `224x224` for both, or `none`.
@@ -242,37 +236,28 @@ fn read_channel_list(
     channels: usize,
     parse: fn(&str) -> Result<f64, Refused>,
     errors: &mut Errors,
-) -> Option<Vec<f32>> {
-    let Some(node) = fields.get(name) else { return Some(Vec::new()) };
+) -> Read<Vec<f32>> {
+    let Some(node) = fields.get(name) else { return Ok(Vec::new()) };
     let found = match &node.value {
         Node::Sequence(items) if items.len() == channels || items.len() == 1 => {
-            let numbers: Vec<f32> = items
-                .iter()
-                .filter_map(|item| scalar(name, item, parse, errors))
-                .map(|number| number.value as f32)
-                .collect();
-            return (numbers.len() == items.len()).then_some(numbers);
+            let number = |item| scalar(name, item, parse, errors).map(|number| number.value as f32);
+            return all(items.iter().map(number));
         }
         Node::Sequence(items) => items.len().to_string(),
         other => other.describe(),
     };
     let message = format!("`{name}` needs a list of {channels} numbers, found {found}");
     let help = "write a number for each channel, or a list of one number for all";
-    errors.push(Diagnostic::new(node.span, message).help(help));
-    None
+    Err(errors.push(Diagnostic::new(node.span, message).help(help)))
 }
 
-pub(super) fn read_labels(node: &Spanned<Node>, errors: &mut Errors) -> Option<Spanned<Labels>> {
+pub(super) fn read_labels(node: &Spanned<Node>, errors: &mut Errors) -> Read<Spanned<Labels>> {
     let labels = match &node.value {
         Node::Sequence(items) => {
-            let names: Vec<String> = items
-                .iter()
-                .filter_map(|item| scalar("labels", item, cell::name, errors))
-                .map(|name| name.value)
-                .collect();
-            (names.len() == items.len()).then_some(Labels::Names(names))?
+            let name = |item| scalar("labels", item, cell::name, errors).map(|name| name.value);
+            Labels::Names(all(items.iter().map(name))?)
         }
         _ => Labels::File(scalar("labels", node, cell::name, errors)?.value),
     };
-    Some(Spanned::new(labels, node.span))
+    Ok(Spanned::new(labels, node.span))
 }

@@ -3,10 +3,11 @@
 use resnet_runtime::kernels::Activation;
 
 use super::block::{read_block, read_bottleneck};
-use super::{Errors, positive};
+use super::positive;
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
+use crate::spec::errors::{Errors, Read};
 use crate::spec::fields::{Fields, scalar};
 use crate::spec::schema::{self, Operation};
 use crate::spec::tree::Node;
@@ -15,19 +16,8 @@ use crate::spec::{
     Standardization, StrideOn, WindowCells,
 };
 
-pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Row> {
-    let op = match fields.get("op") {
-        Some(node) => scalar("op", node, Operation::parse, errors),
-        None => None,
-    };
-    let Some(op) = op else {
-        // Which fields are right depends on the operation.
-        let known: Vec<&str> = schema::fields().map(|field| field.name).collect();
-        fields.check_known(&known, |_| None, errors);
-        fields.required("layer", "conv1", cell::name, errors);
-        fields.require("op", "conv", errors);
-        return None;
-    };
+pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Read<Row> {
+    let op = read_operation(&mut fields, errors)?;
     fields.what = format!("a `{}` row", op.value.word());
     let known: Vec<&str> = op.value.fields().collect();
     let elsewhere = |name: &str| {
@@ -42,7 +32,7 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
     let upsample = fields.optional("upsample", cell::factor, errors);
     let weights = fields.optional("weights", cell::name, errors);
     let kind = read_op(op.value, &fields, errors);
-    Some(Row {
+    Ok(Row {
         span: fields.span,
         layer: layer?,
         op: Spanned::new(kind?, op.span),
@@ -53,8 +43,24 @@ pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Ro
     })
 }
 
-fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Option<RowOp> {
-    Some(match op {
+/// Without an operation, the fields are looked at here: which ones are right depends on it.
+fn read_operation(fields: &mut Fields<'_>, errors: &mut Errors) -> Read<Spanned<Operation>> {
+    let op = fields.get("op").map(|node| scalar("op", node, Operation::parse, errors));
+    if let Some(Ok(op)) = op {
+        return Ok(op);
+    }
+    let known: Vec<&str> = schema::fields().map(|field| field.name).collect();
+    fields.check_known(&known, |_| None, errors);
+    // For its complaint alone.
+    let _ = fields.required("layer", "conv1", cell::name, errors);
+    op.unwrap_or_else(|| {
+        let node = fields.require("op", "conv", errors)?;
+        scalar("op", node, Operation::parse, errors)
+    })
+}
+
+fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Read<RowOp> {
+    Ok(match op {
         Operation::Conv => RowOp::Conv(read_conv(fields, errors)?),
         Operation::MaxPool => RowOp::Pool(read_pool(fields, PoolKind::Max, errors)?),
         Operation::AveragePool => RowOp::Pool(read_pool(fields, PoolKind::Average, errors)?),
@@ -62,7 +68,7 @@ fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Option<Ro
         Operation::Basic => {
             let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
             let places = [("second", AttentionOn::Last), ("first", AttentionOn::Middle)];
-            RowOp::Block(read_block(fields, Some(BlockKind::Basic), &strides, &places, errors)?)
+            RowOp::Block(read_block(fields, Ok(BlockKind::Basic), &strides, &places, errors)?)
         }
         Operation::Bottleneck => {
             let kind = read_bottleneck(fields, errors);
@@ -90,7 +96,7 @@ pub(super) fn read_channels(
     fields: &Fields<'_>,
     example: &str,
     errors: &mut Errors,
-) -> Option<Spanned<usize>> {
+) -> Read<Spanned<usize>> {
     fields.required("channels", example, |text| cell::number(text, 1), errors)
 }
 
@@ -99,7 +105,7 @@ fn read_window(
     fields: &Fields<'_>,
     default: Option<Extent>,
     errors: &mut Errors,
-) -> Option<WindowCells> {
+) -> Read<WindowCells> {
     let parse = |text: &str| cell::extent(text, 1);
     let kernel = match default {
         Some(default) => fields.or("kernel", default, parse, errors),
@@ -111,17 +117,17 @@ fn read_window(
     let (kernel, dilation) = (kernel?, dilation?);
     let half = PaddingCell::Sides(Padding::half(kernel.value, dilation.value));
     let padding = padding?.unwrap_or(Spanned::new(half, kernel.span));
-    Some(WindowCells { kernel, stride: stride?, dilation, padding })
+    Ok(WindowCells { kernel, stride: stride?, dilation, padding })
 }
 
 /// As in PyTorch, an average pool counts its padding if nothing is said, and a max pool does not.
-fn read_pool(fields: &Fields<'_>, kind: PoolKind, errors: &mut Errors) -> Option<PoolRow> {
+fn read_pool(fields: &Fields<'_>, kind: PoolKind, errors: &mut Errors) -> Read<PoolRow> {
     let window = read_window(fields, None, errors);
     let counts = kind == PoolKind::Average;
     let count_padding = fields.or("count_padding", counts, cell::boolean, errors);
     let roundings = [("down", false), ("up", true)];
     let round_up = fields.or("rounding", false, |text| cell::choice(text, &roundings), errors);
-    Some(PoolRow {
+    Ok(PoolRow {
         kind,
         window: window?,
         count_padding: count_padding?.value,
@@ -130,8 +136,8 @@ fn read_pool(fields: &Fields<'_>, kind: PoolKind, errors: &mut Errors) -> Option
 }
 
 /// `1`, `1x2`, `same`, or `{top: 0, bottom: 1, left: 0, right: 1}`.
-fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spanned<PaddingCell>>> {
-    let Some(node) = fields.get("padding") else { return Some(None) };
+fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Read<Option<Spanned<PaddingCell>>> {
+    let Some(node) = fields.get("padding") else { return Ok(None) };
     if let Node::Scalar(_) = &node.value {
         let parse = |text: &str| match text {
             "same" => Ok(PaddingCell::Same),
@@ -155,37 +161,35 @@ fn read_padding(fields: &Fields<'_>, errors: &mut Errors) -> Option<Option<Spann
         before: Extent::new(top?.value, left?.value),
         after: Extent::new(bottom?.value, right?.value),
     };
-    Some(Some(Spanned::new(PaddingCell::Sides(padding), node.span)))
+    Ok(Some(Spanned::new(PaddingCell::Sides(padding), node.span)))
 }
 
-fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
+fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Read<ConvRow> {
     let window = read_window(fields, None, errors);
     let channels = read_channels(fields, "64", errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
     let norm = match fields.get("norm") {
         Some(node) => read_norm_or_none("norm", node, errors),
-        None => Some(Some(Spanned::new(Norm::Batch, fields.span))),
+        None => Ok(Some(Spanned::new(Norm::Batch, fields.span))),
     };
-    let without_norm = norm == Some(None);
+    let without_norm = norm == Ok(None);
     let bias = fields.or("bias", without_norm, cell::boolean, errors);
     let activation = read_activation(fields, errors);
     let standardization = read_standardization(fields, errors);
     let norm_weights = fields.optional("norm_weights", cell::name, errors);
-    if let (true, Some(Some(prefix))) = (without_norm, &norm_weights) {
+    if let (true, Ok(Some(prefix))) = (without_norm, &norm_weights) {
         errors.push(
             Diagnostic::new(prefix.span, "`norm_weights` without a norm")
                 .help("remove it, or write `norm: batch`"),
         );
     }
-    if let (Some(Some(_)), Some(None), Some(weights)) =
-        (&norm, &norm_weights, fields.get("weights"))
-    {
+    if let (Ok(Some(_)), Ok(None), Some(weights)) = (&norm, &norm_weights, fields.get("weights")) {
         errors.push(
             Diagnostic::new(weights.span, "`weights` does not name the norm's tensors")
                 .help("add `norm_weights` with the norm's prefix in the state dict, such as bn1"),
         );
     }
-    Some(ConvRow {
+    Ok(ConvRow {
         window: window?,
         channels: channels?,
         groups: groups?,
@@ -201,25 +205,25 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Option<ConvRow> {
 pub(super) fn read_standardization(
     fields: &Fields<'_>,
     errors: &mut Errors,
-) -> Option<Option<Standardization>> {
+) -> Read<Option<Standardization>> {
     const NAME: &str = "weight_standardization";
-    let Some(node) = fields.get(NAME) else { return Some(None) };
+    let Some(node) = fields.get(NAME) else { return Ok(None) };
     let on = Standardization::On { epsilon: Standardization::EPSILON };
     if let Node::Scalar(_) = &node.value {
         let words = [("true", on), ("false", Standardization::Off)];
         let value = scalar(NAME, node, |text| cell::choice(text, &words), errors)?;
-        return Some(Some(value.value));
+        return Ok(Some(value.value));
     }
     let mut own = Fields::open(node, format!("`{NAME}`"), errors)?;
     own.check_known(&["epsilon"], |_| None, errors);
     let epsilon = own.required("epsilon", "1e-6", positive, errors)?;
-    Some(Some(Standardization::On { epsilon: epsilon.value }))
+    Ok(Some(Standardization::On { epsilon: epsilon.value }))
 }
 
 /// The `norm` of a row that has one.
-pub(super) fn read_norm(fields: &Fields<'_>, errors: &mut Errors) -> Option<Spanned<Norm>> {
+pub(super) fn read_norm(fields: &Fields<'_>, errors: &mut Errors) -> Read<Spanned<Norm>> {
     let Some(node) = fields.get("norm") else {
-        return Some(Spanned::new(Norm::Batch, fields.span));
+        return Ok(Spanned::new(Norm::Batch, fields.span));
     };
     let norms = [("batch", Norm::Batch), ("group", Norm::Group { groups: Norm::GROUPS })];
     read_norm_of("norm", node, &norms, errors)
@@ -230,11 +234,11 @@ pub(super) fn read_norm_or_none(
     name: &str,
     node: &Spanned<Node>,
     errors: &mut Errors,
-) -> Option<Option<Spanned<Norm>>> {
+) -> Read<Option<Spanned<Norm>>> {
     let group = Norm::Group { groups: Norm::GROUPS };
     let norms = [("batch", Some(Norm::Batch)), ("group", Some(group)), ("none", None)];
     let norm = read_norm_of(name, node, &norms, errors)?;
-    Some(norm.value.map(|value| Spanned::new(value, norm.span)))
+    Ok(norm.value.map(|value| Spanned::new(value, norm.span)))
 }
 
 /// One of the words, or `{groups: 8}`.
@@ -243,14 +247,14 @@ fn read_norm_of<T: Copy + From<Norm>>(
     node: &Spanned<Node>,
     words: &[(&str, T)],
     errors: &mut Errors,
-) -> Option<Spanned<T>> {
+) -> Read<Spanned<T>> {
     if let Node::Scalar(_) = &node.value {
         return scalar(name, node, |text| cell::choice(text, words), errors);
     }
     let mut group = Fields::open(node, format!("`{name}`"), errors)?;
     group.check_known(&["groups"], |_| None, errors);
     let groups = group.required("groups", "32", |text| cell::number(text, 1), errors)?;
-    Some(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
+    Ok(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
 }
 
 /// An activation's word.
@@ -263,7 +267,7 @@ pub(super) fn activation(text: &str) -> Result<Activation, Refused> {
 pub(super) fn read_activation(
     fields: &Fields<'_>,
     errors: &mut Errors,
-) -> Option<Option<Activation>> {
+) -> Read<Option<Activation>> {
     let named = fields.optional("activation", activation, errors)?;
-    Some(named.map(|activation| activation.value))
+    Ok(named.map(|activation| activation.value))
 }
