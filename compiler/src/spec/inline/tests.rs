@@ -107,7 +107,7 @@ table:
   - {layer: g, op: global_average_pool, output: 48x1x1}
   - {layer: l, op: linear, channels: 3, weights: "1.2"}
   - {layer: s, op: softmax}
-expect: {depth: 14, arena_bytes: 1e5}
+expect: {depth: 21, arena_bytes: 1e5}
 preprocess: {resize: 48x50, filter: bicubic, antialias: false, crop: 32x40, mean: [-0.5, 0.25, 1e-3], std: [2], channels: bgr}
 labels: [cat, "big dog", "it's"]
 "#,
