@@ -34,6 +34,8 @@ networks! { GOLDENS:
     GroupNorm = "tests/golden/group-norm.yaml",
     GroupNormPreActivation = "tests/golden/group-norm-pre-activation.yaml",
     GroupNormVariants = "tests/golden/group-norm-variants.yaml",
+    AttentionOn = "tests/golden/attention-on.yaml",
+    AttentionOnPreActivation = "tests/golden/attention-on-pre-activation.yaml",
     AttentionPreActivation = "tests/golden/attention-pre-activation.yaml",
     AttentionVariants = "tests/golden/attention-variants.yaml",
     Basic = "tests/golden/basic.yaml",
