@@ -32,9 +32,6 @@ impl Errors {
 
 /// All values, or that some of them could not be read; each is looked at.
 pub(super) fn all<T>(values: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> {
-    values.into_iter().fold(Ok(Vec::new()), |list, value| {
-        let mut list = list?;
-        list.push(value?);
-        Ok(list)
-    })
+    let read: Vec<Read<T>> = values.into_iter().collect();
+    read.into_iter().collect()
 }
