@@ -95,7 +95,7 @@ impl Workspace {
     }
 
     /// Where the first thread's scratch starts; the others follow it at
-    /// [`scratch_distance`](Self::scratch_distance).
+    /// `scratch_distance`.
     pub fn scratch(&mut self) -> *mut c_void {
         // SAFETY: the buffer reaches at least as far.
         unsafe { self.arena().byte_add(self.arena_end) }
