@@ -92,6 +92,7 @@ pub use resnet_compiler::{
     model::{Model, ModelError},
     network::{Backend, CompileError, Compiled, Compiler, Options, UnknownBackend},
     plan::{Plan, PlanError, WritePackedError},
+    report::Report,
     schedule::{Choices, ChoicesError},
     spec::{Lint, Spec},
     warnings::{Warning, Warnings},

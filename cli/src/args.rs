@@ -1,19 +1,21 @@
 //! The command line.
 
 mod bytes;
+mod engine;
 mod import;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use resnet_runtime::kernels::Isa;
-use resnet_runtime::weights::all_threads;
 
 use self::bytes::bytes;
+use self::engine::isa_names;
+pub(crate) use self::engine::{
+    Algorithms, BackendName, Engine, IsaName, OptionalWeights, RequiredWeights, Threads,
+};
 pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
     ZeroChannelsName,
@@ -439,77 +441,6 @@ pub(crate) struct FormatOption {
     pub(crate) format: Format,
 }
 
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct RequiredWeights {
-    /// Trained weights: a safetensors file, or what `resnet pack` made of one, with the algorithms it
-    /// was packed for.
-    #[arg(long, value_name = "W.safetensors")]
-    pub(crate) weights: Option<PathBuf>,
-    /// Random weights, the same for a seed on every machine.
-    #[arg(long, value_name = "SEED")]
-    pub(crate) random_weights: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = false, multiple = false)]
-pub(crate) struct OptionalWeights {
-    /// Trained weights: a safetensors file, or what `resnet pack` made of one, with the algorithms it
-    /// was packed for.
-    #[arg(long, value_name = "W.safetensors")]
-    pub(crate) weights: Option<PathBuf>,
-    /// Random weights, the same for a seed on every machine [if no weights are given: seed 0].
-    #[arg(long, value_name = "SEED")]
-    pub(crate) random_weights: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Engine {
-    /// What runs the network.
-    #[arg(long, value_enum, default_value = "jit")]
-    pub(crate) backend: BackendName,
-    #[command(flatten)]
-    pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
-    #[command(flatten)]
-    pub(crate) algorithms: Algorithms,
-    /// Read packed weights into memory instead of mapping their file: for one that others may change or
-    /// cut short meanwhile, which would end the process.
-    #[arg(long)]
-    pub(crate) no_map: bool,
-}
-
-/// Which algorithms may compute the convolutions.
-#[derive(Debug, Args)]
-pub(crate) struct Algorithms {
-    /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
-    #[arg(long)]
-    pub(crate) exact: bool,
-    /// Bytes for the whole process, such as 80MB, 64MiB or 1.5G (K, M and G are powers of 1024). Where the fastest algorithms need more,
-    /// leaner ones are taken.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub(crate) memory: Option<usize>,
-    /// Take the algorithms that `resnet tune` saved.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["exact", "memory"])]
-    pub(crate) schedule: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Threads {
-    /// Threads to use [default: as many as this process may run on].
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-}
-
-impl Threads {
-    /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
-    pub(crate) fn get(self) -> NonZeroUsize {
-        self.threads.unwrap_or_else(all_threads)
-    }
-}
-
 /// Seconds, such as `0.5`.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
@@ -542,27 +473,6 @@ pub(crate) enum SweepFormat {
     Json,
     /// For spreadsheets and data frames: a line of names, and one for each network.
     Csv,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendName {
-    /// Machine code, made when the network is compiled.
-    Jit,
-    /// The same loops, interpreted.
-    Interpret,
-    /// The network by definition, in f64; slow.
-    Reference,
-}
-
-/// An instruction set, or for `auto` none: the best one of this CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IsaName(pub(crate) Option<Isa>);
-
-fn isa_names() -> impl TypedValueParser<Value = IsaName> {
-    let auto = PossibleValue::new("auto").help("The best one of this CPU");
-    let named = |isa: &Isa| PossibleValue::new(isa.name()).help(isa.summary());
-    PossibleValuesParser::new(std::iter::once(auto).chain(Isa::ALL.iter().map(named)))
-        .map(|name| IsaName(name.parse().ok()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,14 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use resnet_compiler::graph::Graph;
-use resnet_compiler::plan::Plan;
-use resnet_compiler::report::Report;
-use resnet_compiler::schedule::Wishes;
+use resnet::{ModelError, Options, Report};
 
 use crate::Outcome;
 use crate::args::{Check, Deny, Format};
-use crate::model::{budget, for_process, labels, open_model};
+use crate::model::{budget, for_process, open_model};
 use crate::{output, voice};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
@@ -50,16 +47,10 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
 
 fn report(options: &Check, path: &Path) -> Result<Report> {
     let model = open_model(path)?;
-    let graph = Graph::build(&model.spec)?;
-    labels(&model, None, graph.output_len())?;
-    let (exact, memory) = (options.exact, budget(options.memory));
-    let arena_bytes = |batch| {
-        let wishes = Wishes { batch, exact, memory, ..Wishes::default() };
-        let plan = Plan::new(&graph, &wishes).map_err(|error| for_process(error.into()))?;
-        anyhow::Ok(plan.info.arena_bytes as u64)
-    };
-    // What is expected is said of one picture at a time, whatever batch is looked at.
-    model.spec.check_arena_bytes(arena_bytes(1)?)?;
-    let report = Report::new(&graph, Some(arena_bytes(options.batch.get())?));
-    Ok(report.with_warnings(&model.spec.warnings()))
+    let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
+    let options = Options { batch, exact, memory, ..Options::default() };
+    model.report(&options).map_err(|error| match error {
+        ModelError::Plan(error) => for_process(error.into()),
+        error => error.into(),
+    })
 }

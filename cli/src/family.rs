@@ -80,8 +80,8 @@ impl FamilyOptions {
 
 /// The table's word for a shortcut.
 fn shortcut(text: &str) -> Result<Shortcut, String> {
-    Shortcut::ALL.into_iter().find(|shortcut| shortcut.word() == text).ok_or_else(|| {
-        let words = Shortcut::ALL.map(Shortcut::word);
+    Shortcut::ALL.iter().copied().find(|shortcut| shortcut.word() == text).ok_or_else(|| {
+        let words: Vec<&str> = Shortcut::ALL.iter().map(|shortcut| shortcut.word()).collect();
         format!("expected one of {}", words.join(", "))
     })
 }

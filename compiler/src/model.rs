@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 use resnet_runtime::file;
 
 use crate::diagnostics::Diagnostics;
+use crate::graph::Graph;
 use crate::labels::{Labels, LabelsError};
 use crate::network::Compiler;
+use crate::network::Options;
+use crate::plan::{Plan, PlanError};
+use crate::report::Report;
+use crate::schedule::Wishes;
 use crate::spec::{self, Spec};
 use crate::zoo::{ZOO, zoo};
 
@@ -61,6 +66,9 @@ pub enum ModelError {
     /// There are more or fewer labels than classes.
     #[error(transparent)]
     Labels(#[from] LabelsError),
+    /// The network cannot be planned so.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 /// As [`Display`](fmt::Display), so that a program which ends in an error prints it legibly.
@@ -184,6 +192,26 @@ impl Model {
             (None, _) => return Ok(None),
         };
         Ok(Some(labels.for_network(&self.spec.name.value, classes)?))
+    }
+
+    /// Checks the table: its graph, labels and budgets; counts what it has, its memory with these options, and
+    /// what it is warned of.
+    ///
+    /// # Errors
+    ///
+    /// A table that contradicts itself or goes over its budgets, labels that do not suit, options that cannot be
+    /// met.
+    pub fn report(&self, options: &Options) -> Result<Report, ModelError> {
+        let graph = Graph::build(&self.spec)?;
+        self.labels(graph.output_len())?;
+        let arena_bytes = |batch| -> Result<u64, ModelError> {
+            let wishes = Wishes { batch, ..options.wishes() };
+            Ok(Plan::new(&graph, &wishes)?.info.arena_bytes as u64)
+        };
+        // What is expected is said of one picture at a time, whatever batch is looked at.
+        self.spec.check_arena_bytes(arena_bytes(1)?)?;
+        let report = Report::new(&graph, Some(arena_bytes(options.batch)?));
+        Ok(report.with_warnings(&self.spec.warnings()))
     }
 
     /// Whether the table says how pictures are normalised, as nearly every trained network needs.

@@ -117,7 +117,7 @@ impl Default for Options {
 }
 
 impl Options {
-    fn wishes(&self) -> Wishes {
+    pub(crate) fn wishes(&self) -> Wishes {
         let Self { batch, exact, memory, ref choices, .. } = *self;
         Wishes { batch, exact, memory, choices: choices.clone() }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -88,8 +88,29 @@ pub(crate) fn images<'py>(
     x: &Bound<'py, PyAny>,
     [channels, height, width]: [usize; 3],
 ) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
-    let py = x.py();
-    let numpy = py.import("numpy")?;
+    let (array, dtype) = array(x)?;
+    if dtype != "float32" {
+        let hint = match dtype.as_str() {
+            "uint8" => "; pictures are for `classify`, which normalises them",
+            _ => "; `x.astype(numpy.float32)` converts it",
+        };
+        return Err(PyTypeError::new_err(format!("expected float32, found {dtype}{hint}")));
+    }
+    let array = contiguous::<f32>(&array)?;
+    let shape = array.shape();
+    if shape.len() != 4 || shape[1..] != [channels, height, width] {
+        let hint = if shape == [channels, height, width] { "; one image is `x[None]`" } else { "" };
+        return Err(PyValueError::new_err(format!(
+            "expected the shape (N, {channels}, {height}, {width}), found {}{hint}",
+            tuple(shape)
+        )));
+    }
+    Ok(array.readonly())
+}
+
+/// An array of numpy's, or a view of what speaks DLPack as one, with the name of its elements' type.
+pub(crate) fn array<'py>(x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, String)> {
+    let numpy = x.py().import("numpy")?;
     let array = if x.is_instance(&numpy.getattr("ndarray")?)? {
         x.clone()
     } else if x.hasattr("__dlpack__")? {
@@ -100,25 +121,16 @@ pub(crate) fn images<'py>(
             x.get_type().name()?
         )));
     };
-    let dtype = array.getattr("dtype")?.getattr("name")?.extract::<String>()?;
-    if dtype != "float32" {
-        let hint = match dtype.as_str() {
-            "uint8" => "; pictures are for `classify`, which normalises them",
-            _ => "; `x.astype(numpy.float32)` converts it",
-        };
-        return Err(PyTypeError::new_err(format!("expected float32, found {dtype}{hint}")));
-    }
-    let contiguous = numpy.call_method1("ascontiguousarray", (array,))?;
-    let array = contiguous.cast_into::<PyArrayDyn<f32>>()?;
-    let shape = array.shape();
-    if shape.len() != 4 || shape[1..] != [channels, height, width] {
-        let hint = if shape == [channels, height, width] { "; one image is `x[None]`" } else { "" };
-        return Err(PyValueError::new_err(format!(
-            "expected the shape (N, {channels}, {height}, {width}), found {}{hint}",
-            tuple(shape)
-        )));
-    }
-    Ok(array.readonly())
+    let dtype = array.getattr("dtype")?.getattr("name")?.extract()?;
+    Ok((array, dtype))
+}
+
+/// An array whose elements lie in their order: itself, or a copy.
+pub(crate) fn contiguous<'py, T: Element>(
+    array: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    let contiguous = array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))?;
+    Ok(contiguous.cast_into::<PyArrayDyn<T>>()?)
 }
 
 /// A shape as Python writes it.

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use resnet::{Picture, Preprocess, Source};
+
+use crate::arguments::{array as array_of, contiguous};
 
 /// An image that is still to be decoded, or is.
 pub(crate) enum Image {
@@ -45,12 +47,11 @@ pub(crate) fn image(given: &Bound<'_, PyAny>) -> PyResult<Image> {
 }
 
 fn pixels(array: &Bound<'_, PyAny>) -> PyResult<Image> {
-    let dtype = array.getattr("dtype")?.getattr("name")?.extract::<String>()?;
+    let (array, dtype) = array_of(array)?;
     if dtype != "uint8" {
         return Err(PyTypeError::new_err(format!("the pixels of an image are uint8, not {dtype}")));
     }
-    let contiguous = array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))?;
-    let array = contiguous.cast_into::<PyArrayDyn<u8>>()?;
+    let array = contiguous::<u8>(&array)?;
     let (height, width, channels) = match *array.shape() {
         [height, width] => (height, width, 1),
         [height, width, channels @ (1 | 3)] => (height, width, channels),

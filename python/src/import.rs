@@ -12,7 +12,7 @@ use resnet_import::{
 };
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::arguments::{Given, of_bytes};
+use crate::arguments::{Given, array, of_bytes};
 use crate::error::{of_model, raise};
 
 /// A network that was derived from a checkpoint: its table and its weights. `compile` takes it.
@@ -120,7 +120,8 @@ fn read(given: &Bound<'_, PyDict>) -> PyResult<Options> {
                 )?;
             }
             "shortcut" => {
-                let words = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
+                let words: Vec<_> =
+                    Shortcut::ALL.iter().map(|&shortcut| (shortcut.word(), shortcut)).collect();
                 options.shortcut = word(&key, &value, &words)?;
             }
             "shortcut_from" => {
@@ -185,19 +186,12 @@ pub(crate) fn to_safetensors<'py>(
 
 /// Arrays, or tensors that speak DLPack, by their names. Counters, which are integers, go along as such.
 pub(crate) fn serialized(state: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
-    let numpy = state.py().import("numpy")?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, value) in state {
         let name: String = name.extract()?;
-        let is_array = value.is_instance(&numpy.getattr("ndarray")?)?;
-        if !is_array && !value.hasattr("__dlpack__")? {
-            let found = value.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "`{name}` is {found}, not an array or tensor"
-            )));
-        }
-        let array = if is_array { value } else { numpy.call_method1("from_dlpack", (value,))? };
-        let dtype: String = array.getattr("dtype")?.getattr("name")?.extract()?;
+        let (array, dtype) = array(&value).map_err(|error| {
+            PyTypeError::new_err(format!("`{name}`: {}", error.value(state.py())))
+        })?;
         let dtype = match dtype.as_str() {
             "float16" => Dtype::F16,
             "float32" => Dtype::F32,

@@ -1,14 +1,12 @@
 //! `check`: shapes, counts and memory of a table.
 
 use pyo3::prelude::*;
-use resnet::{Model, ZOO};
+use resnet::{Model, Options, ZOO};
 use resnet_compiler::graph::Graph;
-use resnet_compiler::plan::Plan;
 use resnet_compiler::report;
-use resnet_compiler::schedule::Wishes;
 
 use crate::arguments::model;
-use crate::error::{of_model, of_table, raise};
+use crate::error::{of_model, of_table};
 
 /// Counts of a network and of each of its layers.
 #[pyclass(frozen, module = "resnet")]
@@ -153,32 +151,11 @@ fn escape(text: &str) -> String {
 #[pyo3(signature = (table, *, batch = 1))]
 pub(crate) fn check(py: Python<'_>, table: &Bound<'_, PyAny>, batch: usize) -> PyResult<Report> {
     let model = model(py, table)?;
-    py.detach(|| -> Result<_, Failure> {
-        let graph = Graph::build(&model.spec).map_err(Failure::Table)?;
-        model.labels(graph.output_len()).map_err(|error| Failure::Other(error.to_string()))?;
-        let arena_bytes = |batch| {
-            let wishes = Wishes { batch, ..Wishes::default() };
-            let plan =
-                Plan::new(&graph, &wishes).map_err(|error| Failure::Other(error.to_string()))?;
-            Ok(plan.info.arena_bytes as u64)
-        };
-        model.spec.check_arena_bytes(arena_bytes(1)?).map_err(Failure::Table)?;
-        let report = report::Report::new(&graph, Some(arena_bytes(batch)?));
-        Ok(Report(report.with_warnings(&model.spec.warnings())))
-    })
-    .map_err(|failure| match failure {
-        Failure::Table(diagnostics) => of_table(py, &diagnostics),
-        Failure::Other(text) => raise(text),
-    })
+    let options = Options { batch, ..Options::default() };
+    py.detach(|| model.report(&options)).map(Report).map_err(|error| of_model(py, error))
 }
 
-/// Why a table cannot be checked, without a thread of Python's.
-enum Failure {
-    Table(resnet::Diagnostics),
-    Other(String),
-}
-
-/// The networks that the package carries: dicts of name, input shape, depth, params and MACs.
+/// The networks that the package carries, without their memory.
 #[pyfunction]
 pub(crate) fn models(py: Python<'_>) -> PyResult<Vec<Report>> {
     let report = |name: &str| {

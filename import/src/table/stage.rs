@@ -8,6 +8,11 @@ use crate::Activation;
 use crate::error::{Fault, unknown};
 use crate::names::{Attention, Block, Conv, Dialect, Projection, Stage};
 
+/// Numbers as an option takes them.
+fn listed(numbers: impl Iterator<Item = usize>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
+}
+
 /// Blocks of a stage that one row has.
 struct Run<'a> {
     layer: String,
@@ -56,9 +61,12 @@ impl Writer<'_> {
             };
             strides.push(stride);
         }
-        let shown: Vec<String> = strides.iter().map(usize::to_string).collect();
-        let shown = shown.join(",");
-        self.assume(true, format!("the stages' strides are {shown}"), format!("--strides {shown}"));
+        // As in networks for segmentation, which have dilation instead.
+        let given_up =
+            strides.iter().enumerate().map(|(index, stride)| if index < 2 { *stride } else { 1 });
+        let (shown, example) = (listed(strides.iter().copied()), listed(given_up));
+        let assumed = format!("the stages' strides are {shown}");
+        self.assume(true, assumed, format!("--strides {example}"));
         Ok(strides)
     }
 
@@ -70,11 +78,12 @@ impl Writer<'_> {
         let given_up = !self.options.strides.is_empty() && strides.iter().skip(1).any(|&s| s == 1);
         let mut dilation = 1;
         let example = strides.iter().enumerate().map(|(index, &stride)| {
-            dilation *= if given_up && index > 0 && stride == 1 { 2 } else { 1 };
-            dilation.to_string()
+            let instead = if given_up { index > 0 && stride == 1 } else { index > 1 };
+            dilation *= if instead { 2 } else { 1 };
+            dilation
         });
-        let example: Vec<String> = example.collect();
-        self.assume(!given_up, "no dilation", format!("--dilations {}", example.join(",")));
+        let example = listed(example);
+        self.assume(!given_up, "no dilation", format!("--dilations {example}"));
     }
 
     pub(super) fn stage(

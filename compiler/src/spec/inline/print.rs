@@ -8,8 +8,8 @@ use resnet_runtime::picture::{Channels, Filter, Resize};
 use crate::diagnostics::Spanned;
 use crate::geometry::{Extent, Padding};
 use crate::spec::{
-    Attention, AttentionOn, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell,
-    PoolRow, Row, RowOp, Shortcut, Spec, Squeeze, Standardization, StrideOn, WindowCells,
+    Attention, BlockKind, BlockRow, ConvRow, Expected, Labels, Norm, PaddingCell, PoolRow, Row,
+    RowOp, Shortcut, Spec, Squeeze, Standardization, WindowCells,
 };
 
 /// Prints a table as the item `Name: shape => { ... }` of `resnet!`, which means the same.
@@ -264,12 +264,7 @@ fn block(block: &BlockRow) -> Vec<String> {
         None => {}
     }
     if block.attention.is_some() {
-        let place = match (block.kind, block.attention_on) {
-            (BlockKind::Basic, AttentionOn::Middle) => "first",
-            (BlockKind::Basic, AttentionOn::Last) => "second",
-            (BlockKind::Bottleneck { .. }, AttentionOn::Middle) => "3x3",
-            (BlockKind::Bottleneck { .. }, AttentionOn::Last) => "1x1",
-        };
+        let place = word(block.kind.weighed(), block.attention_on);
         arguments.push(format!("attention_on = {place}"));
     }
     let last = block.output_activation;
@@ -283,12 +278,12 @@ fn block(block: &BlockRow) -> Vec<String> {
         arguments.extend(width.map(|width| format!("width = {:?}", width.value)));
         arguments.push(format!("groups = {}", groups.value));
     }
-    let stride_on = match (block.kind, block.stride_on) {
-        (BlockKind::Basic, StrideOn::First) => "first",
-        (BlockKind::Basic, StrideOn::Second) => "second",
-        (BlockKind::Bottleneck { .. }, StrideOn::First) => "1x1",
-        (BlockKind::Bottleneck { .. }, StrideOn::Second) => "3x3",
-    };
+    let stride_on = word(block.kind.strides(), block.stride_on);
     arguments.push(format!("stride_on = {stride_on}"));
     arguments
+}
+
+/// The word of a choice, which has one.
+fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], choice: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == choice).map_or("", |(word, _)| word)
 }

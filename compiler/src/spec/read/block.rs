@@ -41,13 +41,12 @@ fn read_width(fields: &Fields<'_>, errors: &mut Errors) -> Read<Option<Spanned<[
     Ok(Some(Spanned::new(width, node.span)))
 }
 
-/// `strides` and `places` are the convolutions that can have the block's stride, and those whose outputs' channels
-/// can be weighed, by their words, the default first.
+/// `strides` and `weighed` are the words of the block's kind.
 pub(super) fn read_block(
     fields: &Fields<'_>,
     kind: Read<BlockKind>,
     strides: &[(&str, StrideOn)],
-    places: &[(&str, AttentionOn)],
+    weighed: &[(&str, AttentionOn)],
     errors: &mut Errors,
 ) -> Read<BlockRow> {
     let repeat = fields.or("repeat", 1, |text| cell::number(text, 1), errors);
@@ -68,11 +67,10 @@ pub(super) fn read_block(
         Some(node) => read_norm_or_none("projection_norm", node, errors).map(Some),
         None => Ok(None),
     };
-    let kinds = AntiAlias::ALL.map(|kind| (kind.word(), kind));
-    let anti_alias = fields.optional("anti_alias", |text| cell::choice(text, &kinds), errors);
+    let anti_alias = fields.optional("anti_alias", AntiAlias::parse, errors);
     let attention = read_attention(fields, errors);
     let attention_on =
-        fields.or("attention_on", places[0].1, |text| cell::choice(text, places), errors);
+        fields.or("attention_on", weighed[0].1, |text| cell::choice(text, weighed), errors);
     if let (Ok(None), Some(node)) = (attention, fields.get("attention_on")) {
         errors.push(
             Diagnostic::new(node.span, "`attention_on` without attention")
@@ -90,18 +88,10 @@ pub(super) fn read_block(
         );
     }
     let output_activation = fields.optional("output_activation", activation, errors);
-    let shortcuts = Shortcut::ALL.map(|shortcut| (shortcut.word(), shortcut));
-    let shortcut =
-        fields.or("shortcut", Shortcut::Projection, |text| cell::choice(text, &shortcuts), errors);
-    let froms = ShortcutFrom::ALL.map(|from| (from.word(), from));
-    let shortcut_from = fields.optional("shortcut_from", |text| cell::choice(text, &froms), errors);
-    let places = ZeroChannels::ALL.map(|place| (place.word(), place));
-    let zero_channels = fields.or(
-        "zero_channels",
-        ZeroChannels::Around,
-        |text| cell::choice(text, &places),
-        errors,
-    );
+    let shortcut = fields.or("shortcut", Shortcut::Projection, Shortcut::parse, errors);
+    let shortcut_from = fields.optional("shortcut_from", ShortcutFrom::parse, errors);
+    let zero_channels =
+        fields.or("zero_channels", ZeroChannels::Around, ZeroChannels::parse, errors);
     let projection_kernel =
         fields.or("projection_kernel", Extent::square(1), cell::odd_extent, errors);
     if let Ok(shortcut) = shortcut {

@@ -66,15 +66,13 @@ fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Read<RowO
         Operation::AveragePool => RowOp::Pool(read_pool(fields, PoolKind::Average, errors)?),
         Operation::Blur => RowOp::Blur(read_window(fields, Some(Extent::square(3)), errors)?),
         Operation::Basic => {
-            let strides = [("first", StrideOn::First), ("second", StrideOn::Second)];
-            let places = [("second", AttentionOn::Last), ("first", AttentionOn::Middle)];
-            RowOp::Block(read_block(fields, Ok(BlockKind::Basic), &strides, &places, errors)?)
+            let (strides, weighed) = (StrideOn::OF_BASIC, AttentionOn::OF_BASIC);
+            RowOp::Block(read_block(fields, Ok(BlockKind::Basic), strides, weighed, errors)?)
         }
         Operation::Bottleneck => {
             let kind = read_bottleneck(fields, errors);
-            let strides = [("3x3", StrideOn::Second), ("1x1", StrideOn::First)];
-            let places = [("1x1", AttentionOn::Last), ("3x3", AttentionOn::Middle)];
-            RowOp::Block(read_block(fields, kind, &strides, &places, errors)?)
+            let (strides, weighed) = (StrideOn::OF_BOTTLENECK, AttentionOn::OF_BOTTLENECK);
+            RowOp::Block(read_block(fields, kind, strides, weighed, errors)?)
         }
         Operation::Norm => {
             let norm = read_norm(fields, errors);
