@@ -17,6 +17,7 @@ use crate::args::{Eval, Format};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::pictures::{Found, is_picture};
 use crate::progress::progress;
+use crate::stdin::check_folder;
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
 const WIDEST_MATRIX: usize = 25;
@@ -35,6 +36,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
         compiled.info().name
     );
     let labels = labels(&model, options.labels.labels.as_deref(), shape.channels)?;
+    check_folder(&options.images, "`--images`")?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
     let weights = weights(opened, None, &compiled.graph().tensors)?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;

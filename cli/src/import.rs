@@ -14,10 +14,17 @@ use crate::args::{
     ZeroChannelsName,
 };
 use crate::output::{Kind, Output};
+use crate::stdin::{self, check_folder, is_stdin};
 
 pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
-    let imported = resnet_import::import(&options.checkpoint, &derivation(options))?;
     let folder = &options.output;
+    check_folder(folder, "`--output`")?;
+    let imported = if is_stdin(&options.checkpoint) {
+        let bytes = stdin::bytes().context("cannot read a checkpoint from standard input")?;
+        resnet_import::import_bytes(bytes, "-", &derivation(options))?
+    } else {
+        resnet_import::import(&options.checkpoint, &derivation(options))?
+    };
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     let inputs = || std::iter::once(&options.checkpoint).chain(&imported.beside);

@@ -26,6 +26,7 @@ mod progress;
 mod roofline;
 mod run;
 mod scatter;
+mod stdin;
 mod sweep;
 mod timing;
 mod tune;

@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use crate::Outcome;
 use crate::args::{Arguments, Completions, Man};
 use crate::output::{Kind, Output};
+use crate::stdin::check_folder;
 
 pub(crate) fn completions(options: &Completions, out: &mut dyn Write) -> Result<Outcome> {
     // It ends the process where it cannot write.
@@ -22,6 +23,7 @@ pub(crate) fn completions(options: &Completions, out: &mut dyn Write) -> Result<
 /// Writes a page for the command, `resnet.1`, and one for each subcommand, `resnet-run.1` and so on.
 pub(crate) fn pages(options: &Man, out: &mut dyn Write) -> Result<Outcome> {
     let folder = &options.folder;
+    check_folder(folder, "`DIR`")?;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     let mut command = Arguments::command();

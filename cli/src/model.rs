@@ -1,6 +1,5 @@
 //! Tables, labels and weights: what every subcommand reads first.
 
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,11 +9,10 @@ use resnet::{
 };
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::zoo::whose;
-use resnet_runtime::file;
 use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine};
-use crate::pictures::{is_stdin, stdin};
+use crate::stdin::{self, is_stdin, read_text};
 use crate::voice;
 
 /// Says so if the table leaves out what nearly every trained network needs.
@@ -98,9 +96,7 @@ pub(crate) fn choices(path: Option<&Path>) -> Result<Option<Arc<Choices>>> {
 pub(crate) fn open_weights(path: Option<&Path>, no_map: bool) -> Result<Option<Weights>> {
     let Some(path) = path else { return Ok(None) };
     if is_stdin(path) {
-        let mut bytes = Vec::new();
-        let read = stdin().and_then(|mut stdin| stdin.read_to_end(&mut bytes));
-        read.context("cannot read weights from standard input")?;
+        let bytes = stdin::bytes().context("cannot read weights from standard input")?;
         return Ok(Some(Weights::from_bytes(bytes)?));
     }
     Ok(Some(if no_map { Weights::read(path)? } else { Weights::open(path)? }))
@@ -181,12 +177,4 @@ pub(crate) fn labels(model: &Model, file: Option<&Path>, classes: usize) -> Resu
     };
     let labels = read.with_context(|| format!("cannot read the labels `{}`", path.display()))?;
     Ok(Some(labels.for_network(&model.spec.name.value, classes)?))
-}
-
-/// Reads a text from a file, or from standard input for `-`.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    match is_stdin(path) {
-        true => file::text(stdin()?),
-        false => file::read_text(path),
-    }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use resnet_runtime::file::open_stream;
 
-use crate::pictures::{is_stdin, stdin};
+use crate::stdin::{is_stdin, stdin};
 
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 

@@ -1,9 +1,8 @@
 //! Inputs from pictures and from arrays.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, StdinLock};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,30 +11,14 @@ use resnet_runtime::picture::EXTENSIONS;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::npy;
-
-/// Whether the path stands for standard input or output.
-pub(crate) fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
-/// Standard input, for the one file that `-` may stand for.
-pub(crate) fn stdin() -> io::Result<StdinLock<'static>> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    if TAKEN.swap(true, Ordering::Relaxed) {
-        let reason = "it has been read already: `-` can stand for one file";
-        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
-    }
-    Ok(io::stdin().lock())
-}
+use crate::stdin::{self, is_stdin};
 
 /// A picture to be read when its turn comes; from standard input, of which there is one, at once.
 pub(crate) fn picture(path: &Path) -> Result<PictureFile> {
     if !is_stdin(path) {
         return Ok(PictureFile::Path(path.to_owned()));
     }
-    let mut bytes = Vec::new();
-    let read = stdin().and_then(|mut stdin| stdin.read_to_end(&mut bytes));
-    read.context("cannot read a picture from standard input")?;
+    let bytes = stdin::bytes().context("cannot read a picture from standard input")?;
     Ok(PictureFile::Bytes { name: "-".to_owned(), bytes })
 }
 
@@ -43,7 +26,7 @@ pub(crate) fn picture(path: &Path) -> Result<PictureFile> {
 pub(crate) fn gather(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
+        if !is_stdin(path) && path.is_dir() {
             let mut found = Found::default();
             found.walk(path)?;
             if found.paths.is_empty() {

@@ -14,8 +14,9 @@ use crate::interrupt::{self, Interrupted};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::npy;
 use crate::output::{self, Output};
-use crate::pictures::{Array, gather, is_stdin, picture};
+use crate::pictures::{Array, gather, picture};
 use crate::progress::progress;
+use crate::stdin::is_stdin;
 use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {

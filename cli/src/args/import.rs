@@ -8,8 +8,8 @@ use resnet_import::Activation;
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// A checkpoint of PyTorch's or in safetensors, an ONNX file, or a folder with weights and a
-    /// `config.json` of timm or transformers. All is read as data; nothing in it is run.
+    /// A checkpoint of PyTorch's or in safetensors, an ONNX file, a folder with weights and a
+    /// `config.json` of timm or transformers, or `-` for standard input. All is read as data; nothing in it is run.
     #[arg(value_name = "FILE")]
     pub(crate) checkpoint: PathBuf,
     /// The folder for NAME.yaml and NAME.safetensors. Old weights are replaced; a table that differs only

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::{Workshop, read_npy};
+use crate::{Done, Workshop, read_npy};
 
 fn golden(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/import").join(name);
@@ -37,6 +37,38 @@ fn a_checkpoint_becomes_a_table_and_weights_that_answer_as_pytorch_does() {
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found - expected).abs() <= 1e-4 * largest, "{found}, PyTorch {expected}");
     }
+}
+
+#[test]
+fn a_checkpoint_may_come_from_standard_input() {
+    let workshop = Workshop::new();
+    let import = |arguments: &str, bytes: Vec<u8>| {
+        let mut command = assert_cmd::cargo::cargo_bin_cmd!("resnet");
+        command.current_dir(workshop.folder.path()).args(arguments.split_whitespace());
+        Done::new(command.write_stdin(bytes).output().unwrap())
+    };
+    let checkpoint = std::fs::read(golden("groups.pth")).unwrap();
+    workshop.resnet(&format!("import {} -o file", golden("groups.pth")));
+    let done = import("import - -o piped --name groups", checkpoint.clone());
+    assert_eq!(done.status, 0, "{}", done.err);
+    let read = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    assert_eq!(read("piped/groups.safetensors"), read("file/groups.safetensors"));
+    let rows = |name: &str| {
+        let text = String::from_utf8(read(name)).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("piped/groups.yaml"), rows("file/groups.yaml"));
+    let done = import("import - -o unnamed", std::fs::read(golden("folded.onnx")).unwrap());
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(workshop.path("unnamed/network.yaml").is_file());
+    import("import - -o none", Vec::new()).fails("`-` is an empty file");
+    import("import - -o none", checkpoint[..checkpoint.len() / 2].to_vec()).fails("`-` is damaged");
+    // Its elements are in another file.
+    import("import - -o none", std::fs::read(golden("dynamo.onnx")).unwrap())
+        .fails("dynamo.onnx.data");
+    workshop.resnet(&format!("import {} -o -", golden("groups.pth"))).fails("a folder is expected");
+    workshop.resnet("man -").fails("a folder is expected");
+    assert!(!workshop.path("none").exists() && !workshop.path("-").exists());
 }
 
 #[test]
