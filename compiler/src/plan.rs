@@ -85,7 +85,7 @@ impl Plan {
                 table,
                 tensors: graph.tensors.clone().into(),
                 recipes: parts.recipes.clone().into(),
-                len: parts.len,
+                bytes: parts.bytes,
             },
             choices: Choices::of(name, table, &fused, &schedules[0]),
             programs,
@@ -109,7 +109,7 @@ impl Plan {
     ) -> Result<u64, WritePackedError> {
         let packed = load(&self.weights, weights, threads)?;
         let choices = self.choices.to_string();
-        Ok(file::write(out, &self.weights, packed.as_slice(), options, &choices)?)
+        Ok(file::write(out, &self.weights, packed.as_bytes(), options, &choices)?)
     }
 }
 

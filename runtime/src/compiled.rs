@@ -205,13 +205,12 @@ impl Model {
         weights: &'static EmbeddedWeights<BYTES>,
         options: &LoadOptions,
     ) -> Result<Loaded, UnavailableIsa> {
-        let weights: &'static [f32] = bytemuck::cast_slice(&weights.0);
-        self.join(Packed::Static(weights), options)
+        self.join(Packed::Static(&weights.0), options)
     }
 
     fn join(&self, weights: Packed, options: &LoadOptions) -> Result<Loaded, UnavailableIsa> {
         let kernels = options.isa.unwrap_or_else(Isa::detect).table()?;
-        assert_eq!(weights.as_slice().len(), self.0.weights.len, "packed for another network");
+        assert_eq!(weights.as_bytes().len(), self.0.weights.bytes, "packed for another network");
         let variants: Vec<Variant> = self
             .0
             .variants

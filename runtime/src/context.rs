@@ -68,7 +68,7 @@ impl<'a> Context<'a> {
         input: &'a [f32],
         output: &'a mut [f32],
         workspace: &'a mut Workspace,
-        weights: &'a [f32],
+        weights: &'a [u8],
         team: Option<&'a Lease<'a>>,
     ) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl<'a> Context<'a> {
         input: &'a [f32],
         output: &'a mut [f32],
         workspace: &'a mut Workspace,
-        weights: &'a [f32],
+        weights: &'a [u8],
     ) -> Self {
         Self::new(input, output, workspace, weights, None)
     }

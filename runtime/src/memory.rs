@@ -53,6 +53,16 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.len) }
     }
 
+    /// The elements' bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self.as_slice())
+    }
+
+    /// The elements' bytes, to be written.
+    pub fn as_mut_bytes(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(self.as_mut_slice())
+    }
+
     /// The first element.
     pub fn as_mut_ptr(&mut self) -> *mut f32 {
         self.pages.as_mut_ptr().cast()

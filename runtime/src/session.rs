@@ -335,7 +335,7 @@ fn run(
     output: &mut [f32],
 ) {
     let lease = pool.as_ref().and_then(Pool::lease);
-    let context = Context::new(input, output, workspace, weights.as_slice(), lease.as_ref());
+    let context = Context::new(input, output, workspace, weights.as_bytes(), lease.as_ref());
     let _flush = FlushDenormals::new();
     // SAFETY: `CodeSession` allocated the arena for the largest variant, and as many scratches as
     // the pool has threads; `check_lengths` and the splits in `run_batch` made input and output as

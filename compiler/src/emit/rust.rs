@@ -248,7 +248,7 @@ fn model(plan: &Plan, name: &Ident) -> TokenStream {
 
 /// The constructors of a type that carries its weights, and the weights.
 fn embedded(name: &Ident, plan: &Plan, path: &str) -> TokenStream {
-    let bytes = number(plan.weights.bytes());
+    let bytes = number(plan.weights.bytes);
     // The file was written by the machine that builds, in its byte order.
     let other = if cfg!(target_endian = "little") { "big" } else { "little" };
     quote! {

@@ -10,7 +10,7 @@ use super::call::Item;
 use crate::plan::Plan;
 
 /// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
-/// `f32` as a run reads them.
+/// as a run reads them.
 ///
 /// # Errors
 ///
@@ -28,11 +28,11 @@ pub(super) fn embed(
     let packed =
         load(&plan.weights, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
     // Of the machine that builds; emitted code refuses one of another byte order.
-    let bytes: &[u8] = bytemuck::cast_slice(packed.as_slice());
+    let bytes: &[u8] = packed.as_bytes();
     // The name follows from the content: builds at the same time write the same file or another.
     let mut hash = DefaultHasher::new();
     hash.write(bytes);
-    let file_name = format!("{}-{:016x}.f32", item.name, hash.finish());
+    let file_name = format!("{}-{:016x}.weights", item.name, hash.finish());
     // A user's crate has a folder of its own if it has a build script; the macro's crate always
     // has one, but where it was built by somebody else it may be read-only.
     let folders = std::env::var_os("OUT_DIR").map(PathBuf::from).into_iter();

@@ -43,7 +43,7 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         output_len: schedule.batch * answer_len,
         arena_bytes: schedule.arena_bytes,
         scratch_bytes: schedule.scratch_bytes,
-        weights_bytes: schedule.weights.bytes(),
+        weights_bytes: schedule.weights.bytes,
         functions: lowering.functions,
         steps: lowering.steps,
     }
@@ -264,9 +264,9 @@ impl Side {
         Self { place: Place { region, offset, element }, terms: Vec::new() }
     }
 
-    /// Starts at a place in the packed weights, all of which are counted in `f32`.
+    /// Starts at a byte of the packed weights.
     fn weights(element: Element, start: usize) -> Self {
-        Self::at(Region::Weights, element, start * Element::F32.bytes())
+        Self::at(Region::Weights, element, start)
     }
 
     /// Bytes of so many elements.

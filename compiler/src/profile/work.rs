@@ -106,10 +106,10 @@ impl Work<'_> {
             (_, None) => node.shape.elements() * PICTURE.bytes(),
         };
         let weights = match self.schedule.plans[id.index()] {
-            Plan::Conv(plan) => plan.panels.len() * plan.panels.format.element().bytes(),
+            Plan::Conv(plan) => plan.panels.bytes(),
             Plan::Vector { weights } => {
                 let content = self.schedule.weights.at(weights).map(|recipe| &recipe.content);
-                content.map_or(0, |content| content.len() * Element::F32.bytes())
+                content.map_or(0, resnet_runtime::weights::Content::bytes)
             }
             Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes() * Element::F32.bytes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,

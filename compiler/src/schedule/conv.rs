@@ -1,6 +1,6 @@
 //! Decisions about one convolution.
 
-use resnet_runtime::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
+use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout};
 use crate::fuse::{Conv, FusedNode};
@@ -34,6 +34,7 @@ pub(super) fn panels(
             in_blocks: reads.in_blocks,
             in_block_step: reads.in_block_step,
             transform,
+            element: Element::F32,
         },
     }
 }

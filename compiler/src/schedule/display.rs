@@ -67,8 +67,8 @@ impl fmt::Display for ConvPlan {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { batch, buffers, plans, arena_bytes, scratch_bytes, weights } = self;
-        let Parts { recipes, len: _ } = &**weights;
-        let weights_bytes = weights.bytes();
+        let Parts { recipes, bytes: _ } = &**weights;
+        let weights_bytes = weights.bytes;
         writeln!(
             f,
             "schedule (batch {batch}): arena {arena_bytes}, scratch {scratch_bytes}, weights {weights_bytes} bytes\n"
@@ -99,9 +99,9 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A place in the packed weights, whose offsets are in elements, by its byte.
+/// A place in the packed weights.
 fn packed_at(offset: usize) -> String {
-    format!("{}[{}]", Region::Weights, offset * Element::F32.bytes())
+    format!("{}[{}]", Region::Weights, offset)
 }
 
 fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
@@ -126,11 +126,14 @@ fn write_conv(
     place: &str,
 ) -> fmt::Result {
     let ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
-    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
+    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform, element } = format;
     write!(f, "        {place} {weight} {out_channels}x{in_channels}")?;
     write!(f, "x{kernel_rows}x{kernel_columns}/{groups} {transform:?}")?;
     write!(f, ", panels of {panel_blocks} by {in_blocks} step {in_block_step}")?;
     write!(f, "{}", if *planar { ", planar" } else { "" })?;
+    if *element != Element::F32 {
+        write!(f, ", {element}")?;
+    }
     if let Some(bias) = bias {
         write!(f, ", bias {bias}")?;
     }

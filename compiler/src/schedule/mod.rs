@@ -99,7 +99,7 @@ impl fmt::Display for Order {
 pub struct ConvPlan {
     /// Its weights, as they are packed.
     pub panels: Panels,
-    /// Where they begin in the packed weights, in elements.
+    /// The first of their bytes in the packed weights.
     pub weights: usize,
     /// The loops' order.
     pub order: Order,
@@ -114,7 +114,7 @@ pub struct ConvPlan {
 pub enum Fetch {
     /// What follows the weights of each call: they come from memory, and each call is to find its own.
     Next,
-    /// So many elements after all of the convolution's weights, which stay in cache meanwhile: a share
+    /// So many bytes after all of the convolution's weights, which stay in cache meanwhile: a share
     /// for each call.
     After(usize),
 }
@@ -159,12 +159,12 @@ pub enum Plan {
     Conv(ConvPlan),
     /// A norm or a convolution along the channels; one way each, with a vector of numbers.
     Vector {
-        /// Where the numbers begin in the packed weights, in elements.
+        /// The first of the numbers' bytes in the packed weights.
         weights: usize,
     },
     /// A group norm.
     GroupNorm {
-        /// Where the scales begin in the packed weights, in elements; the shifts follow.
+        /// The first of the scales' bytes in the packed weights; the shifts follow.
         weights: usize,
         /// Channel blocks whose groups have no channel in another block: they are normalised
         /// together, by one thread.
@@ -203,7 +203,7 @@ impl Schedule {
         let input = fused.nodes[0].shape.elements();
         let output: usize = fused.outputs.iter().map(|&id| fused.node(id).shape.elements()).sum();
         let pictures = self.batch * (input + output) * PICTURE.bytes();
-        self.weights.bytes() + self.arena_bytes + self.scratch_bytes + pictures
+        self.weights.bytes + self.arena_bytes + self.scratch_bytes + pictures
     }
 }
 
@@ -373,23 +373,23 @@ fn lay_out(
         });
     }
     let arena_bytes = arena::plan(fused, &mut buffers, &mut plans, batch);
-    plan_fetches(&mut plans, parts.len);
+    plan_fetches(&mut plans, parts.bytes);
     let weights = Arc::clone(parts);
     Schedule { batch, buffers, plans, arena_bytes, scratch_bytes, weights }
 }
 
-/// Elements of the following layers' weights that a convolution fetches ahead whose own stay in cache:
+/// Bytes of the following layers' weights that a convolution fetches ahead whose own stay in cache:
 /// as many as a second-level cache may hold besides.
-const AHEAD: usize = 640 * 1024 / Element::F32.bytes();
+const AHEAD: usize = 640 * 1024;
 
 /// Decides what each convolution fetches.
-fn plan_fetches(plans: &mut [Plan], weights_len: usize) {
+fn plan_fetches(plans: &mut [Plan], weights_bytes: usize) {
     for plan in plans {
         if let Plan::Conv(plan) = plan
             && plan.order == Order::RowsOuter
         {
-            let end = plan.weights + plan.panels.len();
-            plan.fetch = Fetch::After((weights_len - end).min(AHEAD));
+            let end = plan.weights + plan.panels.bytes();
+            plan.fetch = Fetch::After((weights_bytes - end).min(AHEAD));
         }
     }
 }

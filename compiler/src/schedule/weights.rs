@@ -1,6 +1,6 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
-use resnet_runtime::kernels::{Element, Panels, Transform};
+use resnet_runtime::kernels::{Panels, Transform};
 use resnet_runtime::weights::{Content, ConvSource, Recipe};
 
 use super::choice::{Choice, Site};
@@ -13,17 +13,12 @@ use crate::fuse::{Conv, Fused, FusedOp};
 pub struct Parts {
     /// What they consist of, by rising offsets.
     pub recipes: Vec<Recipe>,
-    /// Elements, all of them `f32`.
-    pub len: usize,
+    /// Bytes.
+    pub bytes: usize,
 }
 
 impl Parts {
-    /// Bytes.
-    pub fn bytes(&self) -> usize {
-        self.len * Element::F32.bytes()
-    }
-
-    /// The part that begins at an element.
+    /// The part that begins at a byte.
     pub fn at(&self, offset: usize) -> Option<&Recipe> {
         let found = self.recipes.binary_search_by_key(&offset, |recipe| recipe.offset);
         found.ok().map(|index| &self.recipes[index])
@@ -31,8 +26,8 @@ impl Parts {
 
     /// Adds a part behind the others; where it begins.
     fn add(&mut self, content: Content) -> usize {
-        let offset = self.len;
-        self.len += content.len();
+        let offset = self.bytes;
+        self.bytes += content.bytes();
         self.recipes.push(Recipe { content, offset });
         offset
     }
@@ -78,7 +73,7 @@ pub(super) fn decide(
     let mut parts = Parts::default();
     let decisions = fused.iter().map(|(id, node)| {
         let (site, choice) = (&sites[id.index()], choices[id.index()]);
-        let mut decision = Decision { weights: parts.len, conv: None };
+        let mut decision = Decision { weights: parts.bytes, conv: None };
         match (&node.op, site, choice, node.input) {
             (FusedOp::Conv(conv), Some(site), Some(choice), Some(input)) => {
                 let transform =

@@ -221,11 +221,13 @@ fn pack(output: usize, input: usize, kernel: usize, transform: Transform) -> Str
             in_blocks: input / BLOCK,
             in_block_step: 0,
             transform,
+            element: Element::F32,
         },
     };
     let weight = aligned(output * input * kernel * kernel);
     let ones = vec![1.0; output];
-    let (weight, mut out) = (&weight[..output * input * kernel * kernel], vec![0.0; panels.len()]);
+    let (weight, mut out) =
+        (&weight[..output * input * kernel * kernel], vec![0.0; panels.bytes() / size_of::<f32>()]);
     let norm = resnet_runtime::weights::pack::Norm {
         weight: &ones,
         bias: &ones,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BLOCK, Element, Filter};
+use super::{BLOCK, Element, Filter, QUAD};
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
@@ -104,17 +104,19 @@ pub struct PanelFormat {
     pub in_block_step: usize,
     /// What the weights become.
     pub transform: Transform,
+    /// What they are packed as: `f32`, or `i8` of a quantised convolution.
+    pub element: Element,
 }
 
 impl PanelFormat {
-    /// Input channels that stand side by side: a block's, or one of a planar input.
+    /// Input channels that stand side by side: a block's, or one of a planar input, or four of a quantised
+    /// picture.
     pub fn lanes(&self) -> usize {
-        if self.planar { 1 } else { BLOCK }
-    }
-
-    /// What the weights are packed as; biases are `f32` always.
-    pub const fn element(&self) -> Element {
-        Element::F32
+        match (self.planar, self.element) {
+            (false, _) => BLOCK,
+            (true, Element::I8) => QUAD,
+            (true, _) => 1,
+        }
     }
 }
 
@@ -131,7 +133,7 @@ impl PanelFormat {
 /// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
 /// that they take for one follow the bias, which is for the output transform.
 ///
-/// Every part starts at a multiple of 16 elements.
+/// Every part starts at a multiple of 64 bytes.
 ///
 /// [`Call::Conv`]: super::Call::Conv
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -157,24 +159,29 @@ impl Panels {
         rows.weights(self.shape.kernel_rows) * columns.weights(self.shape.kernel_columns)
     }
 
-    /// Elements before the bias.
-    pub fn bias_offset(&self) -> usize {
+    /// Elements of all panels.
+    pub fn weights_len(&self) -> usize {
         self.panel_len() / self.format.panel_blocks * self.shape.out_blocks()
     }
 
-    /// Elements before the zeros, and without them: [`Transform::None`] has none.
+    /// Bytes before the bias.
+    pub fn bias_offset(&self) -> usize {
+        self.weights_len() * self.format.element.bytes()
+    }
+
+    /// Bytes before the zeros, and without them: [`Transform::None`] has none.
     pub fn zeros_offset(&self) -> usize {
-        self.bias_offset() + self.shape.out_blocks() * BLOCK
+        self.bias_offset() + self.shape.out_blocks() * BLOCK * Element::F32.bytes()
     }
 
-    /// Elements of panels, bias and zeros.
-    pub fn len(&self) -> usize {
+    /// The `f32`s behind the panels: bias and zeros.
+    pub fn numbers_len(&self) -> usize {
         let zeros = if self.format.transform == Transform::None { 0 } else { 2 * BLOCK };
-        self.zeros_offset() + zeros
+        self.shape.out_blocks() * BLOCK + zeros
     }
 
-    /// There is always a panel.
-    pub fn is_empty(&self) -> bool {
-        false
+    /// Bytes of panels, bias and zeros.
+    pub fn bytes(&self) -> usize {
+        self.bias_offset() + self.numbers_len() * Element::F32.bytes()
     }
 }

@@ -59,5 +59,8 @@ pub(crate) use filter::points as winograd_points;
 /// Channels in one block of an activation, and lanes of a kernel's vectors.
 pub const BLOCK: usize = 16;
 
+/// Channels whose bytes a dot product takes together: those of a quantised picture's pixel.
+pub const QUAD: usize = 4;
+
 /// Bytes of a cache line, on which packed weights and activations start.
 pub const LINE_BYTES: usize = 64;

@@ -1,10 +1,17 @@
 //! What a kernel does with its operands, as its declaration says.
 
+use serde::Serialize;
+
 /// What an operand, an activation or a part of the packed weights consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Element {
     /// Single precision, of IEEE 754.
     F32,
+    /// A byte from 0 to 255: a quantised activation.
+    U8,
+    /// A byte from -127 to 127: a quantised weight.
+    I8,
 }
 
 impl Element {
@@ -12,6 +19,7 @@ impl Element {
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => size_of::<f32>(),
+            Self::U8 | Self::I8 => 1,
         }
     }
 }
@@ -20,6 +28,8 @@ impl std::fmt::Display for Element {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::F32 => "f32",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
         })
     }
 }

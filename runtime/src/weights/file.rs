@@ -42,7 +42,7 @@ use super::recipe::{Recipe, WeightsPlan};
 pub const MAGIC: [u8; 8] = *b"\x89RNW\r\n\x1a\n";
 
 /// The version of the format; another one is not read.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The elements start at a multiple of this, which is the size of a page or divides it by a power
 /// of two.
@@ -67,8 +67,6 @@ pub struct About {
     pub options: String,
     /// The algorithms that it was packed for, as the compiler writes and reads them.
     pub schedule: String,
-    /// The type of the elements.
-    pub element: String,
 }
 
 /// The fingerprint of a text.
@@ -85,7 +83,7 @@ pub fn fingerprint(text: &str) -> u64 {
 pub fn write(
     out: &mut dyn Write,
     plan: &WeightsPlan,
-    packed: &[f32],
+    packed: &[u8],
     options: &str,
     schedule: &str,
 ) -> io::Result<u64> {
@@ -95,21 +93,16 @@ pub fn write(
         table: table(plan),
         options: options.to_owned(),
         schedule: schedule.to_owned(),
-        element: ELEMENT.to_owned(),
     };
     let mut text = serde_json::to_string(&about)?;
     for recipe in &*plan.recipes {
         text += "\n";
         text += &recipe_text(recipe);
     }
-    let copy: Vec<u8>;
-    let elements: &[u8] = match cfg!(target_endian = "little") {
-        true => bytemuck::cast_slice(packed),
-        false => {
-            copy = packed.iter().flat_map(|value| value.to_le_bytes()).collect();
-            &copy
-        }
-    };
+    let mut elements = Cow::Borrowed(packed);
+    if cfg!(target_endian = "big") {
+        to_little_endian(plan, elements.to_mut());
+    }
     let start = (FIXED + text.len()).next_multiple_of(PAGE);
     let text_len = u32::try_from(text.len()).map_err(io::Error::other)?;
     let mut head = Vec::with_capacity(start);
@@ -118,17 +111,29 @@ pub fn write(
     head.extend(text_len.to_le_bytes());
     head.extend((start as u64).to_le_bytes());
     head.extend((elements.len() as u64).to_le_bytes());
-    head.extend(checksum(elements, NonZeroUsize::MIN).to_le_bytes());
+    head.extend(checksum(&elements, NonZeroUsize::MIN).to_le_bytes());
     head.extend(head_checksum(&head, text.as_bytes()).to_le_bytes());
     head.extend(text.as_bytes());
     head.resize(start, 0);
     out.write_all(&head)?;
-    out.write_all(elements)?;
+    out.write_all(&elements)?;
     Ok((head.len() + elements.len()) as u64)
 }
 
-/// The only type of elements so far.
-const ELEMENT: &str = "f32";
+/// Turns packed weights from this machine's order of bytes into a file's, or back.
+pub(super) fn to_little_endian(plan: &WeightsPlan, packed: &mut [u8]) {
+    if cfg!(target_endian = "little") {
+        return;
+    }
+    for recipe in &*plan.recipes {
+        let mut start = recipe.offset;
+        for (element, len) in recipe.content.runs() {
+            let end = start + len * element.bytes();
+            packed[start..end].chunks_exact_mut(element.bytes()).for_each(<[u8]>::reverse);
+            start = end;
+        }
+    }
+}
 
 /// The bytes of a file of packed weights.
 #[derive(Debug)]
@@ -223,9 +228,6 @@ impl PackedFile {
         plan: &WeightsPlan,
         threads: NonZeroUsize,
     ) -> Result<(), PackedError> {
-        if self.about.element != ELEMENT {
-            return Err(PackedError::Element(self.about.element.clone()));
-        }
         let same_table = self.about.table == table(plan);
         let difference = self.difference(plan);
         if !same_table || difference.is_some() {
@@ -256,7 +258,7 @@ impl PackedFile {
         if let Some(line) = lines.next() {
             return Some(Difference::surplus(line));
         }
-        let (found, expected) = (self.elements().len(), plan.bytes());
+        let (found, expected) = (self.elements().len(), plan.bytes);
         (found != expected).then_some(Difference::Length { found, expected })
     }
 }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::error::WeightsError;
-use super::file::{PackedError, PackedFile};
+use super::file::{PackedError, PackedFile, to_little_endian};
 use super::pack::{Norm, PackError, Packer, pack_norm};
 use super::packed::Packed;
 use super::recipe::{Content, ConvSource, Recipe, WeightsPlan};
 use super::source::Weights;
 use super::tensor::NormTensors;
-use crate::kernels::{Panels, UnavailableIsa};
+use crate::kernels::{Element, Panels, UnavailableIsa};
 use crate::memory::Buffer;
 
 /// Why weights could not be loaded.
@@ -73,7 +73,7 @@ impl fmt::Debug for LoadError {
 ///
 /// # Panics
 ///
-/// If a recipe reaches over the plan's `len`, or recipes overlap or do not rise.
+/// If a recipe reaches over the plan's `bytes`, or recipes overlap or do not rise.
 pub fn load(
     plan: &WeightsPlan,
     weights: &Weights,
@@ -83,23 +83,23 @@ pub fn load(
         return load_packed(plan, file, weights.origin(), threads);
     }
     weights.check(&plan.tensors)?;
-    let mut packed = buffer(plan.len)?;
+    let mut packed = buffer(plan.bytes)?;
     let mut jobs = Vec::new();
-    for (recipe, out) in cut(&plan.recipes, packed.as_mut_slice()) {
+    for (recipe, out) in cut(&plan.recipes, packed.as_mut_bytes()) {
         match &recipe.content {
             Content::Conv { source, panels } => conv(source, *panels, weights, out, &mut jobs)?,
             Content::Norm { norm, channels } => with_norm(norm, weights, |values| {
-                pack_norm(*channels, values, out)
+                pack_norm(*channels, values, numbers(out))
                     .map_err(|reason| cannot_pack(weights, &norm.weight, reason))
             })?,
             Content::Vector { weight, channels } => {
                 // `weights.check` has seen to the length; the rest is padding, zero already.
-                out[..*channels].copy_from_slice(&weights.tensor(weight)?.values);
+                numbers(out)[..*channels].copy_from_slice(&weights.tensor(weight)?.values);
             }
         }
     }
     // A thread is worth its start if it saves more than that: packing is about as fast as memory.
-    let threads = threads.get().min(plan.bytes() / BYTES_PER_THREAD + 1);
+    let threads = threads.get().min(plan.bytes / BYTES_PER_THREAD + 1);
     work(jobs, threads, |job, values| {
         weights.read_range(job.weight, job.packer.source(job.panel), values)?;
         job.packer.pack_panel(job.panel, values, job.out);
@@ -109,20 +109,26 @@ pub fn load(
 }
 
 /// The places of recipes, by rising offsets, in the packed weights.
-fn cut<'a>(recipes: &'a [Recipe], packed: &'a mut [f32]) -> Vec<(&'a Recipe, &'a mut [f32])> {
+fn cut<'a>(recipes: &'a [Recipe], packed: &'a mut [u8]) -> Vec<(&'a Recipe, &'a mut [u8])> {
     let (mut rest, mut start) = (packed, 0);
     let mut parts = Vec::with_capacity(recipes.len());
     for recipe in recipes {
         let (_, behind) = rest.split_at_mut(recipe.offset - start);
-        let (own, behind) = behind.split_at_mut(recipe.content.len());
+        let (own, behind) = behind.split_at_mut(recipe.content.bytes());
         (rest, start) = (behind, recipe.range().end);
         parts.push((recipe, own));
     }
     parts
 }
 
-fn buffer(len: usize) -> Result<Buffer, LoadError> {
-    Buffer::zeroed(len).map_err(|reason| LoadError::Memory { bytes: len.saturating_mul(4), reason })
+fn buffer(bytes: usize) -> Result<Buffer, LoadError> {
+    let zeroed = Buffer::zeroed(bytes / Element::F32.bytes());
+    zeroed.map_err(|reason| LoadError::Memory { bytes, reason })
+}
+
+/// A part of packed weights that consists of `f32`: it starts on a cache line.
+fn numbers(packed: &mut [u8]) -> &mut [f32] {
+    bytemuck::cast_slice_mut(packed)
 }
 
 fn load_packed(
@@ -136,11 +142,9 @@ fn load_packed(
     if file.is_mapped() && cfg!(target_endian = "little") {
         return Ok(Packed::Mapped(Arc::clone(file)));
     }
-    let mut packed = buffer(plan.len)?;
-    let (elements, _) = file.elements().as_chunks();
-    for (out, element) in packed.as_mut_slice().iter_mut().zip(elements) {
-        *out = f32::from_le_bytes(*element);
-    }
+    let mut packed = buffer(plan.bytes)?;
+    packed.as_mut_bytes().copy_from_slice(file.elements());
+    to_little_endian(plan, packed.as_mut_bytes());
     Ok(Packed::Owned(packed))
 }
 
@@ -160,7 +164,7 @@ fn conv<'a>(
     source: &'a ConvSource,
     panels: Panels,
     weights: &Weights,
-    out: &'a mut [f32],
+    out: &'a mut [u8],
     jobs: &mut Vec<Job<'a>>,
 ) -> Result<(), LoadError> {
     let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
@@ -176,8 +180,8 @@ fn conv<'a>(
     };
     let packer = Arc::new(packer);
     let (out, biases) = out.split_at_mut(panels.bias_offset());
-    packer.pack_biases(biases);
-    jobs.extend(out.chunks_mut(panels.panel_len()).enumerate().map(|(panel, out)| Job {
+    packer.pack_biases(numbers(biases));
+    jobs.extend(numbers(out).chunks_mut(panels.panel_len()).enumerate().map(|(panel, out)| Job {
         weight: &source.weight,
         packer: Arc::clone(&packer),
         panel,

@@ -64,7 +64,7 @@ pub enum PackError {
 }
 
 /// Packs one convolution: `weight` is `[out][in / groups][row][column]`, `out` the
-/// [`len`](Panels::len) elements of `panels`, all of which are written. See [`Panels`] for the form.
+/// elements of `panels`, all of which are written. See [`Panels`] for the form.
 ///
 /// # Errors
 ///
@@ -79,8 +79,8 @@ pub fn pack_conv(
     let packer = Packer::new(*panels, bias, norm)?;
     let ConvShape { out_channels, .. } = panels.shape;
     expect_len("weight", weight.len(), out_channels * panels.shape.channel_len())?;
-    expect_len("packed form", out.len(), panels.len())?;
-    let (out, biases) = out.split_at_mut(panels.bias_offset());
+    expect_len("packed form", out.len(), panels.weights_len() + panels.numbers_len())?;
+    let (out, biases) = out.split_at_mut(panels.weights_len());
     for (panel, out) in out.chunks_mut(panels.panel_len()).enumerate() {
         packer.pack_panel(panel, &weight[packer.source(panel)], out);
     }
@@ -400,7 +400,7 @@ fn covers_every_element(Panels { shape, format }: &Panels) -> bool {
 
 fn check(Panels { shape, format }: &Panels) -> Result<(), PackError> {
     let &ConvShape { out_channels, in_channels, groups, kernel_rows, kernel_columns } = shape;
-    let &PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
+    let &PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform, .. } = format;
     if [out_channels, in_channels, groups, in_blocks, shape.kernel_len()].contains(&0) {
         return Err(PackError::Recipe("a size is zero"));
     }

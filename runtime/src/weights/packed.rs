@@ -11,18 +11,18 @@ pub enum Packed {
     /// In memory of their own, where loading packed them.
     Owned(Buffer),
     /// In the program's file; they start on a cache line.
-    Static(&'static [f32]),
+    Static(&'static [u8]),
     /// In a file of packed weights that is mapped; they start on a page.
     Mapped(Arc<PackedFile>),
 }
 
 impl Packed {
-    /// The elements.
-    pub fn as_slice(&self) -> &[f32] {
+    /// All of them.
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Owned(buffer) => buffer.as_slice(),
+            Self::Owned(buffer) => buffer.as_bytes(),
             Self::Static(weights) => weights,
-            Self::Mapped(file) => bytemuck::cast_slice(file.elements()),
+            Self::Mapped(file) => file.elements(),
         }
     }
 }

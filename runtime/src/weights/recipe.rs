@@ -18,15 +18,8 @@ pub struct WeightsPlan {
     pub tensors: Cow<'static, [TensorSpec]>,
     /// What the packed weights consist of, by rising offsets.
     pub recipes: Cow<'static, [Recipe]>,
-    /// Elements of the packed weights, all of them `f32`.
-    pub len: usize,
-}
-
-impl WeightsPlan {
     /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        self.len * Element::F32.bytes()
-    }
+    pub bytes: usize,
 }
 
 /// A part of the packed weights.
@@ -35,7 +28,7 @@ pub struct Recipe {
     /// What it is.
     #[serde(flatten)]
     pub content: Content,
-    /// Where it starts, in elements; a multiple of 16.
+    /// The first of its bytes; a multiple of [`LINE_BYTES`](crate::kernels::LINE_BYTES).
     pub offset: usize,
 }
 
@@ -85,18 +78,22 @@ pub struct ConvSource {
 }
 
 impl Content {
-    /// Elements of the packed form.
-    pub fn len(&self) -> usize {
+    /// What the packed form consists of, one after the other: so many of each element.
+    pub fn runs(&self) -> [(Element, usize); 2] {
+        let numbers = |len| [(Element::F32, len), (Element::F32, 0)];
         match self {
-            Self::Conv { panels, .. } => panels.len(),
-            Self::Norm { channels, .. } => 2 * channels.next_multiple_of(BLOCK),
-            Self::Vector { channels, .. } => channels.next_multiple_of(BLOCK),
+            Self::Conv { panels, .. } => [
+                (panels.format.element, panels.weights_len()),
+                (Element::F32, panels.numbers_len()),
+            ],
+            Self::Norm { channels, .. } => numbers(2 * channels.next_multiple_of(BLOCK)),
+            Self::Vector { channels, .. } => numbers(channels.next_multiple_of(BLOCK)),
         }
     }
 
-    /// A recipe never packs nothing.
-    pub fn is_empty(&self) -> bool {
-        false
+    /// Bytes of the packed form.
+    pub fn bytes(&self) -> usize {
+        self.runs().map(|(element, len)| len * element.bytes()).iter().sum()
     }
 
     /// The tensor that it is called by.
@@ -110,8 +107,8 @@ impl Content {
 }
 
 impl Recipe {
-    /// The elements of the packed weights that it is for.
+    /// The bytes of the packed weights that it is for.
     pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.content.len()
+        self.offset..self.offset + self.content.bytes()
     }
 }

@@ -1,5 +1,5 @@
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, ConvShape, Epilogue, Isa, PanelFormat, Panels, Transform,
+    BLOCK, Call, ConvParams, ConvShape, Element, Epilogue, Isa, PanelFormat, Panels, Transform,
 };
 use resnet_runtime::weights::pack::{Norm, PackError, pack_conv};
 
@@ -16,6 +16,7 @@ fn panels(out_channels: usize, in_channels: usize, kernel: (usize, usize)) -> Pa
             in_blocks: in_channels.div_ceil(BLOCK),
             in_block_step: 0,
             transform: Transform::None,
+            element: Element::F32,
         },
     }
 }
@@ -114,7 +115,7 @@ fn expected(panels: &Panels, values: &Values) -> Vec<f64> {
         });
     }
     if panels.format.transform != Transform::None {
-        assert_eq!(packed.len(), panels.zeros_offset());
+        assert_eq!(packed.len(), panels.zeros_offset() / 4);
         packed.extend([0.0; 2 * BLOCK]);
     }
     packed
@@ -191,8 +192,8 @@ fn every_element_is_where_the_format_says() {
     for panels in all() {
         let values = Values::new(&panels);
         let expected = expected(&panels, &values);
-        assert_eq!(expected.len(), panels.len());
-        let mut packed = vec![f32::NAN; panels.len()];
+        assert_eq!(expected.len(), panels.bytes() / 4);
+        let mut packed = vec![f32::NAN; panels.bytes() / 4];
         pack_conv(&panels, &values.weight, Some(&values.bias), Some(values.norm()), &mut packed)
             .unwrap();
         // Sums of nine, in another order, may fall on the other side of a rounding to `f32`.
@@ -214,7 +215,7 @@ fn every_element_is_where_the_format_says() {
 fn without_norm_the_weights_and_biases_are_as_they_are() {
     let panels = panels(16, 16, (1, 1));
     let values = Values::new(&panels);
-    let mut packed = vec![f32::NAN; panels.len()];
+    let mut packed = vec![f32::NAN; panels.bytes() / 4];
     pack_conv(&panels, &values.weight, None, None, &mut packed).unwrap();
     assert_eq!(packed[3 * 16 + 5], values.weight[5 * 16 + 3]);
     assert_eq!(packed[16 * 16..], [0.0; 16]);
@@ -232,7 +233,7 @@ fn denormals_become_zero() {
     values.norm[0][0] = 1.0;
     values.norm[1].fill(-1e-40);
     values.norm[2].fill(0.0);
-    let mut packed = vec![f32::NAN; panels.len()];
+    let mut packed = vec![f32::NAN; panels.bytes() / 4];
     pack_conv(&panels, &values.weight, None, Some(values.norm()), &mut packed).unwrap();
     let normal = |value: &&f32| value.to_bits() != 0;
     // Output channel 0 keeps its 15 normal weights; nothing else is large enough.
@@ -245,7 +246,7 @@ fn denormals_become_zero() {
 fn packed_panels_feed_the_kernel() {
     let panels = grouped((32, 32), 8, 1, 1);
     let values = Values::new(&panels);
-    let mut packed = vec![0.0; panels.len()];
+    let mut packed = vec![0.0; panels.bytes() / 4];
     pack_conv(&panels, &values.weight, Some(&values.bias), None, &mut packed).unwrap();
 
     let (pixels, x_row) = (6, 8 * BLOCK);
@@ -281,7 +282,7 @@ fn packed_panels_feed_the_kernel() {
         let mut y = Guarded::new(pixels * BLOCK);
         let x = x[panel * x_block..].as_ptr();
         let w = packed[panel * panels.panel_len()..].as_ptr();
-        let b = packed[panels.bias_offset() + panel * BLOCK..].as_ptr();
+        let b = packed[panels.weights_len() + panel * BLOCK..].as_ptr();
         let table = Isa::detect().table().unwrap();
         invoke(
             &Call::Conv(params),
@@ -296,7 +297,7 @@ fn packed_panels_feed_the_kernel() {
 fn what_does_not_fit_is_refused() {
     let panels = panels(16, 16, (3, 3));
     let values = Values::new(&panels);
-    let mut packed = vec![0.0; panels.len()];
+    let mut packed = vec![0.0; panels.bytes() / 4];
     let mut pack = |panels: &Panels, weight: &[f32], bias: &[f32], norm: Norm<'_>| {
         pack_conv(panels, weight, Some(bias), Some(norm), &mut packed).unwrap_err().to_string()
     };
@@ -346,7 +347,7 @@ fn what_does_not_fit_is_refused() {
         );
     }
     let short = pack_conv(&panels, weight, None, None, &mut [0.0; 8]).unwrap_err();
-    let expected = panels.len();
+    let expected = panels.bytes() / 4;
     assert_eq!(short, PackError::Length { tensor: "packed form", found: 8, expected });
 }
 
@@ -354,7 +355,7 @@ fn what_does_not_fit_is_refused() {
 fn a_panel_that_misses_inputs_of_its_groups_is_refused() {
     for panels in [grouped((48, 48), 2, 1, 1), grouped((64, 64), 2, 2, 1)] {
         let values = Values::new(&panels);
-        let mut packed = vec![0.0; panels.len()];
+        let mut packed = vec![0.0; panels.bytes() / 4];
         let error = pack_conv(&panels, &values.weight, None, None, &mut packed).unwrap_err();
         assert!(matches!(error, PackError::Recipe(_)), "{error}");
     }

@@ -38,18 +38,18 @@ pub(super) fn info(info: &Info) -> TokenStream {
 }
 
 pub(super) fn weights(plan: &WeightsPlan) -> TokenStream {
-    let WeightsPlan { network, table, tensors, recipes, len } = plan;
+    let WeightsPlan { network, table, tensors, recipes, bytes } = plan;
     let table = Literal::u64_unsuffixed(*table);
     let tensors = tensors.iter().map(tensor);
     let recipes = recipes.iter().map(recipe);
-    let len = number(*len);
+    let bytes = number(*bytes);
     quote! {
         rt::WeightsPlan {
             network: rt::Borrowed(#network),
             table: #table,
             tensors: rt::Borrowed(&[#(#tensors),*]),
             recipes: rt::Borrowed(&[#(#recipes),*]),
-            len: #len,
+            bytes: #bytes,
         }
     }
 }
@@ -112,10 +112,10 @@ fn panels(panels: &Panels) -> TokenStream {
     let numbers = [out_channels, in_channels, groups, kernel_rows, kernel_columns];
     let [out_channels, in_channels, groups, kernel_rows, kernel_columns] =
         numbers.map(|&value| number(value));
-    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform } = format;
+    let PanelFormat { planar, panel_blocks, in_blocks, in_block_step, transform, element } = format;
     let [panel_blocks, in_blocks, in_block_step] =
         [panel_blocks, in_blocks, in_block_step].map(|&value| number(value));
-    let transform = literal(transform);
+    let (transform, element) = (literal(transform), literal(element));
     quote! {
         rt::Panels {
             shape: rt::ConvShape {
@@ -131,6 +131,7 @@ fn panels(panels: &Panels) -> TokenStream {
                 in_blocks: #in_blocks,
                 in_block_step: #in_block_step,
                 transform: rt::Transform::#transform,
+                element: rt::Element::#element,
             },
         }
     }

@@ -25,7 +25,7 @@ impl Lowering {
         let of_block = |start| Side::weights(Element::F32, start).with(Var::Block, BLOCK);
         let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
         let params = plane_params(x, epilogue, y, y);
-        let shifts = weights + x.blocks() * BLOCK;
+        let shifts = weights + x.blocks() * BLOCK * Element::F32.bytes();
         let sides = [plane(x), of_block(weights), of_block(shifts), plane(y)];
         let doc = format!("norm {}{}", x.shape, epilogue_doc(epilogue));
         self.channelwise(name, doc, Call::Affine(params), &["x", "w", "b", "y"], &sides, &loops);

@@ -142,7 +142,7 @@ impl Layer<'_> {
         let ConvPlan { panels, weights: start, .. } = self.plan;
         let panel = panels.format.panel_blocks;
         let weights = |element, offset, distance| {
-            Side::weights(element, start).skip(offset).with(Var::Panel, distance)
+            Side::weights(element, start + offset).with(Var::Panel, distance)
         };
         let like_output = |buffer: &Buffer| {
             Side::new(buffer, Extent::square(0), 0)
@@ -161,7 +161,7 @@ impl Layer<'_> {
             x: Side::new(self.input, self.conv.window.padding.before, 0)
                 .with(Var::Panel, panels.format.in_block_step * self.input.block_len())
                 .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
-            w: weights(panels.format.element(), 0, panels.panel_len()),
+            w: weights(panels.format.element, 0, panels.panel_len()),
             b: weights(Element::F32, panels.bias_offset(), panel * BLOCK),
             y: like_output(self.output),
             r,
@@ -188,7 +188,7 @@ impl Layer<'_> {
                 let share = self.lines(w_len / (output.shape.height / rows));
                 (share, address(W, &sides.w.clone().with(Var::Row, share)))
             }
-            Fetch::After(len) => self.fetch_after(len, w_len, &w, loops),
+            Fetch::After(bytes) => self.fetch_after(bytes, w_len, &w, loops),
         };
         let params = ConvParams {
             pixels: rows * output.shape.width,
@@ -220,36 +220,36 @@ impl Layer<'_> {
         Statement::Call(call, vec![x, w, b, r, n, y])
     }
 
-    /// How many of the `len` elements after this layer's weights an iteration of `loops` fetches, and
+    /// How many elements of the `ahead` bytes after this layer's weights an iteration of `loops` fetches, and
     /// where to say so in a call whose weights are `w_len` elements at `w`. None if there are fewer
     /// cache lines than iterations, or not all of the layer's calls are in the loops.
     pub(super) fn fetch_after(
         &self,
-        len: usize,
+        ahead: usize,
         w_len: usize,
         w: &Address,
         loops: &[Loop],
     ) -> (usize, Address) {
         let calls: usize = loops.iter().map(|l| l.extent).product();
-        let share = if self.rest_blocks() > 0 { 0 } else { self.lines(len / calls) };
+        let element = self.plan.panels.format.element.bytes();
+        let share = if self.rest_blocks() > 0 { 0 } else { self.lines(ahead / element / calls) };
         if share == 0 {
             return (0, w.clone());
         }
         let mut terms = Vec::new();
-        let bytes = |elements: usize| elements * self.plan.panels.format.element().bytes();
-        let mut inner = bytes(share);
+        let mut inner = share * element;
         for each in loops.iter().rev().filter(|each| each.extent > 1) {
             terms.push((each.var, inner));
             inner *= each.extent;
         }
         terms.reverse();
         // A call fetches what lies behind by as much as its weights take.
-        (share, Address { base: w.base, offset: bytes(self.plan.panels.len() - w_len), terms })
+        (share, Address { base: w.base, offset: self.plan.panels.bytes() - w_len * element, terms })
     }
 
     /// So many elements of the weights, less those that do not fill a cache line.
     pub(super) fn lines(&self, elements: usize) -> usize {
-        elements - elements % (LINE_BYTES / self.plan.panels.format.element().bytes())
+        elements - elements % (LINE_BYTES / self.plan.panels.format.element.bytes())
     }
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.

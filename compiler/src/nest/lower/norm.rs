@@ -46,7 +46,7 @@ impl Lowering {
         // What one iteration knows of its channels: their means, then variances, then scales.
         let own =
             |skipped| Side::at(Region::Scratch, STATISTIC, 0).skip(skipped).with(Var::Block, BLOCK);
-        let shifts = layer.weights + x.blocks() * BLOCK;
+        let shifts = layer.weights + x.blocks() * BLOCK * Element::F32.bytes();
         let sides =
             [plane(x), of_channels(layer.weights), of_channels(shifts), plane(&r), plane(y)];
         let [means, scales] = [own(0), own(blocks * BLOCK)];

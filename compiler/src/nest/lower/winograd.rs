@@ -442,7 +442,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
             .with(Var::Strip, plan.strip * plan.tile.columns * BLOCK)
     };
     let weights = |element: Element, offset: usize, panel: usize| {
-        Side::weights(element, start).skip(offset).with(Var::Panel, panel)
+        Side::weights(element, start + offset).with(Var::Panel, panel)
     };
     let points = |region: Region, offset: usize, points: &Points| {
         let side = Side::at(region, points.element, offset)
@@ -465,7 +465,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     Sides {
         x: pixels(layer.input, layer.conv.window.padding.before, step),
         v,
-        w: weights(format.element(), 0, panels.panel_len()),
+        w: weights(format.element, 0, panels.panel_len()),
         zeros: weights(Element::F32, panels.zeros_offset(), 0),
         m: points(Region::Scratch, plan.output_offset, &plan.output),
         b: weights(Element::F32, panels.bias_offset(), format.panel_blocks * BLOCK)

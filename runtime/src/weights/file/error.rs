@@ -41,9 +41,6 @@ pub enum PackedError {
     /// The head is whole, but not what this version writes.
     #[error("what it says of itself cannot be read ({0}): {AGAIN}")]
     About(String),
-    /// The elements are of another type.
-    #[error("its elements are {0}, and this program runs f32: {AGAIN}")]
-    Element(String),
     /// The elements' checksum is wrong.
     #[error("its weights are damaged (the checksum differs): copy it again, or {AGAIN}")]
     Checksum,

@@ -86,6 +86,7 @@ impl Layer {
                 in_blocks: self.inputs.div_ceil(self.lanes()),
                 in_block_step: 0,
                 transform: self.form.transform,
+                element: Element::F32,
             },
         }
     }
@@ -94,7 +95,7 @@ impl Layer {
     fn run(&self, table: &Table, values: &Values) -> Vec<f32> {
         let panels = self.panels();
         // Packed weights start on a cache line.
-        let mut packed = Buffer::zeroed(panels.len()).unwrap();
+        let mut packed = Buffer::zeroed(panels.bytes() / 4).unwrap();
         packed.as_mut_slice().fill(f32::NAN);
         let out = packed.as_mut_slice();
         pack_conv(&panels, &values.weight, Some(&values.bias), None, out).unwrap();
@@ -285,7 +286,7 @@ impl Run<'_> {
         let weight_len =
             params.blocks * params.kernel_columns * self.layer.lanes() * out_blocks * BLOCK;
         let panel = &self.packed[panel * self.panels.panel_len()..];
-        let zeros = &self.packed[self.panels.zeros_offset()..];
+        let zeros = &self.packed[self.panels.zeros_offset() / 4..];
         let mut m = Guarded::new(form.points() * out_blocks * params.y_block);
         for (point, v) in v.chunks(params.blocks * params.x_block).enumerate() {
             let (i, j) = form.point(point);
@@ -308,7 +309,7 @@ impl Run<'_> {
         y: *const f32,
     ) {
         let (layer, form) = (self.layer, self.layer.form);
-        let bias = &self.packed[self.panels.bias_offset() + block * BLOCK..];
+        let bias = &self.packed[self.panels.weights_len() + block * BLOCK..];
         let call = Call::WinogradOutput(WinogradOutputParams {
             form: form.transform,
             tiles: self.tiles(),
