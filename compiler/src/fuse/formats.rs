@@ -1,0 +1,174 @@
+//! Which activations of a quantised network are bytes.
+//!
+//! Convolutions are quantised or not, as their weights are. An activation that a quantised one reads,
+//! through max pools too, is written as bytes by whatever can write them; everything else stays `f32`, so
+//! that a value is rounded where a product needs it and nowhere else. Where a writer and a reader differ, a
+//! node between them converts.
+
+use std::collections::BTreeSet;
+
+use super::{Format, Fused, FusedId, FusedNode, FusedOp, Residual, quantised_module};
+use crate::graph::{Padding, PoolKind, Pooling};
+
+/// Names of the weight tensors that are quantised.
+pub type Quantised = BTreeSet<String>;
+
+/// Decides the formats of all activations, of a network of whose convolutions those with these weights
+/// are quantised.
+pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Fused {
+    if quantised.is_empty() {
+        return fused;
+    }
+    let mut nodes = fused.nodes;
+    for node in &mut nodes {
+        if let FusedOp::Conv(conv) = &mut node.op {
+            conv.quantised = quantised.contains(&conv.weight);
+        }
+    }
+    let wanted = wanted(&nodes);
+    let mut assigner = Assigner { nodes: Vec::new(), values: Vec::new(), wanted };
+    for node in nodes {
+        assigner.node(node);
+    }
+    let outputs = fused.outputs.into_iter().map(|id| assigner.as_f32(id)).collect();
+    Fused { nodes: assigner.nodes, outputs }
+}
+
+/// Of each node that is wanted as bytes, the layer whose scale these have.
+fn wanted(nodes: &[FusedNode]) -> Vec<Option<String>> {
+    let mut wanted = vec![None; nodes.len()];
+    for node in nodes {
+        if let (FusedOp::Conv(conv), Some(input)) = (&node.op, node.input)
+            && conv.quantised
+        {
+            let scale = &mut wanted[input.index()];
+            scale.get_or_insert_with(|| quantised_module(&conv.weight).to_owned());
+        }
+    }
+    for (index, node) in nodes.iter().enumerate().rev() {
+        if let (true, Some(input)) = (passes_bytes(&node.op), node.input)
+            && wanted[input.index()].is_none()
+        {
+            wanted[input.index()] = wanted[index].clone();
+        }
+    }
+    wanted
+}
+
+/// Whether an operator makes bytes of bytes, of the same scale.
+fn passes_bytes(op: &FusedOp) -> bool {
+    matches!(
+        op,
+        FusedOp::Pool(Pooling { kind: PoolKind::Max, zeros, .. }) if *zeros == Padding::NONE
+    )
+}
+
+/// What has become of a node's value.
+#[derive(Clone, Copy)]
+struct Value {
+    /// As it was computed.
+    first: FusedId,
+    /// Converted.
+    other: Option<FusedId>,
+}
+
+struct Assigner {
+    nodes: Vec<FusedNode>,
+    /// One a node of the graph before.
+    values: Vec<Value>,
+    wanted: Vec<Option<String>>,
+}
+
+impl Assigner {
+    fn node(&mut self, mut node: FusedNode) {
+        let index = self.values.len();
+        let wanted = self.wanted[index].clone();
+        let input = node.input;
+        node.format = match (&node.op, input, &wanted) {
+            (FusedOp::Conv(conv), Some(_), wanted) if conv.quantised => {
+                let source = node.epilogue.residual.map(|r| self.values[r.source().index()].first);
+                let bytes = source.is_none_or(|source| self.is_bytes(source));
+                match (wanted, node.epilogue.zero_pads()) {
+                    // A zero-padded shortcut is written as what it is to where it is added.
+                    (Some(scale), true) if bytes => Format::U8(scale.clone()),
+                    (Some(scale), false) => Format::U8(scale.clone()),
+                    _ => Format::F32,
+                }
+            }
+            (op, Some(input), Some(scale))
+                if passes_bytes(op) && self.wanted[input.index()] == wanted =>
+            {
+                Format::U8(scale.clone())
+            }
+            _ => Format::F32,
+        };
+        let reads_bytes = match &node.op {
+            FusedOp::Conv(conv) => conv.quantised,
+            op => passes_bytes(op) && node.format != Format::F32,
+        };
+        node.input = input.map(|id| if reads_bytes { self.as_bytes(id) } else { self.as_f32(id) });
+        if let FusedOp::Gate { gate } = &mut node.op {
+            *gate = self.as_f32(*gate);
+        }
+        let takes_any = matches!(&node.op, FusedOp::Conv(conv) if conv.quantised)
+            && !(node.epilogue.zero_pads() && node.format == Format::F32);
+        if let Some(residual) = &mut node.epilogue.residual {
+            let (Residual::Same(source) | Residual::ZeroPad { source, .. }) = residual;
+            *source = match takes_any {
+                true => self.values[source.index()].first,
+                false => self.as_f32(*source),
+            };
+        }
+        let first = self.push(node);
+        self.values.push(Value { first, other: None });
+    }
+
+    fn is_bytes(&self, id: FusedId) -> bool {
+        self.nodes[id.index()].format != Format::F32
+    }
+
+    fn as_bytes(&mut self, id: FusedId) -> FusedId {
+        let scale = self.wanted[id.index()].clone();
+        let format = Format::U8(scale.expect("whoever reads bytes has said so"));
+        self.converted(id, true, FusedOp::Quantise, "quantise", format)
+    }
+
+    fn as_f32(&mut self, id: FusedId) -> FusedId {
+        self.converted(id, false, FusedOp::Dequantise, "dequantise", Format::F32)
+    }
+
+    /// The value of a node in the format that is asked for.
+    fn converted(
+        &mut self,
+        id: FusedId,
+        bytes: bool,
+        op: FusedOp,
+        verb: &str,
+        format: Format,
+    ) -> FusedId {
+        let Value { first, other } = self.values[id.index()];
+        if self.is_bytes(first) == bytes {
+            return first;
+        }
+        if let Some(other) = other {
+            return other;
+        }
+        let from = &self.nodes[first.index()];
+        let node = FusedNode {
+            name: format!("{}.{verb}", from.name),
+            op,
+            input: Some(first),
+            format,
+            ..from.clone()
+        };
+        let node = FusedNode { epilogue: super::Epilogue::NONE, ..node };
+        let other = self.push(node);
+        self.values[id.index()].other = Some(other);
+        other
+    }
+
+    fn push(&mut self, node: FusedNode) -> FusedId {
+        self.nodes.push(node);
+        FusedId(self.nodes.len() as u32 - 1)
+    }
+}
