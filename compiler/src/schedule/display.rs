@@ -46,7 +46,7 @@ impl fmt::Display for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Next => write!(f, "fetches its next weights"),
-            Self::After(len) => write!(f, "fetches {len} of the weights after its own"),
+            Self::After(bytes) => write!(f, "fetches {bytes} bytes of the weights after its own"),
         }
     }
 }
