@@ -7,7 +7,7 @@ use resnet_compiler::spec::Spec;
 use resnet_compiler::spec::rows::{Row, aligned};
 use resnet_runtime::picture::Filter;
 
-use crate::beside::IMAGENET;
+use crate::beside::{CAFFE, IMAGENET};
 use crate::error::{Fault, unknown};
 use crate::{Activation, Assumption, Options};
 
@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     pub(crate) origins: Vec<String>,
     /// What pictures' values are read by a network that prepares them itself.
     pub(crate) prepared: Option<Prepared>,
+    /// Whether pictures of ImageNet are prepared as for Caffe's networks, and Keras's.
+    pub(crate) is_caffe: bool,
     /// Of the classifier.
     pub(crate) classes: Option<usize>,
     /// Names of the classes.
@@ -98,6 +100,7 @@ impl Default for Draft {
             rows: Vec::new(),
             origins: Vec::new(),
             prepared: None,
+            is_caffe: false,
             classes: None,
             labels: Vec::new(),
             crop: None,
@@ -133,6 +136,11 @@ impl Draft {
         if self.unknown_normalisation(options) {
             match self.prepared {
                 Some(prepared) => self.notes.push(prepared.note().to_owned()),
+                None if self.is_imagenet() && self.is_caffe => {
+                    let what = "pictures are prepared as for Caffe's networks of ImageNet, blue first, less a mean \
+                                of values from 0 to 255";
+                    self.assume(false, what, "--mean M,M,M` and `--std S,S,S");
+                }
                 None if self.is_imagenet() => {
                     let what = "pictures are normalised as for ImageNet";
                     self.assume(true, what, "--mean M,M,M` and `--std S,S,S");
@@ -273,9 +281,11 @@ impl Draft {
     fn preprocess(&self, options: &Options) -> String {
         let Shape { height, width, .. } = self.input;
         let imagenet = self.unknown_normalisation(options) && self.is_imagenet();
+        let caffe = imagenet && self.is_caffe;
         let bytes = vec![1.0 / 255.0; self.input.channels];
         let (mean, std) = match self.prepared {
             Some(Prepared::Bytes) if self.unknown_normalisation(options) => (&[][..], &bytes[..]),
+            None if caffe => (&CAFFE.0[..], &CAFFE.1[..]),
             None if imagenet => (&IMAGENET.0[..], &IMAGENET.1[..]),
             _ => (&options.mean[..], &options.std[..]),
         };
@@ -300,6 +310,9 @@ impl Draft {
             if !numbers.is_empty() {
                 let _ = write!(text, ", {word}: {numbers:?}");
             }
+        }
+        if caffe {
+            text += ", channels: bgr";
         }
         text + "}\n"
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::place::block_of;
 use self::place::{common_prefix, natural, norm_names};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Flat};
 use crate::error::{Fault, unknown};
 
 /// Tensors of a module and their shapes.
@@ -52,6 +52,8 @@ pub(crate) enum Dialect {
     Senet,
     /// `conv1_1x1` and `conv2_kxk`.
     Byobnet,
+    /// Names without a hierarchy.
+    Flat(Flat),
 }
 
 #[derive(Debug)]
@@ -155,7 +157,7 @@ impl Network {
         let head_norm = modules.head_norm(&linear);
         let (stem, norm) = modules.stem(pre_activation, channels);
         modules.check_all_taken(&stem)?;
-        let dialect = dialect(&stem, &stages);
+        let dialect = checkpoint.flat.map(Dialect::Flat).or_else(|| dialect(&stem, &stages));
         let Modules { wrapper, .. } = modules;
         Ok(Self {
             stem,

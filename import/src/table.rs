@@ -13,6 +13,7 @@ use resnet_compiler::spec::{Shortcut, StrideOn};
 pub(crate) use self::pairs::Pairs;
 pub(crate) use self::stage::outputs;
 use crate::beside::Known;
+use crate::checkpoint::Flat;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
 use crate::names::{Dialect, Linear, Network};
@@ -306,8 +307,17 @@ impl Writer<'_> {
         self.draft.input = Shape::new(first.inputs, height, width);
         self.draft.norm_epsilon = self.options.norm_epsilon;
         if self.options.norm_epsilon.is_none() {
-            self.assume(true, "the norms' epsilon is 1e-5", "--norm-epsilon E");
+            let own = match self.network.dialect {
+                Some(Dialect::Flat(Flat::Keras)) => Some("1.001e-5"),
+                Some(Dialect::Flat(Flat::FirstKeras)) => Some("1e-3"),
+                _ => None,
+            };
+            self.draft.norm_epsilon = own.and_then(|own| own.parse().ok());
+            let epsilon = own.unwrap_or("1e-5");
+            let what = format!("the norms' epsilon is {epsilon}");
+            self.assume(own != Some("1e-3"), what, "--norm-epsilon E");
         }
+        self.draft.is_caffe = matches!(self.network.dialect, Some(Dialect::Flat(_)));
     }
 
     /// Says what is assumed of an architecture, unless that is known.

@@ -26,6 +26,11 @@ use crate::{Activation, Options};
 /// What ImageNet's networks are trained with.
 pub(crate) const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
+/// What Caffe's networks of ImageNet are, and Keras's, blue first: 103.939, 116.779, 123.68 and 1 of values from 0 to
+/// 255.
+pub(crate) const CAFFE: ([f64; 3], [f64; 3]) =
+    ([0.407604, 0.457957, 0.48502], [1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0]);
+
 /// A configuration is shorter, also one with 21,000 labels.
 const LONGEST: u64 = 16 << 20;
 

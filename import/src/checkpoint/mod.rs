@@ -1,6 +1,7 @@
 //! Named tensors, whatever the file they come from.
 
 mod dicts;
+mod flat;
 mod pickle;
 mod torch;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
+pub(crate) use self::flat::Flat;
 use crate::error::{Fault, unknown};
 
 /// ResNet-1202 has a third of it; the reader makes records of fifteen times its size.
@@ -21,6 +23,8 @@ pub(crate) struct Checkpoint {
     /// Tensors that cannot be read, and why.
     pub(crate) unread: BTreeMap<String, Unread>,
     pub(crate) notes: Vec<String>,
+    /// Whose names they were, if those have no hierarchy.
+    pub(crate) flat: Option<Flat>,
 }
 
 /// Why a tensor cannot be read.
@@ -87,14 +91,15 @@ impl Checkpoint {
     /// Reads the directory of a file, told apart by how it begins. `key` is that of the state dict
     /// in a pickle. Elements that the file has in another form are brought into theirs, in their place.
     pub(crate) fn read(bytes: &mut [u8], key: Option<&str>) -> Result<Self, Fault> {
-        match *bytes {
+        let read = match *bytes {
             [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key)?.decode(bytes),
             [0x80, 2..=5, ..] if torch::is_legacy(bytes) => {
                 torch::legacy(bytes, key)?.decode(bytes)
             }
             [0x80, 2..=5, ..] => torch::pickled(bytes, key)?.decode(bytes),
             _ => Self::read_other(bytes, key),
-        }
+        };
+        read?.unflatten()
     }
 
     /// Refuses tensors that cannot be read.
@@ -125,7 +130,10 @@ impl Checkpoint {
                  alone; leave it out",
             ),
             [_, _, _, _, _, _, _, _, b'{', ..] => safetensors(bytes),
-            [0x89, b'H', b'D', b'F', ..] => Err(Fault::Foreign("an HDF5 file")),
+            [0x89, b'H', b'D', b'F', ..] => Err(Fault::Foreign(
+                "an HDF5 file, as Keras saves them (its tensors can be saved under their names, `weight.path`, with \
+                 `safetensors.numpy.save_file`)",
+            )),
             [b'G', b'G', b'U', b'F', ..] => Err(Fault::Foreign("a GGUF file")),
             _ if bytes.starts_with(b"version https://git-lfs") => {
                 Err(Fault::Foreign("a Git LFS pointer, not the file itself (`git lfs pull`)"))

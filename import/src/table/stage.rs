@@ -335,7 +335,8 @@ impl Writer<'_> {
             row.set("groups", groups);
         }
         // What came from Caffe has it on the first convolution, but for ResNeXt.
-        let on_first = self.network.dialect == Some(Dialect::Senet) && groups == 1;
+        let on_first =
+            groups == 1 && matches!(self.network.dialect, Some(Dialect::Senet | Dialect::Flat(_)));
         if self.options.stride_on == Some(StrideOn::First) {
             row.set("stride_on", "1x1");
         } else if self.options.stride_on.is_none() && stride != 1 && on_first {

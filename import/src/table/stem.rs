@@ -5,6 +5,7 @@ use resnet_compiler::spec::rows::Row;
 
 use super::Writer;
 use crate::StemPool;
+use crate::checkpoint::Flat;
 use crate::error::{Fault, unknown};
 use crate::names::{Dialect, StemConv};
 
@@ -159,7 +160,7 @@ impl Writer<'_> {
         let strides = network.stem.len() > 3 || network.final_conv.is_some() || !network.projects();
         let assumed = match (has, network.dialect) {
             (false, _) => StemPool::None,
-            (true, Some(Dialect::Senet)) => StemPool::Ceil,
+            (true, Some(Dialect::Senet | Dialect::Flat(Flat::Caffe))) => StemPool::Ceil,
             (true, _) if byobnet && strides => StemPool::Stride,
             (true, _) => StemPool::Max,
         };
@@ -187,6 +188,8 @@ impl Writer<'_> {
             };
             let usual = match assumed {
                 StemPool::Ceil | StemPool::Stride => false,
+                // It had no padding first.
+                _ if network.dialect == Some(Dialect::Flat(Flat::FirstKeras)) => false,
                 _ => !patches && !byobnet && option != "--pool zeros",
             };
             self.assume(usual, what, option);
