@@ -7,9 +7,12 @@
 
 use std::ffi::c_void;
 
-use super::operand::{Element::F32, Operand};
+use super::operand::{
+    Element::{F32, I8, U8},
+    Operand,
+};
 use super::params::Param;
-use super::{BLOCK, Constant, Epilogue, Transform};
+use super::{BLOCK, ByteEpilogue, Constant, Epilogue, QUAD, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -33,11 +36,27 @@ params! {
     /// call's weights take. If `n` is `w`, they are the weights that follow; calls that share weights
     /// can share what follows by an `n` further on in `w`. At most one cache line is fetched for each
     /// row of weights that a tile of pixels passes; none is read, so they need not exist.
-    pub struct ConvParams {
+    ///
+    /// For [`ConvU8Params`] the sums are exact, of bytes, and what follows is rounded after each
+    /// operation, in one order, so that all instruction sets have the same bits. With `m` and `b` the
+    /// scales and shifts of the output block, `q[o * 32 + l]` and `q[o * 32 + 16 + l]`, and the
+    /// [`TensorLine`](super::TensorLine) `t`:
+    ///
+    /// ```text
+    /// v = sum * m + b
+    /// v = v + (r - t.input_zero) * t.scale            if there is a residual; r * t.scale if it is f32
+    /// v = min(max(v, t.low), t.high)                  NaN stays NaN
+    /// y = v, or round_half_even(v) + t.output_zero    as f32 or as u8 (NaN as 0)
+    /// ```
+    ///
+    /// Their weights are `[blocks][kernel_rows][kernel_columns][lanes / 4][out_blocks * 16][4]`, where
+    /// `lanes` is 16 for [`Call::ConvU8`], and 4 for [`Call::ConvU8Quads`], whose input is a picture
+    /// `[H][W][4]` of one block.
+    pub struct ConvParams<E = Epilogue> {
         /// Output pixels of this call, at least 1.
         pub pixels: usize,
-        /// Distance between the inputs of neighbouring output pixels: `16 * stride`, or `stride` if
-        /// the input is planar.
+        /// Distance between the inputs of neighbouring output pixels: `16 * stride`, `stride` if
+        /// the input is planar, or `4 * stride` for quads.
         pub x_step: usize,
         /// Input channel blocks of 16 (`conv`), or input channels (`conv_planar`).
         pub blocks: usize,
@@ -49,7 +68,7 @@ params! {
         pub kernel_columns: usize,
         /// Distance between the inputs of neighbouring kernel rows.
         pub x_row: usize,
-        /// Distance between the inputs of neighbouring kernel columns: 16, or 1 if planar.
+        /// Distance between the inputs of neighbouring kernel columns: 16, 1 if planar, 4 for quads.
         pub x_column: usize,
         /// Output channel blocks of this call: 1 or 2.
         pub out_blocks: usize,
@@ -58,7 +77,7 @@ params! {
         /// Distance between residual blocks.
         pub r_block: usize,
         /// What is done with the result.
-        pub epilogue: Epilogue,
+        pub epilogue: E,
         /// Elements to fetch ahead. 0: `n` is not used.
         pub next: usize,
     }
@@ -205,7 +224,7 @@ params! {
     }
 
     /// One row of a zero-padding shortcut (option A), for all output channels: output channel `c` is
-    /// input channel `c - before`, or zero where there is none.
+    /// input channel `c - before`, or zero (of bytes, the zero point) where there is none.
     pub struct ZeroPadParams {
         /// Output pixels of the row.
         pub pixels: usize,
@@ -217,14 +236,14 @@ params! {
         pub y_block: usize,
         /// Input channels.
         pub in_channels: usize,
-        /// Output channels; lanes past them, to the end of the last block, become zero.
+        /// Output channels; lanes past them, to the end of the last block, become the same.
         pub out_channels: usize,
         /// Zero channels before the first input channel.
         pub before: usize,
     }
 
-    /// Writes zeros to the ring around one plane. The operand points at the plane's first element,
-    /// ring included; a planar plane has `lanes` 1, a blocked one 16.
+    /// Writes zeros, or the zero point of bytes, to the ring around one plane. The operand points at the
+    /// plane's first element, ring included; a planar plane has `lanes` 1, one of quads 4, a blocked one 16.
     pub struct RingParams {
         /// Height without the ring.
         pub rows: usize,
@@ -238,14 +257,15 @@ params! {
         pub left: usize,
         /// Ring columns on the right.
         pub right: usize,
-        /// Elements in a pixel: 16 or 1.
+        /// Elements in a pixel: 16, 4 or 1.
         pub lanes: usize,
     }
 
-    /// Copies between planar (`[C][H][W]`) and blocked layout, or planar and planar, one block of up
-    /// to 16 channels (or one planar plane) a call.
+    /// Copies between planar (`[C][H][W]`) and blocked layout, or from one to the same, one block of up
+    /// to 16 channels (or one planar plane, or up to 4 planes for quads) a call.
     pub struct CopyParams {
-        /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero.
+        /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero, or the zero
+        /// point (for blocked to blocked: unused, all lanes count).
         pub channels: usize,
         /// Height.
         pub rows: usize,
@@ -255,8 +275,8 @@ params! {
         pub x_row: usize,
         /// Distance between rows of `y`.
         pub y_row: usize,
-        /// Distance between the channels of the planar side (for planar to planar: unused, one
-        /// plane a call).
+        /// Distance between the channels of the planar side (for planar to planar, of which a call
+        /// copies one plane, and for blocked to blocked: unused).
         pub plane: usize,
     }
 
@@ -266,6 +286,9 @@ params! {
         pub channels: usize,
     }
 }
+
+/// A convolution of bytes: see [`ConvParams`].
+pub type ConvU8Params = ConvParams<ByteEpilogue>;
 
 /// From the first to the last of `n` places that are so far apart.
 const fn last(n: usize, distance: usize) -> usize {
@@ -281,7 +304,7 @@ const fn padded(channels: usize) -> usize {
     channels.next_multiple_of(BLOCK)
 }
 
-impl ConvParams {
+impl<E> ConvParams<E> {
     /// Elements of the input, of which `lanes` lie side by side in a pixel.
     const fn x_len(&self, lanes: usize) -> usize {
         last(self.blocks, self.x_block)
@@ -480,6 +503,26 @@ macro_rules! kernels {
         n: Operand::hint(),
         y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
     } macs p.macs(1);
+    /// A row of a convolution of bytes over a blocked input.
+    ConvU8 = conv::conv_u8(p: ConvU8Params) {
+        x: Operand::read(U8, p.x_len(BLOCK)),
+        w: Operand::read(I8, p.w_len(BLOCK)).aligned(),
+        q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
+        t: Operand::read(F32, BLOCK).aligned(),
+        r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
+        n: Operand::hint(),
+        y: Operand::write(p.epilogue.output(), p.y_len(p.y_block)).over_if(p.epilogue.in_place(), "r"),
+    } macs p.macs(BLOCK);
+    /// A row of a convolution of bytes over a picture of 4 channels side by side.
+    ConvU8Quads = conv::conv_u8_quads(p: ConvU8Params) {
+        x: Operand::read(U8, p.x_len(QUAD)),
+        w: Operand::read(I8, p.w_len(QUAD)).aligned(),
+        q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
+        t: Operand::read(F32, BLOCK).aligned(),
+        r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
+        n: Operand::hint(),
+        y: Operand::write(p.epilogue.output(), p.y_len(p.y_block)).over_if(p.epilogue.in_place(), "r"),
+    } macs p.macs(QUAD);
     /// A row of tiles into the points of a Winograd form.
     WinogradInput = winograd::winograd_input(p: WinogradInputParams) {
         x: Operand::read(F32, p.x_len()),
@@ -496,6 +539,11 @@ macro_rules! kernels {
     MaxPool = pool::max_pool(p: PoolParams) {
         x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
         y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
+    };
+    /// Max pool of one channel block of bytes.
+    MaxPoolU8 = pool::max_pool_u8(p: PoolParams) {
+        x: Operand::read(U8, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(U8, plane(p.out_rows, p.out_columns, p.y_row)),
     };
     /// Average pool of one channel block.
     AveragePool = pool::average_pool(p: PoolParams) {
@@ -566,12 +614,48 @@ macro_rules! kernels {
         ),
         y: Operand::write(F32, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
     };
+    /// A row of a zero-padding shortcut of bytes, whose zero point `t` says.
+    ZeroPadU8 = copy::zero_pad_u8(p: ZeroPadParams) {
+        x: Operand::read(
+            U8,
+            last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
+        ),
+        t: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(U8, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
+    };
     /// Zeros around a plane.
     Ring = copy::ring(p: RingParams) {
         y: Operand::write(
             F32,
             (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
         ),
+    };
+    /// Zero points, which `t` says, around a plane of bytes.
+    RingU8 = copy::ring_u8(p: RingParams) {
+        t: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(
+            U8,
+            (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
+        ),
+    };
+    /// One block of `f32` to one of bytes: `y = round_half_even(min(max(x * t.scale, t.low), t.high)) +
+    /// t.output_zero`; NaN to 0.
+    Quantize = quantize::quantize(p: CopyParams) {
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        t: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(U8, plane(p.rows, p.columns, p.y_row)),
+    };
+    /// Up to 4 planes of `f32` to a picture of bytes, 4 a pixel, by the same formula.
+    QuantizeQuads = quantize::quantize_quads(p: CopyParams) {
+        x: Operand::read(F32, last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
+        t: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(U8, last(p.rows, p.y_row) + p.columns * QUAD),
+    };
+    /// One block of bytes to one of `f32`: `y = (x - t.input_zero) * t.scale`.
+    Dequantize = quantize::dequantize(p: CopyParams) {
+        x: Operand::read(U8, plane(p.rows, p.columns, p.x_row)),
+        t: Operand::read(F32, BLOCK).aligned(),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// One planar plane to another, row by row.
     CopyPlanar = copy::copy_planar(p: CopyParams) {

@@ -42,69 +42,13 @@
 //! so that all of its pixels share one address register; for other strides, tiles have up to 4
 //! pixels.
 
-#![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
+mod bytes;
+mod single;
 
-use super::epilogue::{Pixels, finish};
-use super::simd::{Outlined, Simd};
-use super::{BLOCK, ConvParams};
-
-/// [`Call::Conv`](super::Call::Conv).
-///
-/// # Safety
-///
-/// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(super) unsafe fn conv<S: Simd>(
-    simd: S,
-    params: &ConvParams,
-    x: *mut f32,
-    w: *mut f32,
-    b: *mut f32,
-    r: *mut f32,
-    n: *mut f32,
-    y: *mut f32,
-) {
-    let ahead = Ahead::new(params, BLOCK, n);
-    let operands = Operands { params, lanes: BLOCK, x, w, b, r, y, ahead };
-    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
-    unsafe {
-        match params.x_step {
-            16 => run::<S, 16>(simd, operands),
-            32 => run::<S, 32>(simd, operands),
-            _ => run::<S, ANY_STEP>(simd, operands),
-        }
-    }
-}
-
-/// [`Call::ConvPlanar`](super::Call::ConvPlanar).
-///
-/// # Safety
-///
-/// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(super) unsafe fn conv_planar<S: Simd>(
-    simd: S,
-    params: &ConvParams,
-    x: *mut f32,
-    w: *mut f32,
-    b: *mut f32,
-    r: *mut f32,
-    n: *mut f32,
-    y: *mut f32,
-) {
-    let ahead = Ahead::new(params, 1, n);
-    let operands = Operands { params, lanes: 1, x, w, b, r, y, ahead };
-    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
-    unsafe {
-        match params.x_step {
-            1 => run::<S, 1>(simd, operands),
-            2 => run::<S, 2>(simd, operands),
-            _ => run::<S, ANY_STEP>(simd, operands),
-        }
-    }
-}
+pub(super) use self::bytes::{conv_u8, conv_u8_quads};
+pub(super) use self::single::{conv, conv_planar};
+use super::simd::{Dot, Outlined, Simd};
+use super::{BLOCK, ConvParams, LINE_BYTES};
 
 /// Stands for a pixel distance that is known at run time only.
 const ANY_STEP: usize = 0;
@@ -113,42 +57,129 @@ const ANY_STEP: usize = 0;
 /// pixel needs an address register.
 const ANY_STEP_PIXELS: usize = 4;
 
+/// The numbers that a convolution is of: its products, and what their sums start from and end with.
+///
+/// A value is where the latter lie for the tile at hand. Implementations mark every method
+/// `#[inline(always)]`.
+trait Arithmetic: Copy {
+    /// An element of the input.
+    type Input: Copy;
+    /// A weight.
+    type Weight: Copy;
+    /// What is done with the results.
+    type Epilogue: Copy;
+    /// Sixteen sums.
+    type Sums<S: Dot>: Copy;
+
+    /// Input lanes that are multiplied at once, which a row of weights is for: 1, or 4 bytes.
+    const DEPTH: usize;
+
+    /// The same, so many output blocks and pixels further on.
+    fn past(self, params: &ConvParams<Self::Epilogue>, blocks: usize, pixels: usize) -> Self;
+
+    /// Asks for the cache lines of `P` pixels of `B` blocks of the output.
+    fn fetch_output<S: Dot, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvParams<Self::Epilogue>,
+    );
+
+    /// What the sums of `B` output blocks start from.
+    ///
+    /// # Safety
+    ///
+    /// The operands are readable as far as [`ConvParams`] says.
+    unsafe fn start<S: Dot, const B: usize>(self, simd: S) -> [Self::Sums<S>; B];
+
+    /// One row of weights: `P` broadcasts of [`DEPTH`](Arithmetic::DEPTH) input lanes, `B` vectors of
+    /// weights, `P * B` multiply-adds.
+    ///
+    /// # Safety
+    ///
+    /// `x` is readable for these lanes at `P` places that are `step` apart, `w` for 16 times as many
+    /// elements an output block.
+    unsafe fn accumulate<S: Dot, const P: usize, const B: usize>(
+        simd: S,
+        sums: &mut [[Self::Sums<S>; P]; B],
+        x: *const Self::Input,
+        step: usize,
+        w: *const Self::Weight,
+    );
+
+    /// Finishes and stores the results.
+    ///
+    /// # Safety
+    ///
+    /// The operands are readable, and the output writable, as far as [`ConvParams`] says.
+    unsafe fn finish<S: Dot, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvParams<Self::Epilogue>,
+        sums: [[Self::Sums<S>; P]; B],
+    );
+}
+
 /// A kernel's arguments, moved along to the tile at hand.
 #[derive(Clone, Copy)]
-struct Operands<'a> {
-    params: &'a ConvParams,
-    /// Input channels of a block: 16, or 1 if the input is planar.
+struct Operands<'a, A: Arithmetic> {
+    params: &'a ConvParams<A::Epilogue>,
+    /// Input channels of a block: 16, or those that stand side by side in a picture.
     lanes: usize,
-    x: *const f32,
-    w: *const f32,
-    b: *const f32,
-    r: *const f32,
-    y: *mut f32,
-    ahead: Ahead,
+    x: *const A::Input,
+    w: *const A::Weight,
+    /// The others.
+    ends: A,
+    ahead: Ahead<A::Weight>,
+}
+
+impl<'a, A: Arithmetic> Operands<'a, A> {
+    #[inline(always)]
+    fn new(
+        params: &'a ConvParams<A::Epilogue>,
+        lanes: usize,
+        x: *const A::Input,
+        [w, n]: [*const A::Weight; 2],
+        ends: A,
+    ) -> Self {
+        let steps = params.blocks * params.kernel_rows * params.kernel_columns * lanes;
+        let from = n.wrapping_add(steps * params.out_blocks * BLOCK);
+        let lines = params.next.div_ceil(Ahead::<A::Weight>::LINE);
+        Self { params, lanes, x, w, ends, ahead: Ahead { from, lines } }
+    }
 }
 
 /// Cache lines to fetch ahead while a tile computes.
 #[derive(Clone, Copy)]
-struct Ahead {
+struct Ahead<W> {
     /// In the first line; never read.
-    from: *const f32,
+    from: *const W,
     lines: usize,
 }
 
-impl Ahead {
-    #[inline(always)]
-    fn new(params: &ConvParams, lanes: usize, n: *const f32) -> Self {
-        let steps = params.blocks * params.kernel_rows * params.kernel_columns * lanes;
-        let from = n.wrapping_add(steps * params.out_blocks * BLOCK);
-        Self { from, lines: params.next.div_ceil(BLOCK) }
-    }
+impl<W> Ahead<W> {
+    /// Elements of a cache line.
+    const LINE: usize = LINE_BYTES / size_of::<W>();
 
     /// Part `index` of `parts`, as equal as they can be.
     #[inline(always)]
     fn part(self, index: usize, parts: usize) -> Self {
         let share = self.lines.div_ceil(parts);
         let start = (index * share).min(self.lines);
-        Self { from: self.from.wrapping_add(start * BLOCK), lines: (self.lines - start).min(share) }
+        let from = self.from.wrapping_add(start * Self::LINE);
+        Self { from, lines: (self.lines - start).min(share) }
+    }
+}
+
+/// Asks for the cache lines of `P` pixels, so many elements apart.
+#[inline(always)]
+fn fetch_pixels<S: Simd, T, const P: usize>(simd: S, at: *const T, distance: usize) {
+    // Pixels of bytes share lines; the last one may be in one of its own.
+    let every = (LINE_BYTES / (distance * size_of::<T>()).max(1)).max(1);
+    for p in (0..P).step_by(every) {
+        simd.prefetch_near(at.wrapping_add(p * distance));
+    }
+    if every > 1 {
+        simd.prefetch_near(at.wrapping_add((P - 1) * distance));
     }
 }
 
@@ -158,24 +189,25 @@ impl Ahead {
 ///
 /// The operands reach as far as [`ConvParams`] says; `STEP` is the parameters' or [`ANY_STEP`].
 #[inline(always)]
-unsafe fn run<S: Simd, const STEP: usize>(simd: S, operands: Operands<'_>) {
+unsafe fn run<S: Dot, A: Arithmetic, const STEP: usize>(simd: S, operands: Operands<'_, A>) {
     let params = operands.params;
     debug_assert!(params.pixels > 0 && (1..=2).contains(&params.out_blocks));
     // SAFETY: the output blocks in hand are among the call's.
     unsafe {
-        if const { S::TILE_PIXELS[1] > 0 } && params.out_blocks == 2 && prefers_pairs::<S>(params) {
-            return run_blocks::<S, 2, STEP>(simd, operands);
+        if const { tile_pixels::<S, A>()[1] > 0 }
+            && params.out_blocks == 2
+            && prefers_pairs::<S, A>(params)
+        {
+            return run_blocks::<S, A, 2, STEP>(simd, operands);
         }
         for block in 0..params.out_blocks {
             let operands = Operands {
-                w: operands.w.wrapping_add(block * BLOCK),
-                b: operands.b.wrapping_add(block * BLOCK),
-                r: operands.r.wrapping_add(block * params.r_block),
-                y: operands.y.wrapping_add(block * params.y_block),
+                w: operands.w.wrapping_add(block * BLOCK * A::DEPTH),
+                ends: operands.ends.past(params, block, 0),
                 ahead: operands.ahead.part(block, params.out_blocks),
                 ..operands
             };
-            run_blocks::<S, 1, STEP>(simd, operands);
+            run_blocks::<S, A, 1, STEP>(simd, operands);
         }
     }
 }
@@ -185,8 +217,8 @@ unsafe fn run<S: Simd, const STEP: usize>(simd: S, operands: Operands<'_>) {
 /// as many chains of multiply-adds would run side by side (7 pixels on AVX2: 4 + 3 of one block,
 /// or 3 + 2 + 2 of two).
 #[inline(always)]
-fn prefers_pairs<S: Simd>(params: &ConvParams) -> bool {
-    let [single, pair] = S::TILE_PIXELS;
+fn prefers_pairs<S: Dot, A: Arithmetic>(params: &ConvParams<A::Epilogue>) -> bool {
+    let [single, pair] = const { tile_pixels::<S, A>() };
     pair >= single || params.pixels / params.pixels.div_ceil(single) <= pair
 }
 
@@ -197,27 +229,31 @@ fn prefers_pairs<S: Simd>(params: &ConvParams) -> bool {
 ///
 /// The operands reach as far as [`ConvParams`] says, for `B` output blocks from where they point.
 #[inline(always)]
-unsafe fn run_blocks<S: Simd, const B: usize, const STEP: usize>(
+unsafe fn run_blocks<S: Dot, A: Arithmetic, const B: usize, const STEP: usize>(
     simd: S,
-    mut operands: Operands<'_>,
+    mut operands: Operands<'_, A>,
 ) {
     let params = operands.params;
-    let tiles = params.pixels.div_ceil(const { most_pixels::<S>(B, STEP) });
+    let tiles = params.pixels.div_ceil(const { most_pixels::<S, A>(B, STEP) });
     let (pixels, larger_tiles) = (params.pixels / tiles, params.pixels % tiles);
     for tile in 0..tiles {
         let pixels = pixels + usize::from(tile < larger_tiles);
         let ahead = operands.ahead.part(tile, tiles);
         // SAFETY: the tiles' pixels together are the call's.
-        unsafe { run_tile::<S, B, STEP>(simd, pixels, Operands { ahead, ..operands }) };
+        unsafe { run_tile::<S, A, B, STEP>(simd, pixels, Operands { ahead, ..operands }) };
         operands.x = operands.x.wrapping_add(pixels * params.x_step);
-        operands.r = operands.r.wrapping_add(pixels * BLOCK);
-        operands.y = operands.y.wrapping_add(pixels * BLOCK);
+        operands.ends = operands.ends.past(params, 0, pixels);
     }
 }
 
+/// Pixels of the largest tiles over one output block and over two.
+const fn tile_pixels<S: Dot, A: Arithmetic>() -> [usize; 2] {
+    if A::DEPTH == 1 { S::TILE_PIXELS } else { S::DOT_TILE_PIXELS }
+}
+
 /// Pixels of the largest tile over `blocks` output blocks.
-const fn most_pixels<S: Simd>(blocks: usize, step: usize) -> usize {
-    let most = S::TILE_PIXELS[blocks - 1];
+const fn most_pixels<S: Dot, A: Arithmetic>(blocks: usize, step: usize) -> usize {
+    let most = tile_pixels::<S, A>()[blocks - 1];
     if step == ANY_STEP && most > ANY_STEP_PIXELS { ANY_STEP_PIXELS } else { most }
 }
 
@@ -227,17 +263,17 @@ const fn most_pixels<S: Simd>(blocks: usize, step: usize) -> usize {
 ///
 /// The operands reach as far as [`ConvParams`] says, for `pixels` pixels of `B` output blocks.
 #[inline(always)]
-unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
+unsafe fn run_tile<S: Dot, A: Arithmetic, const B: usize, const STEP: usize>(
     simd: S,
     pixels: usize,
-    operands: Operands<'_>,
+    operands: Operands<'_, A>,
 ) {
     macro_rules! dispatch {
         ($($p:literal)+) => {
             match pixels {
-                $( $p if const { $p <= most_pixels::<S>(B, STEP) } => {
+                $( $p if const { $p <= most_pixels::<S, A>(B, STEP) } => {
                     // SAFETY: the operands reach as far as the tile of these pixels asks for.
-                    unsafe { simd.outlined(Tile::<'_, $p, B, STEP>(operands)) }
+                    unsafe { simd.outlined(Tile::<'_, A, $p, B, STEP>(operands)) }
                 } )+
                 _ => unreachable!("no tile has {pixels} pixels"),
             }
@@ -247,39 +283,28 @@ unsafe fn run_tile<S: Simd, const B: usize, const STEP: usize>(
 }
 
 /// `P` pixels of `B` output blocks; `STEP` is the pixels' distance in the input.
-struct Tile<'a, const P: usize, const B: usize, const STEP: usize>(Operands<'a>);
+struct Tile<'a, A: Arithmetic, const P: usize, const B: usize, const STEP: usize>(Operands<'a, A>);
 
-impl<const P: usize, const B: usize, const STEP: usize> Outlined for Tile<'_, P, B, STEP> {
+impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Outlined
+    for Tile<'_, A, P, B, STEP>
+{
     /// # Safety
     ///
     /// The operands reach as far as [`ConvParams`] says, for these pixels and output blocks.
     #[inline(always)]
-    unsafe fn run<S: Simd>(self, simd: S) {
+    unsafe fn run<S: Dot>(self, simd: S) {
         // SAFETY: the operands reach as far as the contract says, which is this tile's part of a call.
         unsafe {
-            self.fetch_output(simd);
-            let sums = self.reduce(simd);
-            let Operands { params, r, y, .. } = self.0;
-            let (r, y) =
-                (Pixels { at: r, block: params.r_block }, Pixels { at: y, block: params.y_block });
-            finish(simd, params.epilogue, sums, P, r, y);
+            let Operands { params, ends, .. } = self.0;
+            // So that the stores find them at hand when the reduction ends. A residual mostly lies
+            // in the same place.
+            ends.fetch_output::<S, P, B>(simd, params);
+            ends.finish(simd, params, self.reduce(simd));
         }
     }
 }
 
-impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
-    /// Asks for the output's cache lines, so that the stores find them at hand when the reduction
-    /// ends. A residual mostly lies in the same place.
-    #[inline(always)]
-    fn fetch_output<S: Simd>(&self, simd: S) {
-        let Operands { params, y, .. } = self.0;
-        for o in 0..B {
-            for p in 0..P {
-                simd.prefetch_near(y.wrapping_add(o * params.y_block + p * BLOCK));
-            }
-        }
-    }
-
+impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, A, P, B, STEP> {
     /// Whether to fetch each input block ahead while its predecessor is reduced. A 1x1 kernel
     /// takes a few cache lines of each block and goes on to the next one far away, which the CPU
     /// does not foresee; larger kernels come back to neighbouring lines.
@@ -289,16 +314,16 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
         lanes == BLOCK && params.kernel_rows * params.kernel_columns == 1
     }
 
-    /// The chain of multiply-adds of each output element, from the bias on.
+    /// The chain of multiply-adds of each output element, from where it starts.
     ///
     /// # Safety
     ///
-    /// Input, weights and bias reach as far as [`ConvParams`] says, for the tile's pixels and blocks.
+    /// The operands reach as far as [`ConvParams`] says, for the tile's pixels and blocks.
     #[inline(always)]
-    unsafe fn reduce<S: Simd>(&self, simd: S) -> [[S::F32x16; P]; B] {
-        let Operands { params, lanes, x, mut w, b, mut ahead, .. } = self.0;
+    unsafe fn reduce<S: Dot>(&self, simd: S) -> [[A::Sums<S>; P]; B] {
+        let Operands { params, lanes, x, mut w, ends, mut ahead } = self.0;
         let step = if STEP == ANY_STEP { params.x_step } else { STEP };
-        let w_row = params.out_blocks * BLOCK;
+        let w_row = params.out_blocks * BLOCK * A::DEPTH;
         // Where kernel columns touch, all of a kernel row is one run of the input.
         let (columns, run) = if params.x_column == lanes {
             (1, params.kernel_columns * lanes)
@@ -306,10 +331,11 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
             (params.kernel_columns, lanes)
         };
 
-        let mut sums = [[simd.splat(0.0); P]; B];
-        for (o, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: a bias has 16 elements an output block.
-            *sums = [unsafe { simd.load(b.add(o * BLOCK)) }; P];
+        // SAFETY: the operands reach as far as `ConvParams` says.
+        let starts = unsafe { ends.start::<S, B>(simd) };
+        let mut sums = [[starts[0]; P]; B];
+        for (sums, start) in sums.iter_mut().zip(starts) {
+            *sums = [start; P];
         }
         let fetches_inputs = self.fetches_inputs();
         for block in 0..params.blocks {
@@ -317,71 +343,28 @@ impl<const P: usize, const B: usize, const STEP: usize> Tile<'_, P, B, STEP> {
                 // After the last block, the first one of the pixels that follow.
                 let next =
                     if block + 1 < params.blocks { (block + 1) * params.x_block } else { P * step };
-                for p in 0..P {
-                    simd.prefetch_near(x.wrapping_add(next + p * step));
-                }
+                fetch_pixels::<S, A::Input, P>(simd, x.wrapping_add(next), step);
             }
             for row in 0..params.kernel_rows {
                 for column in 0..columns {
                     let start =
                         block * params.x_block + row * params.x_row + column * params.x_column;
                     let mut x = x.wrapping_add(start);
-                    for _ in 0..run {
-                        // SAFETY: this input lane of these pixels, and its row of the weights,
+                    for _ in 0..run / A::DEPTH {
+                        // SAFETY: these input lanes of these pixels, and their row of the weights,
                         // are within the operands.
-                        unsafe { accumulate::<S, P, B>(simd, &mut sums, x, step, w) };
+                        unsafe { A::accumulate(simd, &mut sums, x, step, w) };
                         if ahead.lines > 0 {
                             simd.prefetch(ahead.from);
-                            ahead.from = ahead.from.wrapping_add(BLOCK);
+                            ahead.from = ahead.from.wrapping_add(Ahead::<A::Weight>::LINE);
                             ahead.lines -= 1;
                         }
-                        x = x.wrapping_add(1);
+                        x = x.wrapping_add(A::DEPTH);
                         w = w.wrapping_add(w_row);
                     }
                 }
             }
         }
         sums
-    }
-}
-
-/// One input lane: `P` broadcasts, `B` rows of weights, `P * B` multiply-adds.
-///
-/// # Safety
-///
-/// `x` is readable at `P` places that are `step` apart, `w` for 16 elements an output block.
-#[inline(always)]
-unsafe fn accumulate<S: Simd, const P: usize, const B: usize>(
-    simd: S,
-    sums: &mut [[S::F32x16; P]; B],
-    x: *const f32,
-    step: usize,
-    w: *const f32,
-) {
-    // The fewer of the two stay in registers while the others pass by, each used at once. The
-    // compiler keeps this order; with the other one, 3 pixels by 2 blocks spill on AVX2.
-    if const { P <= 3 } {
-        let mut inputs = [simd.splat(0.0); P];
-        for (p, input) in inputs.iter_mut().enumerate() {
-            // SAFETY: the input of pixel `p`.
-            *input = simd.splat(unsafe { *x.wrapping_add(p * step) });
-        }
-        for (o, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: a row of weights has 16 elements an output block.
-            unsafe { simd.mul_add_row(inputs, w.wrapping_add(o * BLOCK), sums) };
-        }
-    } else {
-        let mut weights = [simd.splat(0.0); B];
-        for (o, weights) in weights.iter_mut().enumerate() {
-            // SAFETY: as above.
-            *weights = unsafe { simd.load(w.wrapping_add(o * BLOCK)) };
-        }
-        for p in 0..P {
-            // SAFETY: as above.
-            let input = simd.splat(unsafe { *x.wrapping_add(p * step) });
-            for o in 0..B {
-                sums[o][p] = simd.mul_add(input, weights[o], sums[o][p]);
-            }
-        }
     }
 }

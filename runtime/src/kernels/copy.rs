@@ -1,7 +1,7 @@
 //! Kernels that move values and compute nothing: rings, layouts, the zero-padding shortcut.
 
 use super::simd::Simd;
-use super::{BLOCK, CopyParams, RingParams, ZeroPadParams};
+use super::{BLOCK, CopyParams, RingParams, TensorLine, ZeroPadParams};
 
 /// [`Call::ZeroPad`](super::Call::ZeroPad).
 ///
@@ -9,7 +9,33 @@ use super::{BLOCK, CopyParams, RingParams, ZeroPadParams};
 ///
 /// `x` is readable and `y` writable as far as [`ZeroPadParams`] says.
 #[inline(always)]
-pub(super) unsafe fn zero_pad<S: Simd>(simd: S, params: &ZeroPadParams, x: *mut f32, y: *mut f32) {
+pub(super) unsafe fn zero_pad<S: Simd>(_simd: S, params: &ZeroPadParams, x: *mut f32, y: *mut f32) {
+    // SAFETY: the caller keeps it.
+    unsafe { pad(params, 0.0, x, y) }
+}
+
+/// [`Call::ZeroPadU8`](super::Call::ZeroPadU8).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`ZeroPadParams`] says, `t` readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn zero_pad_u8<S: Simd>(
+    _simd: S,
+    params: &ZeroPadParams,
+    x: *mut u8,
+    t: *mut f32,
+    y: *mut u8,
+) {
+    // SAFETY: the caller keeps it; the line has 16 elements.
+    unsafe { pad(params, TensorLine::read(t).zero(), x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`ZeroPadParams`] says.
+#[inline(always)]
+unsafe fn pad<T: Copy>(params: &ZeroPadParams, zero: T, x: *const T, y: *mut T) {
     let input_channels =
         params.before..(params.before + params.in_channels).min(params.out_channels);
     for block in 0..params.out_channels.div_ceil(BLOCK) {
@@ -22,22 +48,23 @@ pub(super) unsafe fn zero_pad<S: Simd>(simd: S, params: &ZeroPadParams, x: *mut 
             && first + BLOCK <= input_channels.end;
         for pixel in 0..params.pixels {
             let x = x.wrapping_add(pixel * params.x_step);
-            let y = y.wrapping_add(pixel * BLOCK);
+            let y = y.wrapping_add(pixel * BLOCK).cast::<[T; BLOCK]>();
+            let mut lanes = [zero; BLOCK];
             // SAFETY: the pixel and the channels are the call's; a channel is read only if the
-            // input has it.
+            // input has it. An array asks for the alignment of its elements.
             unsafe {
                 if whole {
                     let block = (first - params.before) / BLOCK;
-                    simd.store(y, simd.load(x.add(block * params.x_block)));
+                    lanes = x.add(block * params.x_block).cast::<[T; BLOCK]>().read();
                 } else {
-                    simd.store(y, simd.splat(0.0));
                     let from = first.max(input_channels.start);
                     for channel in from..(first + BLOCK).min(input_channels.end) {
                         let source = channel - params.before;
                         let source = source / BLOCK * params.x_block + source % BLOCK;
-                        *y.add(channel - first) = *x.add(source);
+                        lanes[channel - first] = *x.add(source);
                     }
                 }
+                y.write(lanes);
             }
         }
     }
@@ -50,6 +77,26 @@ pub(super) unsafe fn zero_pad<S: Simd>(simd: S, params: &ZeroPadParams, x: *mut 
 /// `y` is writable for the whole plane, ring included.
 #[inline(always)]
 pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
+    // SAFETY: the caller keeps it.
+    unsafe { surround(params, 0.0, y) }
+}
+
+/// [`Call::RingU8`](super::Call::RingU8).
+///
+/// # Safety
+///
+/// `y` is writable for the whole plane, ring included, `t` readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn ring_u8<S: Simd>(_simd: S, params: &RingParams, t: *mut f32, y: *mut u8) {
+    // SAFETY: the caller keeps it; the line has 16 elements.
+    unsafe { surround(params, TensorLine::read(t).zero(), y) }
+}
+
+/// # Safety
+///
+/// `y` is writable for the whole plane, ring included.
+#[inline(always)]
+unsafe fn surround<T: Copy>(params: &RingParams, value: T, y: *mut T) {
     let (left, right) = (params.left * params.lanes, params.right * params.lanes);
     let y_row = left + params.columns * params.lanes + right;
     // A row's right side and the next row's left side touch. So the ring is: the rows above with
@@ -57,12 +104,22 @@ pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
     let (first, pair) = (params.top * y_row + left, left + right);
     // SAFETY: the three parts lie in the plane.
     unsafe {
-        y.write_bytes(0, first);
+        fill(y, first, value);
         for row in 1..params.rows {
-            y.add(first + row * y_row - pair).write_bytes(0, pair);
+            fill(y.add(first + row * y_row - pair), pair, value);
         }
-        let last = y.add(first + params.rows * y_row - pair);
-        last.write_bytes(0, right + params.bottom * y_row);
+        fill(y.add(first + params.rows * y_row - pair), right + params.bottom * y_row, value);
+    }
+}
+
+/// # Safety
+///
+/// `y` is writable for `len` elements.
+#[inline(always)]
+unsafe fn fill<T: Copy>(y: *mut T, len: usize, value: T) {
+    for at in 0..len {
+        // SAFETY: below `len`.
+        unsafe { y.add(at).write(value) };
     }
 }
 

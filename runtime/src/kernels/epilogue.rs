@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::BLOCK;
 use super::activation::{gelu, hard_swish, leaky_relu, relu, relu6, silu};
 use super::simd::{Outlined, Simd};
+use super::{BLOCK, Element};
 
 choices! {
     /// The function that is applied to a result, element by element.
@@ -60,6 +60,124 @@ params! {
 impl Epilogue {
     /// Nothing.
     pub const NONE: Self = Self { residual: false, activation: Activation::None };
+}
+
+params! {
+    /// What is done with the sums of products of bytes before they are stored. What they are scaled by,
+    /// what is added and where they end is data: [`TensorLine`] and the kernel's operands.
+    pub struct ByteEpilogue {
+        /// The residual that is added.
+        pub residual: ResidualElement,
+        /// What the result is stored as.
+        pub output: OutputElement,
+    }
+}
+
+choices! {
+    /// The residual of a convolution of bytes.
+    pub enum ResidualElement {
+        /// There is none: the operand is not read.
+        None,
+        /// Single precision.
+        F32,
+        /// Bytes of their own scale and zero point.
+        U8,
+    }
+
+    /// What a convolution of bytes writes.
+    pub enum OutputElement {
+        /// Single precision.
+        F32,
+        /// Bytes.
+        U8,
+    }
+}
+
+impl ByteEpilogue {
+    /// What the residual consists of; anything, where there is none.
+    pub(super) const fn residual(self) -> Element {
+        match self.residual {
+            ResidualElement::F32 => Element::F32,
+            ResidualElement::None | ResidualElement::U8 => Element::U8,
+        }
+    }
+
+    /// Whether there is one.
+    pub(super) const fn has_residual(self) -> bool {
+        !matches!(self.residual, ResidualElement::None)
+    }
+
+    /// What the output consists of.
+    pub(super) const fn output(self) -> Element {
+        match self.output {
+            OutputElement::F32 => Element::F32,
+            OutputElement::U8 => Element::U8,
+        }
+    }
+
+    /// Whether the output may be written in the residual's place.
+    pub(super) const fn in_place(self) -> bool {
+        matches!(
+            (self.residual, self.output),
+            (ResidualElement::F32, OutputElement::F32) | (ResidualElement::U8, OutputElement::U8)
+        )
+    }
+}
+
+/// What a kernel has to know of quantised tensors: a line of 16 `f32` among the packed weights, so that
+/// code does not depend on any scale or zero point.
+///
+/// A number `q` of the tensor that is read (for a convolution, of its residual) stands for
+/// `(q - input_zero) * scale`, in units of the tensor that is written; `f32` has the zero point 0,
+/// whatever the line says. A result `v` is clamped to `low..=high`, and a byte for it is `v`, rounded to
+/// an integer (half to even), plus `output_zero`. The zero points, and for bytes `low` and `high`, are
+/// integers with `0 <= low + output_zero <= high + output_zero <= 255`: with them an activation function
+/// is no more than such a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorLine {
+    /// The scale of what is read, divided by that of what is written.
+    pub scale: f32,
+    /// The zero point of bytes that are read.
+    pub input_zero: f32,
+    /// The least result.
+    pub low: f32,
+    /// The largest result.
+    pub high: f32,
+    /// The zero point of bytes that are written.
+    pub output_zero: f32,
+}
+
+impl TensorLine {
+    /// As it lies in memory.
+    pub fn to_line(self) -> [f32; BLOCK] {
+        let Self { scale, input_zero, low, high, output_zero } = self;
+        let mut line = [0.0; BLOCK];
+        line[..5].copy_from_slice(&[scale, input_zero, low, high, output_zero]);
+        line
+    }
+
+    /// # Safety
+    ///
+    /// `line` is readable for 16 elements.
+    #[inline(always)]
+    pub(super) unsafe fn read(line: *const f32) -> Self {
+        // SAFETY: readable for 16 elements, says the caller.
+        let line = unsafe { line.cast::<[f32; BLOCK]>().read() };
+        let [scale, input_zero, low, high, output_zero, ..] = line;
+        Self { scale, input_zero, low, high, output_zero }
+    }
+
+    /// `v`, from `low` to `high`; NaN stays NaN.
+    #[inline(always)]
+    pub(super) fn clamp<S: Simd>(self, simd: S, v: S::F32x16) -> S::F32x16 {
+        simd.min(simd.splat(self.high), simd.max(simd.splat(self.low), v))
+    }
+
+    /// The zero point of bytes that are written, as one of them.
+    #[inline(always)]
+    pub(super) fn zero(self) -> u8 {
+        self.output_zero as u8
+    }
 }
 
 /// Pixels of a few blocks that lie side by side: where the first one is, and how far its block is from

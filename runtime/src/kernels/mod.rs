@@ -1,6 +1,6 @@
 //! The catalogue of kernels and their implementations, one per instruction set.
 //!
-//! Activations are blocked by [`BLOCK`] channels: `[C / 16][H][W][16]` of `f32`, on every
+//! Activations are blocked by [`BLOCK`] channels: `[C / 16][H][W][16]` of `f32` or of bytes, on every
 //! instruction set, so that one plan and one packed-weight format serve all of them. Loop nests
 //! belong to the compiler; a kernel owns the register tile.
 //!
@@ -9,8 +9,8 @@
 //! # How a kernel is made
 //!
 //! The bodies are written once, over the trait `Simd` of "16 `f32` lanes", which is
-//! one block of channels: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
-//! that implements the trait (`portable`, those of `x86_64`); the macro in `table`
+//! one block of channels, and `Dot` of products of bytes: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
+//! that implements the traits (`portable`, those of `x86_64`); the macro in `table`
 //! wraps every body in a function that is compiled for it and collects these in a [`Table`].
 //! [`Isa`] picks a table, once, when a network is compiled (or loaded, if `resnet!` compiled it).
 //!
@@ -39,6 +39,7 @@ mod norm;
 mod operand;
 mod pool;
 mod portable;
+mod quantize;
 mod simd;
 mod softmax;
 mod winograd;
@@ -46,7 +47,9 @@ mod winograd;
 mod x86_64;
 
 pub use catalogue::*;
-pub use epilogue::{Activation, Epilogue};
+pub use epilogue::{
+    Activation, ByteEpilogue, Epilogue, OutputElement, ResidualElement, TensorLine,
+};
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;
 pub use format::{ConvShape, PanelFormat, Panels, Transform};

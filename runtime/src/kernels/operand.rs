@@ -103,6 +103,11 @@ impl Operand {
         Self { over: Some(name), ..self }
     }
 
+    /// The same, in the place of another one if a condition holds.
+    pub(super) const fn over_if(self, may: bool, name: &'static str) -> Self {
+        if may { self.over(name) } else { self }
+    }
+
     pub(super) const fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }

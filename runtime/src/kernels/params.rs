@@ -84,14 +84,18 @@ impl Param for Transform {
 macro_rules! params {
     ($(
         $(#[$doc:meta])*
-        pub struct $name:ident { $( $(#[$field_doc:meta])* pub $field:ident: $ty:ty, )+ }
+        pub struct $name:ident $(<$kind:ident = $default:ty>)? {
+            $( $(#[$field_doc:meta])* pub $field:ident: $ty:ty, )+
+        }
     )+) => { $(
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub struct $name { $( $(#[$field_doc])* pub $field: $ty, )+ }
+        pub struct $name $(<$kind = $default>)? { $( $(#[$field_doc])* pub $field: $ty, )+ }
 
-        impl $crate::kernels::params::Param for $name {
+        impl $(<$kind: $crate::kernels::params::Param>)? $crate::kernels::params::Param
+            for $name $(<$kind>)?
+        {
             fn write(&self, bytes: &mut [u8]) {
                 $(
                     let at = std::mem::offset_of!(Self, $field);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::simd::Simd;
+use super::simd::{Simd, Stored};
 use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
 
 /// [`Call::MaxPool`](super::Call::MaxPool). NaN where the window has one, as in PyTorch.
@@ -12,6 +12,26 @@ use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
+    // SAFETY: the caller keeps it.
+    unsafe { largest(simd, params, x, y) }
+}
+
+/// [`Call::MaxPoolU8`](super::Call::MaxPoolU8).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+pub(super) unsafe fn max_pool_u8<S: Simd>(simd: S, params: &PoolParams, x: *mut u8, y: *mut u8) {
+    // SAFETY: the caller keeps it.
+    unsafe { largest(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+unsafe fn largest<S: Simd, T: Stored>(simd: S, params: &PoolParams, x: *mut T, y: *mut T) {
     for row in 0..params.out_rows {
         let rows = window(
             row,
@@ -26,12 +46,13 @@ pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32
             for row in rows.clone() {
                 for column in columns.clone() {
                     // SAFETY: the window is cut to the input's rows and columns.
-                    let value = unsafe { simd.load(x.add(row * params.x_row + column * BLOCK)) };
+                    let value =
+                        unsafe { T::load(simd, x.add(row * params.x_row + column * BLOCK)) };
                     largest = simd.max_or_nan(largest, value);
                 }
             }
             // SAFETY: the row and column are the output's.
-            unsafe { simd.store(y.add(row * params.y_row + column * BLOCK), largest) };
+            unsafe { T::store(simd, y.add(row * params.y_row + column * BLOCK), largest) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Kernels for any CPU: arrays of 16, vectorised by the compiler for the target's baseline.
 
-use super::simd::Simd;
+use super::simd::{Dot, Simd};
 
 /// Token of the baseline instruction set, which every CPU has.
 #[derive(Clone, Copy)]
@@ -101,6 +101,63 @@ impl Simd for Portable {
             b[lane] = if keep { a[lane] } else { b[lane] };
         }
         b
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
+        // SAFETY: readable for 16 bytes, says the caller.
+        let bytes = unsafe { from.cast::<[u8; 16]>().read() };
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, value: Self::F32x16, zero: Self::F32x16) {
+        /// Added and subtracted it leaves integers: its neighbours are 1 apart. The baseline of x86-64
+        /// has no instruction for that.
+        const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
+        let mut bytes = [0; 16];
+        for lane in 0..16 {
+            let rounded = (value[lane] + ROUNDING) - ROUNDING;
+            // The cast saturates.
+            bytes[lane] = (rounded + zero[lane]) as u8;
+        }
+        // SAFETY: writable for 16 bytes, says the caller.
+        unsafe { to.cast::<[u8; 16]>().write(bytes) }
+    }
+}
+
+impl Dot for Portable {
+    type Sums = [i32; 16];
+    type Weights = [i8; 64];
+
+    // As for `f32`.
+    const DOT_TILE_PIXELS: [usize; 2] = [2, 0];
+
+    #[inline(always)]
+    fn no_sums(self) -> Self::Sums {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, from: *const i8) -> Self::Weights {
+        // SAFETY: readable for 64 bytes, says the caller.
+        unsafe { from.cast::<[i8; 64]>().read() }
+    }
+
+    #[inline(always)]
+    fn dot(self, x: [u8; 4], weights: Self::Weights, mut sums: Self::Sums) -> Self::Sums {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            for (k, &x) in x.iter().enumerate() {
+                let product = i16::from(x).wrapping_mul(i16::from(weights[4 * lane + k]));
+                *sum = sum.wrapping_add(i32::from(product));
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
+        sums.map(|sum| sum as f32)
     }
 }
 

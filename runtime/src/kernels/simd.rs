@@ -1,4 +1,5 @@
-//! What a kernel needs of an instruction set: 16 lanes of `f32`, one block of channels.
+//! What a kernel needs of an instruction set: 16 lanes, one block of channels. They are `f32` whatever
+//! the block is stored as ([`Stored`]); sums of products of bytes are `i32` ([`Dot`]).
 
 /// An instruction set: a value exists only where the CPU has it.
 ///
@@ -91,10 +92,25 @@ pub(super) trait Simd: Token {
     /// The larger one; NaN where one of them is.
     fn max_or_nan(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
+    /// Reads 16 bytes as numbers from 0 to 255.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 bytes.
+    unsafe fn load_u8(self, from: *const u8) -> Self::F32x16;
+
+    /// Writes each value, rounded to an integer (half to even), plus `zero`, an integer, as a byte;
+    /// sums below 0 and above 255 become these. Neither has a magnitude above `2^21`.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 bytes.
+    unsafe fn store_u8(self, to: *mut u8, value: Self::F32x16, zero: Self::F32x16);
+
     /// Asks for the cache line at `at`, any address, to be brought into the second-level cache; a
     /// hint that the CPU may ignore.
     #[inline(always)]
-    fn prefetch(self, at: *const f32) {
+    fn prefetch<T>(self, at: *const T) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -108,7 +124,7 @@ pub(super) trait Simd: Token {
     /// Asks for the cache line at `at`, any address, to be brought into the first-level cache; a
     /// hint that the CPU may ignore.
     #[inline(always)]
-    fn prefetch_near(self, at: *const f32) {
+    fn prefetch_near<T>(self, at: *const T) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -120,6 +136,82 @@ pub(super) trait Simd: Token {
     }
 }
 
+/// Products of bytes, on top of the rest: exact sums of `u8` times `s8` in `i32`.
+///
+/// Implementations mark every method `#[inline(always)]`.
+pub(super) trait Dot: Simd {
+    /// Sixteen sums.
+    type Sums: Copy;
+
+    /// Four weights of each of 16 sums, as the products take them.
+    type Weights: Copy;
+
+    /// [`Simd::TILE_PIXELS`], of a convolution of bytes.
+    const DOT_TILE_PIXELS: [usize; 2];
+
+    /// Sums of nothing.
+    fn no_sums(self) -> Self::Sums;
+
+    /// Reads weights, `[16][4]`, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 64 bytes.
+    unsafe fn weights(self, from: *const i8) -> Self::Weights;
+
+    /// Adds to sum `i` the products of the four bytes of `x`, the first in memory first, and weights
+    /// `[i][0..4]`. Nothing is rounded nor saturates; sums beyond `i32` wrap.
+    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
+
+    /// The sums, each rounded once, half to even.
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16;
+}
+
+/// What activations are stored as: 16 lanes of it are 16 lanes of `f32`, exactly.
+pub(super) trait Stored: Copy {
+    /// Reads 16 elements, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 elements.
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16;
+
+    /// Writes 16 elements, at any alignment; the values are among those that can be stored.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16);
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store(to, value) }
+    }
+}
+
+impl Stored for u8 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load_u8(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store_u8(to, value, simd.splat(0.0)) }
+    }
+}
+
 /// A piece of a kernel for [`Token::outlined`]; `run` is `#[inline(always)]`.
 pub(super) trait Outlined {
     /// Does it.
@@ -127,5 +219,5 @@ pub(super) trait Outlined {
     /// # Safety
     ///
     /// Each implementation states its own.
-    unsafe fn run<S: Simd>(self, simd: S);
+    unsafe fn run<S: Dot>(self, simd: S);
 }

@@ -2,6 +2,7 @@
 //! version in `f64`. All calls go through [`Call::invoke`], so the catalogue is what is tested.
 
 mod activation;
+mod bytes;
 mod channel;
 mod conv;
 mod copy;

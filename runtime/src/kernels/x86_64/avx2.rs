@@ -2,23 +2,20 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::simd::{Simd, Token};
+use super::words;
+use crate::kernels::simd::{Dot, Simd, Token};
+
+/// Token: the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI`. Over `f32` they are the same.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Ymm<const VNNI: bool>(pub(super) ());
 
 /// Token: the CPU has AVX2 and FMA.
-#[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx2(());
+pub(in crate::kernels) type Avx2 = Ymm<false>;
 
-/// Tokens that prove AVX2 and FMA, whatever else: over `f32` they are all the same.
-///
-/// # Safety
-///
-/// Both features are in the token's list.
-pub(in crate::kernels) unsafe trait HasAvx2: Token {}
-
-// SAFETY: both are in the list at the end of this file.
-unsafe impl HasAvx2 for Avx2 {}
-
-impl<T: HasAvx2> Simd for T {
+impl<const VNNI: bool> Simd for Ymm<VNNI>
+where
+    Self: Token,
+{
     type F32x16 = [__m256; 2];
 
     // Of 16 registers, 12 accumulate. For 6 pixels 2 more hold a row of weights, 1 the broadcast
@@ -132,6 +129,63 @@ impl<T: HasAvx2> Simd for T {
                 _mm256_blendv_ps(high, a[1], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])),
             ]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
+        // SAFETY: readable for 16 bytes, says the caller; the token proves AVX2.
+        unsafe {
+            let low = _mm_loadl_epi64(from.cast());
+            let high = _mm_loadl_epi64(from.add(8).cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, value: Self::F32x16, zero: Self::F32x16) {
+        // SAFETY: writable for 16 bytes, says the caller; the token proves AVX2.
+        unsafe {
+            let low = _mm256_add_epi32(_mm256_cvtps_epi32(value[0]), _mm256_cvtps_epi32(zero[0]));
+            let high = _mm256_add_epi32(_mm256_cvtps_epi32(value[1]), _mm256_cvtps_epi32(zero[1]));
+            // Both halves of a register for themselves: lanes 0-3, 8-11, 4-7, 12-15.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let (low, high) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.cast(), _mm_packus_epi16(low, high));
+        }
+    }
+}
+
+impl Dot for Avx2 {
+    type Sums = words::Sums;
+    type Weights = words::Weights;
+
+    const DOT_TILE_PIXELS: [usize; 2] = words::TILE_PIXELS;
+
+    #[inline(always)]
+    fn no_sums(self) -> Self::Sums {
+        // SAFETY: the token proves AVX2.
+        unsafe { words::no_sums() }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, from: *const i8) -> Self::Weights {
+        // SAFETY: readable for 64 bytes, says the caller; the token proves AVX2.
+        unsafe { words::weights(from) }
+    }
+
+    #[inline(always)]
+    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums {
+        // SAFETY: the token proves AVX2.
+        unsafe { words::dot(x, weights, sums) }
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
     }
 }
 

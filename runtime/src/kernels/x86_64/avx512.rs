@@ -2,13 +2,20 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::simd::Simd;
+use super::words;
+use crate::kernels::simd::{Dot, Simd, Token};
+
+/// Token: the CPU has AVX-512F, and AVX-512 VNNI if `VNNI`. Over `f32` they are the same.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Zmm<const VNNI: bool>(pub(super) ());
 
 /// Token: the CPU has AVX-512F.
-#[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx512(());
+pub(in crate::kernels) type Avx512 = Zmm<false>;
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Zmm<VNNI>
+where
+    Self: Token,
+{
     type F32x16 = __m512;
 
     // Of 32 registers, the tile of a pair accumulates in 28, holds a row of weights in 2 and the
@@ -91,6 +98,57 @@ impl Simd for Avx512 {
         unsafe {
             let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(a, a);
             _mm512_mask_max_ps(a, number, a, b)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
+        // SAFETY: readable for 16 bytes, says the caller; the token proves AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, value: Self::F32x16, zero: Self::F32x16) {
+        // SAFETY: writable for 16 bytes, says the caller; the token proves AVX-512F.
+        unsafe {
+            let sum = _mm512_add_epi32(_mm512_cvtps_epi32(value), _mm512_cvtps_epi32(zero));
+            let positive = _mm512_max_epi32(sum, _mm512_setzero_si512());
+            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(positive));
+        }
+    }
+}
+
+/// AVX-512F alone has no products of 16-bit words, so they are AVX2's, which it includes.
+impl Dot for Avx512 {
+    type Sums = words::Sums;
+    type Weights = words::Weights;
+
+    const DOT_TILE_PIXELS: [usize; 2] = words::TILE_PIXELS;
+
+    #[inline(always)]
+    fn no_sums(self) -> Self::Sums {
+        // SAFETY: AVX-512F, which the token proves, includes AVX2.
+        unsafe { words::no_sums() }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, from: *const i8) -> Self::Weights {
+        // SAFETY: readable for 64 bytes, says the caller; AVX-512F includes AVX2.
+        unsafe { words::weights(from) }
+    }
+
+    #[inline(always)]
+    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums {
+        // SAFETY: AVX-512F, which the token proves, includes AVX2.
+        unsafe { words::dot(x, weights, sums) }
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let low = _mm512_castsi256_si512(sums[0]);
+            _mm512_cvtepi32_ps(_mm512_inserti64x4::<1>(low, sums[1]))
         }
     }
 }

@@ -2,4 +2,6 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod avx512vnni;
 pub(super) mod avxvnni;
+mod words;

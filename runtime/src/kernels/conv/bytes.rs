@@ -1,0 +1,224 @@
+//! Convolution of bytes: sums of products are exact, and what follows is rounded in one order, so that
+//! every instruction set has the same bits.
+
+use std::ffi::c_void;
+
+use super::{ANY_STEP, Arithmetic, Operands, fetch_pixels, run};
+use crate::kernels::simd::{Dot, Stored};
+use crate::kernels::{
+    BLOCK, ByteEpilogue, ConvU8Params, OutputElement, QUAD, ResidualElement, TensorLine,
+};
+
+/// [`Call::ConvU8`](crate::kernels::Call::ConvU8).
+///
+/// # Safety
+///
+/// The operands are readable, and `y` writable, as far as the declaration says.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+pub(in crate::kernels) unsafe fn conv_u8<S: Dot>(
+    simd: S,
+    params: &ConvU8Params,
+    x: *mut u8,
+    w: *mut i8,
+    q: *mut f32,
+    t: *mut f32,
+    r: *mut c_void,
+    n: *mut i8,
+    y: *mut c_void,
+) {
+    let operands =
+        Operands::new(params, BLOCK, x, [w, n], Bytes { q, t, r: r.cast(), y: y.cast() });
+    // SAFETY: the operands reach as far as `ConvU8Params` says, which is what `run` asks for.
+    unsafe {
+        match params.x_step {
+            16 => run::<S, _, 16>(simd, operands),
+            32 => run::<S, _, 32>(simd, operands),
+            _ => run::<S, _, ANY_STEP>(simd, operands),
+        }
+    }
+}
+
+/// [`Call::ConvU8Quads`](crate::kernels::Call::ConvU8Quads).
+///
+/// # Safety
+///
+/// The operands are readable, and `y` writable, as far as the declaration says.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+pub(in crate::kernels) unsafe fn conv_u8_quads<S: Dot>(
+    simd: S,
+    params: &ConvU8Params,
+    x: *mut u8,
+    w: *mut i8,
+    q: *mut f32,
+    t: *mut f32,
+    r: *mut c_void,
+    n: *mut i8,
+    y: *mut c_void,
+) {
+    let operands = Operands::new(params, QUAD, x, [w, n], Bytes { q, t, r: r.cast(), y: y.cast() });
+    // SAFETY: the operands reach as far as `ConvU8Params` says, which is what `run` asks for.
+    unsafe {
+        match params.x_step {
+            4 => run::<S, _, 4>(simd, operands),
+            8 => run::<S, _, 8>(simd, operands),
+            _ => run::<S, _, ANY_STEP>(simd, operands),
+        }
+    }
+}
+
+/// Sums that start from zero and are scaled and shifted at the end.
+#[derive(Clone, Copy)]
+struct Bytes {
+    q: *const f32,
+    t: *const f32,
+    r: *const u8,
+    y: *mut u8,
+}
+
+impl Arithmetic for Bytes {
+    type Input = u8;
+    type Weight = i8;
+    type Epilogue = ByteEpilogue;
+    type Sums<S: Dot> = S::Sums;
+
+    const DEPTH: usize = QUAD;
+
+    #[inline(always)]
+    fn past(self, params: &ConvU8Params, blocks: usize, pixels: usize) -> Self {
+        let (r, y) = (params.epilogue.residual().bytes(), params.epilogue.output().bytes());
+        Self {
+            q: self.q.wrapping_add(blocks * 2 * BLOCK),
+            t: self.t,
+            r: self.r.wrapping_add((blocks * params.r_block + pixels * BLOCK) * r),
+            y: self.y.wrapping_add((blocks * params.y_block + pixels * BLOCK) * y),
+        }
+    }
+
+    #[inline(always)]
+    fn fetch_output<S: Dot, const P: usize, const B: usize>(self, simd: S, params: &ConvU8Params) {
+        for o in 0..B {
+            match params.epilogue.output {
+                OutputElement::U8 => {
+                    let y = self.y.wrapping_add(o * params.y_block);
+                    fetch_pixels::<S, u8, P>(simd, y, BLOCK);
+                }
+                OutputElement::F32 => {
+                    let y = self.y.cast::<f32>().wrapping_add(o * params.y_block);
+                    fetch_pixels::<S, f32, P>(simd, y, BLOCK);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Dot, const B: usize>(self, simd: S) -> [S::Sums; B] {
+        [simd.no_sums(); B]
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate<S: Dot, const P: usize, const B: usize>(
+        simd: S,
+        sums: &mut [[S::Sums; P]; B],
+        x: *const u8,
+        step: usize,
+        w: *const i8,
+    ) {
+        // SAFETY: a row of weights has 64 bytes an output block.
+        let mut weights = [unsafe { simd.weights(w) }; B];
+        for (o, weights) in weights.iter_mut().enumerate().skip(1) {
+            // SAFETY: as above.
+            *weights = unsafe { simd.weights(w.wrapping_add(o * BLOCK * Self::DEPTH)) };
+        }
+        for p in 0..P {
+            // SAFETY: four bytes of the input of pixel `p`.
+            let input = unsafe { x.wrapping_add(p * step).cast::<[u8; 4]>().read() };
+            for (sums, &weights) in sums.iter_mut().zip(&weights) {
+                sums[p] = simd.dot(input, weights, sums[p]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Dot, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvU8Params,
+        sums: [[S::Sums; P]; B],
+    ) {
+        // SAFETY: the line has 16 elements.
+        let line = unsafe { TensorLine::read(self.t) };
+        let mut values = [[simd.splat(0.0); P]; B];
+        for (o, (values, sums)) in values.iter_mut().zip(sums).enumerate() {
+            // SAFETY: an output block has 16 scales and 16 shifts.
+            let (scales, shifts) = unsafe {
+                let q = self.q.add(o * 2 * BLOCK);
+                (simd.load(q), simd.load(q.add(BLOCK)))
+            };
+            for (value, sums) in values.iter_mut().zip(sums) {
+                *value = simd.add(simd.mul(simd.sums_to_f32(sums), scales), shifts);
+            }
+        }
+        // SAFETY: the residual and the output reach as far as `ConvU8Params` says.
+        unsafe {
+            match params.epilogue.residual {
+                ResidualElement::None => {}
+                ResidualElement::F32 => {
+                    add_residual(simd, &mut values, line.scale, 0.0, self.r.cast::<f32>(), params);
+                }
+                ResidualElement::U8 => {
+                    add_residual(simd, &mut values, line.scale, line.input_zero, self.r, params);
+                }
+            }
+            for value in values.as_flattened_mut() {
+                *value = line.clamp(simd, *value);
+            }
+            // A branch for all of them: the values are in registers.
+            match params.epilogue.output {
+                OutputElement::F32 => {
+                    let y = self.y.cast::<f32>();
+                    for (o, values) in values.into_iter().enumerate() {
+                        for (p, value) in values.into_iter().enumerate() {
+                            simd.store(y.add(o * params.y_block + p * BLOCK), value);
+                        }
+                    }
+                }
+                OutputElement::U8 => {
+                    let zero = simd.splat(line.output_zero);
+                    for (o, values) in values.into_iter().enumerate() {
+                        for (p, value) in values.into_iter().enumerate() {
+                            let y = self.y.add(o * params.y_block + p * BLOCK);
+                            simd.store_u8(y, value, zero);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the residual at `r`.
+///
+/// # Safety
+///
+/// `r` is readable as far as [`ConvU8Params`] says.
+#[inline(always)]
+unsafe fn add_residual<S: Dot, R: Stored, const P: usize, const B: usize>(
+    simd: S,
+    values: &mut [[S::F32x16; P]; B],
+    scale: f32,
+    zero: f32,
+    r: *const R,
+    params: &ConvU8Params,
+) {
+    let (scale, zero) = (simd.splat(scale), simd.splat(zero));
+    for (o, values) in values.iter_mut().enumerate() {
+        for (p, value) in values.iter_mut().enumerate() {
+            // SAFETY: the residual has the pixels and blocks of the output.
+            let residual = unsafe { R::load(simd, r.add(o * params.r_block + p * BLOCK)) };
+            let residual = simd.mul(simd.sub(residual, zero), scale);
+            *value = simd.add(*value, residual);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! From `f32` to bytes and back. The formulas are those of the residual and the end of a convolution of
+//! bytes, rounded after each operation.
+
+use super::simd::Simd;
+use super::{BLOCK, CopyParams, QUAD, TensorLine};
+
+/// [`Call::Quantize`](super::Call::Quantize).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn quantize<S: Simd>(
+    simd: S,
+    params: &CopyParams,
+    x: *mut f32,
+    t: *mut f32,
+    y: *mut u8,
+) {
+    // SAFETY: the line has 16 elements.
+    let line = unsafe { TensorLine::read(t) };
+    for row in 0..params.rows {
+        for column in 0..params.columns {
+            let x = x.wrapping_add(row * params.x_row + column * BLOCK);
+            let y = y.wrapping_add(row * params.y_row + column * BLOCK);
+            // SAFETY: the row and column are the call's.
+            unsafe {
+                simd.store_u8(y, scaled(simd, line, simd.load(x)), simd.splat(line.output_zero))
+            }
+        }
+    }
+}
+
+/// [`Call::QuantizeQuads`](super::Call::QuantizeQuads).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn quantize_quads<S: Simd>(
+    simd: S,
+    params: &CopyParams,
+    x: *mut f32,
+    t: *mut f32,
+    y: *mut u8,
+) {
+    // SAFETY: the line has 16 elements.
+    let line = unsafe { TensorLine::read(t) };
+    for row in 0..params.rows {
+        let x = x.wrapping_add(row * params.x_row);
+        let y = y.wrapping_add(row * params.y_row);
+        for first in (0..params.columns).step_by(BLOCK) {
+            let count = BLOCK.min(params.columns - first);
+            // Runs of pixels of one channel each.
+            let mut planes = [[line.zero(); BLOCK]; QUAD];
+            for (channel, bytes) in planes.iter_mut().enumerate().take(params.channels) {
+                let mut values = [0.0; BLOCK];
+                for (pixel, value) in values.iter_mut().enumerate().take(count) {
+                    // SAFETY: the channel, row and column are the call's.
+                    *value = unsafe { *x.add(channel * params.plane + first + pixel) };
+                }
+                // SAFETY: arrays of 16.
+                unsafe {
+                    let values = scaled(simd, line, simd.load(values.as_ptr()));
+                    simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.output_zero));
+                }
+            }
+            for pixel in 0..count {
+                let mut quad = [0; QUAD];
+                for (byte, bytes) in quad.iter_mut().zip(&planes) {
+                    *byte = bytes[pixel];
+                }
+                let y = y.wrapping_add((first + pixel) * QUAD);
+                // SAFETY: the row and column are the call's.
+                unsafe { y.cast::<[u8; QUAD]>().write(quad) };
+            }
+        }
+    }
+}
+
+/// [`Call::Dequantize`](super::Call::Dequantize).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn dequantize<S: Simd>(
+    simd: S,
+    params: &CopyParams,
+    x: *mut u8,
+    t: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: the line has 16 elements.
+    let line = unsafe { TensorLine::read(t) };
+    let (scale, zero) = (simd.splat(line.scale), simd.splat(line.input_zero));
+    for row in 0..params.rows {
+        for column in 0..params.columns {
+            let x = x.wrapping_add(row * params.x_row + column * BLOCK);
+            let y = y.wrapping_add(row * params.y_row + column * BLOCK);
+            // SAFETY: the row and column are the call's.
+            unsafe { simd.store(y, simd.mul(simd.sub(simd.load_u8(x), zero), scale)) }
+        }
+    }
+}
+
+/// What becomes a byte, before it is rounded.
+#[inline(always)]
+fn scaled<S: Simd>(simd: S, line: TensorLine, x: S::F32x16) -> S::F32x16 {
+    line.clamp(simd, simd.mul(x, simd.splat(line.scale)))
+}
