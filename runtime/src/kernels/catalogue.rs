@@ -12,7 +12,7 @@ use super::operand::{
     Operand,
 };
 use super::params::Param;
-use super::{BLOCK, ByteEpilogue, Constant, Epilogue, QUAD, Transform};
+use super::{BLOCK, ByteEpilogue, Constant, Epilogue, QUAD, TENSOR_NUMBERS, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -44,9 +44,9 @@ params! {
     ///
     /// ```text
     /// v = sum * m + b
-    /// v = v + (r - t.input_zero) * t.scale            if there is a residual; r * t.scale if it is f32
+    /// v = v + (r - t.offset) * t.factor            if there is a residual; r * t.factor if it is f32
     /// v = min(max(v, t.low), t.high)                  NaN stays NaN
-    /// y = v, or round_half_even(v) + t.output_zero    as f32 or as u8 (NaN as 0)
+    /// y = v, or round_half_even(v) + t.zero    as f32 or as u8 (NaN as 0)
     /// ```
     ///
     /// Their weights are `[blocks][kernel_rows][kernel_columns][lanes / 4][out_blocks * 16][4]`, where
@@ -508,7 +508,7 @@ macro_rules! kernels {
         x: Operand::read(U8, p.x_len(BLOCK)),
         w: Operand::read(I8, p.w_len(BLOCK)).aligned(),
         q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
         n: Operand::hint(),
         y: Operand::write(p.epilogue.output(), p.y_len(p.y_block)).over_if(p.epilogue.in_place(), "r"),
@@ -518,7 +518,7 @@ macro_rules! kernels {
         x: Operand::read(U8, p.x_len(QUAD)),
         w: Operand::read(I8, p.w_len(QUAD)).aligned(),
         q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
         n: Operand::hint(),
         y: Operand::write(p.epilogue.output(), p.y_len(p.y_block)).over_if(p.epilogue.in_place(), "r"),
@@ -620,7 +620,7 @@ macro_rules! kernels {
             U8,
             last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
         ),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(U8, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
     };
     /// Zeros around a plane.
@@ -632,29 +632,29 @@ macro_rules! kernels {
     };
     /// Zero points, which `t` says, around a plane of bytes.
     RingU8 = copy::ring_u8(p: RingParams) {
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(
             U8,
             (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
         ),
     };
-    /// One block of `f32` to one of bytes: `y = round_half_even(min(max(x * t.scale, t.low), t.high)) +
-    /// t.output_zero`; NaN to 0.
-    Quantize = quantize::quantize(p: CopyParams) {
+    /// One block of `f32` to one of bytes: `y = round_half_even(min(max(x * t.factor, t.low), t.high)) +
+    /// t.zero`; NaN to 0.
+    Quantise = quantise::quantise(p: CopyParams) {
         x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(U8, plane(p.rows, p.columns, p.y_row)),
     };
     /// Up to 4 planes of `f32` to a picture of bytes, 4 a pixel, by the same formula.
-    QuantizeQuads = quantize::quantize_quads(p: CopyParams) {
+    QuantiseQuads = quantise::quantise_quads(p: CopyParams) {
         x: Operand::read(F32, last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(U8, last(p.rows, p.y_row) + p.columns * QUAD),
     };
-    /// One block of bytes to one of `f32`: `y = (x - t.input_zero) * t.scale`.
-    Dequantize = quantize::dequantize(p: CopyParams) {
+    /// One block of bytes to one of `f32`: `y = (x - t.offset) * t.factor`.
+    Dequantise = quantise::dequantise(p: CopyParams) {
         x: Operand::read(U8, plane(p.rows, p.columns, p.x_row)),
-        t: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// One planar plane to another, row by row.

@@ -28,7 +28,7 @@ pub(super) unsafe fn zero_pad_u8<S: Simd>(
     y: *mut u8,
 ) {
     // SAFETY: the caller keeps it; the line has 16 elements.
-    unsafe { pad(params, TensorLine::read(t).zero(), x, y) }
+    unsafe { pad(params, TensorLine::read(t).zero_byte(), x, y) }
 }
 
 /// # Safety
@@ -89,7 +89,7 @@ pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
 #[inline(always)]
 pub(super) unsafe fn ring_u8<S: Simd>(_simd: S, params: &RingParams, t: *mut f32, y: *mut u8) {
     // SAFETY: the caller keeps it; the line has 16 elements.
-    unsafe { surround(params, TensorLine::read(t).zero(), y) }
+    unsafe { surround(params, TensorLine::read(t).zero_byte(), y) }
 }
 
 /// # Safety

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::activation::{gelu, hard_swish, leaky_relu, relu, relu6, silu};
 use super::simd::{Outlined, Simd};
-use super::{BLOCK, Element};
+use super::{BLOCK, Element, TENSOR_NUMBERS};
 
 choices! {
     /// The function that is applied to a result, element by element.
@@ -128,31 +128,31 @@ impl ByteEpilogue {
 /// code does not depend on any scale or zero point.
 ///
 /// A number `q` of the tensor that is read (for a convolution, of its residual) stands for
-/// `(q - input_zero) * scale`, in units of the tensor that is written; `f32` has the zero point 0,
+/// `(q - offset) * factor`, in units of the tensor that is written; `f32` has the offset 0,
 /// whatever the line says. A result `v` is clamped to `low..=high`, and a byte for it is `v`, rounded to
-/// an integer (half to even), plus `output_zero`. The zero points, and for bytes `low` and `high`, are
-/// integers with `0 <= low + output_zero <= high + output_zero <= 255`: with them an activation function
+/// an integer (half to even), plus `zero`. `offset`, `zero` and, for bytes, `low` and `high` are
+/// integers with `0 <= low + zero <= high + zero <= 255`: with them an activation function
 /// is no more than such a range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorLine {
     /// The scale of what is read, divided by that of what is written.
-    pub scale: f32,
+    pub factor: f32,
     /// The zero point of bytes that are read.
-    pub input_zero: f32,
+    pub offset: f32,
     /// The least result.
     pub low: f32,
     /// The largest result.
     pub high: f32,
     /// The zero point of bytes that are written.
-    pub output_zero: f32,
+    pub zero: f32,
 }
 
 impl TensorLine {
     /// As it lies in memory.
-    pub fn to_line(self) -> [f32; BLOCK] {
-        let Self { scale, input_zero, low, high, output_zero } = self;
-        let mut line = [0.0; BLOCK];
-        line[..5].copy_from_slice(&[scale, input_zero, low, high, output_zero]);
+    pub fn to_line(self) -> [f32; TENSOR_NUMBERS] {
+        let Self { factor, offset, low, high, zero } = self;
+        let mut line = [0.0; TENSOR_NUMBERS];
+        line[..5].copy_from_slice(&[factor, offset, low, high, zero]);
         line
     }
 
@@ -162,9 +162,9 @@ impl TensorLine {
     #[inline(always)]
     pub(super) unsafe fn read(line: *const f32) -> Self {
         // SAFETY: readable for 16 elements, says the caller.
-        let line = unsafe { line.cast::<[f32; BLOCK]>().read() };
-        let [scale, input_zero, low, high, output_zero, ..] = line;
-        Self { scale, input_zero, low, high, output_zero }
+        let line = unsafe { line.cast::<[f32; TENSOR_NUMBERS]>().read() };
+        let [factor, offset, low, high, zero, ..] = line;
+        Self { factor, offset, low, high, zero }
     }
 
     /// `v`, from `low` to `high`; NaN stays NaN.
@@ -175,8 +175,8 @@ impl TensorLine {
 
     /// The zero point of bytes that are written, as one of them.
     #[inline(always)]
-    pub(super) fn zero(self) -> u8 {
-        self.output_zero as u8
+    pub(super) fn zero_byte(self) -> u8 {
+        self.zero as u8
     }
 }
 

@@ -39,7 +39,7 @@ mod norm;
 mod operand;
 mod pool;
 mod portable;
-mod quantize;
+mod quantise;
 mod simd;
 mod softmax;
 mod winograd;
@@ -64,6 +64,9 @@ pub const BLOCK: usize = 16;
 
 /// Channels whose bytes a dot product takes together: those of a quantised picture's pixel.
 pub const QUAD: usize = 4;
+
+/// Elements of a [`TensorLine`]: a cache line.
+pub const TENSOR_NUMBERS: usize = 16;
 
 /// Bytes of a cache line, on which packed weights and activations start.
 pub const LINE_BYTES: usize = 64;

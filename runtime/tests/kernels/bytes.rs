@@ -77,7 +77,7 @@ fn byte(line: TensorLine, v: f32) -> u8 {
     if v.is_nan() {
         return 0;
     }
-    (v.round_ties_even() + line.output_zero) as u8
+    (v.round_ties_even() + line.zero) as u8
 }
 
 fn clamped(line: TensorLine, v: f32) -> f32 {
@@ -86,7 +86,7 @@ fn clamped(line: TensorLine, v: f32) -> f32 {
 
 /// A line whose scale makes halves of many numbers.
 const LINE: TensorLine =
-    TensorLine { scale: 0.5, input_zero: 100.0, low: -37.0, high: 218.0, output_zero: 37.0 };
+    TensorLine { factor: 0.5, offset: 100.0, low: -37.0, high: 218.0, zero: 37.0 };
 
 /// A convolution call and its operands, with gaps between rows and blocks.
 struct Case {
@@ -205,8 +205,8 @@ impl Case {
         let r = self.r[o * p.r_block + pixel * BLOCK + lane];
         match p.epilogue.residual {
             ResidualElement::None => {}
-            ResidualElement::F32 => v += r * line.scale,
-            ResidualElement::U8 => v += (r - line.input_zero) * line.scale,
+            ResidualElement::F32 => v += r * line.factor,
+            ResidualElement::U8 => v += (r - line.offset) * line.factor,
         }
         clamped(line, v)
     }
@@ -301,7 +301,7 @@ fn every_epilogue() {
                         });
                         case.check("epilogue");
                         // ReLU, and no limits.
-                        case.line = TensorLine { low: 0.0, high: 255.0, output_zero: 0.0, ..LINE };
+                        case.line = TensorLine { low: 0.0, high: 255.0, zero: 0.0, ..LINE };
                         case.check("epilogue");
                         if output == OutputElement::F32 {
                             let (low, high) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -350,7 +350,7 @@ fn residual_in_place() {
 /// products, the most that the design allows, are just below `2^31`.
 #[test]
 fn extreme_values() {
-    for (x, w) in [(255, -127), (255, 127), (255, -128), (128, -128), (1, -1)] {
+    for (x, w) in [(255, -127), (255, 127), (128, -128), (1, -1)] {
         for blocks in [1, 36, 4125] {
             let mut case = Case::new(BLOCK, 3, 1, blocks, (1, 1)).with(|p| p.out_blocks = 1);
             case.x.fill(x);
@@ -386,10 +386,10 @@ fn ties_go_to_even_and_clamps_come_first() {
     }
     case.q[..BLOCK].fill(0.5);
     case.q[BLOCK..].fill(-0.5);
-    for (low, high, output_zero) in
+    for (low, high, zero) in
         [(0.0, 255.0, 0.0), (-128.0, 127.0, 128.0), (-255.0, 0.0, 255.0), (-7.0, 11.0, 7.0)]
     {
-        case.line = TensorLine { low, high, output_zero, ..LINE };
+        case.line = TensorLine { low, high, zero, ..LINE };
         case.check("ties");
     }
 }
@@ -425,23 +425,23 @@ fn numbers(len: usize) -> Vec<f32> {
 
 const LINES: [TensorLine; 3] = [
     LINE,
-    TensorLine { scale: 1.0, input_zero: 0.0, low: 0.0, high: 255.0, output_zero: 0.0 },
-    TensorLine { scale: 0.3, input_zero: 255.0, low: -128.0, high: 127.0, output_zero: 128.0 },
+    TensorLine { factor: 1.0, offset: 0.0, low: 0.0, high: 255.0, zero: 0.0 },
+    TensorLine { factor: 0.3, offset: 255.0, low: -128.0, high: 127.0, zero: 128.0 },
 ];
 
 #[test]
-fn quantize() {
+fn quantise() {
     for (line, (rows, columns)) in LINES.into_iter().zip([(1, 1), (3, 7), (5, 33)]) {
         let p = plane(rows, columns);
         let x = numbers((rows - 1) * p.x_row + columns * BLOCK);
         let mut operands = [Bytes::of(&x), Bytes::of(&line.to_line())];
         let len = (rows - 1) * p.y_row + columns * BLOCK;
         for (isa, table) in tables() {
-            let found = run(&Call::Quantize(p), table, &mut operands, len);
+            let found = run(&Call::Quantise(p), table, &mut operands, len);
             for (at, found) in found.into_iter().enumerate() {
                 let (row, column) = (at / p.y_row, at % p.y_row);
                 let inside = column < columns * BLOCK;
-                let v = clamped(line, x[(row * p.x_row + column).min(x.len() - 1)] * line.scale);
+                let v = clamped(line, x[(row * p.x_row + column).min(x.len() - 1)] * line.factor);
                 assert_eq!(found, inside.then(|| byte(line, v)), "{isa} {row}, {column}");
             }
         }
@@ -449,7 +449,7 @@ fn quantize() {
 }
 
 #[test]
-fn quantize_quads() {
+fn quantise_quads() {
     for channels in 1..=QUAD {
         for (line, (rows, columns)) in LINES.into_iter().zip([(1, 1), (3, 16), (4, 37)]) {
             let (x_row, y_row) = (columns + 2, columns * QUAD + 9);
@@ -459,11 +459,11 @@ fn quantize_quads() {
             let mut operands = [Bytes::of(&x), Bytes::of(&line.to_line())];
             for (isa, table) in tables() {
                 let len = (rows - 1) * y_row + columns * QUAD;
-                let found = run(&Call::QuantizeQuads(p), table, &mut operands, len);
+                let found = run(&Call::QuantiseQuads(p), table, &mut operands, len);
                 for (at, found) in found.into_iter().enumerate() {
                     let (row, column, channel) = (at / y_row, at % y_row / QUAD, at % y_row % QUAD);
                     let expected = (column < columns).then(|| {
-                        let v = |at: usize| clamped(line, x[at] * line.scale);
+                        let v = |at: usize| clamped(line, x[at] * line.factor);
                         let from = channel * plane + row * x_row + column;
                         if channel < channels { byte(line, v(from)) } else { byte(line, 0.0) }
                     });
@@ -475,7 +475,7 @@ fn quantize_quads() {
 }
 
 #[test]
-fn dequantize() {
+fn dequantise() {
     for (line, (rows, columns)) in LINES.into_iter().zip([(1, 1), (3, 7), (5, 33)]) {
         let p = plane(rows, columns);
         let x: Vec<u8> =
@@ -483,11 +483,11 @@ fn dequantize() {
         let mut operands = [Bytes::of(&x), Bytes::of(&line.to_line())];
         let len = (rows - 1) * p.y_row + columns * BLOCK;
         for (isa, table) in tables() {
-            let found = floats(&run(&Call::Dequantize(p), table, &mut operands, 4 * len));
+            let found = floats(&run(&Call::Dequantise(p), table, &mut operands, 4 * len));
             for (at, found) in found.into_iter().enumerate() {
                 let (row, column) = (at / p.y_row, at % p.y_row);
                 let expected = (column < columns * BLOCK)
-                    .then(|| (f32::from(x[row * p.x_row + column]) - line.input_zero) * line.scale);
+                    .then(|| (f32::from(x[row * p.x_row + column]) - line.offset) * line.factor);
                 assert_eq!(found, expected, "{isa} {row}, {column}");
             }
         }
@@ -585,10 +585,11 @@ fn zero_pad() {
                 for (at, found) in found.into_iter().enumerate() {
                     let (pixel, lane) = (at % y_block / BLOCK, at % y_block % BLOCK);
                     let channel = (at / y_block * BLOCK + lane).checked_sub(before);
-                    let source = channel.filter(|&channel| channel < in_channels).map(|channel| {
+                    let source = |channel: usize| {
                         x[channel / BLOCK * x_block + pixel * p.x_step + channel % BLOCK]
-                    });
-                    let expected = (pixel < pixels).then_some(source.unwrap_or(37));
+                    };
+                    let channel = channel.filter(|&channel| channel < in_channels);
+                    let expected = (pixel < pixels).then(|| channel.map_or(37, source));
                     assert_eq!(found, expected, "{isa} element {at} of {p:?}");
                 }
             }

@@ -165,10 +165,10 @@ impl Arithmetic for Bytes {
             match params.epilogue.residual {
                 ResidualElement::None => {}
                 ResidualElement::F32 => {
-                    add_residual(simd, &mut values, line.scale, 0.0, self.r.cast::<f32>(), params);
+                    add_residual(simd, &mut values, line.factor, 0.0, self.r.cast::<f32>(), params);
                 }
                 ResidualElement::U8 => {
-                    add_residual(simd, &mut values, line.scale, line.input_zero, self.r, params);
+                    add_residual(simd, &mut values, line.factor, line.offset, self.r, params);
                 }
             }
             for value in values.as_flattened_mut() {
@@ -185,7 +185,7 @@ impl Arithmetic for Bytes {
                     }
                 }
                 OutputElement::U8 => {
-                    let zero = simd.splat(line.output_zero);
+                    let zero = simd.splat(line.zero);
                     for (o, values) in values.into_iter().enumerate() {
                         for (p, value) in values.into_iter().enumerate() {
                             let y = self.y.add(o * params.y_block + p * BLOCK);

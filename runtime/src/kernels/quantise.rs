@@ -4,13 +4,13 @@
 use super::simd::Simd;
 use super::{BLOCK, CopyParams, QUAD, TensorLine};
 
-/// [`Call::Quantize`](super::Call::Quantize).
+/// [`Call::Quantise`](super::Call::Quantise).
 ///
 /// # Safety
 ///
 /// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
 #[inline(always)]
-pub(super) unsafe fn quantize<S: Simd>(
+pub(super) unsafe fn quantise<S: Simd>(
     simd: S,
     params: &CopyParams,
     x: *mut f32,
@@ -24,20 +24,18 @@ pub(super) unsafe fn quantize<S: Simd>(
             let x = x.wrapping_add(row * params.x_row + column * BLOCK);
             let y = y.wrapping_add(row * params.y_row + column * BLOCK);
             // SAFETY: the row and column are the call's.
-            unsafe {
-                simd.store_u8(y, scaled(simd, line, simd.load(x)), simd.splat(line.output_zero))
-            }
+            unsafe { simd.store_u8(y, scaled(simd, line, simd.load(x)), simd.splat(line.zero)) }
         }
     }
 }
 
-/// [`Call::QuantizeQuads`](super::Call::QuantizeQuads).
+/// [`Call::QuantiseQuads`](super::Call::QuantiseQuads).
 ///
 /// # Safety
 ///
 /// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
 #[inline(always)]
-pub(super) unsafe fn quantize_quads<S: Simd>(
+pub(super) unsafe fn quantise_quads<S: Simd>(
     simd: S,
     params: &CopyParams,
     x: *mut f32,
@@ -52,7 +50,7 @@ pub(super) unsafe fn quantize_quads<S: Simd>(
         for first in (0..params.columns).step_by(BLOCK) {
             let count = BLOCK.min(params.columns - first);
             // Runs of pixels of one channel each.
-            let mut planes = [[line.zero(); BLOCK]; QUAD];
+            let mut planes = [[line.zero_byte(); BLOCK]; QUAD];
             for (channel, bytes) in planes.iter_mut().enumerate().take(params.channels) {
                 let mut values = [0.0; BLOCK];
                 for (pixel, value) in values.iter_mut().enumerate().take(count) {
@@ -62,7 +60,7 @@ pub(super) unsafe fn quantize_quads<S: Simd>(
                 // SAFETY: arrays of 16.
                 unsafe {
                     let values = scaled(simd, line, simd.load(values.as_ptr()));
-                    simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.output_zero));
+                    simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.zero));
                 }
             }
             for pixel in 0..count {
@@ -78,13 +76,13 @@ pub(super) unsafe fn quantize_quads<S: Simd>(
     }
 }
 
-/// [`Call::Dequantize`](super::Call::Dequantize).
+/// [`Call::Dequantise`](super::Call::Dequantise).
 ///
 /// # Safety
 ///
 /// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
 #[inline(always)]
-pub(super) unsafe fn dequantize<S: Simd>(
+pub(super) unsafe fn dequantise<S: Simd>(
     simd: S,
     params: &CopyParams,
     x: *mut u8,
@@ -93,7 +91,7 @@ pub(super) unsafe fn dequantize<S: Simd>(
 ) {
     // SAFETY: the line has 16 elements.
     let line = unsafe { TensorLine::read(t) };
-    let (scale, zero) = (simd.splat(line.scale), simd.splat(line.input_zero));
+    let (scale, zero) = (simd.splat(line.factor), simd.splat(line.offset));
     for row in 0..params.rows {
         for column in 0..params.columns {
             let x = x.wrapping_add(row * params.x_row + column * BLOCK);
@@ -107,5 +105,5 @@ pub(super) unsafe fn dequantize<S: Simd>(
 /// What becomes a byte, before it is rounded.
 #[inline(always)]
 fn scaled<S: Simd>(simd: S, line: TensorLine, x: S::F32x16) -> S::F32x16 {
-    line.clamp(simd, simd.mul(x, simd.splat(line.scale)))
+    line.clamp(simd, simd.mul(x, simd.splat(line.factor)))
 }
