@@ -33,6 +33,8 @@
 //! threads, and [`classify`] makes probabilities of an answer. Weights that are packed already say which
 //! algorithms they are packed for; [`Compiler::weights`] takes those.
 //!
+//! [`quantize()`] makes weights in 8-bit integers of those in f32.
+//!
 //! A loaded [`Network`] is shared between threads; a session belongs to one of them. Results
 //! have the same bits for any number of threads, any position in a batch and each of the
 //! back ends that share the lowering.
@@ -55,11 +57,15 @@
 
 mod classes;
 mod feed;
+#[cfg(feature = "jit")]
+mod quantized;
 
 pub use classes::{classify, softmax, top_k};
 pub use feed::{Fed, FeedError, Source, feed};
 #[cfg(feature = "image")]
 pub use feed::{PictureFile, Pictures};
+#[cfg(feature = "jit")]
+pub use quantized::quantize;
 pub use resnet_runtime::compiled::{LoadOptions, Session};
 pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
 pub use resnet_runtime::picture::{Picture, PictureError, Preprocess};
@@ -98,6 +104,15 @@ pub use resnet_compiler::{
     warnings::{Warning, Warnings},
     zoo::{ZOO, zoo},
 };
+
+/// What [`quantize()`] is told, and what it answers.
+#[cfg(feature = "jit")]
+pub mod quantize {
+    pub use resnet_compiler::quantize::{
+        Input, Layer, Method, Options, PASSES, Precision, QuantizeError, Quantized, Report, Seen,
+        UnknownMethod, check_unquantised,
+    };
+}
 
 /// Networks for other runtimes.
 #[cfg(feature = "onnx")]

@@ -3,6 +3,7 @@
 mod bytes;
 mod engine;
 mod import;
+mod quantize;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
     ZeroChannelsName,
 };
+pub(crate) use self::quantize::Quantize;
 use crate::family::{FamilyOptions, Numbers};
 
 const EXAMPLES: &str = "\
@@ -32,6 +34,7 @@ Examples:
   resnet bench my-resnet.yaml --batch 8
   resnet tune resnet50 -o resnet50.schedule
   resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
+  resnet quantize resnet50 --weights resnet50.safetensors --images train/ -o resnet50.int8.safetensors
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
   resnet new --depth 26 --block bottleneck --classes 10 -o my-resnet.yaml
@@ -85,6 +88,8 @@ pub(crate) enum Command {
     Tune(Tune),
     /// Fold and pack weights into a file that the other commands take as weights, and only map.
     Pack(Pack),
+    /// Round weights to 8-bit integers, and calibrate the scales of activations on pictures.
+    Quantize(Quantize),
     /// Print the network in another form.
     Emit(Emit),
     /// Write the table of a depth, a width, a number of classes.
@@ -108,6 +113,7 @@ impl Command {
             Self::Check(Check { format, .. })
             | Self::Eval(Eval { format, .. })
             | Self::Bench(Bench { format, .. })
+            | Self::Quantize(Quantize { format, .. })
             | Self::Models(Models { format, .. }) => format.format == Format::Json,
             Self::Run(run) => run.format != RunFormat::Text,
             Self::Sweep(sweep) => sweep.format == SweepFormat::Json,

@@ -23,6 +23,7 @@ mod pictures;
 mod plot;
 mod profile;
 mod progress;
+mod quantize;
 mod roofline;
 mod run;
 mod scatter;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench::bench(&bench, &mut out),
         Command::Tune(tune) => tune::tune(&tune, &mut out),
         Command::Pack(pack) => pack::pack(&pack, &mut out),
+        Command::Quantize(quantize) => quantize::quantize(&quantize, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),

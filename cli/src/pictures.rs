@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{PictureFile, Source};
+use resnet::{PictureFile, Pictures, Source};
 use resnet_runtime::picture::EXTENSIONS;
 use walkdir::{DirEntry, WalkDir};
 
@@ -201,5 +201,39 @@ impl Source for Array {
             .read(index * input.len(), input)
             .with_context(|| format!("cannot read `{}`", self.path.display()))?;
         Ok(None)
+    }
+}
+
+/// What the network is fed with.
+pub(crate) enum Inputs {
+    Pictures(Pictures),
+    Array(Array),
+}
+
+impl Inputs {
+    /// What messages call an input.
+    pub(crate) fn name(&self, index: usize) -> String {
+        match self {
+            Self::Pictures(pictures) => pictures.name(index),
+            Self::Array(array) => array.name(index),
+        }
+    }
+}
+
+impl Source for Inputs {
+    type Error = anyhow::Error;
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Pictures(pictures) => pictures.len(),
+            Self::Array(array) => array.len(),
+        }
+    }
+
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
+        match self {
+            Self::Pictures(pictures) => Ok(pictures.load(index, input)?),
+            Self::Array(array) => array.load(index, input),
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::npy;
 use crate::output::{self, Output};
-use crate::pictures::{Array, gather, picture};
+use crate::pictures::{Array, Inputs, gather, picture};
 use crate::progress::progress;
 use crate::stdin::is_stdin;
 use crate::{Outcome, is_broken_pipe};
@@ -109,40 +109,6 @@ fn source(options: &Run, model: &Model, compiled: &Compiled) -> Result<(Inputs, 
     let pictures = paths.iter().map(|path| picture(path)).collect::<Result<_>>()?;
     let pictures = Pictures::new(pictures, preprocess, shape)?;
     Ok((Inputs::Pictures(pictures.allow_damaged(options.reading.allow_damaged)), files))
-}
-
-/// What the network is fed with.
-enum Inputs {
-    Pictures(Pictures),
-    Array(Array),
-}
-
-impl Inputs {
-    /// What messages call an input.
-    fn name(&self, index: usize) -> String {
-        match self {
-            Self::Pictures(pictures) => pictures.name(index),
-            Self::Array(array) => array.name(index),
-        }
-    }
-}
-
-impl Source for Inputs {
-    type Error = anyhow::Error;
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Pictures(pictures) => pictures.len(),
-            Self::Array(array) => array.len(),
-        }
-    }
-
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
-        match self {
-            Self::Pictures(pictures) => Ok(pictures.load(index, input)?),
-            Self::Array(array) => array.load(index, input),
-        }
-    }
 }
 
 /// A file that gets a part of every answer.

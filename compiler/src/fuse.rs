@@ -8,6 +8,7 @@
 //! whole input, so that there is one operator to schedule.
 
 mod display;
+pub mod quantisable;
 
 use std::fmt;
 

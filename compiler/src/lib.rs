@@ -26,6 +26,8 @@ pub mod network;
 pub mod onnx;
 pub mod plan;
 pub mod profile;
+#[cfg(feature = "jit")]
+pub mod quantize;
 pub mod report;
 pub mod schedule;
 pub mod spec;

@@ -248,17 +248,7 @@ impl<'a> Compiler<'a> {
     pub fn compile(&self) -> Result<Compiled, CompileError> {
         let graph = Graph::build(self.spec)?;
         let (plan, wishes) = self.plan_graph(&graph)?;
-        let target = Target::host(self.options.isa)?;
-        let backend = self.options.backend;
-        let variants = match backend {
-            #[cfg(feature = "jit")]
-            Backend::Jit => jit::compile(&plan, &target)?,
-            Backend::Interpret => interpret::compile(&plan, &target)?,
-            // It runs the graph.
-            Backend::Reference => Vec::new(),
-        };
-        let (graph, plan, isa) = (Arc::new(graph), Arc::new(plan), target.isa());
-        Ok(Compiled { graph, plan, isa, backend, wishes, variants })
+        Compiled::of(graph, plan, wishes, &self.options)
     }
 
     fn plan_graph(&self, graph: &Graph) -> Result<(Plan, Wishes), CompileError> {
@@ -299,6 +289,34 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Compiles a graph that no table stands for as it is.
+    #[cfg(feature = "jit")]
+    pub(crate) fn of_graph(graph: Graph, options: &Options) -> Result<Self, CompileError> {
+        let wishes = options.wishes();
+        let plan = Plan::new(&graph, &wishes)?;
+        Self::of(graph, plan, wishes, options)
+    }
+
+    /// Makes code of a plan.
+    fn of(
+        graph: Graph,
+        plan: Plan,
+        wishes: Wishes,
+        options: &Options,
+    ) -> Result<Self, CompileError> {
+        let target = Target::host(options.isa)?;
+        let backend = options.backend;
+        let variants = match backend {
+            #[cfg(feature = "jit")]
+            Backend::Jit => jit::compile(&plan, &target)?,
+            Backend::Interpret => interpret::compile(&plan, &target)?,
+            // It runs the graph.
+            Backend::Reference => Vec::new(),
+        };
+        let (graph, plan, isa) = (Arc::new(graph), Arc::new(plan), target.isa());
+        Ok(Self { graph, plan, isa, backend, wishes, variants })
+    }
+
     /// The graph it was compiled from.
     pub fn graph(&self) -> &Graph {
         &self.graph

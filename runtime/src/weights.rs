@@ -25,7 +25,7 @@ mod tensor;
 
 pub use error::{Found, Mismatch, WeightsError};
 pub use file::PackedFile;
-pub use load::{LoadError, all_threads, load};
+pub use load::{LoadError, all_threads, fold, load};
 pub use packed::Packed;
 pub use recipe::{Content, ConvSource, Recipe, WeightsPlan};
 pub use source::{Tensor, Weights};

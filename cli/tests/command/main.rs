@@ -8,6 +8,7 @@ mod import;
 mod manners;
 mod new;
 mod pack;
+mod quantize;
 mod run;
 mod sweep;
 mod tune;
@@ -162,9 +163,10 @@ fn usage() {
     let workshop = Workshop::new();
     assert!(workshop.resnet("--help").succeeds().contains("Usage: resnet"));
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
-    for command in
-        ["check", "run", "eval", "bench", "pack", "emit", "new", "sweep", "models", "man"]
-    {
+    for command in [
+        "check", "run", "eval", "bench", "pack", "quantize", "emit", "new", "sweep", "models",
+        "man",
+    ] {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));
     }
     workshop.resnet("").must_be_misuse("Usage");

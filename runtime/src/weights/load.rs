@@ -7,7 +7,7 @@ use std::thread;
 
 use super::error::WeightsError;
 use super::file::{PackedError, PackedFile, to_little_endian};
-use super::pack::{Norm, PackError, Packer, pack_norm};
+use super::pack::{Folded, Norm, PackError, Packer, pack_norm};
 use super::packed::Packed;
 use super::recipe::{Content, ConvSource, Recipe, WeightsPlan};
 use super::source::Weights;
@@ -188,6 +188,26 @@ fn conv<'a>(
         out,
     }));
     Ok(())
+}
+
+/// Reads a convolution's weights, bias and batch norm, and folds them into one another.
+///
+/// # Errors
+///
+/// A tensor that is not there or cannot be read, or a variance that is not positive.
+pub fn fold(source: &ConvSource, weights: &Weights) -> Result<Folded, LoadError> {
+    let weight = weights.tensor(&source.weight)?;
+    let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
+    let bias = bias.as_ref().map(|bias| &bias.values[..]);
+    let channels = weight.shape.first().copied().unwrap_or(0);
+    let new = |norm: Option<Norm<'_>>| {
+        Folded::new(channels, &weight.values, bias, norm, source.standardise)
+            .map_err(|reason| cannot_pack(weights, &source.weight, reason))
+    };
+    match &source.norm {
+        Some(names) => with_norm(names, weights, |norm| new(Some(norm))),
+        None => new(None),
+    }
 }
 
 fn cannot_pack(weights: &Weights, tensor: &str, reason: PackError) -> LoadError {

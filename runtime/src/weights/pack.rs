@@ -112,6 +112,9 @@ pub struct Standard {
 }
 
 impl Standard {
+    /// Weights as they are.
+    const NONE: Self = Self { mean: 0.0, scale: 1.0 };
+
     /// That of the weights of one output channel.
     pub fn of(weights: &[f32], epsilon: f64) -> Self {
         let len = weights.len() as f64;
@@ -285,11 +288,10 @@ impl Packer {
             let source = (column * group_in + inputs.start - group) * kernel;
             let source = &weight.weight[source..][..inputs.len() * kernel];
             let folded = &mut folded[..source.len()];
-            let as_it_is = Standard { mean: 0.0, scale: 1.0 };
-            let standard = weight.standards.get(column).unwrap_or(&as_it_is);
-            let (mean, scale) = (standard.mean, standard.scale * self.scales[channel].weight);
+            let standard = weight.standards.get(column).unwrap_or(&Standard::NONE);
+            let fold = self.scales[channel].fold(standard);
             for (folded, &weight) in folded.iter_mut().zip(source) {
-                *folded = round((f64::from(weight) - mean) * scale);
+                *folded = round(fold(weight));
             }
             let first_lane = inputs.start - first_in;
             scatter(folded, kernel, lanes, first_lane, row, rows, column);
@@ -345,6 +347,57 @@ pub fn pack_norm(channels: usize, norm: Norm<'_>, out: &mut [f32]) -> Result<(),
 struct ChannelScale {
     weight: f64,
     bias: f64,
+}
+
+impl ChannelScale {
+    /// What becomes of each weight of the channel.
+    fn fold(&self, standard: &Standard) -> impl Fn(f32) -> f64 + use<> {
+        let (mean, scale) = (standard.mean, standard.scale * self.weight);
+        move |weight| (f64::from(weight) - mean) * scale
+    }
+}
+
+/// A convolution's weights and biases with all that is folded into them, before they are rounded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// In the order of the weight tensor.
+    pub weight: Vec<f64>,
+    /// One an output channel.
+    pub bias: Vec<f64>,
+}
+
+impl Folded {
+    /// Folds the weights of `channels` output channels, which are standardised first if there is an epsilon
+    /// for that.
+    ///
+    /// # Errors
+    ///
+    /// If a slice has another length than the channels ask for, or a variance is not positive.
+    pub fn new(
+        channels: usize,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        norm: Option<Norm<'_>>,
+        standardise: Option<f64>,
+    ) -> Result<Self, PackError> {
+        if let Some(bias) = bias {
+            expect_len("bias", bias.len(), channels)?;
+        }
+        if let Some(norm) = norm {
+            norm.expect_len(channels)?;
+        }
+        let len = weight.len() / channels.max(1);
+        expect_len("weight", weight.len(), channels * len)?;
+        let scales = channel_scales(channels, bias, norm)?;
+        let mut folded = Vec::with_capacity(weight.len());
+        for (weights, scale) in weight.chunks(len.max(1)).zip(&scales) {
+            let standard =
+                standardise.map_or(Standard::NONE, |epsilon| Standard::of(weights, epsilon));
+            let fold = scale.fold(&standard);
+            folded.extend(weights.iter().map(|&weight| fold(weight)));
+        }
+        Ok(Self { weight: folded, bias: scales.into_iter().map(|scale| scale.bias).collect() })
+    }
 }
 
 fn channel_scales(

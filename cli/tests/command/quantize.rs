@@ -1,0 +1,74 @@
+use crate::Workshop;
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.picture("set/a.png", [200, 10, 10]);
+    workshop.picture("set/sub/b.png", [10, 200, 10]);
+    workshop.picture("set/sub/c.png", [10, 10, 200]);
+    workshop
+}
+
+const QUANTIZE: &str = "quantize colours.yaml --weights colours.safetensors --images set --pictures 3 \
+    -o int8.safetensors";
+
+#[test]
+fn a_file_and_a_report_of_each_layer() {
+    let workshop = workshop();
+    let said = workshop.resnet(QUANTIZE).succeeds();
+    assert!(said.contains("colours: 1 of 1 layers in 8 bits"), "{said}");
+    assert!(said.contains("of 3 pictures") && said.contains("\nfc "), "{said}");
+    let file = std::fs::read(workshop.path("int8.safetensors")).unwrap();
+    let text = String::from_utf8_lossy(&file);
+    for tensor in ["fc.weight", "fc.weight_scale", "fc.bias", "fc.input_scale", "\"I8\""] {
+        assert!(text.contains(tensor), "{tensor} in {text}");
+    }
+    let json = workshop.resnet(&format!("{QUANTIZE} --format json --svg noise.svg")).succeeds();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["pictures"], 3);
+    assert_eq!(json["layers"][0]["precision"], "int8");
+    assert_eq!(json["layers"][0]["input"]["zero_point"], 0);
+    assert_eq!(json["bytes"], file.len());
+    let svg = std::fs::read_to_string(workshop.path("noise.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
+    // The same bytes again.
+    assert_eq!(std::fs::read(workshop.path("int8.safetensors")).unwrap(), file);
+}
+
+#[test]
+fn as_many_pictures_as_are_asked_for() {
+    let workshop = workshop();
+    let said = workshop.resnet(&QUANTIZE.replace("--pictures 3", "--pictures 2")).succeeds();
+    assert!(said.contains("of 2 pictures"), "{said}");
+    workshop.write("set/broken.jpg", b"none");
+    let done = workshop.resnet(&QUANTIZE.replace("--pictures 3", ""));
+    assert_eq!(done.status, 1, "{}", done.err);
+    assert!(done.out.contains("of 3 pictures"), "{}", done.out);
+    assert!(done.err.contains("there are 4 pictures, not 300"), "{}", done.err);
+    assert!(done.err.contains("broken.jpg"), "{}", done.err);
+    assert!(done.err.contains("1 of 4 pictures were left out"), "{}", done.err);
+}
+
+#[test]
+fn nothing_is_lost_where_something_is_wrong() {
+    let workshop = workshop();
+    workshop.resnet(&format!("{QUANTIZE} --keep fd")).fails("did you mean `fc`?");
+    workshop
+        .resnet(&format!("{QUANTIZE} --keep fc"))
+        .fails("nothing to quantise:\n  fc: asked for");
+    workshop.resnet(&format!("{QUANTIZE} --method max")).must_be_misuse("least-squares");
+    assert!(!workshop.path("int8.safetensors").exists());
+    let over = QUANTIZE.replace("int8.safetensors", "colours.safetensors");
+    workshop.resnet(&over).fails("would be written over the input");
+    workshop.resnet(QUANTIZE).succeeds();
+    let again =
+        QUANTIZE.replace("--weights colours", "--weights int8").replace("-o int8", "-o new");
+    workshop.resnet(&again).fails("quantised already");
+    workshop
+        .resnet("quantize colours.yaml --weights colours.safetensors -o x.safetensors")
+        .must_be_misuse("--images");
+    let packed = "pack colours.yaml --weights colours.safetensors -o colours.packed";
+    workshop.resnet(packed).succeeds();
+    workshop
+        .resnet(&QUANTIZE.replace("colours.safetensors", "colours.packed"))
+        .fails("holds packed weights");
+}
