@@ -70,6 +70,12 @@ fn transformers_says_strides_and_pictures() {
     let options = Options { input: Some((64, 48)), ..Options::default() };
     let imported = check("transformers-backbone", &options);
     contains(&imported.table, &["features: [pool1, conv3_x]"]);
+    let options = Options { input: Some((51, 64)), ..Options::default() };
+    let imported = check("transformers-bit", &options);
+    contains(
+        &imported.table,
+        &["activation: silu", "padding: same, ", "count_padding: true", "groups: 4"],
+    );
 }
 
 /// A copy of a folder, with one of its files changed.
@@ -131,7 +137,8 @@ fn contradictions_show_both_sides() {
             "blocks of the kind basic, and the tensors have bottle",
         ),
         (transformers, "\"relu\"", "\"elu\"", "hidden_act"),
-        (transformers, "\"resnet\"", "\"bit\"", "transformers' BiT has padding that depends"),
+        ("transformers-bit", "\"SAME\"", "\"VALID\"", "`global_padding` is VALID"),
+        ("transformers-bit", "\"SAME\"", "null", "a pool that is padded twice"),
     ] {
         let copy = changed(name, "config.json", |text| text.replace(from, to));
         let error = import(copy.path(), &Options::default()).unwrap_err().to_string();

@@ -7,8 +7,8 @@
 
 Networks are small and have random weights. Each is saved by `save_pretrained`, its image processor beside it,
 imported as a folder, and run on a random array and on a picture. An answer has to be right within 1e-4 of the
-largest, or refused; `BiT` too. Fails if one is wrong, or if one is
-refused for anything but its activation or being a BiT.
+largest; those of every option of `BitConfig` too, or refused if its padding is one that no table has. Fails if
+one is wrong, or is refused or taken where that is not expected.
 """
 import argparse
 import itertools
@@ -36,6 +36,12 @@ PICTURE_TOLERANCE = 2e-2
 SMALL = dict(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[2, 1, 2], id2label={0: "a", 1: "b", 2: "c"})
 
 
+BIT = dict(embedding_size=32, hidden_sizes=[128, 256, 128], depths=[1, 2, 1], id2label={0: "a", 1: "b", 2: "c"})
+
+# Of BiT: paddings that no table has.
+REFUSED = ["VALID", "None dynamic", "bottleneck None"]
+
+
 def cases():
     """Names, networks and image processors."""
     flags = ["downsample_in_first_stage", "downsample_in_bottleneck"]
@@ -52,8 +58,24 @@ def cases():
         config = transformers.ResNetConfig(**SMALL, out_features=features)
         yield f"backbone {' '.join(features)}", transformers.ResNetBackbone(config), None
     yield "squeezed", classifier(), processor(384, 1.0)
-    config = dict(embedding_size=32, hidden_sizes=[128, 256], depths=[1, 1], layer_type="preactivation")
-    yield "BiT", transformers.BitForImageClassification(transformers.BitConfig(**config)), None
+    for layer_type, padding, dynamic in itertools.product(
+        ["preactivation", "bottleneck"], [None, "SAME", "VALID"], [False, True]
+    ):
+        options = dict(layer_type=layer_type, global_padding=padding, embedding_dynamic_padding=dynamic)
+        name = f"BiT {layer_type} {padding} {'dynamic' if dynamic else 'static'}"
+        yield name, bit(**options), None
+    yield "BiT hidden_act silu", bit(hidden_act="silu"), None
+    yield "BiT num_groups", bit(num_groups=8), None
+    for layer_type in ["preactivation", "bottleneck"]:
+        yield f"BiT output_stride {layer_type}", bit(layer_type=layer_type, output_stride=8, global_padding="SAME"), None
+    config = transformers.BitConfig(**BIT)
+    yield "BiT no classifier", transformers.BitModel(config), None
+    config = transformers.BitConfig(**BIT, out_features=["stem", "stage2", "stage3"])
+    yield "BiT backbone", transformers.BitBackbone(config), None
+
+
+def bit(**options):
+    return transformers.BitForImageClassification(transformers.BitConfig(**{**BIT, **options}))
 
 
 def classifier(**options):
@@ -147,7 +169,7 @@ def main():
             folder = scratch / str(number)
             kind, text = check(options.resnet, folder, model, images, picture)
             print(f"{name}: {kind}: {text}", flush=True)
-            if kind == "WRONG" or (kind == "refused" and not name.startswith("BiT")):
+            if kind == "WRONG" or (kind == "refused") != any(part in name for part in REFUSED):
                 wrong.append(name)
     finally:
         shutil.rmtree(scratch)

@@ -24,6 +24,9 @@ def shake(model):
                 module.bias.normal_(0, 0.2)
                 module.running_mean.normal_(0, 0.2)
                 module.running_var.uniform_(0.5, 1.5)
+            elif isinstance(module, torch.nn.GroupNorm):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
     return model.eval()
 
 
@@ -83,11 +86,30 @@ def transformers_backbone():
     write(name, model, (64, 48))
 
 
+def transformers_bit():
+    """TensorFlow's padding, weight standardization, few groups."""
+    name = "transformers-bit"
+    config = transformers.BitConfig(
+        embedding_size=8,
+        hidden_sizes=[32, 32],
+        depths=[1, 2],
+        num_groups=4,
+        global_padding="same",
+        embedding_dynamic_padding=True,
+        hidden_act="silu",
+        id2label={0: "cat", 1: "dog", 2: "newt"},
+    )
+    model = shake(transformers.BitForImageClassification(config))
+    model.save_pretrained(HERE / name)
+    write(name, model, (51, 64))
+
+
 def main():
     torch.manual_seed(0)
     timm_blur()
     transformers_strides()
     transformers_backbone()
+    transformers_bit()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     settled: bool,
     /// What follows the stem and the sums of blocks, if that differs from what is inside blocks.
     outer_activation: Option<Activation>,
+    /// How convolutions and the stem's pool are padded.
+    padding: Padding,
     /// What it has that no table can express.
     refused: Option<&'static str>,
     expected: Expected,
@@ -85,6 +87,16 @@ struct Stages {
     widths: Vec<usize>,
 }
 
+/// How borders are padded.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Padding {
+    /// By half of kernels.
+    #[default]
+    Half,
+    /// As TensorFlow's `SAME`, and the stem's pool likewise with zeros, or not at all.
+    Same { pool: bool },
+}
+
 /// What a table is derived with beside the tensors.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -95,6 +107,8 @@ pub(crate) struct Known {
     pub(crate) features: Vec<usize>,
     /// As in [`Facts`].
     pub(crate) outer_activation: Option<Activation>,
+    /// As in [`Facts`].
+    pub(crate) padding: Padding,
 }
 
 impl Facts {
@@ -209,6 +223,9 @@ impl Facts {
             shortcut: options.shortcut.or(facts.shortcut),
             pool: options.pool.or(facts.pool),
             activation: options.activation.or(facts.activation),
+            norm_groups: options
+                .norm_groups
+                .or(facts.norm_groups.filter(|_| options.norm_group_size.is_none())),
             norm_group_size: options
                 .norm_group_size
                 .or(facts.norm_group_size.filter(|_| options.norm_groups.is_none())),
@@ -220,6 +237,7 @@ impl Facts {
             settled: self.settled,
             features: self.features.clone(),
             outer_activation: self.outer_activation,
+            padding: self.padding,
         })
     }
 
@@ -331,11 +349,7 @@ fn of_config(mut config: Keys) -> Result<Facts, Fault> {
     let kind = config.text("model_type")?;
     match kind.as_deref() {
         Some("resnet") => transformers::resnet(config),
-        Some("bit") => Ok(Facts {
-            source: "transformers' BiT".to_owned(),
-            refused: Some("padding that depends on the picture's size"),
-            ..Facts::default()
-        }),
+        Some("bit") => transformers::bit(config),
         other => {
             let kind =
                 other.map_or(String::new(), |kind| format!(" (its `model_type` is `{kind}`)"));

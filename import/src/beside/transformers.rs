@@ -6,7 +6,7 @@
 use resnet_compiler::spec::StrideOn;
 
 use super::keys::Keys;
-use super::{Facts, Stages};
+use super::{Facts, Padding, Stages};
 use crate::Activation;
 use crate::error::{Fault, unknown};
 
@@ -64,22 +64,100 @@ pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
     facts.expected.stem = Some(config.count("embedding_size")?.unwrap_or(64));
     facts.expected.stages = Some(Stages { bottleneck, depths, widths });
     facts.expected.pre_activation = Some(false);
-    let labels = config.classes("id2label")?;
     let outputs = config.texts("out_features")?;
-    match &*kind {
-        "ResNetBackbone" => facts.features = features(outputs.unwrap_or_default(), &facts)?,
-        "ResNetModel" => {}
-        _ => {
-            facts.expected.classes = labels.as_ref().map(Vec::len);
-            let named =
-                |labels: &Vec<String>| labels.iter().any(|label| !label.starts_with("LABEL_"));
-            facts.labels = labels.filter(named).unwrap_or_default();
-        }
-    }
+    take_outputs(&mut config, &kind, outputs, &mut facts)?;
     config.ignore(GENERAL);
     config.ignore(&["model_type"]);
     facts.notes.extend(config.rest());
     Ok(facts)
+}
+
+/// The fields of `BitConfig`, `transformers/models/bit/{configuration,modeling}_bit.py`.
+pub(super) fn bit(mut config: Keys) -> Result<Facts, Fault> {
+    let kind = config.texts("architectures")?.and_then(|kinds| kinds.into_iter().next());
+    let kind = kind.unwrap_or_else(|| "BitForImageClassification".to_owned());
+    let mut facts =
+        Facts { source: format!("transformers' `{kind}`"), settled: true, ..Facts::default() };
+    let pre_activation = match config.text("layer_type")?.as_deref() {
+        None | Some("preactivation") => true,
+        Some("bottleneck") => false,
+        Some(other) => {
+            return config.wrong("layer_type", &other, "`preactivation` or `bottleneck`");
+        }
+    };
+    let pool = config.flag("embedding_dynamic_padding")? == Some(true);
+    match config.text("global_padding")?.as_deref() {
+        Some("SAME" | "same") => facts.padding = Padding::Same { pool },
+        Some(other) => return config.wrong("global_padding", &other, "`SAME` or none"),
+        None if pool => facts.refused = Some("a pool that is padded twice"),
+        // The ring of zeros stands before the norm, which takes it for pixels.
+        None if !pre_activation => facts.refused = Some("a norm over padding"),
+        None => {}
+    }
+    let widths = config.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
+    let depths = config.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
+    if depths.len() != widths.len() {
+        return unknown(format!(
+            "`config.json` has {} `depths` and {} `hidden_sizes`; both are of one length",
+            depths.len(),
+            widths.len()
+        ));
+    }
+    let output_stride = config.count("output_stride")?.unwrap_or(32);
+    let (mut reached, mut dilation) = (4, 1);
+    let (mut strides, mut dilations) = (Vec::new(), Vec::new());
+    for stage in 0..depths.len() {
+        let stride = if stage == 0 { 1 } else { 2 };
+        let given_up = reached >= output_stride;
+        dilation *= if given_up { stride } else { 1 };
+        strides.push(if given_up { 1 } else { stride });
+        // Blocks of pre-activation are given none.
+        dilations.push(if pre_activation { 1 } else { dilation });
+        reached *= strides[stage];
+    }
+    if let Some(name) = config.text("hidden_act")? {
+        match super::activation(&name) {
+            Some(Activation::Relu) => {}
+            Some(known) => facts.options.activation = Some(known),
+            None => return config.wrong("hidden_act", &name, "an activation that tables have"),
+        }
+    }
+    let factor = config.count("width_factor")?.unwrap_or(1);
+    facts.options.strides = strides;
+    facts.options.dilations = dilations;
+    facts.options.pool = Some(crate::StemPool::Zeros);
+    facts.options.stride_on = Some(StrideOn::Second);
+    facts.options.weight_standardization = Some(1e-8);
+    facts.options.norm_groups = Some(config.count("num_groups")?.unwrap_or(32));
+    facts.expected.channels = Some(config.count("num_channels")?.unwrap_or(3));
+    facts.expected.stem = Some(config.count("embedding_size")?.unwrap_or(64));
+    let widths = widths.into_iter().map(|width| width.saturating_mul(factor)).collect();
+    facts.expected.stages = Some(Stages { bottleneck: true, depths, widths });
+    facts.expected.pre_activation = Some(pre_activation);
+    let outputs = config.texts("out_features")?;
+    take_outputs(&mut config, &kind, outputs, &mut facts)?;
+    config.ignore(GENERAL);
+    config.ignore(&["model_type", "drop_path_rate"]);
+    facts.notes.extend(config.rest());
+    Ok(facts)
+}
+
+/// What is the answer: features or classes.
+fn take_outputs(
+    config: &mut Keys,
+    kind: &str,
+    outputs: Option<Vec<String>>,
+    facts: &mut Facts,
+) -> Result<(), Fault> {
+    let labels = config.classes("id2label")?;
+    if kind.ends_with("Backbone") {
+        facts.features = features(outputs.unwrap_or_default(), facts)?;
+    } else if kind.ends_with("ForImageClassification") {
+        facts.expected.classes = labels.as_ref().map(Vec::len);
+        let named = |labels: &Vec<String>| labels.iter().any(|label| !label.starts_with("LABEL_"));
+        facts.labels = labels.filter(named).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The numbers of the stages whose outputs are the answer; that of the stem is 0.

@@ -5,6 +5,7 @@ use resnet_compiler::spec::{AntiAlias, Shortcut, ShortcutFrom, StrideOn, ZeroCha
 
 use super::Writer;
 use crate::Activation;
+use crate::beside::Padding;
 use crate::error::{Fault, unknown};
 use crate::names::{Attention, Block, Conv, Dialect, Projection, Stage};
 
@@ -151,6 +152,9 @@ impl Writer<'_> {
         let dilation = dilations.get(index).copied().unwrap_or(1);
         if dilation != 1 {
             row.set("dilation", dilation);
+        }
+        if matches!(self.known.padding, Padding::Same { .. }) {
+            row.set("padding", "same");
         }
         // A stage that begins with another dilation than it goes on with has a blur too.
         let before = index.checked_sub(1).filter(|_| run.begins);

@@ -5,6 +5,7 @@ use resnet_compiler::spec::rows::Row;
 
 use super::Writer;
 use crate::StemPool;
+use crate::beside::Padding;
 use crate::checkpoint::Flat;
 use crate::error::{Fault, unknown};
 use crate::names::{Dialect, StemConv};
@@ -68,6 +69,8 @@ impl Writer<'_> {
         // Patches that do not overlap.
         if conv.kernel == [stride; 2] && stride > 1 {
             row.set("padding", 0);
+        } else if matches!(self.known.padding, Padding::Same { .. }) {
+            row.set("padding", "same");
         }
         let (default, default_norm) = (format!("conv{index}"), format!("bn{index}"));
         let weights = self.named(&conv.module, &default);
@@ -204,7 +207,14 @@ impl Writer<'_> {
             StemPool::None | StemPool::Stride => return,
             StemPool::Max => {}
             StemPool::Ceil => max.set("padding", "{bottom: 1, right: 1}"),
-            StemPool::Zeros => max.set("count_padding", true),
+            StemPool::Zeros => match self.known.padding {
+                Padding::Half => max.set("count_padding", true),
+                Padding::Same { pool: true } => {
+                    max.set("padding", "same");
+                    max.set("count_padding", true);
+                }
+                Padding::Same { pool: false } => max.set("padding", 0),
+            },
         }
         let rows = match self.options.anti_alias {
             None => vec![max.with("stride", 2)],
