@@ -74,15 +74,31 @@ impl Limits {
 ///
 /// An instruction set that the CPU lacks; no threads.
 pub fn flops(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
+    rate(isa, threads, limits::multiply_adds)
+}
+
+/// The same, of products of bytes that are added to integers.
+///
+/// # Errors
+///
+/// An instruction set that the CPU lacks; no threads.
+pub fn byte_ops(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
+    rate(isa, threads, limits::byte_multiply_adds)
+}
+
+/// Operations a second of some work, which answers with its multiply-adds.
+fn rate(
+    isa: Isa,
+    threads: NonZeroUsize,
+    work: fn(Isa, usize) -> Result<usize, UnavailableIsa>,
+) -> Result<f64, MeasureError> {
     // How many turns a round takes is found out first, which also wakes the CPU up.
     let (start, mut turns, mut done) = (Instant::now(), 0, 0);
     while start.elapsed() < ROUND {
-        done = limits::multiply_adds(isa, STEPS)?;
+        done = work(isa, STEPS)?;
         turns += 1;
     }
-    let seconds = fastest(threads, |_| {
-        (0..turns).try_for_each(|_| limits::multiply_adds(isa, STEPS).map(drop))
-    })?;
+    let seconds = fastest(threads, |_| (0..turns).try_for_each(|_| work(isa, STEPS).map(drop)))?;
     Ok(2.0 * (done * turns * threads.get()) as f64 / seconds)
 }
 
@@ -141,6 +157,8 @@ mod tests {
                 let limits = Limits::measure(isa, threads).unwrap();
                 assert!((1e8..1e13).contains(&limits.flops), "{isa} {limits:?}");
                 assert!((1e7..1e13).contains(&limits.bandwidth), "{isa} {limits:?}");
+                let bytes = byte_ops(isa, threads).unwrap();
+                assert!((1e8..1e14).contains(&bytes), "{isa} {bytes}");
             }
         }
     }

@@ -10,6 +10,7 @@
 //! With a WORD, only the lines that contain it are run. One thread; the best of several rounds, as
 //! on a shared machine every disturbance makes a round slower and none makes it faster.
 
+mod bytes;
 mod winograd;
 
 use std::hint::black_box;
@@ -37,6 +38,9 @@ fn main() {
     let peak =
         machine::flops(isa, NonZeroUsize::MIN).expect("the table says that there is one") * 1e-9;
     println!("{isa}: the multiply-add peak is {peak:.0} GFLOP/s");
+    let byte_peak =
+        machine::byte_ops(isa, NonZeroUsize::MIN).expect("the table says that there is one") * 1e-9;
+    println!("{isa}: that of bytes is {byte_peak:.0} GOP/s");
     let run = |line: String, bench: &dyn Fn() -> String| {
         if line.contains(&filter) {
             println!("{line:<44} {}", bench());
@@ -44,6 +48,9 @@ fn main() {
     };
     for layer in LAYERS {
         run(layer.name(), &|| layer.bench(table, peak, copies_of));
+    }
+    for layer in bytes::LAYERS {
+        run(layer.name(), &|| layer.bench(table, byte_peak, copies_of));
     }
     for layer in winograd::LAYERS {
         run(layer.name(), &|| layer.bench(table, copies_of));

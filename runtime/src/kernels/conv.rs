@@ -175,11 +175,10 @@ impl<W> Ahead<W> {
 fn fetch_pixels<S: Simd, T, const P: usize>(simd: S, at: *const T, distance: usize) {
     // Pixels of bytes share lines; the last one may be in one of its own.
     let every = (LINE_BYTES / (distance * size_of::<T>()).max(1)).max(1);
-    for p in (0..P).step_by(every) {
-        simd.prefetch_near(at.wrapping_add(p * distance));
-    }
-    if every > 1 {
-        simd.prefetch_near(at.wrapping_add((P - 1) * distance));
+    for p in 0..P {
+        if p.is_multiple_of(every) || p == P - 1 {
+            simd.prefetch_near(at.wrapping_add(p * distance));
+        }
     }
 }
 
@@ -334,8 +333,8 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
         // SAFETY: the operands reach as far as `ConvParams` says.
         let starts = unsafe { ends.start::<S, B>(simd) };
         let mut sums = [[starts[0]; P]; B];
-        for (sums, start) in sums.iter_mut().zip(starts) {
-            *sums = [start; P];
+        for o in 0..B {
+            sums[o] = [starts[o]; P];
         }
         let fetches_inputs = self.fetches_inputs();
         for block in 0..params.blocks {

@@ -3,8 +3,8 @@
 
 use std::hint::black_box;
 
-use super::simd::{Outlined, Simd};
-use super::{BLOCK, Isa, UnavailableIsa};
+use super::simd::{Dot, Outlined, Simd};
+use super::{BLOCK, Isa, QUAD, UnavailableIsa};
 
 /// Does multiply-adds in registers: chains of `steps` dependent ones, as many side by side as hide
 /// their latency. Returns how many it were.
@@ -16,6 +16,18 @@ pub(crate) fn multiply_adds(isa: Isa, steps: usize) -> Result<usize, Unavailable
     let mut done = 0;
     // SAFETY: `Chains` touches no memory but its own.
     unsafe { isa.run(Chains { steps, done: &mut done })? };
+    Ok(done)
+}
+
+/// The same of bytes: products of `u8` and `s8`, added to `i32`.
+///
+/// # Errors
+///
+/// If this CPU lacks the instruction set.
+pub(crate) fn byte_multiply_adds(isa: Isa, steps: usize) -> Result<usize, UnavailableIsa> {
+    let mut done = 0;
+    // SAFETY: `Dots` touches no memory but its own.
+    unsafe { isa.run(Dots { steps, done: &mut done })? };
     Ok(done)
 }
 
@@ -64,6 +76,51 @@ fn chains<S: Simd, const N: usize>(simd: S, steps: usize) -> usize {
     }
     black_box(sums);
     N
+}
+
+struct Dots<'a> {
+    steps: usize,
+    done: &'a mut usize,
+}
+
+impl Outlined for Dots<'_> {
+    /// # Safety
+    ///
+    /// None is asked for.
+    #[inline(always)]
+    unsafe fn run<S: Dot>(self, simd: S) {
+        // As many sums as a convolution's tile has.
+        let sums = match S::DOT_TILE_PIXELS[0] {
+            0..=3 => dots::<S, 2, 1>(simd, self.steps),
+            4..=9 => dots::<S, 4, 1>(simd, self.steps),
+            _ => dots::<S, 14, 2>(simd, self.steps),
+        };
+        *self.done = sums * BLOCK * QUAD * self.steps;
+    }
+}
+
+/// Returns `P * B`. Every product has another input or other weights, so that none can stand for two.
+#[inline(always)]
+fn dots<S: Dot, const P: usize, const B: usize>(simd: S, steps: usize) -> usize {
+    let rows = black_box([[1i8; BLOCK * QUAD]; B]);
+    // SAFETY: a row has 64 bytes.
+    let mut weights = [unsafe { simd.weights(rows[0].as_ptr()) }; B];
+    for b in 1..B {
+        // SAFETY: a row has 64 bytes.
+        weights[b] = unsafe { simd.weights(rows[b].as_ptr()) };
+    }
+    let inputs = [[1u8; QUAD]; P];
+    let mut sums = [[simd.no_sums(); B]; P];
+    for _ in 0..steps {
+        let inputs = black_box(&inputs);
+        for p in 0..P {
+            for b in 0..B {
+                sums[p][b] = simd.dot(inputs[p], weights[b], sums[p][b]);
+            }
+        }
+    }
+    black_box(sums);
+    P * B
 }
 
 struct Stream<'a> {

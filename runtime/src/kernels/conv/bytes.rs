@@ -1,6 +1,8 @@
 //! Convolution of bytes: sums of products are exact, and what follows is rounded in one order, so that
 //! every instruction set has the same bits.
 
+#![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
+
 use std::ffi::c_void;
 
 use super::{ANY_STEP, Arithmetic, Operands, fetch_pixels, run};
@@ -127,15 +129,15 @@ impl Arithmetic for Bytes {
     ) {
         // SAFETY: a row of weights has 64 bytes an output block.
         let mut weights = [unsafe { simd.weights(w) }; B];
-        for (o, weights) in weights.iter_mut().enumerate().skip(1) {
+        for o in 1..B {
             // SAFETY: as above.
-            *weights = unsafe { simd.weights(w.wrapping_add(o * BLOCK * Self::DEPTH)) };
+            weights[o] = unsafe { simd.weights(w.wrapping_add(o * BLOCK * Self::DEPTH)) };
         }
         for p in 0..P {
             // SAFETY: four bytes of the input of pixel `p`.
             let input = unsafe { x.wrapping_add(p * step).cast::<[u8; 4]>().read() };
-            for (sums, &weights) in sums.iter_mut().zip(&weights) {
-                sums[p] = simd.dot(input, weights, sums[p]);
+            for o in 0..B {
+                sums[o][p] = simd.dot(input, weights[o], sums[o][p]);
             }
         }
     }
@@ -150,14 +152,15 @@ impl Arithmetic for Bytes {
         // SAFETY: the line has 16 elements.
         let line = unsafe { TensorLine::read(self.t) };
         let mut values = [[simd.splat(0.0); P]; B];
-        for (o, (values, sums)) in values.iter_mut().zip(sums).enumerate() {
+        for o in 0..B {
             // SAFETY: an output block has 16 scales and 16 shifts.
             let (scales, shifts) = unsafe {
                 let q = self.q.add(o * 2 * BLOCK);
                 (simd.load(q), simd.load(q.add(BLOCK)))
             };
-            for (value, sums) in values.iter_mut().zip(sums) {
-                *value = simd.add(simd.mul(simd.sums_to_f32(sums), scales), shifts);
+            for p in 0..P {
+                let sums = simd.sums_to_f32(sums[o][p]);
+                values[o][p] = simd.add(simd.mul(sums, scales), shifts);
             }
         }
         // SAFETY: the residual and the output reach as far as `ConvU8Params` says.
@@ -178,18 +181,18 @@ impl Arithmetic for Bytes {
             match params.epilogue.output {
                 OutputElement::F32 => {
                     let y = self.y.cast::<f32>();
-                    for (o, values) in values.into_iter().enumerate() {
-                        for (p, value) in values.into_iter().enumerate() {
-                            simd.store(y.add(o * params.y_block + p * BLOCK), value);
+                    for o in 0..B {
+                        for p in 0..P {
+                            simd.store(y.add(o * params.y_block + p * BLOCK), values[o][p]);
                         }
                     }
                 }
                 OutputElement::U8 => {
                     let zero = simd.splat(line.zero);
-                    for (o, values) in values.into_iter().enumerate() {
-                        for (p, value) in values.into_iter().enumerate() {
+                    for o in 0..B {
+                        for p in 0..P {
                             let y = self.y.add(o * params.y_block + p * BLOCK);
-                            simd.store_u8(y, value, zero);
+                            simd.store_u8(y, values[o][p], zero);
                         }
                     }
                 }
@@ -213,12 +216,12 @@ unsafe fn add_residual<S: Dot, R: Stored, const P: usize, const B: usize>(
     params: &ConvU8Params,
 ) {
     let (scale, zero) = (simd.splat(scale), simd.splat(zero));
-    for (o, values) in values.iter_mut().enumerate() {
-        for (p, value) in values.iter_mut().enumerate() {
+    for o in 0..B {
+        for p in 0..P {
             // SAFETY: the residual has the pixels and blocks of the output.
             let residual = unsafe { R::load(simd, r.add(o * params.r_block + p * BLOCK)) };
             let residual = simd.mul(simd.sub(residual, zero), scale);
-            *value = simd.add(*value, residual);
+            values[o][p] = simd.add(values[o][p], residual);
         }
     }
 }
