@@ -70,6 +70,8 @@ networks! { GOLDENS:
     PoolProjectionVariants = "tests/golden/pool-projection-variants.yaml",
     ProjectAll = "tests/golden/project-all.yaml",
     Eca = "tests/golden/eca.yaml",
+    Res2Net = "tests/golden/res2net.yaml",
+    Res2NetVariants = "tests/golden/res2net-variants.yaml",
     SqueezeExcitation = "tests/golden/squeeze-excitation.yaml",
     WeightStandardization = "tests/golden/weight-standardization.yaml",
     WeightStandardizationVariants = "tests/golden/weight-standardization-variants.yaml",

@@ -127,6 +127,25 @@ fn row() -> impl Strategy<Value = String> {
     let bottleneck =
         (1usize..6, stride.clone(), channels, 1usize..24, 1usize..5, any::<bool>(), more).prop_map(
             |(repeat, stride, channels, width, groups, on_first, more)| {
+                // Those with a scale take fewer fields.
+                if width % 4 == 3 && !on_first {
+                    let more: Vec<&str> = more
+                        .split_inclusive(", ")
+                        .filter(|cell| {
+                            !["norm:", "anti_alias", "attention_on", "padding"]
+                                .iter()
+                                .any(|word| cell.starts_with(word))
+                        })
+                        .collect();
+                    let more = more.concat();
+                    let scale = 2 + width / 4;
+                    return format!(
+                        "op: bottleneck, repeat: {repeat}, stride: {stride}, channels: {channels}, \
+                         width: {}, groups: {groups}, scale: {scale}{}",
+                        width * groups,
+                        more.strip_suffix(", ").unwrap_or(&more)
+                    );
+                }
                 let stride_on = if on_first { ", stride_on: 1x1" } else { "" };
                 let more = more.replace("MIDDLE", "3x3");
                 let width = match width {

@@ -4,6 +4,11 @@
 //! do a gate and a group norm, whose numbers are not known before the picture is, with the addition
 //! and the ReLU.
 //!
+//! Channels need not begin at a block's first lane, and so neither slices nor concatenations are made in memory. A
+//! convolution whose output is cut becomes one for each slice, of so many of its output channels; one that
+//! reads a concatenation, a chain of convolutions that read the parts, each of which adds to the one before. What is
+//! cut instead is the weight, when it is packed.
+//!
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
 //! whole input, so that there is one operator to schedule.
 
@@ -11,9 +16,10 @@ mod display;
 pub mod quantisable;
 
 use std::fmt;
+use std::ops::Range;
 
 use resnet_runtime::kernels::{self, Activation};
-use resnet_runtime::weights::NormTensors;
+use resnet_runtime::weights::{NormTensors, Slice};
 
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
@@ -49,6 +55,8 @@ pub struct Conv {
     pub standardise: Option<f64>,
     /// Batch norm, to be folded into weights and bias when they are loaded.
     pub norm: Option<NormTensors>,
+    /// The part of the weight, bias and norm, if it is not all of them.
+    pub slice: Option<Slice>,
 }
 
 /// What is done with an operator's result before it is written to memory.
@@ -113,6 +121,9 @@ pub enum FusedOp {
     /// A batch norm that no convolution can take in: a scale and a shift a channel, into which it is
     /// folded when weights are loaded.
     Affine(NormTensors),
+    /// An addition that no operator can take in, as others read both summands too: what is read, with
+    /// the other one as its residual.
+    Add,
     /// Each channel multiplied by the sigmoid of its gate.
     Gate {
         /// The gates, 1x1.
@@ -143,7 +154,7 @@ impl FusedOp {
 
     /// Whether an activation function can.
     fn takes_activation(&self) -> bool {
-        self.takes_residual() || matches!(self, Self::Affine(_))
+        self.takes_residual() || matches!(self, Self::Affine(_) | Self::Add)
     }
 }
 
@@ -211,7 +222,7 @@ pub struct FuseError {
 ///
 /// # Errors
 ///
-/// If an activation or an addition has no operator to go into.
+/// If an activation, a slice or a concatenation has no operator to go into.
 pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
     let mut fuser = Fuser {
         graph,
@@ -245,8 +256,11 @@ fn count_readers(graph: &Graph) -> Vec<usize> {
 enum Value {
     /// Not computed yet, or given away to the node that absorbed it.
     Missing,
-    /// An operator that may still absorb what follows.
-    Open(Box<FusedNode>),
+    /// Operators that may still absorb what follows, each of which adds to what the one before it makes: most
+    /// often one.
+    Open(Vec<FusedNode>),
+    /// A concatenation, waiting for its convolution.
+    Concat(Vec<NodeId>),
     /// A zero-padding shortcut, waiting for its addition.
     Shortcut { source: FusedId, stride: Extent, before: usize },
     /// Written to memory by a fused node.
@@ -267,7 +281,10 @@ impl Fuser<'_> {
             Op::Conv { window, groups, weight, bias, standardise } => {
                 let mut conv = conv(*window, *groups, weight, bias.clone());
                 conv.standardise = *standardise;
-                self.open(node, FusedOp::Conv(conv))
+                match &self.values[node.inputs[0].index()] {
+                    Value::Concat(parts) => self.conv_of_parts(node, &conv, &parts.clone()),
+                    _ => self.open(node, FusedOp::Conv(conv)),
+                }
             }
             Op::Linear { weight, bias } => {
                 let input = self.graph.node(node.inputs[0]).shape;
@@ -277,8 +294,8 @@ impl Fuser<'_> {
                 self.open(node, FusedOp::Conv(conv))
             }
             Op::BatchNorm(norm) => {
-                if let Some(conv) = self.unfinished_conv(node.inputs[0]) {
-                    conv.norm = Some(norm.clone());
+                if let Some(convs) = self.unfinished_convs(node.inputs[0]) {
+                    convs.into_iter().for_each(|conv| conv.norm = Some(norm.clone()));
                     return Ok(self.take(node.inputs[0]));
                 }
                 self.open(node, FusedOp::Affine(norm.clone()))
@@ -299,6 +316,8 @@ impl Fuser<'_> {
                 Ok(Value::Shortcut { source, stride: *stride, before: *before })
             }
             Op::Pool(pool) => self.plain(node, FusedOp::Pool(*pool)),
+            Op::Slice(channels) => self.slice(node, channels),
+            Op::Concat => Ok(Value::Concat(node.inputs.clone())),
             Op::Blur(window) => self.plain(node, FusedOp::Blur(*window)),
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),
@@ -309,25 +328,80 @@ impl Fuser<'_> {
     fn open(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
         let input = Some(self.written(node.inputs[0])?);
         let (name, shape) = (node.name.clone(), node.shape);
-        Ok(Value::Open(FusedNode { name, op, epilogue: Epilogue::NONE, input, shape }.into()))
+        Ok(Value::Open(vec![FusedNode { name, op, epilogue: Epilogue::NONE, input, shape }]))
     }
 
-    /// The node that makes the value of `id`, if it may still absorb its only reader.
-    fn unfinished(&mut self, id: NodeId) -> Option<&mut FusedNode> {
+    /// A convolution of a concatenation: the sum of convolutions of its parts.
+    fn conv_of_parts(
+        &mut self,
+        node: &Node,
+        conv: &Conv,
+        parts: &[NodeId],
+    ) -> Result<Value, FuseError> {
+        // The weights' statistics are over all input channels.
+        if conv.groups != 1 || conv.standardise.is_some() {
+            let reason = "a concatenation is read by a convolution whose weight cannot be cut";
+            return Err(FuseError { node: node.name.clone(), reason });
+        }
+        let of = [node.shape.channels, self.graph.node(node.inputs[0]).shape.channels];
+        let mut first = 0;
+        let convs = parts.iter().enumerate().map(|(index, &part)| {
+            let slice = Some(Slice { of, at: [0, first] });
+            first += self.graph.node(part).shape.channels;
+            Ok(FusedNode {
+                name: format!("{}.{index}", node.name),
+                op: FusedOp::Conv(Conv { slice, ..conv.clone() }),
+                epilogue: Epilogue::NONE,
+                input: Some(self.written(part)?),
+                shape: node.shape,
+            })
+        });
+        convs.collect::<Result<_, _>>().map(Value::Open)
+    }
+
+    /// Channels of a convolution's output: the convolution with so many of its output channels.
+    fn slice(&self, node: &Node, channels: &Range<usize>) -> Result<Value, FuseError> {
+        let whole = node.inputs[0];
+        let [inner @ FusedNode { op: FusedOp::Conv(conv), .. }] = (match &self.values[whole.index()]
+        {
+            Value::Open(nodes) => &nodes[..],
+            _ => &[],
+        }) else {
+            let reason = "a slice needs a convolution that can be cut";
+            return Err(FuseError { node: node.name.clone(), reason });
+        };
+        let (true, None, None) = (conv.groups == 1, inner.epilogue.residual, conv.slice) else {
+            let reason = "a slice is of a convolution whose weight cannot be cut";
+            return Err(FuseError { node: node.name.clone(), reason });
+        };
+        let inputs = inner.input.map_or(0, |input| self.nodes[input.index()].shape.channels);
+        let of = [self.graph.node(whole).shape.channels, inputs];
+        let slice = Some(Slice { of, at: [channels.start, 0] });
+        Ok(Value::Open(vec![FusedNode {
+            name: node.name.clone(),
+            op: FusedOp::Conv(Conv { slice, ..conv.clone() }),
+            shape: node.shape,
+            ..inner.clone()
+        }]))
+    }
+
+    /// The nodes that make the value of `id`, if they may still absorb its only reader.
+    fn unfinished(&mut self, id: NodeId) -> Option<&mut [FusedNode]> {
         match &mut self.values[id.index()] {
-            Value::Open(node) if self.readers[id.index()] == 1 => Some(node),
+            Value::Open(nodes) if self.readers[id.index()] == 1 => Some(nodes),
             _ => None,
         }
     }
 
-    /// The same if it is a convolution and nothing else so far.
-    fn unfinished_conv(&mut self, id: NodeId) -> Option<&mut Conv> {
-        match self.unfinished(id)? {
+    /// The same if they are convolutions and nothing else so far.
+    fn unfinished_convs(&mut self, id: NodeId) -> Option<Vec<&mut Conv>> {
+        let convs = self.unfinished(id)?.iter_mut().map(|node| match node {
             FusedNode { op: FusedOp::Conv(conv), epilogue: Epilogue::NONE, .. } => {
                 conv.norm.is_none().then_some(conv)
             }
             _ => None,
-        }
+        });
+        convs.collect()
     }
 
     fn take(&mut self, id: NodeId) -> Value {
@@ -341,7 +415,7 @@ impl Fuser<'_> {
     ) -> Result<Value, FuseError> {
         let input = node.inputs[0];
         match self.unfinished(input) {
-            Some(FusedNode { op, epilogue, .. })
+            Some([.., FusedNode { op, epilogue, .. }])
                 if op.takes_activation() && epilogue.activation == Activation::None =>
             {
                 epilogue.activation = activation;
@@ -362,18 +436,18 @@ impl Fuser<'_> {
             }
             _ => Residual::Same(self.written(shortcut)?),
         };
-        match self.unfinished(input) {
-            Some(FusedNode { op, epilogue, .. })
-                if op.takes_residual() && *epilogue == Epilogue::NONE =>
-            {
-                epilogue.residual = Some(residual);
-                Ok(self.take(input))
-            }
-            _ => Err(FuseError {
-                node: node.name.clone(),
-                reason: "an addition needs an operator on its main path that can take it in",
-            }),
+        // The sum begins with the first of them.
+        if let Some(nodes) = self.unfinished(input)
+            && nodes.iter().all(|node| node.op.takes_residual() && node.epilogue == Epilogue::NONE)
+        {
+            nodes[0].epilogue.residual = Some(residual);
+            return Ok(self.take(input));
         }
+        let mut value = self.open(node, FusedOp::Add)?;
+        if let Value::Open(nodes) = &mut value {
+            nodes[0].epilogue.residual = Some(residual);
+        }
+        Ok(value)
     }
 
     fn plain(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
@@ -386,11 +460,17 @@ impl Fuser<'_> {
         let slot = &mut self.values[id.index()];
         let fused = match std::mem::replace(slot, Value::Missing) {
             Value::Written(fused) => fused,
-            Value::Open(node) => {
-                self.nodes.push(*node);
+            Value::Open(nodes) => {
+                for (index, mut node) in nodes.into_iter().enumerate() {
+                    if index > 0 {
+                        let sum = FusedId(self.nodes.len() as u32 - 1);
+                        node.epilogue.residual = Some(Residual::Same(sum));
+                    }
+                    self.nodes.push(node);
+                }
                 FusedId(self.nodes.len() as u32 - 1)
             }
-            Value::Missing | Value::Shortcut { .. } => {
+            Value::Missing | Value::Shortcut { .. } | Value::Concat(_) => {
                 let node = self.graph.node(id).name.clone();
                 return Err(FuseError { node, reason: "its value is read in more than one way" });
             }
@@ -407,5 +487,6 @@ impl Fuser<'_> {
 }
 
 fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> Conv {
-    Conv { window, groups, weight: weight.to_owned(), bias, standardise: None, norm: None }
+    let weight = weight.to_owned();
+    Conv { window, groups, weight, bias, standardise: None, norm: None, slice: None }
 }

@@ -55,6 +55,15 @@ pub enum OnnxError {
         /// Parameters of the network.
         params: u64,
     },
+    /// The network has blocks with a `scale`, whose nodes `import` does not know.
+    #[error(
+        "`{node}` is a slice of channels, as blocks with a `scale` have them (Res2Net): they are not written as \
+         ONNX, as `resnet import` could not read them back"
+    )]
+    Slices {
+        /// The first of them.
+        node: String,
+    },
     /// The file could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -67,7 +76,7 @@ pub enum OnnxError {
 ///
 /// # Errors
 ///
-/// Weights that do not fit, a file of more than 2 GiB (before anything is written), and what the
+/// Weights that do not fit, blocks with a `scale`, a file of more than 2 GiB (before anything is written), and what the
 /// sink says.
 pub fn write(
     graph: &Graph,
@@ -76,6 +85,9 @@ pub fn write(
     sink: &mut dyn Write,
 ) -> Result<(), OnnxError> {
     weights.check(&graph.tensors)?;
+    if let Some(node) = graph.nodes.iter().find(|node| matches!(node.op, Op::Slice(_))) {
+        return Err(OnnxError::Slices { node: node.name.clone() });
+    }
     let model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: "resnet".into(),

@@ -104,7 +104,7 @@ fn layers(graph: &Graph) -> Vec<Layer> {
         let (params, macs) = (cost.params as u64, cost.macs as u64);
         let input = node.inputs.first().copied();
         match &node.op {
-            Op::Input | Op::Activation(_) | Op::Add | Op::Gate => {}
+            Op::Input | Op::Activation(_) | Op::Add | Op::Gate | Op::Slice(_) | Op::Concat => {}
             Op::BatchNorm(_) | Op::GroupNorm(_) if input.is_some_and(|id| is_conv(graph, id)) => {
                 if let Some(&line) = input.and_then(|input| lines.get(&input)) {
                     layers[line].params += params;

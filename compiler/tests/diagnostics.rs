@@ -178,6 +178,19 @@ table:
     groups_of_the_input: rows(&["layer: conv1, op: conv, kernel: 3, channels: 48, groups: 48"]);
     groups_of_the_output: rows(&["layer: conv1, op: conv, kernel: 3, channels: 48, groups: 32"]);
     groups_of_a_bottleneck: rows(&["layer: a, op: bottleneck, channels: 256, width: 72, groups: 32"]);
+    scale_without_its_width: rows(&[
+        "layer: a, op: bottleneck, channels: 256, scale: 4",
+        "layer: b, op: bottleneck, channels: 256, width: [26, 52], scale: 4",
+        "layer: c, op: bottleneck, channels: 256, width: 26, scale: 1",
+        "layer: d, op: basic, channels: 64, scale: 4",
+    ]);
+    scale_beside_what_it_has_not: rows(&[
+        "layer: a, op: bottleneck, channels: 64, width: 9, scale: 4, stride: 2, stride_on: 1x1",
+        "layer: b, op: bottleneck, channels: 64, width: 8, scale: 4, norm: {groups: 8}, padding: same",
+        "layer: c, op: bottleneck, channels: 64, width: 9, scale: 4, weight_standardization: true",
+        "layer: d, op: bottleneck, channels: 64, width: 9, scale: 4, anti_alias: blur, eca: 3, attention_on: 3x3",
+        "layer: e, op: bottleneck, channels: 64, width: 9, scale: 4, groups: 2",
+    ]);
     width_is_no_quarter: rows(&["layer: a, op: bottleneck, channels: 66"]);
     pool_padding: rows(&["layer: pool1, op: max_pool, kernel: 3, padding: 2"]);
     upsample_is_wrong: rows(&[

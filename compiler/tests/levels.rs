@@ -61,6 +61,12 @@ fn cifar_resnet20() {
     of_the_zoo("cifar-resnet20");
 }
 
+/// Slices and concatenations, made of weights that are cut.
+#[test]
+fn res2net() {
+    golden!("res2net");
+}
+
 #[test]
 fn pre_activation() {
     golden!("pre-activation");

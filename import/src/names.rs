@@ -83,10 +83,12 @@ pub(crate) struct Stage {
 pub(crate) struct Block {
     /// Its name.
     pub(crate) module: String,
-    /// Two or three.
+    /// Two or three; of a Res2Net's, the second is that of the first chunk.
     pub(crate) convs: Vec<Conv>,
     /// As many.
     pub(crate) norms: Vec<Norm>,
+    /// The convolutions of a Res2Net's other chunks, all of them alike, with their norms.
+    pub(crate) chunks: Vec<(Conv, Norm)>,
     pub(crate) shortcut: Option<Projection>,
     pub(crate) attention: Option<Attention>,
     /// Whether its first norm stands before its first convolution, where names number both.
@@ -98,6 +100,12 @@ impl Block {
     pub(crate) fn has_bias(&self) -> bool {
         let projection = self.shortcut.as_ref().map(|shortcut| &shortcut.conv);
         self.convs.iter().chain(projection).any(|conv| conv.bias)
+    }
+
+    /// The chunks of what the first convolution of a Res2Net's block makes; 1 in other blocks.
+    pub(crate) fn scale(&self) -> usize {
+        let whole = self.convs[0].channels == self.convs[1].channels;
+        if self.norms[1].module.ends_with(".bns.0") && !whole { self.chunks.len() + 2 } else { 1 }
     }
 }
 

@@ -246,6 +246,36 @@ fn names_tell_whose_network_it_is() {
     assert!(!read(&senet, &options).unwrap().table.contains("bottom"));
 }
 
+/// Of the chunks of Res2Net's blocks, tensors show all but where dilation has the place of a stride.
+#[test]
+fn chunks_are_read_and_counted() {
+    let golden = file("../res2net.safetensors");
+    let options = Options {
+        input: Some((49, 43)),
+        strides: vec![1, 2, 2, 1],
+        dilations: vec![1, 1, 1, 2],
+        ..Options::default()
+    };
+    let imported = import(&golden, &options).unwrap();
+    contains(&imported.table, &["width: 6,", "width: 9,", "scale: 3"]);
+    assert!(!imported.said().join("\n").contains("--stride-on"), "{:?}", imported.said());
+    run(&imported, &array(&golden, "input.npy"), &array(&golden, "output.npy"));
+
+    let bytes = std::fs::read(&golden).unwrap();
+    let without = |parts: &[&str]| {
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        let kept = tensors.into_iter();
+        let kept = kept.filter(|(name, _)| !parts.iter().any(|part| name.starts_with(part)));
+        import_bytes(serialize(kept, None).unwrap(), "x", &options).unwrap_err().to_string()
+    };
+    contains(
+        &without(&["layer1.1.convs.1.", "layer1.1.bns.1."]),
+        &["`layer1.1.conv1` makes 18 channels", "1 chunks of 6 channels with convolutions"],
+    );
+    contains(&without(&["layer2.0.bns.1."]), &["`layer2.0.convs` and `layer2.0.bns` are not"]);
+    contains(&without(&["layer2.0.conv1.", "layer2.0.bn1."]), &["between 1 others"]);
+}
+
 #[test]
 fn what_is_not_understood_is_shown() {
     let odd = bottleneck(["conv1", "bn1"], 3, "tower.floor1.room", ["", ""]);

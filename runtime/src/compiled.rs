@@ -25,7 +25,7 @@ pub use crate::picture::{Channels, Filter, Preprocess, Resize};
 pub use crate::session::{Answer, DynSession, Feature, Info, Loaded, Network, RunError};
 pub use crate::threads::Pool;
 pub use crate::weights::{
-    Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, TensorSpec, Weights,
+    Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, Slice, TensorSpec, Weights,
     WeightsPlan,
 };
 pub use std::borrow::Cow::Borrowed;

@@ -27,6 +27,6 @@ pub use error::{Found, Mismatch, WeightsError};
 pub use file::PackedFile;
 pub use load::{LoadError, all_threads, fold, load};
 pub use packed::Packed;
-pub use recipe::{Content, ConvSource, Recipe, WeightsPlan};
+pub use recipe::{Content, ConvSource, Recipe, Slice, WeightsPlan};
 pub use source::{Tensor, Weights};
 pub use tensor::{Init, Name, NormTensors, TensorSpec};

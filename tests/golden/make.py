@@ -39,6 +39,7 @@ import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save as safetensors_bytes
 from timm.layers import BatchNormAct2d, BlurPool2d, GroupNorm, GroupNormAct, StdConv2d, create_conv2d
+from timm.models import res2net as timm_res2net
 from timm.models import resnet as timm_resnet
 from timm.models import resnetv2 as timm_resnetv2
 from torch import nn
@@ -461,6 +462,37 @@ GOLDENS = [
             row("folded", "norm"),
             row("plain", "bottleneck", repeat=2, channels=28, shortcut="none"),
             row("last", "basic", repeat=2, channels=28, dilation=2, bias=True),
+        ]),
+    Golden(
+        "res2net", "3x49x43", batch=2,
+        covers="Res2Net's blocks as timm has them, with dilation in the place of the last stride",
+        timm=lambda: timm_resnet.ResNet(
+            timm_res2net.Bottle2neck, (2, 3, 2, 2), num_classes=8, base_width=48, channels=(8, 9, 10, 12),
+            output_stride=16, block_args=dict(scale=3)),
+        table=[
+            row("conv1", "conv", kernel=7, stride=2, channels=64),
+            row("pool1", "max_pool", kernel=3, stride=2),
+            row("conv2_x", "bottleneck", repeat=2, channels=32, width=6, scale=3),
+            row("conv3_x", "bottleneck", repeat=3, channels=36, stride=2, width=6, scale=3),
+            row("conv4_x", "bottleneck", repeat=2, channels=40, stride=2, width=7, scale=3),
+            row("conv5_x", "bottleneck", repeat=2, channels=48, dilation=2, width=9, scale=3),
+            *head(8),
+        ]),
+    Golden(
+        "res2net-variants", "2x23x29", batch=3,
+        covers="Res2Net's blocks of 2 to 8 chunks with groups, biases, attention and other shortcuts; chunks of 1 channel, of "
+               "whole blocks, and of more",
+        table=[
+            row("conv1", "conv", kernel=3, channels=19),
+            row("groups", "bottleneck", repeat=3, channels=40, width=10, scale=4, groups=5, stride="1x2"),
+            row("biases", "bottleneck", repeat=2, channels=40, width=16, scale=2, bias=True),
+            row("narrow", "bottleneck", repeat=2, channels=47, width=1, scale=8, shortcut="zero_pad", stride=2),
+            row("pooled", "bottleneck", repeat=2, channels=60, width=18, scale=3, stride=2, shortcut="pool_projection",
+                squeeze_excitation=dict(channels=4), activation="silu"),
+            row("projected", "bottleneck", repeat=3, channels=21, width=5, scale=3, shortcut="project_all", eca=3),
+            row("dilated", "bottleneck", repeat=2, channels=37, width=32, scale=3, dilation="2x1", groups=2),
+            row("plain", "bottleneck", repeat=2, channels=20, width=3, scale=5, shortcut="none"),
+            *head(7),
         ]),
     Golden(
         "squeeze-excitation", "3x35x39", batch=2,
@@ -1042,6 +1074,18 @@ class Interpreter:
             return self.blur(x, (3, 3), stride)
         return F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
 
+    def scales(self, x, row, name, alone, stride, dilation):
+        """The middle of a Res2Net's block: chunks of channels, all but the last with a convolution of their own."""
+        *chunks, rest = x.split(row["width"], dim=1)
+        made = []
+        for i, chunk in enumerate(chunks):
+            y = chunk if alone or not made else chunk + made[-1]
+            y = self.conv(y, f"{name}.convs.{i}", row["width"], (3, 3), stride, None, row.get("groups", 1),
+                          row.get("bias", False), dilation)
+            made.append(self.activation(self.norm(y, f"{name}.bns.{i}", "batch"), row))
+        made.append(F.avg_pool2d(rest, 3, stride, 1, count_include_pad=True) if alone else rest)
+        return torch.cat(made, dim=1)
+
     def block(self, x, row, name, stride, first_dilation):
         channels, once = row["channels"], (1, 1)
         dilation = extent(row.get("dilation", 1))
@@ -1060,13 +1104,18 @@ class Interpreter:
                      (middle, 3, once if on_1x1 else own, first_dilation, row.get("groups", 1)),
                      (channels, 1, once, once, 1)]
             strided = 1 if on_1x1 else 2
+        changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
+        if "scale" in row:
+            convs[0] = (width * row["scale"], *convs[0][1:])
         y = shortcut = x
         weighed = len(convs) - (row.get("attention_on") in ("first", "3x3"))
         for i, (out, kernel, conv_stride, conv_dilation, groups) in enumerate(convs, start=1):
+            if "scale" in row and i == 2:
+                y = self.scales(y, row, name, changes, conv_stride, conv_dilation)
+                continue
             if self.pre_activation:
                 y = self.activation(self.norm(y, f"{name}.norm{i}", norm), row)
                 y = self.anti_alias(y, row, stride) if aliased and i == strided + 1 else y
-                changes = stride != once or x.shape[1] != channels or row.get("shortcut") == "project_all"
                 source = row.get("shortcut_from", "norm")
                 from_norm = source == "norm_always" or source == "norm" and changes
                 shortcut = y if i == 1 and from_norm else shortcut
@@ -1372,7 +1421,8 @@ def zoo():
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
         "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")}
     makers["resnet50_os8"] = of_torchvision("resnet50", replace_stride_with_dilation=[False, True, True])
-    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d", "resnetblur50", "resnet50_gn"):
+    for name in ("resnet26d", "resnet50d", "resnetv2_50", "seresnet50", "ecaresnet50d", "resnetblur50", "resnet50_gn",
+                 "res2net50_26w_4s"):
         makers[name] = lambda name=name: timm.create_model(name)
     networks = {}
     for name, make in makers.items():

@@ -192,6 +192,11 @@ impl Evaluator {
                     |row: &[f32]| row.iter().zip(x).map(|(&w, v)| f64::from(w) * v).sum::<f64>();
                 rows.zip(&self.tensors[bias]).map(|(row, &b)| dot(row) + f64::from(b)).collect()
             }
+            Op::Slice(channels) => {
+                let pixels = from.pixels();
+                x[channels.start * pixels..channels.end * pixels].to_vec()
+            }
+            Op::Concat => inputs.iter().flat_map(|input| input.iter().copied()).collect(),
             Op::Softmax => {
                 let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let exp: Values = x.iter().map(|v| (v - max).exp()).collect();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use resnet_runtime::kernels::Activation;
+use resnet_runtime::weights::Slice;
 
 use super::{Conv, Epilogue, Fused, FusedOp, Residual};
 use crate::graph::{Padding, PoolKind, Pooling};
@@ -24,6 +25,7 @@ impl fmt::Display for FusedOp {
                 write!(f, "{} {window}{zeros}", kind.word())
             }
             Self::Affine(_) => write!(f, "affine"),
+            Self::Add => write!(f, "add"),
             Self::Gate { .. } => write!(f, "gate"),
             Self::GroupNorm(norm) => write!(f, "group_norm {}", norm.groups),
             Self::ChannelConv { kernel, .. } => write!(f, "channel_conv {kernel}"),
@@ -69,6 +71,16 @@ impl fmt::Display for Fused {
                 text += &format!(" by {gate}");
             }
             if let FusedOp::Conv(conv) = &node.op {
+                if let Some(Slice { of, at }) = conv.slice {
+                    let inputs = node.input.map_or(0, |input| self.node(input).shape.channels);
+                    let counts = [node.shape.channels, inputs];
+                    let [outputs, inputs] =
+                        [0, 1].map(|i| format!("{}..{} of {}", at[i], at[i] + counts[i], of[i]));
+                    text += &match counts[0] == of[0] {
+                        true => format!(", inputs {inputs}"),
+                        false => format!(", outputs {outputs}"),
+                    };
+                }
                 text += if conv.norm.is_some() { ", norm" } else { "" };
                 text += if conv.bias.is_some() { ", bias" } else { "" };
             }

@@ -21,14 +21,14 @@ use crate::spec::{
 };
 
 /// One block of a row.
-struct Block<'a> {
-    row: &'a BlockRow,
+pub(super) struct Block<'a> {
+    pub(super) row: &'a BlockRow,
     /// Such as `conv2_x.0`.
-    name: String,
+    pub(super) name: String,
     /// Of its tensors, such as `layer1.0`.
-    prefix: String,
-    places: Places,
-    stride: Extent,
+    pub(super) prefix: String,
+    pub(super) places: Places,
+    pub(super) stride: Extent,
     /// Of its first 3x3 convolution; the second one has the row's.
     first_dilation: Extent,
 }
@@ -43,13 +43,13 @@ impl Block<'_> {
 }
 
 /// One convolution of a block's main path.
-struct Part {
+pub(super) struct Part {
     kernel: usize,
-    channels: usize,
+    pub(super) channels: usize,
     /// Whether the block's stride is its own.
     strided: bool,
     dilation: Extent,
-    groups: usize,
+    pub(super) groups: usize,
 }
 
 impl Builder<'_> {
@@ -72,6 +72,7 @@ impl Builder<'_> {
                     .help("remove it, or write `pre_activation: true` at the top of the table"),
             );
         }
+        self.check_scale(block);
         let dilation = block.dilation.value;
         let before = std::mem::replace(&mut self.dilation, dilation);
         let first_dilation = block
@@ -118,6 +119,10 @@ impl Builder<'_> {
                 if number == 1 && from_norm {
                     shortcut_input = node;
                 }
+            }
+            if let (2, Some(scale)) = (number, block.row.scale()) {
+                node = self.scales(block, &part, scale, self.changes_shape(block, input), node)?;
+                continue;
             }
             let window = self.window(block, &part, node);
             let conv = Conv {
@@ -186,9 +191,12 @@ impl Builder<'_> {
                 let second = block.row.dilation.value;
                 vec![part(on(StrideOn::First), first), part(on(StrideOn::Second), second)]
             }
-            BlockKind::Bottleneck { width, groups } => {
+            BlockKind::Bottleneck { width, groups, scale } => {
                 let [width, middle] = match width {
-                    Some(width) => width.value,
+                    Some(width) => {
+                        let [first, middle] = width.value;
+                        [first * scale.map_or(1, |scale| scale.value), middle]
+                    }
                     None if channels.is_multiple_of(4) => [channels / 4; 2],
                     None => {
                         self.errors.push(
@@ -273,7 +281,7 @@ impl Builder<'_> {
     }
 
     /// The window of one convolution, padded by as much as it reaches to either side.
-    fn window(&self, block: &Block<'_>, part: &Part, input: NodeId) -> Window {
+    pub(super) fn window(&self, block: &Block<'_>, part: &Part, input: NodeId) -> Window {
         let &Part { kernel, strided, dilation, .. } = part;
         let own = strided && block.anti_alias().is_none();
         let stride = if own { block.stride } else { Extent::square(1) };

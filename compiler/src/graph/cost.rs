@@ -55,6 +55,8 @@ pub(super) fn cost(op: &Op, input: Shape, output: Shape) -> Cost {
         | Op::Activation(_)
         | Op::Add
         | Op::Gate
+        | Op::Slice(_)
+        | Op::Concat
         | Op::ZeroPad { .. }
         | Op::Pool(_)
         | Op::GlobalAveragePool

@@ -35,6 +35,8 @@ impl Op {
             Op::Activation(activation) => activation.name(),
             Op::Add => "add",
             Op::Gate => "gate",
+            Op::Slice(_) => "slice",
+            Op::Concat => "concat",
             Op::ChannelConv { .. } => "channel_conv",
             Op::ZeroPad { .. } => "zero_pad",
             Op::Pool(pool) => pool.kind.word(),
@@ -57,11 +59,13 @@ impl fmt::Display for Op {
             Op::GroupNorm(norm) => write!(f, " {}", norm.groups),
             Op::ChannelConv { kernel, .. } => write!(f, " {kernel}"),
             Op::ZeroPad { stride, .. } => write!(f, " /{stride}"),
+            Op::Slice(channels) => write!(f, " {channels:?}"),
             Op::Input
             | Op::BatchNorm(_)
             | Op::Activation(_)
             | Op::Add
             | Op::Gate
+            | Op::Concat
             | Op::GlobalAveragePool
             | Op::Linear { .. }
             | Op::Softmax => Ok(()),

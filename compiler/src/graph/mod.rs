@@ -11,8 +11,10 @@ mod cost;
 mod display;
 mod norm;
 mod pool;
+mod scales;
 
 use std::fmt;
+use std::ops::Range;
 
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::file::fingerprint;
@@ -101,6 +103,10 @@ pub enum Op {
         /// Name of the bias tensor.
         bias: String,
     },
+    /// Some channels of the input that lie side by side.
+    Slice(Range<usize>),
+    /// The channels of the first input, then those of the second one, and so on.
+    Concat,
     /// Softmax over the channels of a 1x1 activation.
     Softmax,
 }
@@ -243,6 +249,8 @@ impl Graph {
                 | Op::Activation(_)
                 | Op::Add
                 | Op::Gate
+                | Op::Slice(_)
+                | Op::Concat
                 | Op::ChannelConv { .. }
                 | Op::Pool(_)
                 | Op::Blur(_)

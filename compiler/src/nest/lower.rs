@@ -78,6 +78,9 @@ impl Lowering {
             (FusedOp::ChannelConv { kernel, .. }, &Plan::Vector { weights }, Some(input)) => {
                 self.channel_conv(&node.name, *kernel, weights, input, output);
             }
+            (FusedOp::Add, _, Some(input)) => {
+                self.add(&node.name, epilogue, residual, input, output);
+            }
             (FusedOp::Gate { gate }, _, Some(input)) => {
                 let gates = schedule.buffer(*gate);
                 self.gate(&node.name, epilogue, residual, gates, input, output);

@@ -117,6 +117,13 @@ impl Translator<'_> {
                 self.push("Sigmoid", vec![inputs[1].clone()], weights.clone(), vec![]);
                 self.push("Mul", vec![inputs[0].clone(), weights], own, vec![]);
             }
+            Op::Slice(channels) => {
+                let [start, end] = [channels.start, channels.end].map(|channel| channel as i64);
+                let bounds = [("starts", start), ("ends", end), ("axes", 1)];
+                let bounds = bounds.map(|(what, number)| self.constant(node, what, &[number]));
+                self.push("Slice", [inputs, bounds.into()].concat(), own, vec![]);
+            }
+            Op::Concat => self.push("Concat", inputs, own, vec![int("axis", 1)]),
             Op::ChannelConv { kernel, weight } => self.channel_conv(node, *kernel, weight, own),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
             Op::Pool(pool) => self.pool(node, pool, own),

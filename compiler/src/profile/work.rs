@@ -82,10 +82,21 @@ impl Work<'_> {
             | Plan::GroupNorm { .. }
             | Plan::Simple => Algorithm::Other,
         };
-        let nodes = (0..).map(NodeId).zip(&self.graph.nodes);
-        let costs = nodes.filter(|(_, node)| node.name == name).map(|(id, _)| self.graph.cost(id));
-        let macs = costs.map(|cost| cost.macs).sum::<u128>().saturating_mul(batch as u128);
+        let macs = self.macs(id).saturating_mul(batch as u128);
         layer(algorithm, u64::try_from(macs).unwrap_or(u64::MAX), self.bytes(id))
+    }
+
+    /// Multiply-adds of a node, for one picture. Those of a convolution may be a part of the graph's.
+    fn macs(&self, id: FusedId) -> u128 {
+        let node = self.fused.node(id);
+        if let (FusedOp::Conv(conv), Some(input)) = (&node.op, node.input) {
+            let inputs = self.fused.node(input).shape.channels / conv.groups;
+            let taps = conv.window.kernel.rows * conv.window.kernel.columns;
+            return node.shape.elements() as u128 * (inputs * taps) as u128;
+        }
+        let nodes = (0..).map(NodeId).zip(&self.graph.nodes);
+        let costs = nodes.filter(|(_, of)| of.name == node.name).map(|(id, _)| self.graph.cost(id));
+        costs.map(|cost| cost.macs).sum()
     }
 
     /// Bytes that a node reads and writes at least, weights included.

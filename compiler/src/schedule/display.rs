@@ -3,7 +3,7 @@
 use std::fmt;
 
 use resnet_runtime::kernels::{ConvShape, Element, PanelFormat, Panels};
-use resnet_runtime::weights::{Content, ConvSource, Recipe};
+use resnet_runtime::weights::{Content, ConvSource, Recipe, Slice};
 
 use super::{
     Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Parts, Plan, Points, Region, Schedule,
@@ -121,7 +121,7 @@ fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
 
 fn write_conv(
     f: &mut fmt::Formatter<'_>,
-    ConvSource { weight, bias, norm, standardise }: &ConvSource,
+    ConvSource { weight, bias, norm, standardise, slice }: &ConvSource,
     Panels { shape, format }: &Panels,
     place: &str,
 ) -> fmt::Result {
@@ -142,6 +142,9 @@ fn write_conv(
     }
     if let Some(epsilon) = standardise {
         write!(f, ", standardised {epsilon}")?;
+    }
+    if let Some(Slice { of: [outputs, inputs], at: [output, input] }) = slice {
+        write!(f, ", at {output}, {input} of {outputs}x{inputs}")?;
     }
     writeln!(f)
 }

@@ -42,6 +42,7 @@ impl Parts {
             bias: conv.bias.clone().map(Into::into),
             norm: conv.norm.clone(),
             standardise: conv.standardise,
+            slice: conv.slice,
         };
         self.add(Content::Conv { source, panels })
     }

@@ -70,7 +70,19 @@ pub enum BlockKind {
         width: Option<Spanned<[usize; 2]>>,
         /// Groups of the 3x3 convolution.
         groups: Spanned<usize>,
+        /// Chunks of channels, `width` each, that have 3x3 convolutions of their own, as in Res2Net.
+        scale: Option<Spanned<usize>>,
     },
+}
+
+impl BlockRow {
+    /// The chunks of a Res2Net's block.
+    pub fn scale(&self) -> Option<Spanned<usize>> {
+        match self.kind {
+            BlockKind::Bottleneck { scale, .. } => scale,
+            BlockKind::Basic => None,
+        }
+    }
 }
 
 impl BlockKind {

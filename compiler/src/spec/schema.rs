@@ -78,6 +78,7 @@ pub const COLUMNS: &[&[Field]] = &[
     &[field("count_padding", POOLS)],
     &[field("rounding", POOLS)],
     &[field("width", &[Bottleneck])],
+    &[field("scale", &[Bottleneck])],
     &[field("groups", &[Conv, Bottleneck])],
     &[field("stride_on", BLOCKS)],
     &[field("anti_alias", BLOCKS)],

@@ -78,9 +78,11 @@ impl Found<'_> {
 
     /// ResNeXts of few wide groups, as 32x48d, and RegNets are as wide as what they make, or wider.
     fn wide_bottleneck(&mut self, row: &Row, block: &BlockRow) {
-        let BlockKind::Bottleneck { width: Some(width), groups } = &block.kind else { return };
+        let BlockKind::Bottleneck { width: Some(width), groups, scale } = &block.kind else {
+            return;
+        };
         let channels = &block.channels;
-        let [_, middle] = width.value;
+        let middle = width.value[1] * scale.map_or(1, |scale| scale.value);
         if groups.value > 1 || middle <= channels.value {
             return;
         }

@@ -177,6 +177,8 @@ fn window(row: &Row, node: &Node) -> Option<Window> {
         | Op::Activation(_)
         | Op::Add
         | Op::Gate
+        | Op::Slice(_)
+        | Op::Concat
         | Op::ChannelConv { .. }
         | Op::ZeroPad { .. }
         | Op::GlobalAveragePool

@@ -75,6 +75,11 @@ const RULES: &[(&str, &[Says])] = &[
     ),
     // A convolution with a stride has the place of the stem's pool.
     ("resnetrs*", &[Strides(&[1, 2, 2, 2]), Pool(false), ON_3X3, PreActivation(false)]),
+    // res2net.py. Chunks and their widths show in tensors.
+    (
+        "res2net* res2next*",
+        &[Strides(&[1, 2, 2, 2]), Pool(true), ON_3X3, PreActivation(false), Counts],
+    ),
     // resnetv2.py.
     (
         "resnetv2_*",
@@ -126,7 +131,6 @@ const RULES: &[(&str, &[Says])] = &[
     ("gcresnet33ts gcresnext26ts", &[Refused("attention by a global context")]),
     // Blocks of other kinds.
     ("resnest*", &[Refused("split attention")]),
-    ("res2net* res2next*", &[Refused("convolutions in a hierarchy (Res2Net)")]),
     ("skresnet* skresnext*", &[Refused("selective kernels")]),
 ];
 
@@ -198,7 +202,8 @@ pub(super) fn hint(name: &str) -> Option<String> {
 
 /// The first number after the letters of a name, past the `2` of pre-activation.
 fn number(name: &str) -> Option<usize> {
-    let name = name.trim_start_matches("wide_").trim_start_matches("resnetv2_");
+    let families = ["wide_", "resnetv2_", "res2net", "res2next"];
+    let name = families.iter().fold(name, |name, family| name.trim_start_matches(family));
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits[..end].parse().ok()
@@ -229,6 +234,8 @@ mod tests {
         assert_eq!(of("resnetv2_50d").options.shortcut, Some(Shortcut::PoolProjection));
         assert_eq!(of("resnetv2_50").options.shortcut, Some(Shortcut::Projection));
         assert_eq!(of("resnetv2_50").expected.depth, Some(50));
+        assert_eq!(of("res2net101_26w_4s").expected.depth, Some(101));
+        assert_eq!(of("res2next50").expected.depth, Some(50));
         assert_eq!(of("wide_resnet50_2").expected.depth, Some(50));
         assert_eq!(of("seresnext101d_32x8d").expected.depth, Some(101));
         assert_eq!(of("gluon_resnet50_v1b").options.strides, [1, 2, 2, 2]);

@@ -9,6 +9,9 @@ use crate::error::{Fault, unknown};
 struct Path {
     convs: Vec<(Vec<usize>, Conv)>,
     norms: Vec<(Vec<usize>, Norm)>,
+    /// Those of a Res2Net's chunks.
+    chunk_convs: Vec<Conv>,
+    chunk_norms: Vec<Norm>,
 }
 
 impl Modules {
@@ -17,8 +20,19 @@ impl Modules {
         let mut path = Path::default();
         let (mut shortcut, mut attention) = (Vec::new(), Vec::new());
         let mut held_by: Option<String> = None;
+        // Elsewhere, `convs` may hold a whole main path.
+        let chunked = modules.iter().any(|module| module[name.len() + 1..].starts_with("bns."));
         for &module in modules {
-            match role(&module[name.len() + 1..]) {
+            let inner = &module[name.len() + 1..];
+            if chunked && (inner.starts_with("convs.") || inner.starts_with("bns.")) {
+                match (self.conv(module), self.norm(module)) {
+                    (Some(conv), _) => path.chunk_convs.push(conv),
+                    (_, Some(norm)) => path.chunk_norms.push(norm),
+                    _ => return self.no_part(module),
+                }
+                continue;
+            }
+            match role(inner) {
                 Some(Role::Main { path: holder, order }) => {
                     if *held_by.get_or_insert_with(|| holder.clone()) != holder {
                         return self.no_part(module);
@@ -43,13 +57,65 @@ impl Modules {
         };
         let mut convs: Vec<Conv> = path.convs.into_iter().map(|(_, conv)| conv).collect();
         let mut norms: Vec<Norm> = path.norms.into_iter().map(|(_, norm)| norm).collect();
+        let mut chunks: Vec<(Conv, Norm)> = Vec::new();
+        if chunked {
+            chunks = self.chunks(name, &convs, path.chunk_convs, path.chunk_norms)?;
+            let (conv, norm) = chunks.remove(0);
+            convs.insert(1, conv);
+            norms.insert(1, norm);
+        }
         let mut shortcut = self.projection(name, &shortcut)?;
         if shortcut.is_none() {
             shortcut = projection_of_third(&mut convs, &mut norms);
         }
         self.check_main(name, &convs, norms.len())?;
         let attention = self.attention(name, &attention)?;
-        Ok(Block { module: name.to_owned(), convs, norms, shortcut, attention, norm_first })
+        let module = name.to_owned();
+        Ok(Block { module, convs, norms, chunks, shortcut, attention, norm_first })
+    }
+
+    /// The chunks of a Res2Net's block that have convolutions, one at least: all alike, and but for one as many as
+    /// there are of their channels in what the first 1x1 convolution makes.
+    fn chunks(
+        &self,
+        name: &str,
+        main: &[Conv],
+        convs: Vec<Conv>,
+        norms: Vec<Norm>,
+    ) -> Result<Vec<(Conv, Norm)>, Fault> {
+        let whole = self.whole(name);
+        let [first, last] = main else {
+            return unknown(format!(
+                "block `{whole}` has convolutions of chunks, `convs`, between {} others; a Res2Net's has one                  before them and one behind",
+                main.len()
+            ));
+        };
+        let (count, width) = (convs.len(), convs.first().map_or(0, |conv| conv.channels));
+        let alike = |conv: &Conv| {
+            (conv.channels, conv.inputs, conv.kernel) == (width, convs[0].inputs, [3, 3])
+        };
+        if count == 0
+            || norms.len() != count
+            || !convs.iter().all(alike)
+            || norms.iter().any(|norm| norm.channels != width)
+        {
+            return unknown(format!(
+                "`{whole}.convs` and `{whole}.bns` are not 3x3 convolutions and norms of one width, as many of                  the ones as of the others"
+            ));
+        }
+        let chunks = first.channels / width;
+        let fits = chunks == count + 1 || (chunks, count) == (1, 1);
+        if !fits || first.channels % width != 0 || last.inputs != first.channels {
+            return unknown(format!(
+                "`{}` makes {} channels and `{}` reads {}; {count} chunks of {width} channels with convolutions                  and one without are {}",
+                self.whole(&first.module),
+                first.channels,
+                self.whole(&last.module),
+                last.inputs,
+                (count + 1).saturating_mul(width)
+            ));
+        }
+        Ok(convs.into_iter().zip(norms).collect())
     }
 
     fn check_main(&self, name: &str, convs: &[Conv], norms: usize) -> Result<(), Fault> {

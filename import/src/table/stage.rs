@@ -327,14 +327,17 @@ impl Writer<'_> {
 
     fn bottleneck(&mut self, row: &mut Row, block: &Block, channels: usize, stride: usize) {
         let [first, middle] = [&block.convs[0], &block.convs[1]];
-        let width = first.channels;
-        if width != middle.channels {
+        let (width, scale) = (first.channels, block.scale());
+        if scale > 1 {
+            row.set("width", middle.channels);
+            row.set("scale", scale);
+        } else if width != middle.channels {
             row.set("width", format!("[{width}, {}]", middle.channels));
         } else if width.checked_mul(4) != Some(channels) {
             row.set("width", width);
         }
         // What does not divide has another shape than the table's, and is found out by that.
-        let groups = width / middle.inputs;
+        let groups = width / scale / middle.inputs;
         if groups != 1 {
             row.set("groups", groups);
         }
@@ -351,7 +354,7 @@ impl Writer<'_> {
                  networks that came from Caffe",
                 "--stride-on 3x3",
             );
-        } else if self.options.stride_on.is_none() && stride != 1 {
+        } else if self.options.stride_on.is_none() && stride != 1 && scale == 1 {
             self.assume(
                 true,
                 "bottlenecks have their stride on the 3x3 convolution",
@@ -421,7 +424,19 @@ impl Writer<'_> {
         let pre_activation = self.network.pre_activation;
         let norm_word = if pre_activation { "norm" } else { "bn" };
         let mut modules = Vec::new();
+        let scale = block.scale();
+        let middle = (&block.convs[1], &block.norms[1]);
+        let others = block.chunks.iter().map(|(conv, norm)| (conv, norm));
+        for (index, (conv, norm)) in std::iter::once(middle).chain(others).enumerate() {
+            if scale > 1 {
+                modules.push((format!("convs.{index}"), &conv.module));
+                modules.push((format!("bns.{index}"), &norm.module));
+            }
+        }
         for (number, (conv, norm)) in (1..).zip(block.convs.iter().zip(&block.norms)) {
+            if scale > 1 && number == 2 {
+                continue;
+            }
             modules.push((format!("conv{number}"), &conv.module));
             modules.push((format!("{norm_word}{number}"), &norm.module));
         }
@@ -465,7 +480,7 @@ fn alike(a: &Block, b: &Block) -> bool {
         };
         block.convs.iter().enumerate().map(shape).collect()
     };
-    attention(a) == attention(b) && convs(a) == convs(b)
+    attention(a) == attention(b) && convs(a) == convs(b) && a.scale() == b.scale()
 }
 
 /// Output channels of a stage.

@@ -184,8 +184,8 @@ params! {
 
     /// One channel block's plane, each channel with numbers of its own: `y = epilogue(v)`, where the
     /// epilogue adds a residual and applies the activation. `v` is `x * w + b` for [`Call::Affine`], a
-    /// batch norm that no convolution could take in and that has no residual, `x * sigmoid(g)` for
-    /// [`Call::Gate`] and `(x - m) * s + b` for [`Call::Normalise`]; the product and its addition are
+    /// batch norm that no convolution could take in and that has no residual, `x` for
+    /// [`Call::Add`], `x * sigmoid(g)` for [`Call::Gate`] and `(x - m) * s + b` for [`Call::Normalise`]; the product and its addition are
     /// fused.
     pub struct PlaneParams {
         /// Height.
@@ -566,6 +566,12 @@ macro_rules! kernels {
     Gate = channel::gate(p: PlaneParams) {
         x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
         g: Operand::read(F32, BLOCK),
+        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+    };
+    /// A residual and one channel block.
+    Add = channel::add(p: PlaneParams) {
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
         r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
     };

@@ -49,6 +49,24 @@ pub(super) unsafe fn gate<S: Simd>(
     unsafe { plane(simd, params, [zero, simd.load(weights.as_ptr()), zero], [x, r, y]) }
 }
 
+/// [`Call::Add`](super::Call::Add).
+///
+/// # Safety
+///
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`PlaneParams`] says.
+#[inline(always)]
+pub(super) unsafe fn add<S: Simd>(
+    simd: S,
+    params: &PlaneParams,
+    x: *mut f32,
+    r: *mut f32,
+    y: *mut f32,
+) {
+    let [zero, one] = [0.0, 1.0].map(|value| simd.splat(value));
+    // SAFETY: `x`, `r` and `y` reach as far as `PlaneParams` says.
+    unsafe { plane(simd, params, [zero, one, zero], [x, r, y]) }
+}
+
 /// `y = epilogue((x - mean) * scale + shift)`, over a plane.
 ///
 /// # Safety

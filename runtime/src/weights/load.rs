@@ -9,7 +9,7 @@ use super::error::WeightsError;
 use super::file::{PackedError, PackedFile, to_little_endian};
 use super::pack::{Folded, Norm, PackError, Packer, pack_norm};
 use super::packed::Packed;
-use super::recipe::{Content, ConvSource, Recipe, WeightsPlan};
+use super::recipe::{Content, ConvSource, Recipe, Slice, WeightsPlan};
 use super::source::Weights;
 use super::tensor::NormTensors;
 use crate::kernels::{Element, Panels, UnavailableIsa};
@@ -101,7 +101,7 @@ pub fn load(
     // A thread is worth its start if it saves more than that: packing is about as fast as memory.
     let threads = threads.get().min(plan.bytes / BYTES_PER_THREAD + 1);
     work(jobs, threads, |job, values| {
-        weights.read_range(job.weight, job.packer.source(job.panel), values)?;
+        job.read(weights, values)?;
         job.packer.pack_panel(job.panel, values, job.out);
         Ok(())
     })?;
@@ -153,10 +153,26 @@ const BYTES_PER_THREAD: usize = 1 << 20;
 
 /// A panel to pack.
 struct Job<'a> {
-    weight: &'a str,
+    source: &'a ConvSource,
     packer: Arc<Packer>,
     panel: usize,
     out: &'a mut [f32],
+}
+
+impl Job<'_> {
+    /// Reads what the panel is made of.
+    fn read(&self, weights: &Weights, values: &mut Vec<f32>) -> Result<(), LoadError> {
+        let ConvSource { weight, slice, .. } = self.source;
+        let Some(slice) = slice else {
+            return Ok(weights.read_range(weight, self.packer.source(self.panel), values)?);
+        };
+        let shape = self.packer.shape();
+        let kernel = shape.kernel_len();
+        let rows = slice.rows(&self.packer.channels(self.panel), kernel);
+        weights.read_range(weight, rows, values)?;
+        slice.cut(values, shape.in_channels, kernel);
+        Ok(())
+    }
 }
 
 /// Reads what a convolution's weights are folded with, writes its bias, and leaves its panels as jobs.
@@ -167,22 +183,43 @@ fn conv<'a>(
     out: &'a mut [u8],
     jobs: &mut Vec<Job<'a>>,
 ) -> Result<(), LoadError> {
-    let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
-    let bias = bias.as_ref().map(|bias| &bias.values[..]);
+    let channels = panels.shape.out_channels;
+    let Slice { of, at } = source.slice.unwrap_or(Slice { of: [channels, 0], at: [0, 0] });
+    if source.slice.is_some()
+        && (panels.shape.groups != 1
+            || at[0] + channels > of[0]
+            || at[1] + panels.shape.in_channels > of[1])
+    {
+        let reason = PackError::Recipe("a slice reaches over its tensor");
+        return Err(cannot_pack(weights, &source.weight, reason));
+    }
+    let (outputs, adds) = (at[0]..at[0] + channels, at[1] == 0);
+    let bias =
+        source.bias.as_ref().filter(|_| adds).map(|name| weights.tensor(name)).transpose()?;
+    let bias = bias.as_ref().map(|bias| &bias.values[outputs.clone()]);
+    let zeros = vec![0.0; channels];
     let new = |norm: Option<Norm<'_>>| {
         Packer::new(panels, bias, norm)
             .map(|packer| packer.standardising(source.standardise))
             .map_err(|reason| cannot_pack(weights, &source.weight, reason))
     };
     let packer = match &source.norm {
-        Some(names) => with_norm(names, weights, |norm| new(Some(norm)))?,
+        Some(names) => with_norm(names, weights, |norm| {
+            new(Some(Norm {
+                weight: &norm.weight[outputs.clone()],
+                bias: if adds { &norm.bias[outputs.clone()] } else { &zeros },
+                mean: if adds { &norm.mean[outputs.clone()] } else { &zeros },
+                variance: &norm.variance[outputs.clone()],
+                epsilon: norm.epsilon,
+            }))
+        })?,
         None => new(None)?,
     };
     let packer = Arc::new(packer);
     let (out, biases) = out.split_at_mut(panels.bias_offset());
     packer.pack_biases(numbers(biases));
     jobs.extend(numbers(out).chunks_mut(panels.panel_len()).enumerate().map(|(panel, out)| Job {
-        weight: &source.weight,
+        source,
         packer: Arc::clone(&packer),
         panel,
         out,

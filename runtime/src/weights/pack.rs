@@ -210,8 +210,13 @@ impl Packer {
         }
     }
 
+    /// The shape of the convolution.
+    pub(super) fn shape(&self) -> &ConvShape {
+        &self.panels.shape
+    }
+
     /// The output channels of a panel.
-    fn channels(&self, panel: usize) -> Range<usize> {
+    pub(super) fn channels(&self, panel: usize) -> Range<usize> {
         let len = self.panels.format.panel_blocks * BLOCK;
         panel * len..((panel + 1) * len).min(self.panels.shape.out_channels)
     }

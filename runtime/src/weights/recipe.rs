@@ -1,6 +1,7 @@
 //! How the packed weights of a network are made: of which tensors, in which format, at which offset.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -75,6 +76,42 @@ pub struct ConvSource {
     /// The epsilon of [`Standard`](super::pack::Standard), if the weight is standardised before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standardise: Option<f64>,
+    /// The part of the weight, if it is not the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
+}
+
+/// Some output and input channels of a weight; how many, the packed form's shape says.
+///
+/// A convolution's output can be made in slices of output channels, and be the sum of what is made of slices of
+/// input channels. Bias and norm have an element for each of the weight's output channels. What they add is
+/// a part of the slice that begins with the first input channel, so that the sum has it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Slice {
+    /// Output and input channels of the whole weight.
+    pub of: [usize; 2],
+    /// The first output and the first input channel of the slice.
+    pub at: [usize; 2],
+}
+
+impl Slice {
+    /// The elements of the whole weight, in whole output channels, that hold those of `outputs`, which
+    /// count from the slice's first; `kernel` is the kernel's length.
+    pub(super) fn rows(&self, outputs: &Range<usize>, kernel: usize) -> Range<usize> {
+        let row = self.of[1] * kernel;
+        (self.at[0] + outputs.start) * row..(self.at[0] + outputs.end) * row
+    }
+
+    /// Leaves of whole output channels the slice's `inputs` input channels.
+    pub(super) fn cut(&self, rows: &mut Vec<f32>, inputs: usize, kernel: usize) {
+        let (from, to) = (self.of[1] * kernel, inputs * kernel);
+        let count = rows.len() / from;
+        for row in 0..count {
+            let start = row * from + self.at[1] * kernel;
+            rows.copy_within(start..start + to, row * to);
+        }
+        rows.truncate(count * to);
+    }
 }
 
 impl Content {
@@ -108,7 +145,7 @@ impl Content {
 
 impl Recipe {
     /// The bytes of the packed weights that it is for.
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.content.bytes()
     }
 }

@@ -86,6 +86,32 @@ fn gate() {
 }
 
 #[test]
+fn add() {
+    for (rows, columns) in [(1, 1), (3, 10)] {
+        for epilogue in epilogues() {
+            let [x_row, r_row, y_row] = [4, 8, 6].map(|gap| columns * BLOCK + gap);
+            let mut random = Random(0x0bad_5eed);
+            let len = |row: usize| (rows - 1) * row + columns * BLOCK;
+            let (x, r) = (random.vec(len(x_row)), random.vec(len(r_row)));
+            let params = PlaneParams { rows, columns, x_row, r_row, y_row, epilogue };
+            for (isa, table) in tables() {
+                let mut y = Guarded::new(len(y_row));
+                invoke(&Call::Add(params), table, &[x.as_ptr(), r.as_ptr(), y.pointer()]);
+                for (row, y) in y.values().chunks(y_row).enumerate() {
+                    let (y, gap) = y.split_at(columns * BLOCK);
+                    assert!(gap.iter().all(|value| value.to_bits() == Guarded::MARKER));
+                    let sum = |at: usize| {
+                        finished(epilogue, f64::from(x[row * x_row + at]), r[row * r_row + at])
+                    };
+                    let expected: Vec<f64> = (0..y.len()).map(sum).collect();
+                    assert_close(y, &expected, 1e-6, &format!("{isa} row {row} of {params:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn gates_as_large_as_can_be_are_open_or_shut() {
     let x = [2.0; BLOCK];
     let mut g = [f32::MAX; BLOCK];

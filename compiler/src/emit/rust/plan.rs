@@ -5,7 +5,9 @@ use quote::quote;
 use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
 use resnet_runtime::picture::{Preprocess, Resize};
 use resnet_runtime::session::{Feature, Info};
-use resnet_runtime::weights::{Content, ConvSource, NormTensors, Recipe, TensorSpec, WeightsPlan};
+use resnet_runtime::weights::{
+    Content, ConvSource, NormTensors, Recipe, Slice, TensorSpec, WeightsPlan,
+};
 
 use super::code::literal;
 use super::number;
@@ -89,12 +91,16 @@ fn recipe(recipe: &Recipe) -> TokenStream {
 }
 
 fn source(source: &ConvSource) -> TokenStream {
-    let ConvSource { weight, bias, norm, standardise } = source;
+    let ConvSource { weight, bias, norm, standardise, slice } = source;
     let bias = option(bias.as_ref().map(|bias| quote!(rt::Borrowed(#bias))));
     let norm = option(norm.as_ref().map(self::norm));
     let standardise = option(standardise.map(|epsilon| {
         let epsilon = Literal::f64_unsuffixed(epsilon);
         quote!(#epsilon)
+    }));
+    let slice = option(slice.map(|Slice { of, at }| {
+        let [of, at] = [of, at].map(|pair| pair.map(number));
+        quote!(rt::Slice { of: [#(#of),*], at: [#(#at),*] })
     }));
     quote! {
         rt::ConvSource {
@@ -102,6 +108,7 @@ fn source(source: &ConvSource) -> TokenStream {
             bias: #bias,
             norm: #norm,
             standardise: #standardise,
+            slice: #slice,
         }
     }
 }

@@ -49,6 +49,24 @@ impl Lowering {
         self.channelwise(name, doc, Call::ChannelConv(params), &["x", "w", "y"], &sides, &loops);
     }
 
+    /// `x` and a residual; a zero-padded one is written to `y` first.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        epilogue: &Epilogue,
+        residual: Option<&Buffer>,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
+        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
+        let r = self.residual(name, epilogue, residual, y);
+        let params = plane_params(x, epilogue, &r, y);
+        let doc = format!("add {}{}", x.shape, epilogue_doc(epilogue));
+        let sides = [plane(x), plane(&r), plane(y)];
+        self.channelwise(name, doc, Call::Add(params), &["x", "r", "y"], &sides, &loops);
+    }
+
     /// `x` times the sigmoid of `gates`, a residual added; a zero-padded one is written to `y` first.
     pub(super) fn gate(
         &mut self,

@@ -274,8 +274,13 @@ fn block(block: &BlockRow) -> Vec<String> {
     }
     let first_dilation = block.first_dilation;
     arguments.extend(first_dilation.map(|d| format!("first_dilation = {}", extent(d.value))));
-    if let BlockKind::Bottleneck { width, groups } = &block.kind {
-        arguments.extend(width.map(|width| format!("width = {:?}", width.value)));
+    if let BlockKind::Bottleneck { width, groups, scale } = &block.kind {
+        let width = width.map(|width| match scale {
+            Some(_) => format!("width = {}", width.value[0]),
+            None => format!("width = {:?}", width.value),
+        });
+        arguments.extend(width);
+        arguments.extend(scale.map(|scale| format!("scale = {}", scale.value)));
         arguments.push(format!("groups = {}", groups.value));
     }
     let stride_on = word(block.kind.strides(), block.stride_on);

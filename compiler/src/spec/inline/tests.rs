@@ -101,13 +101,14 @@ table:
   - {layer: p, op: average_pool, kernel: 3x2, stride: 1x2}
   - {layer: b, op: bottleneck, channels: 32, width: 16, groups: 4, stride: 2, stride_on: 1x1, repeat: 3, shortcut: project_all, weights: x}
   - {layer: b2, op: bottleneck, channels: 32, width: [16, 12], eca: 3, attention_on: 3x3, output_activation: none, shortcut: identity}
+  - {layer: r, op: bottleneck, channels: 32, width: 6, scale: 4, groups: 2}
   - {layer: b3, op: basic, channels: 32, squeeze_excitation: {channels: 4, activation: silu}, attention_on: first}
   - {layer: b4, op: basic, channels: 32, squeeze_excitation: {reduction: 8, after: activation}}
   - {layer: c, op: basic, channels: 48, shortcut: none}
   - {layer: g, op: global_average_pool, output: 48x1x1}
   - {layer: l, op: linear, channels: 3, weights: "1.2"}
   - {layer: s, op: softmax}
-expect: {depth: 21, arena_bytes: 1e5}
+expect: {depth: 24, arena_bytes: 1e5}
 preprocess: {resize: 48x50, filter: bicubic, antialias: false, crop: 32x40, mean: [-0.5, 0.25, 1e-3], std: [2], channels: bgr}
 labels: [cat, "big dog", "it's"]
 "#,

@@ -19,7 +19,24 @@ use crate::spec::{
 pub(super) fn read_bottleneck(fields: &Fields<'_>, errors: &mut Errors) -> Read<BlockKind> {
     let width = read_width(fields, errors);
     let groups = fields.or("groups", 1, |text| cell::number(text, 1), errors);
-    Ok(BlockKind::Bottleneck { width: width?, groups: groups? })
+    let scale = fields.optional("scale", |text| cell::number(text, 2), errors);
+    if let (Ok(width), Ok(Some(Spanned { value: scale, span }))) = (width, scale) {
+        let help = "write the channels of a chunk as `width`, as in `width: 26, scale: 4`";
+        match width {
+            None => {
+                errors.push(Diagnostic::new(span, "`scale` without `width`").help(help));
+            }
+            Some(Spanned { value: [first, middle], span: width }) if first != middle => {
+                errors.push(
+                    Diagnostic::new(width, format!("two widths beside `scale: {scale}`"))
+                        .related(span, "its chunks have one width")
+                        .help(help),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(BlockKind::Bottleneck { width: width?, groups: groups?, scale: scale? })
 }
 
 /// `16`, or `[16, 12]` where the 3x3 convolution makes other channels than the first 1x1.

@@ -11,6 +11,7 @@ fn conv(name: &str, out: usize, transform: Transform, offset: usize) -> Recipe {
         bias: Some(format!("{name}.bias").into()),
         norm: None,
         standardise: None,
+        slice: None,
     };
     let shape = ConvShape {
         out_channels: out,
