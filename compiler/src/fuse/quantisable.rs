@@ -19,6 +19,8 @@ pub enum Kept {
     Products(usize),
     /// It makes a gate on channels out of single pixels: few multiply-adds, and every error is in all pixels.
     Gate,
+    /// It has a part of a weight whose output channels have one scale each.
+    Slice,
 }
 
 impl fmt::Display for Kept {
@@ -29,6 +31,7 @@ impl fmt::Display for Kept {
                 write!(f, "it sums {products} products, more than {MOST_PRODUCTS}")
             }
             Self::Gate => f.write_str("it makes a gate on channels"),
+            Self::Slice => f.write_str("it has a slice of a weight"),
         }
     }
 }
@@ -51,6 +54,7 @@ fn check(fused: &Fused, node: &FusedNode, conv: &Conv, makes_gate: bool) -> Resu
     let channels = node.input.map_or(0, |input| fused.node(input).shape.channels);
     let products = channels / conv.groups * conv.window.kernel.rows * conv.window.kernel.columns;
     match makes_gate {
+        _ if conv.slice.is_some() => Err(Kept::Slice),
         _ if products > MOST_PRODUCTS => Err(Kept::Products(products)),
         true => Err(Kept::Gate),
         false => Ok(()),

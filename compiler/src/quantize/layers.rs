@@ -82,6 +82,7 @@ pub(super) fn candidates(graph: &Graph, fused: &Fused) -> Vec<Candidate> {
                 bias: conv.bias.clone().map(Into::into),
                 norm: conv.norm.clone(),
                 standardise: conv.standardise,
+                slice: conv.slice,
             },
             window: conv.window,
             groups: conv.groups,
