@@ -89,35 +89,26 @@ impl Outlined for Dots<'_> {
     /// None is asked for.
     #[inline(always)]
     unsafe fn run<S: Dot>(self, simd: S) {
-        // As many sums as a convolution's tile has.
+        // A convolution's tile.
         let sums = match S::DOT_TILE_PIXELS[0] {
             0..=3 => dots::<S, 2, 1>(simd, self.steps),
-            4..=9 => dots::<S, 4, 1>(simd, self.steps),
+            4..=5 => dots::<S, 4, 1>(simd, self.steps),
+            6..=9 => dots::<S, 6, 1>(simd, self.steps),
             _ => dots::<S, 14, 2>(simd, self.steps),
         };
         *self.done = sums * BLOCK * QUAD * self.steps;
     }
 }
 
-/// Returns `P * B`. Every product has another input or other weights, so that none can stand for two.
+/// Returns `P * B`.
 #[inline(always)]
 fn dots<S: Dot, const P: usize, const B: usize>(simd: S, steps: usize) -> usize {
-    let rows = black_box([[1i8; BLOCK * QUAD]; B]);
-    // SAFETY: a row has 64 bytes.
-    let mut weights = [unsafe { simd.weights(rows[0].as_ptr()) }; B];
-    for b in 1..B {
-        // SAFETY: a row has 64 bytes.
-        weights[b] = unsafe { simd.weights(rows[b].as_ptr()) };
-    }
-    let inputs = [[1u8; QUAD]; P];
-    let mut sums = [[simd.no_sums(); B]; P];
+    let (x, w) = ([[1u8; QUAD]; P], [[1i8; BLOCK * QUAD]; B]);
+    let mut sums = [[simd.no_sums(); P]; B];
     for _ in 0..steps {
-        let inputs = black_box(&inputs);
-        for p in 0..P {
-            for b in 0..B {
-                sums[p][b] = simd.dot(inputs[p], weights[b], sums[p][b]);
-            }
-        }
+        let (x, w) = (black_box(&x).as_ptr().cast(), black_box(&w).as_ptr().cast());
+        // SAFETY: `x` has four bytes an input, `w` 64 bytes a block.
+        unsafe { simd.dots::<P, B>(&mut sums, x, QUAD, w) };
     }
     black_box(sums);
     P * B

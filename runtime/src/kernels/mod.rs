@@ -15,7 +15,8 @@
 //! [`Isa`] picks a table, once, when a network is compiled (or loaded, if `resnet!` compiled it).
 //!
 //! The trap: everything between such a wrapper and the intrinsics has to be `#[inline(always)]`,
-//! and a closure is not. Code that stays out of line is compiled for the baseline CPU, where each
+//! and a closure is not, nor are some
+//! adapters of iterators (`skip`, `step_by`). Code that stays out of line is compiled for the baseline CPU, where each
 //! intrinsic becomes a call.
 
 #[macro_use]

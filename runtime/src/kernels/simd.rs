@@ -1,6 +1,8 @@
 //! What a kernel needs of an instruction set: 16 lanes, one block of channels. They are `f32` whatever
 //! the block is stored as ([`Stored`]); sums of products of bytes are `i32` ([`Dot`]).
 
+use super::{BLOCK, QUAD};
+
 /// An instruction set: a value exists only where the CPU has it.
 ///
 /// `kernel_table!` implements it.
@@ -161,7 +163,38 @@ pub(super) trait Dot: Simd {
 
     /// Adds to sum `i` the products of the four bytes of `x`, the first in memory first, and weights
     /// `[i][0..4]`. Nothing is rounded nor saturates; sums beyond `i32` wrap.
-    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
+    fn dot(self, x: [u8; QUAD], weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
+
+    /// Adds to the sums of `P` inputs by `B` blocks, by [`Dot::dot`], the products of four bytes of each
+    /// input, which are `step` apart, and a row of weights; an override may only choose another order of
+    /// instructions.
+    ///
+    /// # Safety
+    ///
+    /// `x` is readable for these bytes, `w` for 64 bytes a block.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
+    unsafe fn dots<const P: usize, const B: usize>(
+        self,
+        sums: &mut [[Self::Sums; P]; B],
+        x: *const u8,
+        step: usize,
+        w: *const i8,
+    ) {
+        // SAFETY: a row of weights has 64 bytes a block.
+        let mut weights = [unsafe { self.weights(w) }; B];
+        for o in 1..B {
+            // SAFETY: as above.
+            weights[o] = unsafe { self.weights(w.wrapping_add(o * BLOCK * QUAD)) };
+        }
+        for p in 0..P {
+            // SAFETY: four bytes of input `p`.
+            let x = unsafe { x.wrapping_add(p * step).cast::<[u8; QUAD]>().read() };
+            for o in 0..B {
+                sums[o][p] = self.dot(x, weights[o], sums[o][p]);
+            }
+        }
+    }
 
     /// The sums, each rounded once, half to even.
     fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16;

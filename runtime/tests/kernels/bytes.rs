@@ -151,12 +151,15 @@ impl Case {
         self.w = (0..steps * p.out_blocks * BLOCK).map(|_| (random.next() * 128.0) as i8).collect();
         // Sums of about 10,000 times the root of their length become a few hundred, in halves.
         let scale = 1.0 / 128.0 / (1.0 + (steps as f32).sqrt().round());
-        self.q =
-            (0..p.out_blocks * 2 * BLOCK)
-                .map(|at| {
-                    if at / BLOCK % 2 == 0 { scale } else { (random.next() * 100.0).round() / 2.0 }
-                })
-                .collect();
+        self.q = (0..p.out_blocks * 2 * BLOCK)
+            .map(|at| {
+                if (at / BLOCK).is_multiple_of(2) {
+                    scale
+                } else {
+                    (random.next() * 100.0).round() / 2.0
+                }
+            })
+            .collect();
         self.r = random.vec((p.out_blocks - 1) * p.r_block + p.pixels * BLOCK);
         self.r.iter_mut().for_each(|r| *r = (*r * 128.0 + 128.0).floor());
     }

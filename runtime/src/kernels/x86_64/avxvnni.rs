@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::Ymm;
 use crate::kernels::simd::Dot;
+use crate::kernels::{BLOCK, QUAD};
 
 /// Token: the CPU has AVX2, FMA and AVX-VNNI.
 pub(in crate::kernels) type AvxVnni = Ymm<true>;
@@ -36,6 +37,48 @@ impl Dot for AvxVnni {
                 _mm256_dpbusd_avx_epi32(sums[0], x, weights[0]),
                 _mm256_dpbusd_avx_epi32(sums[1], x, weights[1]),
             ]
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
+    unsafe fn dots<const P: usize, const B: usize>(
+        self,
+        sums: &mut [[Self::Sums; P]; B],
+        x: *const u8,
+        step: usize,
+        w: *const i8,
+    ) {
+        // As in a convolution of `f32`, the fewer of inputs and weights stay in registers.
+        // SAFETY: four bytes of each input and 64 of weights a block, says the caller; the token proves
+        // AVX-VNNI.
+        unsafe {
+            if const { P <= 3 } {
+                // Half a row at a time needs one register for the weights.
+                let mut inputs = [_mm256_setzero_si256(); P];
+                for p in 0..P {
+                    let input = x.wrapping_add(p * step).cast::<i32>();
+                    inputs[p] = _mm256_set1_epi32(input.read_unaligned());
+                }
+                for o in 0..B {
+                    for half in 0..2 {
+                        let w = w.wrapping_add(o * BLOCK * QUAD + half * 32);
+                        let weights = _mm256_loadu_si256(w.cast());
+                        for p in 0..P {
+                            let sum = &mut sums[o][p][half];
+                            *sum = _mm256_dpbusd_avx_epi32(*sum, inputs[p], weights);
+                        }
+                    }
+                }
+            } else {
+                for o in 0..B {
+                    let weights = self.weights(w.wrapping_add(o * BLOCK * QUAD));
+                    for p in 0..P {
+                        let input = x.wrapping_add(p * step).cast::<[u8; QUAD]>().read();
+                        sums[o][p] = self.dot(input, weights, sums[o][p]);
+                    }
+                }
+            }
         }
     }
 

@@ -54,11 +54,11 @@ pub(super) unsafe fn dot(x: [u8; 4], weights: Weights, mut sums: Sums) -> Sums {
         let x = _mm256_set1_epi32(i32::from_le_bytes(x));
         let even = _mm256_and_si256(x, _mm256_set1_epi16(0xff));
         let odd = _mm256_srli_epi16::<8>(x);
-        for half in 0..2 {
+        for (half, sum) in sums.iter_mut().enumerate() {
             let products = _mm256_madd_epi16(even, weights.even[half]);
-            sums[half] = _mm256_add_epi32(sums[half], products);
+            *sum = _mm256_add_epi32(*sum, products);
             let products = _mm256_madd_epi16(odd, weights.odd[half]);
-            sums[half] = _mm256_add_epi32(sums[half], products);
+            *sum = _mm256_add_epi32(*sum, products);
         }
         sums
     }
