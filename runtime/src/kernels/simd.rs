@@ -109,6 +109,25 @@ pub(super) trait Simd: Token {
     /// `to` is writable for 16 bytes.
     unsafe fn store_u8(self, to: *mut u8, value: Self::F32x16, zero: Self::F32x16);
 
+    /// Writes `P` times 16 bytes side by side, by [`Simd::store_u8`]; an override may only choose other
+    /// instructions.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for these bytes.
+    #[inline(always)]
+    unsafe fn store_u8s<const P: usize>(
+        self,
+        to: *mut u8,
+        values: [Self::F32x16; P],
+        zero: Self::F32x16,
+    ) {
+        for (p, value) in values.iter().enumerate() {
+            // SAFETY: 16 of the bytes.
+            unsafe { self.store_u8(to.wrapping_add(16 * p), *value, zero) }
+        }
+    }
+
     /// Asks for the cache line at `at`, any address, to be brought into the second-level cache; a
     /// hint that the CPU may ignore.
     #[inline(always)]

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::words;
 use crate::kernels::simd::{Dot, Simd, Token};
 
-/// Token: the CPU has AVX-512F, and AVX-512 VNNI if `VNNI`. Over `f32` they are the same.
+/// Token: the CPU has AVX-512F, and BW, VL and VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Zmm<const VNNI: bool>(pub(super) ());
 
@@ -114,6 +114,42 @@ where
             let sum = _mm512_add_epi32(_mm512_cvtps_epi32(value), _mm512_cvtps_epi32(zero));
             let positive = _mm512_max_epi32(sum, _mm512_setzero_si512());
             _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(positive));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_u8s<const P: usize>(
+        self,
+        to: *mut u8,
+        values: [Self::F32x16; P],
+        zero: Self::F32x16,
+    ) {
+        let mut done = 0;
+        if const { VNNI } {
+            // SAFETY: writable for the bytes of so many values, says the caller; the token proves
+            // AVX-512 BW, which its table lists.
+            unsafe {
+                let zero = _mm512_cvtps_epi32(zero);
+                let zero = _mm512_packs_epi32(zero, zero);
+                // Of four vectors packed, each quarter has four bytes of each.
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                while done + 4 <= P {
+                    let a = _mm512_cvtps_epi32(values[done]);
+                    let b = _mm512_cvtps_epi32(values[done + 1]);
+                    let c = _mm512_cvtps_epi32(values[done + 2]);
+                    let d = _mm512_cvtps_epi32(values[done + 3]);
+                    let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+                    let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+                    let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
+                    _mm512_storeu_si512(to.add(16 * done).cast(), bytes);
+                    done += 4;
+                }
+            }
+        }
+        while done < P {
+            // SAFETY: writable, says the caller.
+            unsafe { self.store_u8(to.wrapping_add(16 * done), values[done], zero) };
+            done += 1;
         }
     }
 }
