@@ -13,8 +13,12 @@ use crate::output::{Kind, Output};
 pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let model = open_model(&options.model.model)?;
     let wishes = model::options(&options.algorithms, options.batch.get())?;
-    let plan = Compiler::new(&model.spec).options(wishes).plan().map_err(for_process)?;
     let opened = open_weights(options.weights.weights.as_deref(), false)?;
+    let mut compiler = Compiler::new(&model.spec).options(wishes);
+    if let Some(weights) = &opened {
+        compiler = compiler.weights(weights);
+    }
+    let plan = compiler.plan().map_err(for_process)?;
     let weights = weights(opened, options.weights.random_weights, &plan.weights.tensors)?;
     let files = model.files();
     let schedule = &options.algorithms.schedule;

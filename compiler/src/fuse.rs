@@ -13,12 +13,13 @@
 //! whole input, so that there is one operator to schedule.
 
 mod display;
+pub(crate) mod formats;
 pub mod quantisable;
 
 use std::fmt;
 use std::ops::Range;
 
-use resnet_runtime::kernels::{self, Activation};
+use resnet_runtime::kernels::{self, Activation, Element};
 use resnet_runtime::weights::{NormTensors, Slice};
 
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
@@ -57,6 +58,8 @@ pub struct Conv {
     pub norm: Option<NormTensors>,
     /// The part of the weight, bias and norm, if it is not all of them.
     pub slice: Option<Slice>,
+    /// Whether its weights are bytes, with all of the above folded in, and its input too.
+    pub quantised: bool,
 }
 
 /// What is done with an operator's result before it is written to memory.
@@ -144,6 +147,29 @@ pub enum FusedOp {
     GlobalAveragePool,
     /// Softmax over the channels of a 1x1 activation.
     Softmax,
+    /// Bytes of `f32`.
+    Quantise,
+    /// `f32` of bytes.
+    Dequantise,
+}
+
+/// What an activation consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Real numbers.
+    F32,
+    /// Bytes, of the scale and zero point with which the layer of this weight reads them.
+    U8(String),
+}
+
+impl Format {
+    /// The elements.
+    pub fn element(&self) -> Element {
+        match self {
+            Self::F32 => Element::F32,
+            Self::U8(_) => Element::U8,
+        }
+    }
 }
 
 impl FusedOp {
@@ -171,6 +197,8 @@ pub struct FusedNode {
     pub input: Option<FusedId>,
     /// What it makes.
     pub shape: Shape,
+    /// As what it is written.
+    pub format: Format,
 }
 
 impl FusedNode {
@@ -328,7 +356,8 @@ impl Fuser<'_> {
     fn open(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
         let input = Some(self.written(node.inputs[0])?);
         let (name, shape) = (node.name.clone(), node.shape);
-        Ok(Value::Open(vec![FusedNode { name, op, epilogue: Epilogue::NONE, input, shape }]))
+        let (epilogue, format) = (Epilogue::NONE, Format::F32);
+        Ok(Value::Open(vec![FusedNode { name, op, epilogue, input, shape, format }]))
     }
 
     /// A convolution of a concatenation: the sum of convolutions of its parts.
@@ -354,6 +383,7 @@ impl Fuser<'_> {
                 epilogue: Epilogue::NONE,
                 input: Some(self.written(part)?),
                 shape: node.shape,
+                format: Format::F32,
             })
         });
         convs.collect::<Result<_, _>>().map(Value::Open)
@@ -481,12 +511,21 @@ impl Fuser<'_> {
 
     fn push(&mut self, node: &Node, op: FusedOp, input: Option<FusedId>) -> FusedId {
         let (name, shape, epilogue) = (node.name.clone(), node.shape, Epilogue::NONE);
-        self.nodes.push(FusedNode { name, op, epilogue, input, shape });
+        self.nodes.push(FusedNode { name, op, epilogue, input, shape, format: Format::F32 });
         FusedId(self.nodes.len() as u32 - 1)
     }
 }
 
 fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> Conv {
     let weight = weight.to_owned();
-    Conv { window, groups, weight, bias, standardise: None, norm: None, slice: None }
+    Conv {
+        window,
+        groups,
+        weight,
+        bias,
+        standardise: None,
+        norm: None,
+        slice: None,
+        quantised: false,
+    }
 }

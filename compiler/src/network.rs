@@ -119,7 +119,7 @@ impl Default for Options {
 impl Options {
     pub(crate) fn wishes(&self) -> Wishes {
         let Self { batch, exact, memory, ref choices, .. } = *self;
-        Wishes { batch, exact, memory, choices: choices.clone() }
+        Wishes { batch, exact, memory, choices: choices.clone(), quantised: Arc::default() }
     }
 }
 
@@ -252,7 +252,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn plan_graph(&self, graph: &Graph) -> Result<(Plan, Wishes), CompileError> {
-        let wishes = self.options.wishes();
+        let mut wishes = self.options.wishes();
+        wishes.quantised = self.weights.map(Weights::quantised).unwrap_or_default().into();
         let packed = self.weights.and_then(|weights| packed_for(weights, &wishes));
         let (plan, wishes) = match packed.map(|packed| (Plan::new(graph, &packed), packed)) {
             // They are packed for another table; loading says so.

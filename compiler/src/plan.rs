@@ -9,6 +9,7 @@ use std::sync::Arc;
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
 use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 
+use crate::fuse::formats::{self, QuantisedError};
 use crate::fuse::{FuseError, Fused, fuse};
 use crate::graph::{Graph, Op, Shape};
 use crate::nest::{Program, lower};
@@ -63,7 +64,7 @@ impl Plan {
         if batch > 1 << 20 || graph.nodes.iter().any(|n| n.shape.elements() > (1 << 45) / batch) {
             return Err(PlanError::TooLarge { batch });
         }
-        let fused = fuse(graph)?;
+        let fused = fused(graph, wishes)?;
         let table = graph.fingerprint();
         if let Some(choices) = &wishes.choices {
             choices.check(&graph.name, table, batch)?;
@@ -83,7 +84,7 @@ impl Plan {
             weights: WeightsPlan {
                 network: name.clone().into(),
                 table,
-                tensors: graph.tensors.clone().into(),
+                tensors: formats::tensors(&graph.tensors, &fused).into(),
                 recipes: parts.recipes.clone().into(),
                 bytes: parts.bytes,
             },
@@ -111,6 +112,11 @@ impl Plan {
         let choices = self.choices.to_string();
         Ok(file::write(out, &self.weights, packed.as_bytes(), options, &choices)?)
     }
+}
+
+/// The graph, fused, with the formats that its weights ask for.
+pub(crate) fn fused(graph: &Graph, wishes: &Wishes) -> Result<Fused, PlanError> {
+    Ok(formats::assign(fuse(graph)?, &wishes.quantised)?)
 }
 
 /// Why a network could not be planned.
@@ -141,6 +147,9 @@ pub enum PlanError {
         /// Bytes that the leanest plan needs.
         least: usize,
     },
+    /// Weights are quantised that cannot be.
+    #[error(transparent)]
+    Quantised(#[from] QuantisedError),
     /// A bug in `fuse`.
     #[error(transparent)]
     Fuse(#[from] FuseError),

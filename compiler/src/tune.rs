@@ -14,10 +14,9 @@ use resnet_runtime::session::DynSession;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 
-use crate::fuse::fuse;
 use crate::graph::Graph;
 use crate::network::{CompileError, Compiler};
-use crate::plan::PlanError;
+use crate::plan;
 use crate::profile::{Layer, ProfileError, profile};
 use crate::schedule::{Choice, Choices, Wishes, candidates};
 use crate::spec::Spec;
@@ -48,8 +47,9 @@ pub fn tune(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Tuned, ProfileError> {
     let graph = Graph::build(spec).map_err(CompileError::from)?;
-    let wishes = Wishes { batch, ..Wishes::default() };
-    let fused = fuse(&graph).map_err(|error| CompileError::from(PlanError::from(error)))?;
+    let quantised = Arc::new(weights.quantised());
+    let wishes = Wishes { batch, quantised, ..Wishes::default() };
+    let fused = plan::fused(&graph, &wishes).map_err(CompileError::from)?;
     let layers = candidates(&fused, &wishes);
     let rounds = layers.iter().map(|(_, choices)| choices.len()).max().unwrap_or(0);
     let of_round = |round: usize| {
@@ -134,7 +134,12 @@ fn whole_runs(
 ) -> Result<[Duration; 2], ProfileError> {
     let mut networks = Vec::new();
     for choices in choices {
-        let compiled = Compiler::new(spec).isa(isa).batch(batch).choices(choices).compile()?;
+        let compiled = Compiler::new(spec)
+            .isa(isa)
+            .batch(batch)
+            .choices(choices)
+            .weights(weights)
+            .compile()?;
         networks.push(compiled.load(weights)?);
     }
     let info = networks[0].info();

@@ -25,8 +25,8 @@ pub use crate::picture::{Channels, Filter, Preprocess, Resize};
 pub use crate::session::{Answer, DynSession, Feature, Info, Loaded, Network, RunError};
 pub use crate::threads::Pool;
 pub use crate::weights::{
-    Content, ConvSource, Init, LoadError, NormTensors, Packed, Recipe, Slice, TensorSpec, Weights,
-    WeightsPlan,
+    Content, ConvSource, Init, LoadError, NormTensors, Packed, QuantisedSource, Recipe, Slice,
+    Stored, TensorSpec, Weights, WeightsPlan,
 };
 pub use std::borrow::Cow::Borrowed;
 

@@ -9,6 +9,16 @@ use resnet_runtime::weights::{Weights, all_threads, load};
 use super::call::Item;
 use crate::plan::Plan;
 
+/// Opens the weights in `file`, which the user called `name`.
+pub(super) fn open(file: &Path, name: &str) -> Result<Weights, String> {
+    Weights::open(file).map_err(|error| named(&error, file, name))
+}
+
+/// An error in which a file is called what the user wrote, not where the crate happens to lie.
+fn named(error: &dyn std::error::Error, file: &Path, name: &str) -> String {
+    error.to_string().replace(&*file.to_string_lossy(), name)
+}
+
 /// Packs the weights in `file` (which the user called `name`) and returns the file with the result:
 /// as a run reads them.
 ///
@@ -18,15 +28,13 @@ use crate::plan::Plan;
 pub(super) fn embed(
     file: &Path,
     name: &str,
+    weights: &Weights,
     item: &Item,
     plan: &Plan,
     scratch: &Path,
 ) -> Result<PathBuf, String> {
-    // Errors should say what the user wrote, not where the crate happens to lie.
-    let named = |message: String| message.replace(&*file.to_string_lossy(), name);
-    let weights = Weights::open(file).map_err(|error| named(error.to_string()))?;
-    let packed =
-        load(&plan.weights, &weights, all_threads()).map_err(|error| named(error.to_string()))?;
+    let packed = load(&plan.weights, weights, all_threads());
+    let packed = packed.map_err(|error| named(&error, file, name))?;
     // Of the machine that builds; emitted code refuses one of another byte order.
     let bytes: &[u8] = packed.as_bytes();
     // The name follows from the content: builds at the same time write the same file or another.

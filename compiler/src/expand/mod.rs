@@ -64,18 +64,29 @@ fn compile(
 ) -> Result<TokenStream, Errors> {
     let spec = place.spec()?;
     let graph = Graph::build(spec).map_err(|error| place.errors(&error))?;
-    let wishes = wishes(item, root, &mut tracked)?;
+    let mut wishes = wishes(item, root, &mut tracked)?;
+    let weights = match &item.weights {
+        Some(path) => {
+            let file = root.join(&path.value);
+            tracked.push(text(&file, path.span)?);
+            let opened = embed::open(&file, &path.value);
+            Some((path, opened.map_err(|message| Errors::one(path.span, message))?))
+        }
+        None => None,
+    };
+    if let Some((_, weights)) = &weights {
+        wishes.quantised = Arc::new(weights.quantised());
+    }
     let plan = Plan::new(&graph, &wishes).map_err(|error| planning(item, place, error.into()))?;
     // A table is not written for a batch size.
     let single = &plan.programs[plan.programs.len() - 1..];
     spec.check_arena_bytes(arena_bytes(single) as u64).map_err(|error| place.errors(&error))?;
     check_budgets(item, &plan.info)?;
     let labels = labels(item, spec, &graph, root, place, &mut tracked)?;
-    let embedded = match &item.weights {
-        Some(path) => {
+    let embedded = match &weights {
+        Some((path, weights)) => {
             let file = root.join(&path.value);
-            tracked.push(text(&file, path.span)?);
-            let packed = embed::embed(&file, &path.value, item, &plan, scratch)
+            let packed = embed::embed(&file, &path.value, weights, item, &plan, scratch)
                 .map_err(|message| Errors::one(path.span, message))?;
             Some(text(&packed, path.span)?)
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::Slice;
 
-use super::{Conv, Epilogue, Fused, FusedOp, Residual};
+use super::{Conv, Epilogue, Format, Fused, FusedOp, Residual};
 use crate::graph::{Padding, PoolKind, Pooling};
 
 /// The operator and its constants, without what it reads: `conv 3x3/2`.
@@ -32,6 +32,8 @@ impl fmt::Display for FusedOp {
             Self::Blur(window) => write!(f, "blur {window}"),
             Self::GlobalAveragePool => write!(f, "global_average_pool"),
             Self::Softmax => write!(f, "softmax"),
+            Self::Quantise => write!(f, "quantise"),
+            Self::Dequantise => write!(f, "dequantise"),
         }
     }
 }
@@ -81,10 +83,14 @@ impl fmt::Display for Fused {
                         false => format!(", outputs {outputs}"),
                     };
                 }
+                text += if conv.quantised { ", quantised" } else { "" };
                 text += if conv.norm.is_some() { ", norm" } else { "" };
                 text += if conv.bias.is_some() { ", bias" } else { "" };
             }
             text += &node.epilogue.to_string();
+            if let Format::U8(scale) = &node.format {
+                text += &format!(", bytes of {scale}");
+            }
             let (id, shape) = (id.to_string(), node.shape.to_string());
             writeln!(f, "{id:>5} = {text:<44} {shape:>14}  # {}", node.name)?;
         }

@@ -5,25 +5,63 @@
 //! that a value is rounded where a product needs it and nowhere else. Where a writer and a reader differ, a
 //! node between them converts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Format, Fused, FusedId, FusedNode, FusedOp, Residual, quantised_module};
+use resnet_runtime::weights::quantised::{Names, module};
+use resnet_runtime::weights::{Stored, TensorSpec};
+
+use super::quantisable::{Kept, quantisable};
+use super::{Epilogue, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
 use crate::graph::{Padding, PoolKind, Pooling};
 
 /// Names of the weight tensors that are quantised.
-pub type Quantised = BTreeSet<String>;
+pub(crate) type Quantised = BTreeSet<String>;
+
+/// Weights are quantised in a way for which there is no arithmetic.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QuantisedError {
+    /// The layer's operators do not go together with bytes.
+    #[error("the weights of `{weight}` are quantised, but {reason}: keep this layer in f32")]
+    Layer {
+        /// The weight.
+        weight: String,
+        /// Why not.
+        reason: Kept,
+    },
+    /// It is no weight of a layer.
+    #[error(
+        "the elements of `{0}` are bytes, but the table has no convolution or linear layer of that weight"
+    )]
+    Unknown(String),
+}
 
 /// Decides the formats of all activations, of a network of whose convolutions those with these weights
 /// are quantised.
-pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Fused {
+///
+/// # Errors
+///
+/// Weights of no layer, or of one that cannot be quantised.
+pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Result<Fused, QuantisedError> {
     if quantised.is_empty() {
-        return fused;
+        return Ok(fused);
     }
+    let mut left: BTreeSet<&str> = quantised.iter().map(String::as_str).collect();
+    let layers = quantisable(&fused);
     let mut nodes = fused.nodes;
-    for node in &mut nodes {
-        if let FusedOp::Conv(conv) = &mut node.op {
-            conv.quantised = quantised.contains(&conv.weight);
+    for (id, verdict) in layers {
+        let FusedOp::Conv(conv) = &mut nodes[id.index()].op else { continue };
+        if left.remove(&*conv.weight) {
+            match verdict {
+                // A file may say otherwise than `quantize` would.
+                Ok(()) | Err(Kept::Gate) => conv.quantised = true,
+                Err(reason) => {
+                    return Err(QuantisedError::Layer { weight: conv.weight.clone(), reason });
+                }
+            }
         }
+    }
+    if let Some(weight) = left.pop_first() {
+        return Err(QuantisedError::Unknown(weight.to_owned()));
     }
     let wanted = wanted(&nodes);
     let mut assigner = Assigner { nodes: Vec::new(), values: Vec::new(), wanted };
@@ -31,7 +69,51 @@ pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Fused {
         assigner.node(node);
     }
     let outputs = fused.outputs.into_iter().map(|id| assigner.as_f32(id)).collect();
-    Fused { nodes: assigner.nodes, outputs }
+    Ok(Fused { nodes: assigner.nodes, outputs })
+}
+
+/// The tensors of a network's weights: in the place of a quantised layer's, those of
+/// [`quantised`](resnet_runtime::weights::quantised).
+pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> {
+    let mut replaced: BTreeMap<&str, bool> = BTreeMap::new();
+    for node in &fused.nodes {
+        let FusedOp::Conv(conv) = &node.op else { continue };
+        if conv.quantised {
+            let norm = conv.norm.iter().flat_map(|n| [&n.weight, &n.bias, &n.mean, &n.variance]);
+            replaced.extend(norm.map(|name| (&**name, false)));
+            replaced.extend(conv.bias.iter().map(|name| (&**name, false)));
+            replaced.insert(&conv.weight, true);
+        }
+    }
+    let mut list = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        match replaced.get(&*tensor.name) {
+            None => list.push(tensor.clone()),
+            Some(false) => {}
+            Some(true) => list.extend(layer(tensor)),
+        }
+    }
+    list
+}
+
+/// The tensors of a quantised layer, whose weight would otherwise be `weight`.
+fn layer(weight: &TensorSpec) -> [TensorSpec; 5] {
+    let Names { weight_scale, bias, input_scale, input_zero_point } =
+        Names::of(module(&weight.name));
+    let (init, outputs) = (weight.init, weight.shape[0]);
+    let spec = |name: String, len: usize, stored| TensorSpec {
+        name: name.into(),
+        shape: vec![len].into(),
+        stored,
+        init,
+    };
+    [
+        TensorSpec { stored: Stored::I8, ..weight.clone() },
+        spec(weight_scale, outputs, Stored::Float),
+        spec(bias, outputs, Stored::Float),
+        spec(input_scale, 1, Stored::Float),
+        spec(input_zero_point, 1, Stored::U8),
+    ]
 }
 
 /// Of each node that is wanted as bytes, the layer whose scale these have.
@@ -42,7 +124,7 @@ fn wanted(nodes: &[FusedNode]) -> Vec<Option<String>> {
             && conv.quantised
         {
             let scale = &mut wanted[input.index()];
-            scale.get_or_insert_with(|| quantised_module(&conv.weight).to_owned());
+            scale.get_or_insert_with(|| conv.weight.clone());
         }
     }
     for (index, node) in nodes.iter().enumerate().rev() {
@@ -161,7 +243,7 @@ impl Assigner {
             format,
             ..from.clone()
         };
-        let node = FusedNode { epilogue: super::Epilogue::NONE, ..node };
+        let node = FusedNode { epilogue: Epilogue::NONE, ..node };
         let other = self.push(node);
         self.values[id.index()].other = Some(other);
         other

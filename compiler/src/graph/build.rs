@@ -325,7 +325,12 @@ impl<'a> Builder<'a> {
             );
             return None;
         }
-        self.tensors.push(TensorSpec { name: name.to_owned().into(), shape: shape.into(), init });
+        self.tensors.push(TensorSpec {
+            name: name.to_owned().into(),
+            shape: shape.into(),
+            stored: resnet_runtime::weights::Stored::Float,
+            init,
+        });
         Some(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, CopyParams, Element, MeanParams, RingParams, SoftmaxParams,
+    BLOCK, Call, CopyParams, Element, MeanParams, RingParams, SoftmaxParams, TENSOR_NUMBERS,
 };
 
 use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
@@ -15,6 +15,7 @@ mod channel;
 mod conv;
 mod norm;
 mod pool;
+mod quantise;
 mod winograd;
 
 /// Lowers a scheduled network.
@@ -99,9 +100,10 @@ impl Lowering {
                 });
             }
             (FusedOp::Pool(pool), _, Some(input)) => {
-                let make = match pool.kind {
-                    PoolKind::Max => Call::MaxPool,
-                    PoolKind::Average => Call::AveragePool,
+                let make = match (pool.kind, output.element) {
+                    (PoolKind::Max, Element::U8) => Call::MaxPoolU8,
+                    (PoolKind::Max, _) => Call::MaxPool,
+                    (PoolKind::Average, _) => Call::AveragePool,
                 };
                 self.pool(&node.name, pool.kind.word(), make, pool, input, output);
             }
@@ -109,6 +111,8 @@ impl Lowering {
                 self.blur(&node.name, window, input, output);
             }
             (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
+            (FusedOp::Quantise, _, Some(input)) => self.quantise(&node.name, input, output),
+            (FusedOp::Dequantise, _, Some(input)) => self.dequantise(&node.name, input, output),
             (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
             (op, plan, _) => unreachable!("{op:?} was planned as {plan:?}"),
         }
@@ -149,12 +153,20 @@ impl Lowering {
         let y = Side::new(buffer, Extent::square(0), buffer.block_len());
         let y = Side { place: Place { offset: buffer.offset, ..y.place }, ..y };
         let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
-        let call = Statement::Call(Call::Ring(params), vec![y.address(0, &loops)]);
+        let zeros = format!("around {}, {} a side", buffer.shape, buffer.ring);
+        let (doc, operands, sides, call) = match buffer.scale {
+            None => (format!("zeros {zeros}"), vec!["y"], vec![y], Call::Ring(params)),
+            Some(_) => {
+                let (operands, sides) = (vec!["t", "y"], vec![Side::to_bytes(buffer), y]);
+                (format!("zero points {zeros}"), operands, sides, Call::RingU8(params))
+            }
+        };
+        let addresses = sides.iter().enumerate().map(|(index, side)| side.address(index, &loops));
         // So little work that waking threads for it would take longer.
-        let body = nested(&loops, vec![call]);
-        let doc = format!("zeros around {}, {} a side", buffer.shape, buffer.ring);
-        let function = Function { doc, operands: vec!["y"], parallel: Vec::new(), body };
-        self.step(&format!("{name}.ring"), function, vec![y.place]);
+        let body = nested(&loops, vec![Statement::Call(call, addresses.collect())]);
+        let function = Function { doc, operands, parallel: Vec::new(), body };
+        let places = sides.iter().map(|side| side.place).collect();
+        self.step(&format!("{name}.ring"), function, places);
     }
 
     fn copy_in(&mut self, name: &str, y: &Buffer) {
@@ -166,6 +178,7 @@ impl Lowering {
             shape: y.shape,
             ring: Extent::square(0),
             margin: Extent::square(0),
+            scale: None,
         };
         let doc = format!("picture {} to {:?}", y.shape, y.layout).to_lowercase();
         let picture_len = picture.picture_len();
@@ -182,6 +195,7 @@ impl Lowering {
             shape: x.shape,
             ring: Extent::square(0),
             margin: Extent::square(0),
+            scale: None,
         };
         self.copy(name, &format!("answer {}", x.shape), x, &answer, answer_len);
     }
@@ -193,7 +207,7 @@ impl Lowering {
             (Layout::Planar, Layout::Blocked) => (Call::ToBlocked, BLOCK),
             (Layout::Blocked, Layout::Planar) => (Call::ToPlanar, BLOCK),
             (Layout::Planar, Layout::Planar) => (Call::CopyPlanar, 1),
-            (Layout::Blocked, Layout::Blocked) => unreachable!("nothing copies blocks to blocks"),
+            (from, to) => unreachable!("nothing copies {from} to {to}"),
         };
         let planar = if x.layout == Layout::Planar { x } else { y };
         let params = |channels| CopyParams {
@@ -270,6 +284,17 @@ impl Side {
     /// Starts at a byte of the packed weights.
     fn weights(element: Element, start: usize) -> Self {
         Self::at(Region::Weights, element, start)
+    }
+
+    /// The line of numbers with which kernels make the bytes of an activation.
+    fn to_bytes(buffer: &Buffer) -> Self {
+        let scale = buffer.scale.expect("bytes have a scale");
+        Self::weights(Element::F32, scale)
+    }
+
+    /// The line of numbers with which kernels make `f32` of the bytes of an activation.
+    fn of_bytes(buffer: &Buffer) -> Self {
+        Self::to_bytes(buffer).skip(TENSOR_NUMBERS)
     }
 
     /// Bytes of so many elements.

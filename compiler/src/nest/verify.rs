@@ -129,7 +129,8 @@ impl Program {
                 .ok_or_else(|| format!("`{name}` refers to a missing operand"))?,
             Base::Scratch(element) => Place { region: Region::Scratch, offset: 0, element },
         };
-        if operand.role != Role::Hint && operand.element != place.element {
+        // Where an operand is not used, anything may lie.
+        if operand.role != Role::Hint && operand.len > 0 && operand.element != place.element {
             let (wanted, found) = (operand.element, place.element);
             return Err(format!("`{name}` takes {wanted}, and {found} lies there"));
         }

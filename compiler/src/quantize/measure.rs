@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use resnet_runtime::session::Network;
-use resnet_runtime::weights::{Init, LoadError, TensorSpec, Weights};
+use resnet_runtime::weights::{Init, LoadError, Stored, TensorSpec, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::Seen;
@@ -154,6 +154,7 @@ fn alone(layer: &Candidate) -> Graph {
     let tensor = |name: &'static str, shape: Vec<usize>| TensorSpec {
         name: name.into(),
         shape: shape.into(),
+        stored: Stored::Float,
         init: Init::Normal(1.0),
     };
     Graph {

@@ -68,7 +68,8 @@ fn owners(fused: &Fused, buffers: &[Buffer], lifetimes: &mut [Lifetime]) -> Vec<
         let Some(Residual::Same(source)) = node.epilogue.residual else { continue };
         let (from, to) = (&buffers[source.index()], &buffers[step]);
         let owner = owners[source.index()];
-        if from == to && lifetimes[owner].last == step && node.input != Some(source) {
+        let alike = Buffer { scale: to.scale, ..*from } == *to;
+        if alike && lifetimes[owner].last == step && node.input != Some(source) {
             owners[step] = owner;
             lifetimes[owner].last = lifetimes[step].last;
         }

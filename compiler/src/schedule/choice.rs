@@ -69,7 +69,10 @@ impl Site<'_> {
     /// What becomes of the weights, if `method` can compute it.
     pub(super) fn transform(&self, method: Method) -> Option<Transform> {
         let Window { kernel, stride, dilation, .. } = self.conv.window;
-        let plain = dilation == Extent::square(1) && self.conv.groups == 1 && !self.zero_pads;
+        let plain = dilation == Extent::square(1)
+            && self.conv.groups == 1
+            && !self.zero_pads
+            && !self.conv.quantised;
         let rows = match method {
             Method::Direct => return Some(Transform::None),
             Method::Winograd2 => 2,
@@ -151,7 +154,7 @@ impl Site<'_> {
         } else {
             self.points(transform) * self.inputs()
         };
-        let picture = (elements * Element::F32.bytes()) as f64;
+        let picture = (elements * self.input_element().bytes()) as f64;
         let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
         if batch > 1 && batch as f64 * picture > RESIDENT_PICTURES && weights < panels * picture {
             Order::PicturesOuter
@@ -177,12 +180,20 @@ impl Site<'_> {
         self.inputs() * padded(self.output.channels) / self.conv.groups
     }
 
+    fn input_element(&self) -> Element {
+        if self.conv.quantised { Element::U8 } else { Element::F32 }
+    }
+
+    fn weight_element(&self) -> Element {
+        if self.conv.quantised { Element::I8 } else { Element::F32 }
+    }
+
     /// Bytes of the packed weights, near enough.
     fn weight_bytes(&self, transform: Transform) -> f64 {
         let kernel = &self.conv.window.kernel;
         let [rows, columns] = transform.filters();
         let points = rows.weights(kernel.rows) * columns.weights(kernel.columns);
-        (points * self.pairs() * Element::F32.bytes()) as f64
+        (points * self.pairs() * self.weight_element().bytes()) as f64
     }
 
     /// What the model expects, in cycles of one core.

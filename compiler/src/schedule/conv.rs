@@ -29,12 +29,12 @@ pub(super) fn panels(
             kernel_columns: conv.window.kernel.columns,
         },
         format: PanelFormat {
-            planar: layout == Layout::Planar,
+            planar: layout != Layout::Blocked,
             panel_blocks: reads.panel_blocks,
             in_blocks: reads.in_blocks,
             in_block_step: reads.in_block_step,
             transform,
-            element: Element::F32,
+            element: if conv.quantised { Element::I8 } else { Element::F32 },
         },
     }
 }

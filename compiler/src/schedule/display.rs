@@ -3,7 +3,7 @@
 use std::fmt;
 
 use resnet_runtime::kernels::{ConvShape, Element, PanelFormat, Panels};
-use resnet_runtime::weights::{Content, ConvSource, Recipe, Slice};
+use resnet_runtime::weights::{Content, ConvSource, QuantisedSource, Recipe, Slice};
 
 use super::{
     Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Parts, Plan, Points, Region, Schedule,
@@ -17,6 +17,7 @@ impl fmt::Display for Layout {
         f.write_str(match self {
             Self::Planar => "planar",
             Self::Blocked => "blocked",
+            Self::Quads => "quads",
         })
     }
 }
@@ -24,14 +25,14 @@ impl fmt::Display for Layout {
 /// `arena[4096] blocked f32 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, offset, element, layout, shape, ring, margin } = self;
+        let Self { region, offset, element, layout, shape, ring, margin, scale } = self;
         write!(f, "{region}[{offset}] {layout} {element} {shape}")?;
         for (name, extent) in [("ring", ring), ("margin", margin)] {
             if *extent != Extent::square(0) {
                 write!(f, " {name} {}x{}", extent.rows, extent.columns)?;
             }
         }
-        Ok(())
+        scale.map_or(Ok(()), |scale| write!(f, " of {}", packed_at(scale)))
     }
 }
 
@@ -94,7 +95,9 @@ impl fmt::Display for Schedule {
             }
         }
         // Convolutions have theirs above.
-        let mut others = recipes.iter().filter(|r| !matches!(r.content, Content::Conv { .. }));
+        let mut others = recipes
+            .iter()
+            .filter(|r| !matches!(r.content, Content::Conv { .. } | Content::Quantised { .. }));
         others.try_for_each(|recipe| write_recipe(f, recipe))
     }
 }
@@ -109,6 +112,23 @@ fn write_recipe(f: &mut fmt::Formatter<'_>, recipe: &Recipe) -> fmt::Result {
     let place = packed_at(*offset);
     match content {
         Content::Conv { source, panels } => write_conv(f, source, panels, &place),
+        Content::Quantised { source, panels } => {
+            let QuantisedSource { weight, input, residual, output, activation } = source;
+            let conv = ConvSource {
+                weight: weight.clone(),
+                bias: None,
+                norm: None,
+                standardise: None,
+                slice: None,
+            };
+            write_conv(f, &conv, panels, &place)?;
+            write!(f, "            from {input}")?;
+            if let Some(residual) = residual {
+                write!(f, " + {residual}")?;
+            }
+            writeln!(f, ", {activation}, to {}", output.as_deref().unwrap_or("f32"))
+        }
+        Content::Scale { weight } => writeln!(f, "{place} scale of what {weight} reads"),
         Content::Norm { norm, channels } => {
             let (name, epsilon) = (&norm.weight, norm.epsilon);
             writeln!(f, "{place} norm {name} {epsilon}, {channels} channels")

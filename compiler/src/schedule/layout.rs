@@ -1,6 +1,6 @@
 //! How activations lie in memory, and what lies around them.
 
-use resnet_runtime::kernels::{BLOCK, Element};
+use resnet_runtime::kernels::{BLOCK, Element, QUAD};
 
 use super::weights::Decision;
 use super::{Region, winograd};
@@ -14,6 +14,8 @@ pub enum Layout {
     Planar,
     /// `[C / 16][H][W][16]`; missing channels of the last block are zero.
     Blocked,
+    /// `[H][W][4]`: a quantised picture, whose channels are few.
+    Quads,
 }
 
 impl Layout {
@@ -22,6 +24,7 @@ impl Layout {
         match self {
             Self::Planar => 1,
             Self::Blocked => BLOCK,
+            Self::Quads => QUAD,
         }
     }
 }
@@ -43,6 +46,9 @@ pub struct Buffer {
     pub ring: Extent,
     /// More zeros below and to the right, up to whole Winograd tiles.
     pub margin: Extent,
+    /// If it consists of bytes, where the packed weights say what they stand for. The ring's are the zero
+    /// point.
+    pub scale: Option<usize>,
 }
 
 impl Buffer {
@@ -89,8 +95,8 @@ impl Buffer {
 }
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
-/// than a block, which would be padded with zeros that cost as much as channels do. All else is
-/// blocked.
+/// than a block, which would be padded with zeros that cost as much as channels do. If it is quantised
+/// for that convolution, its bytes are quads. All else is blocked.
 pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
     let mut layouts = vec![Layout::Blocked; fused.nodes.len()];
     for (id, node) in fused.iter() {
@@ -98,17 +104,30 @@ pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
         {
             continue;
         }
-        let mut readers = fused.nodes.iter().filter(|reader| reader.reads().any(|r| r == id));
-        if let (Some(FusedNode { op: FusedOp::Conv(conv), epilogue, .. }), None) =
-            (readers.next(), readers.next())
-        {
-            let residual_reads = epilogue.residual.is_some_and(|r| r.source() == id);
-            if conv.groups == 1 && !residual_reads {
+        let Some((reader, only)) = only_reader(fused, id) else { continue };
+        if only.op == FusedOp::Quantise {
+            let conv = only_reader(fused, reader).filter(|_| node.shape.channels <= QUAD);
+            if conv.is_some_and(|(_, conv)| reads_planar(conv, reader)) {
                 layouts[id.index()] = Layout::Planar;
+                layouts[reader.index()] = Layout::Quads;
             }
+        } else if reads_planar(only, id) {
+            layouts[id.index()] = Layout::Planar;
         }
     }
     layouts
+}
+
+/// The only node that reads `id`.
+fn only_reader(fused: &Fused, id: FusedId) -> Option<(FusedId, &FusedNode)> {
+    let mut readers = fused.iter().filter(|(_, reader)| reader.reads().any(|read| read == id));
+    readers.next().filter(|_| readers.next().is_none())
+}
+
+/// Whether a node is a convolution that can read `id` with its channels apart.
+fn reads_planar(node: &FusedNode, id: FusedId) -> bool {
+    let residual_reads = node.epilogue.residual.is_some_and(|r| r.source() == id);
+    matches!(&node.op, FusedOp::Conv(conv) if conv.groups == 1) && !residual_reads
 }
 
 /// The ring of `id`, the largest padding among the convolutions that read it and the zeros that its

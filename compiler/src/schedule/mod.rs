@@ -20,6 +20,7 @@ use resnet_runtime::kernels::{BLOCK, Element, Panels, Transform};
 
 use self::choice::{Costs, Site};
 use self::weights::{Decision, decide};
+use crate::fuse::formats::Quantised;
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 
 pub use self::choice::{Choice, Method};
@@ -220,11 +221,13 @@ pub struct Wishes {
     pub memory: Option<usize>,
     /// Choices that were measured, in the place of the cost model's.
     pub choices: Option<Arc<Choices>>,
+    /// The weights that are quantised.
+    pub quantised: Arc<Quantised>,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { batch: 1, exact: false, memory: None, choices: None }
+        Self { batch: 1, exact: false, memory: None, choices: None, quantised: Arc::default() }
     }
 }
 
@@ -330,18 +333,19 @@ fn lay_out(
             Buffer {
                 region: Region::Arena,
                 offset: 0,
-                element: Element::F32,
+                element: node.format.element(),
                 layout,
                 shape,
                 ring,
                 margin,
+                scale: decisions[id.index()].scale,
             }
         })
         .collect();
     let mut plans = Vec::with_capacity(fused.nodes.len());
     let mut scratch_bytes = 0;
     for (id, node) in fused.iter() {
-        let Decision { weights, conv } = decisions[id.index()];
+        let Decision { weights, conv, scale: _ } = decisions[id.index()];
         plans.push(match (&node.op, conv) {
             (FusedOp::Input, _) if layout::reads_picture_in_place(fused, &buffers[id.index()]) => {
                 buffers[id.index()].region = Region::Input;

@@ -1,12 +1,12 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
 use resnet_runtime::kernels::{Panels, Transform};
-use resnet_runtime::weights::{Content, ConvSource, Recipe};
+use resnet_runtime::weights::{Content, ConvSource, QuantisedSource, Recipe};
 
 use super::choice::{Choice, Site};
 use super::layout::Layout;
 use super::{Order, conv};
-use crate::fuse::{Conv, Fused, FusedOp};
+use crate::fuse::{Conv, Format, Fused, FusedNode, FusedOp};
 
 /// The packed weights.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +36,29 @@ impl Parts {
         self.add(Content::Vector { weight: weight.to_owned().into(), channels })
     }
 
+    /// Where the numbers of a scale are, which all activations of that scale share.
+    fn scale(&mut self, weight: &str) -> usize {
+        let content = Content::Scale { weight: weight.to_owned().into() };
+        let found = self.recipes.iter().find(|recipe| recipe.content == content);
+        found.map(|recipe| recipe.offset).unwrap_or_else(|| self.add(content))
+    }
+
+    fn quantised(&mut self, fused: &Fused, node: &FusedNode, conv: &Conv, panels: Panels) -> usize {
+        let scale = |format: &Format| match format {
+            Format::U8(weight) => Some(weight.clone().into()),
+            Format::F32 => None,
+        };
+        let of = |id| scale(&fused.node(id).format);
+        let source = QuantisedSource {
+            weight: conv.weight.clone().into(),
+            input: node.input.and_then(of).expect("a quantised convolution reads bytes"),
+            residual: node.epilogue.residual.and_then(|r| of(r.source())),
+            output: scale(&node.format),
+            activation: node.epilogue.activation,
+        };
+        self.add(Content::Quantised { source, panels })
+    }
+
     fn conv(&mut self, conv: &Conv, panels: Panels) -> usize {
         let source = ConvSource {
             weight: conv.weight.clone().into(),
@@ -55,6 +78,8 @@ pub(super) struct Decision {
     pub(super) weights: usize,
     /// How a convolution is computed.
     pub(super) conv: Option<(Panels, Order)>,
+    /// Where the scale of its bytes is, if its value consists of bytes.
+    pub(super) scale: Option<usize>,
 }
 
 impl Decision {
@@ -74,14 +99,21 @@ pub(super) fn decide(
     let mut parts = Parts::default();
     let decisions = fused.iter().map(|(id, node)| {
         let (site, choice) = (&sites[id.index()], choices[id.index()]);
-        let mut decision = Decision { weights: parts.bytes, conv: None };
+        let scale = match &node.format {
+            Format::U8(weight) => Some(parts.scale(weight)),
+            Format::F32 => None,
+        };
+        let mut decision = Decision { weights: parts.bytes, conv: None, scale };
         match (&node.op, site, choice, node.input) {
             (FusedOp::Conv(conv), Some(site), Some(choice), Some(input)) => {
                 let transform =
                     site.transform(choice.method).expect("only what is allowed is chosen");
                 let layout = layouts[input.index()];
                 let panels = conv::panels(conv, transform, layout, site.input, site.output);
-                parts.conv(conv, panels);
+                match conv.quantised {
+                    true => parts.quantised(fused, node, conv, panels),
+                    false => parts.conv(conv, panels),
+                };
                 decision.conv = Some((panels, choice.order));
             }
             (FusedOp::Affine(norm), ..) => {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BLOCK, Element, Filter, QUAD};
+use super::{BLOCK, Element, Filter, QUAD, TENSOR_NUMBERS};
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
@@ -174,13 +174,22 @@ impl Panels {
         self.bias_offset() + self.shape.out_blocks() * BLOCK * Element::F32.bytes()
     }
 
-    /// The `f32`s behind the panels: bias and zeros.
+    /// The `f32`s behind the panels: bias and zeros, or, of a quantised convolution, a scale and a shift for each
+    /// output channel, `[block][2][16]`, and a line of [`TENSOR_NUMBERS`].
     pub fn numbers_len(&self) -> usize {
+        if self.format.element == Element::I8 {
+            return self.tensor_numbers_offset() + TENSOR_NUMBERS;
+        }
         let zeros = if self.format.transform == Transform::None { 0 } else { 2 * BLOCK };
         self.shape.out_blocks() * BLOCK + zeros
     }
 
-    /// Bytes of panels, bias and zeros.
+    /// Of a quantised convolution's numbers, those before the tensor's.
+    pub fn tensor_numbers_offset(&self) -> usize {
+        self.shape.out_blocks() * 2 * BLOCK
+    }
+
+    /// Bytes of panels and of what is behind them.
     pub fn bytes(&self) -> usize {
         self.bias_offset() + self.numbers_len() * Element::F32.bytes()
     }

@@ -119,7 +119,7 @@ macro_rules! choices {
     )+) => { $(
         $(#[$doc])*
         #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(serde::Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $( $(#[$variant_doc])* $variant, )+ }
 
         impl $name {

@@ -5,9 +5,8 @@ use std::fmt;
 
 use safetensors::tensor::Dtype;
 
-use super::dtype::is_float;
 use super::file::PackedError;
-use super::tensor::TensorSpec;
+use super::tensor::{Stored, TensorSpec};
 
 /// Why weights could not be used.
 #[derive(thiserror::Error)]
@@ -80,6 +79,38 @@ pub enum WeightsError {
         /// Its element type, as safetensors calls it.
         dtype: String,
     },
+    /// The reference was given quantised weights.
+    #[error(
+        "`{origin}` is quantised, and the reference computes with real numbers: give it the weights \
+         that were quantised, or take another back end"
+    )]
+    Quantised {
+        /// Path, or a phrase.
+        origin: String,
+    },
+    /// A scale is no positive number.
+    #[error("`{origin}`: `{tensor}` is {value} at {index}; a scale is a positive number")]
+    Scale {
+        /// Path, or a phrase.
+        origin: String,
+        /// The tensor's name.
+        tensor: String,
+        /// Where.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Two layers read one activation as if it were quantised in two ways.
+    #[error(
+        "`{origin}`: `{a}` and `{b}` read the same activation, and have another `input_scale` or \
+         `input_zero_point`", a = layers[0], b = layers[1]
+    )]
+    Scales {
+        /// Path, or a phrase.
+        origin: String,
+        /// The layers.
+        layers: [String; 2],
+    },
     /// A value is infinite or not a number.
     #[error(
         "`{origin}`: `{tensor}` is {value} at {index:?}; \
@@ -126,8 +157,9 @@ pub struct Mismatch {
     pub surplus: Vec<(String, Vec<usize>)>,
     /// Name, the network's shape, and the weights' shape.
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
-    /// Name and element type of needed tensors that are no floating-point numbers.
-    pub unsupported: Vec<(String, String)>,
+    /// Name and element type of needed tensors whose elements are something else, and what they
+    /// should be.
+    pub unsupported: Vec<(String, String, Stored)>,
     /// A prefix that all names of the weights have, without which none would be missing.
     pub prefix: Option<String>,
 }
@@ -157,8 +189,8 @@ impl Mismatch {
                 Some(found) if !same_shape(found.shape, &shape) => {
                     mismatch.misshapen.push((name, shape, found.shape.to_vec()));
                 }
-                Some(found) if !is_float(found.dtype) => {
-                    mismatch.unsupported.push((name, format!("{:?}", found.dtype)));
+                Some(found) if !spec.stored.takes(found.dtype) => {
+                    mismatch.unsupported.push((name, format!("{:?}", found.dtype), spec.stored));
                 }
                 Some(_) => {}
             }
@@ -217,9 +249,12 @@ impl fmt::Display for Mismatch {
         section(f, "of another shape", &self.misshapen, |(name, wanted, found)| {
             format!("{name}: the network has {wanted:?}, the weights have {found:?}")
         })?;
-        section(f, "of an unsupported element type", &self.unsupported, |(name, dtype)| {
-            format!("{name}: {dtype}; supported are F32, F16, BF16 and F64")
-        })?;
+        section(
+            f,
+            "of an unsupported element type",
+            &self.unsupported,
+            |(name, dtype, stored)| format!("{name}: {dtype}; supported are {}", stored.words()),
+        )?;
         if let Some(prefix) = &self.prefix {
             write!(f, "\nevery name would fit without its prefix `{prefix}`: rename the tensors")?;
         }

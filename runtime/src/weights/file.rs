@@ -67,6 +67,8 @@ pub struct About {
     pub options: String,
     /// The algorithms that it was packed for, as the compiler writes and reads them.
     pub schedule: String,
+    /// The weights that are quantised.
+    pub quantised: Vec<String>,
 }
 
 /// The fingerprint of a text.
@@ -93,6 +95,7 @@ pub fn write(
         table: table(plan),
         options: options.to_owned(),
         schedule: schedule.to_owned(),
+        quantised: plan.quantised().map(str::to_owned).collect(),
     };
     let mut text = serde_json::to_string(&about)?;
     for recipe in &*plan.recipes {

@@ -9,6 +9,7 @@ use super::error::WeightsError;
 use super::file::{PackedError, PackedFile, to_little_endian};
 use super::pack::{Folded, Norm, PackError, Packer, pack_norm};
 use super::packed::Packed;
+use super::quantised::{self, module};
 use super::recipe::{Content, ConvSource, Recipe, Slice, WeightsPlan};
 use super::source::Weights;
 use super::tensor::NormTensors;
@@ -88,6 +89,12 @@ pub fn load(
     for (recipe, out) in cut(&plan.recipes, packed.as_mut_bytes()) {
         match &recipe.content {
             Content::Conv { source, panels } => conv(source, *panels, weights, out, &mut jobs)?,
+            Content::Quantised { source, panels } => {
+                quantised::pack(source, panels, weights, out)?;
+            }
+            Content::Scale { weight } => {
+                quantised::scale(module(weight), weights)?.pack(numbers(out));
+            }
             Content::Norm { norm, channels } => with_norm(norm, weights, |values| {
                 pack_norm(*channels, values, numbers(out))
                     .map_err(|reason| cannot_pack(weights, &norm.weight, reason))
@@ -127,7 +134,7 @@ fn buffer(bytes: usize) -> Result<Buffer, LoadError> {
 }
 
 /// A part of packed weights that consists of `f32`: it starts on a cache line.
-fn numbers(packed: &mut [u8]) -> &mut [f32] {
+pub(super) fn numbers(packed: &mut [u8]) -> &mut [f32] {
     bytemuck::cast_slice_mut(packed)
 }
 

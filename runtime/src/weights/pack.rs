@@ -10,10 +10,12 @@
 //! Folding, and Winograd's transform, are done in `f64` and rounded once. What would be a denormal
 //! `f32` becomes zero.
 
+mod bytes;
 mod winograd;
 
 use std::ops::Range;
 
+pub use self::bytes::pack_bytes;
 use self::winograd::Evaluate;
 use crate::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 

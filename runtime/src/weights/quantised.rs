@@ -1,13 +1,29 @@
 //! What quantised layers are made of: their tensors in a file, and the numbers that kernels take beside
 //! the weights.
 //!
-//! Of a layer `X`, `X.weight` has elements of one byte, from -127 to 127, `X.weight_scale` has a number
+//! Of a layer `X`, the elements of `X.weight` are bytes from -127 to 127, `X.weight_scale` has a number
 //! for each output channel, and `X.input_scale` and `X.input_zero_point` say what the bytes of its input
-//! stand for: `(byte - zero point) * scale`. `X.bias` is a real number, with the batch norm folded in.
+//! stand for: `(byte - zero point) * scale`. `X.bias` has real numbers, with the batch norm folded in.
+//!
+//! With the sum `acc` of an output channel's products of bytes and weights, in integers, its output is
+//!
+//! ```text
+//! v = acc * (sx * sw / sy) + (bias / sy - zx * (sum of weights) * sx * sw / sy) + (r - zr) * (sr / sy)
+//! y = round_half_even(min(max(v, lo), hi)) + zy
+//! ```
+//!
+//! where `s` are scales and `z` zero points of the input `x`, the weights `w`, the residual `r` and the
+//! output `y`. What stands in brackets is computed here in `f64` and rounded once; the rest is `f32`,
+//! each operation rounded, so that all instruction sets agree. An output of `f32` has scale 1, no zero
+//! point, and is not rounded to integers. An activation function is `lo` and `hi`.
 
+use super::LoadError;
 use super::error::WeightsError;
+use super::load::numbers;
+use super::pack::pack_bytes;
+use super::recipe::QuantisedSource;
 use super::source::Weights;
-use crate::kernels::{BLOCK, TENSOR_NUMBERS, TensorNumber};
+use crate::kernels::{Activation, BLOCK, Panels, TENSOR_NUMBERS, TensorLine};
 
 /// The layer of a weight tensor: `X` of `X.weight`.
 pub fn module(weight: &str) -> &str {
@@ -15,6 +31,7 @@ pub fn module(weight: &str) -> &str {
 }
 
 /// Names of the tensors of a quantised layer, beside its weight.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Names {
     /// A number for each output channel.
     pub weight_scale: String,
@@ -37,4 +54,137 @@ impl Names {
             input_zero_point: name("input_zero_point"),
         }
     }
+}
+
+/// What the bytes of an activation stand for: `(byte - zero) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scale {
+    scale: f64,
+    zero: f64,
+}
+
+impl Scale {
+    /// That of `f32`.
+    const NONE: Self = Self { scale: 1.0, zero: 0.0 };
+
+    /// Two lines of numbers: for [`Call::Quantise`](crate::kernels::Call::Quantise) and for
+    /// [`Call::Dequantise`](crate::kernels::Call::Dequantise).
+    pub(super) fn pack(self, out: &mut [f32]) {
+        let (to, from) = out.split_at_mut(TENSOR_NUMBERS);
+        let [low, high] = self.limits(Activation::None);
+        let to_bytes = TensorLine {
+            factor: (1.0 / self.scale) as f32,
+            offset: 0.0,
+            low,
+            high,
+            zero: self.zero as f32,
+        };
+        let of_bytes = TensorLine {
+            factor: self.scale as f32,
+            offset: self.zero as f32,
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+            zero: 0.0,
+        };
+        to.copy_from_slice(&to_bytes.to_line());
+        from.copy_from_slice(&of_bytes.to_line());
+    }
+
+    /// What a value is clamped to before it is rounded, in steps of the scale from the zero point on.
+    fn limits(self, activation: Activation) -> [f32; 2] {
+        let [least, most] = [-self.zero, 255.0 - self.zero];
+        let limits = match activation {
+            Activation::Relu => [0.0, most],
+            Activation::Relu6 => [0.0, most.min((6.0 / self.scale).round_ties_even())],
+            _ => [least, most],
+        };
+        limits.map(|limit| limit as f32)
+    }
+}
+
+/// What the bytes of a layer's input stand for.
+///
+/// # Errors
+///
+/// A scale that is no positive number.
+pub(super) fn scale(module: &str, weights: &Weights) -> Result<Scale, WeightsError> {
+    let Names { input_scale, input_zero_point, .. } = Names::of(module);
+    let scale = positive(&input_scale, weights)?[0];
+    let mut zero = Vec::new();
+    weights.read_bytes(&input_zero_point, 0..1, &mut zero)?;
+    Ok(Scale { scale, zero: f64::from(zero[0]) })
+}
+
+/// A tensor of scales.
+fn positive(name: &str, weights: &Weights) -> Result<Vec<f64>, WeightsError> {
+    let values = weights.tensor(name)?.values;
+    match values.iter().position(|scale| !scale.is_normal() || *scale < 0.0) {
+        None => Ok(values.into_iter().map(f64::from).collect()),
+        Some(index) => Err(WeightsError::Scale {
+            origin: weights.origin().to_owned(),
+            tensor: name.to_owned(),
+            index,
+            value: values[index],
+        }),
+    }
+}
+
+/// Packs a quantised convolution: its panels, then a scale and a shift for each output channel, then the
+/// numbers of the whole tensor.
+///
+/// # Errors
+///
+/// Scales that are no positive numbers, or two layers that read one activation by different scales.
+pub(super) fn pack(
+    source: &QuantisedSource,
+    panels: &Panels,
+    weights: &Weights,
+    out: &mut [u8],
+) -> Result<(), LoadError> {
+    let of = |weight: &str| scale(module(weight), weights);
+    let own = of(&source.weight)?;
+    let x = of(&source.input)?;
+    if own != x {
+        return Err(LoadError::Weights(WeightsError::Scales {
+            origin: weights.origin().to_owned(),
+            layers: [module(&source.weight).to_owned(), module(&source.input).to_owned()],
+        }));
+    }
+    let y = source.output.as_deref().map_or(Ok(Scale::NONE), of)?;
+    let r = source.residual.as_deref().map_or(Ok(Scale::NONE), of)?;
+    let names = Names::of(module(&source.weight));
+    let (scales, biases) = (positive(&names.weight_scale, weights)?, weights.tensor(&names.bias)?);
+
+    let mut bytes = Vec::new();
+    let channels = panels.shape.out_channels;
+    weights.read_bytes(&source.weight, 0..channels * panels.shape.channel_len(), &mut bytes)?;
+    let bytes: &[i8] = bytemuck::cast_slice(&bytes);
+    let (packed, rest) = out.split_at_mut(panels.bias_offset());
+    pack_bytes(panels, bytes, bytemuck::cast_slice_mut(packed));
+
+    let (of_channels, of_tensor) = numbers(rest).split_at_mut(panels.tensor_numbers_offset());
+    of_channels.fill(0.0);
+    for (channel, bytes) in bytes.chunks_exact(panels.shape.channel_len()).enumerate() {
+        let sum: i64 = bytes.iter().map(|&weight| i64::from(weight)).sum();
+        let factor = x.scale * scales[channel] / y.scale;
+        let shift = f64::from(biases.values[channel]) / y.scale - x.zero * sum as f64 * factor;
+        let (block, lane) = (channel / BLOCK * 2 * BLOCK, channel % BLOCK);
+        of_channels[block + lane] = factor as f32;
+        of_channels[block + BLOCK + lane] = shift as f32;
+    }
+    let [low, high] = match (&source.output, source.activation) {
+        (Some(_), activation) => y.limits(activation),
+        (None, Activation::Relu) => [0.0, f32::INFINITY],
+        (None, Activation::Relu6) => [0.0, 6.0],
+        (None, _) => [f32::NEG_INFINITY, f32::INFINITY],
+    };
+    let line = TensorLine {
+        factor: (r.scale / y.scale) as f32,
+        offset: r.zero as f32,
+        low,
+        high,
+        zero: y.zero as f32,
+    };
+    of_tensor.copy_from_slice(&line.to_line());
+    Ok(())
 }

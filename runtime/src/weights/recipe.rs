@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::tensor::{Name, NormTensors, TensorSpec};
-use crate::kernels::{BLOCK, Element, Panels};
+use crate::kernels::{Activation, BLOCK, Element, Panels, TENSOR_NUMBERS};
 
 /// All that a compiled network asks of weights, whatever runs it and for any number of pictures.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,19 @@ pub struct WeightsPlan {
     pub recipes: Cow<'static, [Recipe]>,
     /// Bytes of the packed weights.
     pub bytes: usize,
+}
+
+impl WeightsPlan {
+    /// The names of the weights that are quantised.
+    pub fn quantised(&self) -> impl Iterator<Item = &str> {
+        self.recipes.iter().filter_map(|recipe| match &recipe.content {
+            Content::Quantised { source, .. } => Some(&*source.weight),
+            Content::Conv { .. }
+            | Content::Scale { .. }
+            | Content::Norm { .. }
+            | Content::Vector { .. } => None,
+        })
+    }
 }
 
 /// A part of the packed weights.
@@ -45,6 +58,22 @@ pub enum Content {
         /// As the kernels read them.
         #[serde(flatten)]
         panels: Panels,
+    },
+    /// A quantised convolution's weights, and behind them the numbers with which its sums become the
+    /// output, see [`quantised`](super::quantised).
+    Quantised {
+        /// Of which tensors.
+        #[serde(flatten)]
+        source: QuantisedSource,
+        /// As the kernels read them.
+        #[serde(flatten)]
+        panels: Panels,
+    },
+    /// What the bytes of an activation stand for: a line of numbers for the kernel that makes them of `f32`, and one
+    /// for the kernel that makes `f32` of them.
+    Scale {
+        /// The layer that reads it.
+        weight: Name,
     },
     /// A batch norm without a convolution: scales `weight / sqrt(variance + epsilon)`, then shifts
     /// `bias - mean * scale`; both padded with zeros to a multiple of 16.
@@ -114,6 +143,23 @@ impl Slice {
     }
 }
 
+/// The tensors that a quantised convolution's packed weights are made of: those of the layer, see
+/// [`quantised::Names`](super::quantised::Names), and the scales of what it reads and writes. An activation's scale is named by the
+/// weight of a layer that reads it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QuantisedSource {
+    /// The layer's weight.
+    pub weight: Name,
+    /// The scale of the input.
+    pub input: Name,
+    /// The scale of the residual, if it consists of bytes.
+    pub residual: Option<Name>,
+    /// The scale of the output, if it is to consist of bytes.
+    pub output: Option<Name>,
+    /// What is done with the sums: nothing, ReLU or ReLU6.
+    pub activation: Activation,
+}
+
 impl Content {
     /// What the packed form consists of, one after the other: so many of each element.
     pub fn runs(&self) -> [(Element, usize); 2] {
@@ -123,6 +169,11 @@ impl Content {
                 (panels.format.element, panels.weights_len()),
                 (Element::F32, panels.numbers_len()),
             ],
+            Self::Quantised { panels, .. } => [
+                (panels.format.element, panels.weights_len()),
+                (Element::F32, panels.numbers_len()),
+            ],
+            Self::Scale { .. } => numbers(2 * TENSOR_NUMBERS),
             Self::Norm { channels, .. } => numbers(2 * channels.next_multiple_of(BLOCK)),
             Self::Vector { channels, .. } => numbers(channels.next_multiple_of(BLOCK)),
         }
@@ -138,6 +189,8 @@ impl Content {
         match self {
             Self::Conv { source: ConvSource { weight, .. }, .. }
             | Self::Norm { norm: NormTensors { weight, .. }, .. }
+            | Self::Quantised { source: QuantisedSource { weight, .. }, .. }
+            | Self::Scale { weight }
             | Self::Vector { weight, .. } => weight,
         }
     }

@@ -10,7 +10,7 @@ mod foreign;
 mod random;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -225,6 +225,52 @@ impl Weights {
         Ok(Tensor { shape, values })
     }
 
+    /// Elements `range` of a tensor of bytes, in row-major order: they replace what `out` has.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not there, other elements than bytes, or a file that cannot be read any more.
+    ///
+    /// # Panics
+    ///
+    /// If the range goes over the tensor's end.
+    pub fn read_bytes(
+        &self,
+        name: &str,
+        range: Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WeightsError> {
+        let shape = self.shape(name)?;
+        assert!(range.start <= range.end && range.end <= shape.iter().product(), "{range:?}");
+        let other = |dtype: Dtype| WeightsError::Dtype {
+            origin: self.origin.clone(),
+            tensor: name.into(),
+            dtype: format!("{dtype:?}"),
+        };
+        let Store::File { bytes, index } = &self.store else { return Err(other(Dtype::F32)) };
+        let Entry { dtype, range: at, .. } = &index[name];
+        if !matches!(dtype, Dtype::I8 | Dtype::U8) {
+            return Err(other(*dtype));
+        }
+        let at = at.start + range.start..at.start + range.end;
+        bytes.read(at, out).map_err(|error| WeightsError::Open {
+            path: self.origin.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The names of the weights that are quantised: a network is compiled for them.
+    pub fn quantised(&self) -> BTreeSet<String> {
+        match &self.store {
+            Store::File { index, .. } => {
+                let bytes = index.iter().filter(|(_, entry)| entry.dtype == Dtype::I8);
+                bytes.map(|(name, _)| name.clone()).collect()
+            }
+            Store::Packed(file) => file.about().quantised.iter().cloned().collect(),
+            Store::Random { .. } => BTreeSet::new(),
+        }
+    }
+
     /// The shape of a tensor, as PyTorch has it.
     ///
     /// # Errors
@@ -322,6 +368,21 @@ fn index(origin: &str, bytes: &[u8]) -> Result<BTreeMap<String, Entry>, WeightsE
 }
 
 impl Bytes {
+    /// Replaces `out` by the bytes at `range`.
+    fn read(&self, range: Range<usize>, out: &mut Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Self::Memory(bytes) => {
+                out.clear();
+                out.extend_from_slice(&bytes[range]);
+                Ok(())
+            }
+            Self::File(file) => {
+                out.resize(range.len(), 0);
+                read_at(file, out, range.start as u64)
+            }
+        }
+    }
+
     /// Replaces `out` by the numbers at `range`, which are little-endian of type `dtype`. False if
     /// the type is not supported.
     fn floats(
@@ -338,9 +399,9 @@ impl Bytes {
                 read_at(file, bytemuck::cast_slice_mut(out), range.start as u64)?;
                 Ok(true)
             }
-            Self::File(file) => {
-                let mut bytes = vec![0; range.len()];
-                read_at(file, &mut bytes, range.start as u64)?;
+            Self::File(_) => {
+                let mut bytes = Vec::new();
+                self.read(range, &mut bytes)?;
                 Ok(floats(&bytes, dtype, out))
             }
         }

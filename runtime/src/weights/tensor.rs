@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use safetensors::tensor::Dtype;
 use serde::Serialize;
+
+use super::dtype::is_float;
 
 /// A tensor's name in the state dict, such as `layer1.0.conv1.weight`. Code that `resnet!` writes
 /// holds names as constants.
@@ -16,8 +19,41 @@ pub struct TensorSpec {
     pub name: Name,
     /// The shape, as PyTorch has it (`[out, in / groups, rows, columns]` for a convolution).
     pub shape: Cow<'static, [usize]>,
+    /// What its elements are in a file.
+    pub stored: Stored,
     /// The distribution of random weights.
     pub init: Init,
+}
+
+/// What the elements of a tensor are in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Floating-point numbers of 16 to 64 bits, read as `f32`.
+    Float,
+    /// Quantised weights: bytes from -127 to 127.
+    I8,
+    /// Zero points: bytes from 0 to 255.
+    U8,
+}
+
+impl Stored {
+    /// Whether a file's elements are of this kind.
+    pub(super) fn takes(self, dtype: Dtype) -> bool {
+        match self {
+            Self::Float => is_float(dtype),
+            Self::I8 => dtype == Dtype::I8,
+            Self::U8 => dtype == Dtype::U8,
+        }
+    }
+
+    /// The element types that are read, as safetensors calls them.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Float => "F32, F16, BF16 and F64",
+            Self::I8 => "I8",
+            Self::U8 => "U8",
+        }
+    }
 }
 
 /// How random weights are drawn, so that activations keep a healthy size through any depth.

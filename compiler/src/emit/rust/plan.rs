@@ -6,7 +6,7 @@ use resnet_runtime::kernels::{ConvShape, PanelFormat, Panels};
 use resnet_runtime::picture::{Preprocess, Resize};
 use resnet_runtime::session::{Feature, Info};
 use resnet_runtime::weights::{
-    Content, ConvSource, NormTensors, Recipe, Slice, TensorSpec, WeightsPlan,
+    Content, ConvSource, Name, NormTensors, QuantisedSource, Recipe, Slice, TensorSpec, WeightsPlan,
 };
 
 use super::code::literal;
@@ -57,13 +57,15 @@ pub(super) fn weights(plan: &WeightsPlan) -> TokenStream {
 }
 
 fn tensor(tensor: &TensorSpec) -> TokenStream {
-    let TensorSpec { name, shape, init } = tensor;
+    let TensorSpec { name, shape, stored, init } = tensor;
+    let stored = literal(stored);
     let shape = shape.iter().map(|&extent| number(extent));
     let init = literal(init);
     quote! {
         rt::TensorSpec {
             name: rt::Borrowed(#name),
             shape: rt::Borrowed(&[#(#shape),*]),
+            stored: rt::Stored::#stored,
             init: rt::Init::#init,
         }
     }
@@ -77,6 +79,24 @@ fn recipe(recipe: &Recipe) -> TokenStream {
             let (source, panels) = (self::source(source), self::panels(panels));
             quote!(Conv { source: #source, panels: #panels })
         }
+        Content::Quantised { source, panels } => {
+            let QuantisedSource { weight, input, residual, output, activation } = source;
+            let name =
+                |name: &Option<Name>| option(name.as_ref().map(|name| quote!(rt::Borrowed(#name))));
+            let (residual, output, panels) = (name(residual), name(output), self::panels(panels));
+            let activation = literal(activation);
+            quote!(Quantised {
+                source: rt::QuantisedSource {
+                    weight: rt::Borrowed(#weight),
+                    input: rt::Borrowed(#input),
+                    residual: #residual,
+                    output: #output,
+                    activation: rt::Activation::#activation,
+                },
+                panels: #panels,
+            })
+        }
+        Content::Scale { weight } => quote!(Scale { weight: rt::Borrowed(#weight) }),
         Content::Norm { norm, channels } => {
             let (norm, channels) = (self::norm(norm), number(*channels));
             quote!(Norm { norm: #norm, channels: #channels })

@@ -1,6 +1,9 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
-use resnet_runtime::kernels::{BLOCK, Call, ConvParams, Element, LINE_BYTES, ZeroPadParams};
+use resnet_runtime::kernels::{
+    BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement, ResidualElement,
+    ZeroPadParams,
+};
 
 use super::channel::epilogue_doc;
 use super::{Lowering, Side, nested, real_loops};
@@ -82,9 +85,11 @@ impl Lowering {
         let mut operands = vec!["x", "w", "b", "y"];
         let sides = layer.sides(1);
         let mut places = vec![sides.x.place, sides.w.place, sides.b.place, sides.y.place];
-        if let Some(r) = &sides.r {
-            operands.push("r");
-            places.push(r.place);
+        for (name, side) in [("t", &sides.t), ("z", &sides.z), ("r", &sides.r)] {
+            if let Some(side) = side {
+                operands.push(name);
+                places.push(side.place);
+            }
         }
         let function =
             Function { doc: layer.doc() + part, operands, parallel: real_loops(parallel), body };
@@ -97,7 +102,6 @@ const X: usize = 0;
 const W: usize = 1;
 const B: usize = 2;
 const Y: usize = 3;
-const R: usize = 4;
 
 /// Where a convolution's operands start, and how the loops move them.
 struct Sides {
@@ -105,7 +109,24 @@ struct Sides {
     w: Side,
     b: Side,
     y: Side,
+    /// The numbers of a quantised convolution.
+    t: Option<Side>,
+    /// Those of a zero-padded shortcut of bytes.
+    z: Option<Side>,
     r: Option<Side>,
+}
+
+impl Sides {
+    /// Indices of the operands that not all convolutions have.
+    const T: usize = 4;
+
+    fn z_operand(&self) -> usize {
+        Self::T + usize::from(self.t.is_some())
+    }
+
+    fn r_operand(&self) -> usize {
+        self.z_operand() + usize::from(self.z.is_some())
+    }
 }
 
 impl Layer<'_> {
@@ -120,6 +141,10 @@ impl Layer<'_> {
         }
         doc += &format!(", {} -> {}", self.input.shape, self.output.shape);
         doc += &epilogue_doc(self.epilogue);
+        if self.conv.quantised {
+            let residual = self.residual.map(|r| format!(" + {}", r.element)).unwrap_or_default();
+            doc += &format!("; u8{residual} to {}", self.output.element);
+        }
         doc += &match (&self.plan.algorithm, self.plan.panels.format.planar) {
             (Algorithm::Winograd(plan), _) => format!("; {plan}"),
             (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
@@ -162,21 +187,33 @@ impl Layer<'_> {
                 .with(Var::Panel, panels.format.in_block_step * self.input.block_len())
                 .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
             w: weights(panels.format.element, 0, panels.panel_len()),
-            b: weights(Element::F32, panels.bias_offset(), panel * BLOCK),
+            b: weights(
+                Element::F32,
+                panels.bias_offset(),
+                panel * BLOCK * self.numbers_a_channel(),
+            ),
             y: like_output(self.output),
+            t: self.conv.quantised.then(|| {
+                let numbers = panels.tensor_numbers_offset() * Element::F32.bytes();
+                Side::weights(Element::F32, start + panels.bias_offset() + numbers)
+            }),
+            z: self
+                .residual
+                .filter(|r| self.epilogue.zero_pads() && r.scale.is_some())
+                .map(|r| Side::to_bytes(&r)),
             r,
         }
+    }
+
+    /// A bias, or a scale and a shift.
+    fn numbers_a_channel(&self) -> usize {
+        if self.conv.quantised { 2 } else { 1 }
     }
 
     /// The kernel call for `out_blocks` output blocks of the panel that is `skipped` panels after
     /// the one that the loops point at.
     fn call(&self, rows: usize, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
-        let (window, input, output) = (&self.conv.window, self.input, self.output);
-        let r_block = match (&self.residual, self.epilogue.zero_pads()) {
-            (Some(residual), false) => residual.block_len(),
-            (_, true) => output.block_len(),
-            (None, false) => 0,
-        };
+        let (input, output) = (self.input, self.output);
         let sides = self.sides(rows);
         let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let w = address(W, &sides.w);
@@ -190,7 +227,56 @@ impl Layer<'_> {
             }
             Fetch::After(bytes) => self.fetch_after(bytes, w_len, &w, loops),
         };
-        let params = ConvParams {
+        let (x, b, y) = (address(X, &sides.x), address(B, &sides.b), address(Y, &sides.y));
+        // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
+        let r = match &sides.r {
+            Some(r) if !self.epilogue.zero_pads() => address(sides.r_operand(), r),
+            _ => y.clone(),
+        };
+        if let Some(t) = &sides.t {
+            let params = self.params(rows, out_blocks, next, self.byte_epilogue());
+            let call = match input.layout {
+                Layout::Quads => Call::ConvU8Quads(params),
+                _ => Call::ConvU8(params),
+            };
+            return Statement::Call(call, vec![x, w, b, address(Sides::T, t), r, n, y]);
+        }
+        let params = self.params(rows, out_blocks, next, self.epilogue.of_kernel());
+        let call = match input.layout {
+            Layout::Planar => Call::ConvPlanar(params),
+            _ => Call::Conv(params),
+        };
+        Statement::Call(call, vec![x, w, b, r, n, y])
+    }
+
+    /// The epilogue of a quantised convolution, to whose kernel an activation is data.
+    fn byte_epilogue(&self) -> ByteEpilogue {
+        let residual = match (&self.residual, self.epilogue.zero_pads()) {
+            (None, _) => None,
+            (Some(residual), false) => Some(residual.element),
+            (Some(_), true) => Some(self.output.element),
+        };
+        ByteEpilogue {
+            residual: match residual {
+                None => ResidualElement::None,
+                Some(Element::F32) => ResidualElement::F32,
+                Some(_) => ResidualElement::U8,
+            },
+            output: match self.output.element {
+                Element::F32 => OutputElement::F32,
+                _ => OutputElement::U8,
+            },
+        }
+    }
+
+    fn params<E>(&self, rows: usize, out_blocks: usize, next: usize, epilogue: E) -> ConvParams<E> {
+        let (window, input, output) = (&self.conv.window, self.input, self.output);
+        let r_block = match (&self.residual, self.epilogue.zero_pads()) {
+            (Some(residual), false) => residual.block_len(),
+            (_, true) => output.block_len(),
+            (None, false) => 0,
+        };
+        ConvParams {
             pixels: rows * output.shape.width,
             x_step: window.stride.columns * input.lanes(),
             blocks: self.plan.panels.format.in_blocks,
@@ -202,22 +288,9 @@ impl Layer<'_> {
             out_blocks,
             y_block: output.block_len(),
             r_block,
-            epilogue: self.epilogue.of_kernel(),
+            epilogue,
             next,
-        };
-        let y = address(Y, &sides.y);
-        // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
-        let r = match &sides.r {
-            Some(r) if !self.epilogue.zero_pads() => address(R, r),
-            _ => y.clone(),
-        };
-        let (x, b) = (address(X, &sides.x), address(B, &sides.b));
-        let call = if input.layout == Layout::Planar {
-            Call::ConvPlanar(params)
-        } else {
-            Call::Conv(params)
-        };
-        Statement::Call(call, vec![x, w, b, r, n, y])
+        }
     }
 
     /// How many elements of the `ahead` bytes after this layer's weights an iteration of `loops` fetches, and
@@ -268,7 +341,14 @@ impl Layer<'_> {
             before,
         };
         let sides = self.sides(rows);
-        let x = sides.r.as_ref()?.address(R, loops);
-        Some(Statement::Call(Call::ZeroPad(params), vec![x, sides.y.address(Y, loops)]))
+        let x = sides.r.as_ref()?.address(sides.r_operand(), loops);
+        let y = sides.y.address(Y, loops);
+        Some(match &sides.z {
+            None => Statement::Call(Call::ZeroPad(params), vec![x, y]),
+            Some(z) => {
+                let z = z.address(sides.z_operand(), loops);
+                Statement::Call(Call::ZeroPadU8(params), vec![x, z, y])
+            }
+        })
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::kernels::{ConvShape, Element, PanelFormat, Panels, Transform};
 use crate::weights::{
-    Content, ConvSource, Init, LoadError, NormTensors, Packed, TensorSpec, Weights, load,
+    Content, ConvSource, Init, LoadError, NormTensors, Packed, Stored, TensorSpec, Weights, load,
 };
 
 /// A 3x3 convolution from 16 to `out` channels, packed from element `offset` on.
@@ -71,6 +71,7 @@ impl Network {
         let tensor = |name: &str, shape: &[usize]| TensorSpec {
             name: name.to_owned().into(),
             shape: shape.to_vec().into(),
+            stored: Stored::Float,
             init: Init::Uniform(0.5, 1.5),
         };
         let tensors = recipes.iter().flat_map(|recipe| match &recipe.content {
@@ -86,6 +87,7 @@ impl Network {
                     .to_vec()
             }
             Content::Vector { weight, channels } => vec![tensor(weight, &[*channels])],
+            other => unreachable!("{other:?} is not among them"),
         });
         let plan = WeightsPlan {
             network: "two".into(),

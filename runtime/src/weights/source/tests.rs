@@ -1,6 +1,7 @@
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 
+use super::super::tensor::Stored;
 use super::*;
 
 fn file(tensors: &[(&str, Dtype, &[usize], &[u8])]) -> Vec<u8> {
@@ -18,6 +19,7 @@ fn spec(name: &str, shape: &[usize]) -> TensorSpec {
     TensorSpec {
         name: name.to_owned().into(),
         shape: shape.to_vec().into(),
+        stored: Stored::Float,
         init: Init::Normal(0.5),
     }
 }
@@ -211,8 +213,12 @@ fn random_weights_depend_on_seed_and_name_alone() {
 #[test]
 fn random_weights_have_the_wanted_distribution() {
     let n = 100_000;
-    let uniform =
-        TensorSpec { name: "u".into(), shape: vec![n].into(), init: Init::Uniform(0.5, 1.5) };
+    let uniform = TensorSpec {
+        name: "u".into(),
+        shape: vec![n].into(),
+        stored: Stored::Float,
+        init: Init::Uniform(0.5, 1.5),
+    };
     let weights = Weights::random(&[spec("n", &[n]), uniform], 1);
     let moments = |name: &str| {
         let tensor = weights.tensor(name).unwrap();

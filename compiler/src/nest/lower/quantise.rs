@@ -1,0 +1,59 @@
+//! Between `f32` and bytes.
+
+use resnet_runtime::kernels::{Call, CopyParams};
+
+use super::{Lowering, Side, real_loops};
+use crate::graph::Extent;
+use crate::nest::{Function, Loop, Statement, Var};
+use crate::schedule::{Buffer, Layout};
+
+impl Lowering {
+    /// Bytes of `f32`.
+    pub(super) fn quantise(&mut self, name: &str, x: &Buffer, y: &Buffer) {
+        let make = match y.layout {
+            Layout::Quads => Call::QuantiseQuads,
+            _ => Call::Quantise,
+        };
+        self.convert(name, "bytes of", make, Side::to_bytes(y), x, y);
+    }
+
+    /// `f32` of bytes.
+    pub(super) fn dequantise(&mut self, name: &str, x: &Buffer, y: &Buffer) {
+        self.convert(name, "f32 of", Call::Dequantise, Side::of_bytes(x), x, y);
+    }
+
+    fn convert(
+        &mut self,
+        name: &str,
+        what: &str,
+        make: fn(CopyParams) -> Call,
+        numbers: Side,
+        x: &Buffer,
+        y: &Buffer,
+    ) {
+        // A row a call, so that threads divide them as they do a convolution's.
+        let call = make(CopyParams {
+            channels: x.shape.channels.min(y.lanes()),
+            rows: 1,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            y_row: y.row_len(),
+            plane: x.block_len(),
+        });
+        let loops = [
+            self.picture(),
+            Loop { var: Var::Row, extent: x.shape.height },
+            Loop { var: Var::Block, extent: y.blocks() },
+        ];
+        let side = |buffer: &Buffer| {
+            Side::new(buffer, Extent::square(0), buffer.block_len())
+                .with(Var::Row, buffer.row_len())
+        };
+        let sides = [side(x), numbers, side(y)];
+        let addresses = sides.iter().enumerate().map(|(at, side)| side.address(at, &loops));
+        let body = vec![Statement::Call(call, addresses.collect())];
+        let (doc, operands) = (format!("{what} {}", x.shape), vec!["x", "t", "y"]);
+        let function = Function { doc, operands, parallel: real_loops(&loops), body };
+        self.step(name, function, sides.iter().map(|side| side.place).collect());
+    }
+}
