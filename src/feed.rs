@@ -110,7 +110,7 @@ fn sessions(
     inputs: usize,
     threads: NonZeroUsize,
 ) -> Result<Vec<Box<dyn DynSession>>, FeedError> {
-    if inputs >= 2 * threads.get() {
+    if inputs / 2 >= threads.get() {
         let sessions = (0..threads.get()).map(|_| network.session_in(None));
         return sessions.collect::<io::Result<_>>().map_err(FeedError::Memory);
     }

@@ -72,7 +72,7 @@ pub use resnet_runtime::picture::{Picture, PictureError, Preprocess};
 pub use resnet_runtime::session::{Answer, DynSession, Feature, Info, Network, RunError};
 pub use resnet_runtime::threads::{Pool, PoolError};
 pub use resnet_runtime::weights::file::PackedError;
-pub use resnet_runtime::weights::{Init, LoadError, TensorSpec, Weights, WeightsError};
+pub use resnet_runtime::weights::{Init, LoadError, Stored, TensorSpec, Weights, WeightsError};
 
 /// What [`resnet!`] writes is made of: no part of the interface.
 #[doc(hidden)]

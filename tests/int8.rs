@@ -42,3 +42,24 @@ fn all_have_the_bits_of_the_definition() {
         }
     }
 }
+
+#[test]
+fn weights_that_the_compiler_was_not_given_are_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/int8");
+    let text = std::fs::read_to_string(folder.join("basic.yaml")).unwrap();
+    let spec = Spec::from_yaml_named(&text, "basic").unwrap();
+    let quantised = Weights::open(folder.join("basic.safetensors")).unwrap();
+    let compiled = Compiler::new(&spec).compile().unwrap();
+    let error = compiled.load(&quantised).err().unwrap().to_string();
+    assert!(error.contains("has 9 quantised layers"), "{error}");
+    assert!(error.contains("give the weights to the compiler too"), "{error}");
+    // The other way round.
+    let random = Weights::random(compiled.tensors(), 1);
+    let compiled = Compiler::new(&spec).weights(&quantised).compile().unwrap();
+    let error = compiled.load(&random).err().unwrap().to_string();
+    assert!(error.contains("has 0 quantised layers"), "{error}");
+    // The reference has no integers.
+    let reference = Compiler::new(&spec).weights(&quantised).backend(Backend::Reference);
+    let error = reference.compile().unwrap().load(&quantised).err().unwrap().to_string();
+    assert!(error.contains("the reference computes with real numbers"), "{error}");
+}

@@ -225,6 +225,10 @@ pub(crate) struct Eval {
     /// was packed for.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights: PathBuf,
+    /// Other weights of the table, such as those that quantised ones were made of: their accuracy over the
+    /// same pictures, and how often both answer alike.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) against: Option<PathBuf>,
     /// A folder with one folder a class: named as the labels, or without labels in sorted order.
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,

@@ -52,8 +52,7 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let model = model::open_model(&options.model.model)?;
     let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
     let compile = start.elapsed();
-    let weights =
-        model::weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;
+    let weights = model::weights(opened, options.weights.random_weights, compiled.tensors())?;
     let start = Instant::now();
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
     let load = start.elapsed();

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{Labels, PictureFile, Pictures, Source, feed, top_k};
+use resnet::{Labels, Model, Network, PictureFile, Pictures, Source, feed, top_k};
 use resnet_compiler::labels::is_wordnet_id;
 use resnet_compiler::report::grouped;
 use resnet_runtime::session::Answer;
@@ -18,6 +19,7 @@ use crate::model::{compile, labels, note_preprocess, open_model, open_weights, w
 use crate::pictures::{Found, is_picture};
 use crate::progress::progress;
 use crate::stdin::check_folder;
+use crate::voice::escaped;
 
 /// A matrix of more classes than this does not fit a screen; the commonest confusions do.
 const WIDEST_MATRIX: usize = 25;
@@ -38,8 +40,10 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let labels = labels(&model, options.labels.labels.as_deref(), shape.channels)?;
     check_folder(&options.images, "`--images`")?;
     let set = TestSet::read(&options.images, labels, shape.channels)?;
-    let weights = weights(opened, None, &compiled.graph().tensors)?;
-    let network = compiled.load_on(&weights, options.engine.threads.get())?;
+    let weights = weights(opened, None, compiled.tensors())?;
+    let threads = options.engine.threads.get();
+    let network = compiled.load_on(&weights, threads)?;
+    let against = options.against.as_deref().map(|path| load(path, &model, options)).transpose()?;
 
     note_preprocess(&model);
     let preprocess = model.spec.preprocess.clone();
@@ -47,33 +51,25 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let files = set.paths.into_iter().map(PictureFile::Path).collect();
     let source = Pictures::new(files, preprocess, compiled.info().input)?;
     let source = source.allow_damaged(allow_damaged);
-    let bar = progress(source.len(), false);
-    let mut score = Score { skipped: set.skipped, ..Score::new(set.names) };
+    let score = Score { skipped: set.skipped, ..Score::new(set.names) };
     let start = Instant::now();
-    feed(&*network, &source, options.engine.threads.get(), |index, fed| {
-        match fed {
-            Ok(fed) => {
-                if let Some(doubt) = fed.doubt {
-                    score.damaged += 1;
-                    bar.suspend(|| crate::voice::warning!("{doubt}"));
-                }
-                score.count(set.classes[index], &fed.answer);
-            }
-            Err(error) => {
-                score.failed += 1;
-                bar.suspend(|| crate::voice::error!("{error:#}"));
-            }
-        }
-        bar.inc(1);
-        anyhow::Ok(())
-    })?;
-    bar.finish_and_clear();
+    let (score, answers) = measure(&*network, &source, &set.classes, score, threads, true)?;
     let seconds = start.elapsed().as_secs_f64();
-
     ensure!(score.pictures > 0, "none of the {} pictures could be read", score.failed);
+    let against = match (against, &options.against) {
+        (Some(network), Some(path)) => {
+            let empty = Score::new(score.names.clone());
+            let (other, others) = measure(&*network, &source, &set.classes, empty, threads, false)?;
+            let pairs = answers.iter().zip(&others);
+            let agree = pairs.filter(|(answer, other)| answer.is_some() && answer == other).count();
+            Some(Against::new(path, &other, agree))
+        }
+        _ => None,
+    };
+
     match options.format.format {
-        Format::Text => score.text(out, &compiled.info().name, seconds)?,
-        Format::Json => score.json(out, &compiled.info().name, seconds)?,
+        Format::Text => score.text(out, &compiled.info().name, seconds, against.as_ref())?,
+        Format::Json => score.json(out, &compiled.info().name, seconds, against)?,
     }
     out.flush()?;
     if score.failed > 0 {
@@ -81,6 +77,69 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
         crate::voice::error!("{} of {all} pictures are not counted", score.failed);
     }
     Ok(if score.failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// The network with other weights.
+fn load(path: &Path, model: &Model, options: &Eval) -> Result<Box<dyn Network>> {
+    let opened = open_weights(Some(path), options.engine.no_map)?;
+    let compiled = compile(model, &options.engine, 1, opened.as_ref())?;
+    let weights = weights(opened, None, compiled.tensors())?;
+    Ok(compiled.load_on(&weights, options.engine.threads.get())?)
+}
+
+/// Counts a network's answers, and keeps the class of each; `speaks`: of pictures that are doubtful or cannot be read.
+fn measure(
+    network: &dyn Network,
+    source: &Pictures,
+    classes: &[usize],
+    mut score: Score,
+    threads: NonZeroUsize,
+    speaks: bool,
+) -> Result<(Score, Vec<Option<usize>>)> {
+    let bar = progress(source.len(), false);
+    let mut answers = Vec::with_capacity(source.len());
+    feed(network, source, threads, |index, fed| {
+        match fed {
+            Ok(fed) => {
+                if let Some(doubt) = fed.doubt {
+                    score.damaged += 1;
+                    if speaks {
+                        bar.suspend(|| crate::voice::warning!("{doubt}"));
+                    }
+                }
+                answers.push(Some(score.count(classes[index], &fed.answer)));
+            }
+            Err(error) => {
+                score.failed += 1;
+                if speaks {
+                    bar.suspend(|| crate::voice::error!("{error:#}"));
+                }
+                answers.push(None);
+            }
+        }
+        bar.inc(1);
+        anyhow::Ok(())
+    })?;
+    bar.finish_and_clear();
+    Ok((score, answers))
+}
+
+/// What other weights make of the same pictures.
+#[derive(Serialize)]
+struct Against {
+    weights: String,
+    top1: f64,
+    top5: f64,
+    /// The part of the pictures, of 1, to which both answer alike.
+    agreement: f64,
+}
+
+impl Against {
+    fn new(path: &Path, score: &Score, agree: usize) -> Self {
+        let share = |count: usize| count as f64 / score.pictures as f64;
+        let weights = path.display().to_string();
+        Self { weights, top1: share(score.top1), top5: share(score.top5), agreement: share(agree) }
+    }
 }
 
 /// Pictures and their classes.
@@ -257,6 +316,8 @@ struct Json<'a> {
     skipped: usize,
     top1: f64,
     top5: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
     seconds: f64,
     pictures_per_second: f64,
     classes: &'a [String],
@@ -270,7 +331,8 @@ impl Score {
         Self { names, pictures, failed, damaged, skipped, top1: 0, top5: 0, confusion }
     }
 
-    fn count(&mut self, class: usize, values: &[f32]) {
+    /// Counts an answer, and says which class it is.
+    fn count(&mut self, class: usize, values: &[f32]) -> usize {
         let answers = top_k(values, 5);
         self.pictures += 1;
         // An answer that is not a number is wrong, even where `top` has nothing better to name.
@@ -278,15 +340,29 @@ impl Score {
         self.top1 += usize::from(answers.first().is_some_and(right));
         self.top5 += usize::from(answers.iter().any(right));
         self.confusion[class][answers[0]] += 1;
+        answers[0]
     }
 
-    fn text(&self, out: &mut dyn Write, name: &str, seconds: f64) -> Result<()> {
+    fn text(
+        &self,
+        out: &mut dyn Write,
+        name: &str,
+        seconds: f64,
+        against: Option<&Against>,
+    ) -> Result<()> {
         let pictures = self.pictures;
         let percent = |count: usize| 100.0 * count as f64 / pictures as f64;
         let counted = |count: usize| grouped(count as u64);
         writeln!(out, "{name}: {} pictures of {} classes", counted(pictures), self.names.len())?;
         writeln!(out, "top-1   {:6.2}%  ({})", percent(self.top1), counted(self.top1))?;
         writeln!(out, "top-5   {:6.2}%  ({})", percent(self.top5), counted(self.top5))?;
+        if let Some(Against { weights, top1, top5, agreement }) = against {
+            let [top1, top5, agreement] = [top1, top5, agreement].map(|share| 100.0 * share);
+            writeln!(
+                out,
+                "against {top1:.2}% top-1, {top5:.2}% top-5 of `{weights}`; {agreement:.2}% of the answers are the same"
+            )?;
+        }
         if self.failed > 0 {
             writeln!(out, "failed  {} (not counted)", counted(self.failed))?;
         }
@@ -306,19 +382,20 @@ impl Score {
     fn matrix(&self, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "confusion (a row: the pictures of a class; a column: an answer)")?;
         let width = |text: &str| text.chars().count();
-        let first = self.names.iter().map(|name| width(name)).max().unwrap_or(0);
-        let columns: Vec<usize> = (0..self.names.len())
+        let names: Vec<_> = self.names.iter().map(|name| escaped(name, "")).collect();
+        let first = names.iter().map(|name| width(name)).max().unwrap_or(0);
+        let columns: Vec<usize> = (0..names.len())
             .map(|column| {
                 let cells = self.confusion.iter().map(|row| row[column].to_string().len());
-                cells.max().unwrap_or(0).max(width(&self.names[column]))
+                cells.max().unwrap_or(0).max(width(&names[column]))
             })
             .collect();
         write!(out, "{:first$}", "")?;
-        for (name, width) in self.names.iter().zip(&columns) {
+        for (name, width) in names.iter().zip(&columns) {
             write!(out, "  {name:>width$}")?;
         }
         writeln!(out)?;
-        for (name, row) in self.names.iter().zip(&self.confusion) {
+        for (name, row) in names.iter().zip(&self.confusion) {
             write!(out, "{name:first$}")?;
             for (cell, width) in row.iter().zip(&columns) {
                 write!(out, "  {cell:>width$}")?;
@@ -338,12 +415,19 @@ impl Score {
         wrong.sort_by_key(|&(n, class, answer)| (std::cmp::Reverse(n), class, answer));
         writeln!(out, "commonest wrong answers (`--format json` has the whole matrix)")?;
         for (n, class, answer) in wrong.iter().take(LISTED_CONFUSIONS) {
-            writeln!(out, "  {n:>6}  {} taken for {}", self.names[*class], self.names[*answer])?;
+            let [class, answer] = [class, answer].map(|&class| escaped(&self.names[class], ""));
+            writeln!(out, "  {n:>6}  {class} taken for {answer}")?;
         }
         Ok(())
     }
 
-    fn json(&self, out: &mut dyn Write, name: &str, seconds: f64) -> Result<()> {
+    fn json(
+        &self,
+        out: &mut dyn Write,
+        name: &str,
+        seconds: f64,
+        against: Option<Against>,
+    ) -> Result<()> {
         let share = |count: usize| count as f64 / self.pictures as f64;
         let json = Json {
             name,
@@ -353,6 +437,7 @@ impl Score {
             skipped: self.skipped,
             top1: share(self.top1),
             top5: share(self.top5),
+            against,
             seconds,
             pictures_per_second: self.pictures as f64 / seconds,
             classes: &self.names,

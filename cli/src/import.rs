@@ -75,7 +75,7 @@ fn derivation(options: &Import) -> Options {
         without: options.without.clone(),
         input: options.input,
         stem_stride: options.stem_stride.map(|stride| stride.get()),
-        strides: options.strides.clone(),
+        strides: options.strides.iter().map(|stride| stride.get()).collect(),
         dilations: options.dilations.iter().map(|dilation| dilation.get()).collect(),
         stride_on: options.stride_on.map(|on| match on {
             StrideOnName::Second => StrideOn::Second,

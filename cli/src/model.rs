@@ -97,7 +97,8 @@ pub(crate) fn open_weights(path: Option<&Path>, no_map: bool) -> Result<Option<W
     let Some(path) = path else { return Ok(None) };
     if is_stdin(path) {
         let bytes = stdin::bytes().context("cannot read weights from standard input")?;
-        return Ok(Some(Weights::from_bytes(bytes)?));
+        let weights = Weights::from_bytes(bytes);
+        return Ok(Some(weights.context("cannot read weights from standard input")?));
     }
     Ok(Some(if no_map { Weights::read(path)? } else { Weights::open(path)? }))
 }

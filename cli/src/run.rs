@@ -17,6 +17,7 @@ use crate::output::{self, Output};
 use crate::pictures::{Array, Inputs, gather, picture};
 use crate::progress::progress;
 use crate::stdin::is_stdin;
+use crate::voice::escaped;
 use crate::{Outcome, is_broken_pipe};
 
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         }
         None => Vec::new(),
     };
-    let weights = weights(opened, options.weights.random_weights, &compiled.graph().tensors)?;
+    let weights = weights(opened, options.weights.random_weights, compiled.tensors())?;
     let network = compiled.load_on(&weights, options.engine.threads.get())?;
 
     let bar = progress(source.len(), true);
@@ -306,11 +307,13 @@ impl Printer<'_> {
     }
 
     fn text(&mut self, input: &str, values: &[f32]) -> Result<()> {
-        writeln!(self.out, "{input}")?;
+        writeln!(self.out, "{}", escaped(input, ""))?;
         for Class { class, label, probability } in self.answer.top(values) {
             let percent = 100.0 * probability;
             match label {
-                Some(label) => writeln!(self.out, "  {percent:6.2}%  {label}")?,
+                Some(label) => {
+                    writeln!(self.out, "  {percent:6.2}%  {}", escaped(label, ""))?;
+                }
                 None => writeln!(self.out, "  {percent:6.2}%  class {class}")?,
             }
         }

@@ -108,7 +108,7 @@ fn time(entries: &[Entry], isa: Isa, pool: Option<&Pool>, duration: Duration) ->
     for Entry { spec, .. } in entries {
         bar.set_message(format!("loading {}", spec.name.value));
         let compiled = Compiler::new(spec).backend(Backend::Jit).isa(isa).compile()?;
-        let weights = Weights::random(&compiled.graph().tensors, 0);
+        let weights = Weights::random(compiled.tensors(), 0);
         networks.push((compiled.load(&weights)?, compiled));
         bar.inc(1);
     }

@@ -1,6 +1,7 @@
 //! What the command says beside its results, on stderr: for people, or with `--format json` an object a
 //! line, for programs.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -111,10 +112,27 @@ fn line(line: &Line<'_>) {
         true => format!("{style}{word}\x1b[0m"),
         false => word.to_owned(),
     };
-    print(&format!("{}: {message}", dyed(word, style)));
+    print(&format!("{}: {}", dyed(word, style), escaped(message, "\n\t")));
     if let Some(help) = help {
         print(&format!("{}: {help}", dyed("help", "\x1b[1;96m")));
     }
+}
+
+/// A text without control characters, which may be in the names of files and tensors and would command a terminal;
+/// but for those in `kept`.
+pub(crate) fn escaped<'a>(text: &'a str, kept: &str) -> Cow<'a, str> {
+    let commands = |c: char| c.is_control() && !kept.contains(c);
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match commands(c) {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
 }
 
 fn print(text: &str) {

@@ -45,7 +45,7 @@ pub(crate) struct Import {
     pub(crate) stem_stride: Option<NonZeroUsize>,
     /// The stride of each stage [default: 1 and then 2, where shortcuts do not say otherwise].
     #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
-    pub(crate) strides: Vec<usize>,
+    pub(crate) strides: Vec<NonZeroUsize>,
     /// The dilation of each stage, such as 1,1,2,4 [default: 1].
     #[arg(long, value_name = "D,D,...", value_delimiter = ',')]
     pub(crate) dilations: Vec<NonZeroUsize>,

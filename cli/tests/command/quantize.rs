@@ -72,3 +72,31 @@ fn nothing_is_lost_where_something_is_wrong() {
         .resnet(&QUANTIZE.replace("colours.safetensors", "colours.packed"))
         .fails("holds packed weights");
 }
+
+#[test]
+fn what_is_quantised_runs_wherever_weights_do() {
+    let workshop = workshop();
+    for (class, colour) in
+        [("red", [200, 10, 10]), ("green", [10, 200, 10]), ("blue", [10, 10, 200])]
+    {
+        workshop.picture(&format!("classes/{class}/a.png"), colour);
+    }
+    workshop.resnet(QUANTIZE).succeeds();
+    let run = |weights: &str| {
+        let run = format!("run colours.yaml --weights {weights} set/a.png --format json");
+        let json = workshop.resnet(&run).succeeds();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        json["results"][0]["top"][0]["label"].clone()
+    };
+    assert_eq!(run("int8.safetensors"), run("colours.safetensors"));
+    let packed = "pack colours.yaml --weights int8.safetensors -o int8.packed";
+    workshop.resnet(packed).succeeds();
+    assert_eq!(run("int8.packed"), run("colours.safetensors"));
+    let said = workshop.resnet(
+        "eval colours.yaml --weights int8.safetensors --images classes --against colours.safetensors",
+    );
+    assert!(said.out.contains("100.00% of the answers are the same"), "{} {}", said.out, said.err);
+    workshop
+        .resnet("bench colours.yaml --weights int8.safetensors --seconds 0.01 --verify")
+        .fails("the reference computes with real numbers");
+}

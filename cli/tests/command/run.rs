@@ -440,3 +440,31 @@ table:
     let json = workshop.resnet(&format!("{run} --format json")).succeeds();
     assert!(json.contains(r#""output": [40], "features": [["whole",[2,4,4]],["halves",[2,2,2]]]"#));
 }
+
+/// Names of files and labels are data; a terminal would obey what is in them.
+#[cfg(unix)]
+#[test]
+fn names_command_no_terminal() {
+    let workshop = Workshop::new();
+    let name = "red\u{1b}[2J\n.jpg";
+    workshop.picture(name, [255, 0, 0]);
+    workshop.write("labels", "a\u{1b}[31m\nb\nc\n");
+    let run = ["run", "colours.yaml", "--weights", "colours.safetensors", "--top", "1"];
+    let done = workshop.resnet_with(run.iter().copied().chain(["--labels", "labels", name]));
+    let out = done.succeeds();
+    assert!(out.starts_with("red\\u{1b}[2J\\n.jpg\n"), "{out}");
+    assert!(out.contains("a\\u{1b}[31m") && !out.contains('\u{1b}'), "{out}");
+    let done = workshop.resnet_with(run.iter().copied().chain(["none\u{1b}[2J"]));
+    let done = done.fails("none\\u{1b}[2J");
+    assert!(!done.err.contains('\u{1b}'), "{}", done.err);
+}
+
+#[test]
+fn no_number_of_threads_is_a_panic() {
+    let workshop = Workshop::new();
+    workshop.picture("red.jpg", [255, 0, 0]);
+    let run = "run colours.yaml --weights colours.safetensors red.jpg --threads";
+    for threads in [usize::MAX, usize::MAX / 2 + 1, 1_000_000] {
+        workshop.resnet(&format!("{run} {threads}")).fails("a pool has at most");
+    }
+}

@@ -79,6 +79,17 @@ pub enum WeightsError {
         /// Its element type, as safetensors calls it.
         dtype: String,
     },
+    /// The network was compiled for other weights to be quantised than are.
+    #[error(
+        "`{origin}` has {quantised} quantised layers, for which the network was not compiled: give the weights \
+         to the compiler too (`Compiler::weights`)"
+    )]
+    NotCompiledFor {
+        /// Path, or a phrase.
+        origin: String,
+        /// Layers that are quantised.
+        quantised: usize,
+    },
     /// The reference was given quantised weights.
     #[error(
         "`{origin}` is quantised, and the reference computes with real numbers: give it the weights \

@@ -1,5 +1,6 @@
 //! From a weights file to the packed weights of a network.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +83,13 @@ pub fn load(
 ) -> Result<Packed, LoadError> {
     if let Some(file) = weights.packed() {
         return load_packed(plan, file, weights.origin(), threads);
+    }
+    let quantised = weights.quantised();
+    if !quantised.iter().map(String::as_str).eq(plan.quantised().collect::<BTreeSet<_>>()) {
+        return Err(LoadError::Weights(WeightsError::NotCompiledFor {
+            origin: weights.origin().to_owned(),
+            quantised: quantised.len(),
+        }));
     }
     weights.check(&plan.tensors)?;
     let mut packed = buffer(plan.bytes)?;
