@@ -160,7 +160,7 @@ fn table(report: &Report, out: &mut dyn Write) -> Result<()> {
         write!(out, "{name:width$}")?;
         if let Some(Input { low, high, scale, zero_point, clipped, snr_db }) = input {
             let [input, weights, results] =
-                [Some(*snr_db), *weight_snr_db, *output_snr_db].map(|snr| decibels(snr));
+                [Some(*snr_db), *weight_snr_db, *output_snr_db].map(decibels);
             write!(
                 out,
                 "  {low:>9.3} {high:>9.3}  {scale:>10.3e} {zero_point:>4}  {:>7.3}%  {input:>6} {weights:>7} {results:>7}",

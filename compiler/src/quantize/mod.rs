@@ -44,6 +44,7 @@ pub use report::{Input, Layer, Precision, Report};
 
 use histogram::{Histogram, Quantiser};
 use layers::{Candidate, Stays};
+pub use pictures::Load;
 use pictures::Pictures;
 
 /// How an activation's range is chosen of the values that it had.
@@ -149,7 +150,7 @@ pub fn quantize<E: Send>(
     spec: &Spec,
     weights: &Weights,
     len: usize,
-    load: &(dyn Fn(usize, &mut [f32]) -> Result<Option<String>, E> + Sync),
+    load: Load<'_, E>,
     options: &Options,
     mut each: impl FnMut(usize, Seen<E>),
 ) -> Result<Quantized, QuantizeError> {
@@ -177,9 +178,7 @@ pub fn quantize<E: Send>(
         weights,
         &network_options,
         &mut pictures,
-        |at, seen| {
-            each(at, seen);
-        },
+        &mut each,
     )?;
     let inputs = ranges(&calibration.histograms, options.method);
     for layer in candidates.iter_mut().filter(|layer| layer.stays.is_none()) {
@@ -194,7 +193,7 @@ pub fn quantize<E: Send>(
         &mut rounded,
         &network_options,
         &mut pictures,
-        |at, seen| each(at, seen),
+        &mut each,
     )?;
     layers::keep_worst(&mut candidates, &rounded, options.keep_worst);
     let report = report::report(&graph, &candidates, &calibration, &inputs, &rounded, options);

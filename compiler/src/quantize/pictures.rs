@@ -9,7 +9,8 @@ use std::thread;
 use super::Seen;
 use super::error::QuantizeError;
 
-type Load<'a, E> = &'a (dyn Fn(usize, &mut [f32]) -> Result<Option<String>, E> + Sync);
+/// Writes a picture, planar and preprocessed, and answers with what is doubtful about it.
+pub type Load<'a, E> = &'a (dyn Fn(usize, &mut [f32]) -> Result<Option<String>, E> + Sync);
 
 /// The pictures that can be had.
 pub(super) struct Pictures<'a, E> {
