@@ -118,8 +118,7 @@ fn a_bias_takes_the_mean_error_away() {
     let expected = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = |name: &str| values(&file, name).2;
     // What conv1 reads is at hand; so is its mean over all windows, zeros around the picture included.
-    let [weight, scales, bias] =
-        ["conv1.weight", "conv1.weight_scale", "conv1.bias"].map(&tensor);
+    let [weight, scales, bias] = ["conv1.weight", "conv1.weight_scale", "conv1.bias"].map(&tensor);
     let scale = tensor("conv1.input_scale")[0];
     let zero = tensor("conv1.input_zero_point")[0];
     let round = |x: f64| ((x / scale).round_ties_even().clamp(-zero, 255.0 - zero)) * scale;
