@@ -63,7 +63,7 @@ fn weights_that_the_compiler_was_not_given_are_refused() {
     // The reference has no integers.
     let reference = Compiler::new(&spec).weights(&quantised).backend(Backend::Reference);
     let error = reference.compile().unwrap().load(&quantised).err().unwrap().to_string();
-    assert!(error.contains("the reference computes with real numbers"), "{error}");
+    assert!(error.contains("the reference has real numbers only"), "{error}");
 }
 
 /// A sequence of numbers that look random.

@@ -72,6 +72,9 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
     }
     let graph = Graph::build(&model.spec)?;
     let opened = open_weights(options.weights.as_deref(), false)?;
+    if let Some(opened) = &opened {
+        opened.check_real("the ONNX file")?;
+    }
     let weights = weights(opened, options.random_weights, &graph.tensors)?;
     onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
         OnnxError::Io(error) => error.into(),

@@ -25,6 +25,9 @@ struct Profile {
     batch: usize,
     exact: bool,
     peak_gflops: f64,
+    /// Of products of bytes, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_byte_gops: Option<f64>,
     bandwidth_gb_s: f64,
     total: Figures,
     layers: Vec<Row>,
@@ -83,7 +86,7 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let opened = model::open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
     let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
     let (graph, isa, wishes) = (compiled.graph(), compiled.isa(), compiled.wishes());
-    let weights = model::weights(opened, options.weights.random_weights, &graph.tensors)?;
+    let weights = model::weights(opened, options.weights.random_weights, compiled.tensors())?;
     let pool = pool(threads)?;
 
     let before = Limits::measure(isa, threads)?;
@@ -99,6 +102,10 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         batch,
         exact: wishes.exact,
         peak_gflops: limits.flops * 1e-9,
+        peak_byte_gops: layers
+            .iter()
+            .any(|layer| layer.quantised)
+            .then_some(limits.byte_ops * 1e-9),
         bandwidth_gb_s: limits.bandwidth * 1e-9,
         total: Figures::total(&layers, time, limits),
         layers: layers.iter().map(|layer| Row::new(layer, time, limits)).collect(),
@@ -131,6 +138,7 @@ impl Figures {
         [macs, macs_done, bytes]: [u64; 3],
         [time, multiplying, total]: [Duration; 3],
         limits: Limits,
+        peak: f64,
     ) -> Self {
         let flops = |macs: u64, time: Duration| 2.0 * macs as f64 / seconds(time);
         let done = if macs_done == 0 { 0.0 } else { flops(macs_done, multiplying) };
@@ -141,7 +149,7 @@ impl Figures {
             gflops: 1e-9 * flops(macs, time),
             macs_done,
             gflops_done: 1e-9 * done,
-            share_of_peak: done / limits.flops,
+            share_of_peak: done / peak,
             bytes,
             share_of_bandwidth: bytes as f64 / seconds(time) / limits.bandwidth,
         }
@@ -150,7 +158,10 @@ impl Figures {
     fn total(layers: &[Layer], time: Duration, limits: Limits) -> Self {
         let sum = |of: fn(&Layer) -> u64| layers.iter().map(of).sum();
         let work = [sum(|layer| layer.macs), sum(Layer::macs_done), sum(|layer| layer.bytes)];
-        Self::new(work, [time; 3], limits)
+        // What it would take if every layer ran at its own peak.
+        let best: f64 = layers.iter().map(|l| l.macs_done() as f64 / peak(l, limits)).sum();
+        let peak = if best > 0.0 { work[1] as f64 / best } else { limits.flops };
+        Self::new(work, [time; 3], limits, peak)
     }
 
     /// Operations really done for each byte that has to be moved.
@@ -163,8 +174,9 @@ impl Row {
     fn new(layer: &Layer, total: Duration, limits: Limits) -> Self {
         let work = [layer.macs, layer.macs_done(), layer.bytes];
         let times = [layer.time(), layer.multiplying_time(), total];
-        let figures = Figures::new(work, times, limits);
-        let computes = figures.intensity() * limits.bandwidth >= limits.flops;
+        let peak = peak(layer, limits);
+        let figures = Figures::new(work, times, limits, peak);
+        let computes = figures.intensity() * limits.bandwidth >= peak;
         let steps = layer.steps.iter().map(|step| Step {
             name: step.name.clone(),
             doc: step.doc.clone(),
@@ -205,9 +217,12 @@ impl Profile {
     }
 
     fn text(&self, out: &mut dyn Write) -> Result<()> {
-        let Self { peak_gflops, bandwidth_gb_s, total, layers, .. } = self;
+        let Self { peak_gflops, peak_byte_gops, bandwidth_gb_s, total, layers, .. } = self;
         writeln!(out, "{}", self.title())?;
         writeln!(out, "peak      {peak_gflops:9.2} GFLOP/s  (multiply-adds in registers)")?;
+        if let Some(peak) = peak_byte_gops {
+            writeln!(out, "of bytes  {peak:9.2} GOP/s    (the same, of quantised layers)")?;
+        }
         writeln!(out, "bandwidth {bandwidth_gb_s:9.2} GB/s  (memory, read from front to end)")?;
         writeln!(out)?;
         let width = layers.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
@@ -259,6 +274,11 @@ impl Figures {
             share(self.share_of_bandwidth),
         )
     }
+}
+
+/// The operations a second that a layer's sums could be made with.
+fn peak(layer: &Layer, limits: Limits) -> f64 {
+    if layer.quantised { limits.byte_ops } else { limits.flops }
 }
 
 /// At least what a clock can tell apart, so that it can be divided by.

@@ -84,6 +84,7 @@ pub fn write(
     batch: Option<NonZeroU32>,
     sink: &mut dyn Write,
 ) -> Result<(), OnnxError> {
+    weights.check_real("the ONNX file")?;
     weights.check(&graph.tensors)?;
     if let Some(node) = graph.nodes.iter().find(|node| matches!(node.op, Op::Slice(_))) {
         return Err(OnnxError::Slices { node: node.name.clone() });

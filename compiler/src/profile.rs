@@ -29,6 +29,8 @@ pub struct Layer {
     pub name: String,
     /// What computes its sums.
     pub algorithm: Algorithm,
+    /// Whether they are sums of products of bytes.
+    pub quantised: bool,
     /// Its multiply-adds for the whole batch, as they are defined.
     pub macs: u64,
     /// The bytes that have to be moved at least, each once: the weights as they are packed, what it

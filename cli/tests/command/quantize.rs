@@ -98,5 +98,11 @@ fn what_is_quantised_runs_wherever_weights_do() {
     assert!(said.out.contains("100.00% of the answers are the same"), "{} {}", said.out, said.err);
     workshop
         .resnet("bench colours.yaml --weights int8.safetensors --seconds 0.01 --verify")
-        .fails("the reference computes with real numbers");
+        .fails("the reference has real numbers only");
+    let profile = "bench colours.yaml --weights int8.safetensors --seconds 0.01 --profile";
+    let said = workshop.resnet(profile).succeeds();
+    assert!(said.contains("of bytes") && said.contains("; u8 to f32"), "{said}");
+    workshop
+        .resnet("emit colours.yaml --weights int8.safetensors --as onnx -o x.onnx")
+        .fails("the ONNX file has real numbers only");
 }

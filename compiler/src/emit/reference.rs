@@ -38,9 +38,7 @@ impl Reference {
     ///
     /// If tensors are missing, left over, misshapen or of an unknown type.
     pub fn load(graph: &Graph, info: Info, weights: &Weights) -> Result<Self, WeightsError> {
-        if !weights.quantised().is_empty() {
-            return Err(WeightsError::Quantised { origin: weights.origin().to_owned() });
-        }
+        weights.check_real("the reference")?;
         weights.check(&graph.tensors)?;
         let mut tensors = HashMap::new();
         for spec in &graph.tensors {

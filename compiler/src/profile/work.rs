@@ -56,6 +56,9 @@ impl Work<'_> {
         let layer = |algorithm, macs, bytes| Layer {
             name: name.to_owned(),
             algorithm,
+            quantised: self.node(name).is_some_and(
+                |id| matches!(&self.fused.node(id).op, FusedOp::Conv(conv) if conv.quantised),
+            ),
             macs,
             bytes: wide(bytes),
             steps: vec![step],
