@@ -91,7 +91,7 @@ fn file(tensors: &BTreeMap<String, Stored>) -> Weights {
 fn partly_quantised(spec: &Spec, weights: &Weights, random: &mut Random) -> Weights {
     let mut chosen: BTreeMap<String, Stored> = BTreeMap::new();
     for found in weights.found().filter(|found| matches!(found.shape.len(), 2 | 4)) {
-        if random.next() % 4 > 0 {
+        if !random.next().is_multiple_of(4) {
             let bytes = vec![0; found.shape.iter().product()];
             chosen.insert(found.name.to_owned(), (Dtype::I8, found.shape.to_vec(), bytes));
         }
