@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::simd::{Simd, Stored};
+use super::simd::Simd;
 use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
 
 /// [`Call::MaxPool`](super::Call::MaxPool). NaN where the window has one, as in PyTorch.
@@ -31,7 +31,7 @@ pub(super) unsafe fn max_pool_u8<S: Simd>(simd: S, params: &PoolParams, x: *mut 
 ///
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
-unsafe fn largest<S: Simd, T: Stored>(simd: S, params: &PoolParams, x: *mut T, y: *mut T) {
+unsafe fn largest<S: Simd, T: Ordered>(simd: S, params: &PoolParams, x: *mut T, y: *mut T) {
     for row in 0..params.out_rows {
         let rows = window(
             row,
@@ -42,18 +42,96 @@ unsafe fn largest<S: Simd, T: Stored>(simd: S, params: &PoolParams, x: *mut T, y
         );
         for column in 0..params.out_columns {
             let columns = columns(params, column);
-            let mut largest = simd.splat(f32::NEG_INFINITY);
+            let mut largest = T::least(simd);
             for row in rows.clone() {
                 for column in columns.clone() {
                     // SAFETY: the window is cut to the input's rows and columns.
                     let value =
-                        unsafe { T::load(simd, x.add(row * params.x_row + column * BLOCK)) };
-                    largest = simd.max_or_nan(largest, value);
+                        unsafe { T::read(simd, x.add(row * params.x_row + column * BLOCK)) };
+                    largest = T::larger(simd, largest, value);
                 }
             }
             // SAFETY: the row and column are the output's.
-            unsafe { T::store(simd, y.add(row * params.y_row + column * BLOCK), largest) };
+            unsafe { T::write(simd, y.add(row * params.y_row + column * BLOCK), largest) };
         }
+    }
+}
+
+/// Elements of which a block's larger ones can be taken, as they are.
+trait Ordered: Copy {
+    /// A block of them.
+    type Block<S: Simd>: Copy;
+
+    /// What nothing is smaller than.
+    fn least<S: Simd>(simd: S) -> Self::Block<S>;
+
+    /// The larger ones; NaN where one of them is.
+    fn larger<S: Simd>(simd: S, a: Self::Block<S>, b: Self::Block<S>) -> Self::Block<S>;
+
+    /// # Safety
+    ///
+    /// `from` is readable for 16 elements.
+    unsafe fn read<S: Simd>(simd: S, from: *const Self) -> Self::Block<S>;
+
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn write<S: Simd>(simd: S, to: *mut Self, block: Self::Block<S>);
+}
+
+impl Ordered for f32 {
+    type Block<S: Simd> = S::F32x16;
+
+    #[inline(always)]
+    fn least<S: Simd>(simd: S) -> S::F32x16 {
+        simd.splat(f32::NEG_INFINITY)
+    }
+
+    #[inline(always)]
+    fn larger<S: Simd>(simd: S, a: S::F32x16, b: S::F32x16) -> S::F32x16 {
+        simd.max_or_nan(a, b)
+    }
+
+    #[inline(always)]
+    unsafe fn read<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn write<S: Simd>(simd: S, to: *mut Self, block: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store(to, block) }
+    }
+}
+
+/// Every instruction set has bytes' maximum, which the compiler finds.
+impl Ordered for u8 {
+    type Block<S: Simd> = [u8; BLOCK];
+
+    #[inline(always)]
+    fn least<S: Simd>(_: S) -> [u8; BLOCK] {
+        [0; BLOCK]
+    }
+
+    #[inline(always)]
+    fn larger<S: Simd>(_: S, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        for lane in 0..BLOCK {
+            a[lane] = if b[lane] > a[lane] { b[lane] } else { a[lane] };
+        }
+        a
+    }
+
+    #[inline(always)]
+    unsafe fn read<S: Simd>(_: S, from: *const Self) -> [u8; BLOCK] {
+        // SAFETY: readable for 16 elements, says the caller; bytes have no alignment.
+        unsafe { from.cast::<[u8; BLOCK]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn write<S: Simd>(_: S, to: *mut Self, block: [u8; BLOCK]) {
+        // SAFETY: writable for 16 elements, says the caller; bytes have no alignment.
+        unsafe { to.cast::<[u8; BLOCK]>().write(block) }
     }
 }
 

@@ -52,25 +52,37 @@ pub(super) unsafe fn quantise_quads<S: Simd>(
             // Runs of pixels of one channel each.
             let mut planes = [[line.zero_byte(); BLOCK]; QUAD];
             for (channel, bytes) in planes.iter_mut().enumerate().take(params.channels) {
+                let x = x.wrapping_add(channel * params.plane + first);
                 let mut values = [0.0; BLOCK];
-                for (pixel, value) in values.iter_mut().enumerate().take(count) {
-                    // SAFETY: the channel, row and column are the call's.
-                    *value = unsafe { *x.add(channel * params.plane + first + pixel) };
+                // A whole block is read at once.
+                let from = if count == BLOCK { x } else { values.as_mut_ptr() };
+                if count < BLOCK {
+                    for (pixel, value) in values.iter_mut().enumerate().take(count) {
+                        // SAFETY: the channel, row and column are the call's.
+                        *value = unsafe { *x.add(pixel) };
+                    }
                 }
-                // SAFETY: arrays of 16.
+                // SAFETY: arrays of 16, or so many of the row's pixels.
                 unsafe {
-                    let values = scaled(simd, line, simd.load(values.as_ptr()));
+                    let values = scaled(simd, line, simd.load(from));
                     simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.zero));
                 }
             }
-            for pixel in 0..count {
-                let mut quad = [0; QUAD];
-                for (byte, bytes) in quad.iter_mut().zip(&planes) {
-                    *byte = bytes[pixel];
+            let mut quads = [[0; QUAD]; BLOCK];
+            for pixel in 0..BLOCK {
+                for channel in 0..QUAD {
+                    quads[pixel][channel] = planes[channel][pixel];
                 }
-                let y = y.wrapping_add((first + pixel) * QUAD);
+            }
+            let y = y.wrapping_add(first * QUAD);
+            if count == BLOCK {
+                // SAFETY: the row has so many more pixels.
+                unsafe { y.cast::<[[u8; QUAD]; BLOCK]>().write(quads) };
+                continue;
+            }
+            for (pixel, quad) in quads.into_iter().enumerate().take(count) {
                 // SAFETY: the row and column are the call's.
-                unsafe { y.cast::<[u8; QUAD]>().write(quad) };
+                unsafe { y.add(pixel * QUAD).cast::<[u8; QUAD]>().write(quad) };
             }
         }
     }

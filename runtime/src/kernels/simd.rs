@@ -227,13 +227,6 @@ pub(super) trait Stored: Copy {
     ///
     /// `from` is readable for 16 elements.
     unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16;
-
-    /// Writes 16 elements, at any alignment; the values are among those that can be stored.
-    ///
-    /// # Safety
-    ///
-    /// `to` is writable for 16 elements.
-    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16);
 }
 
 impl Stored for f32 {
@@ -242,12 +235,6 @@ impl Stored for f32 {
         // SAFETY: readable for 16 elements, says the caller.
         unsafe { simd.load(from) }
     }
-
-    #[inline(always)]
-    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
-        // SAFETY: writable for 16 elements, says the caller.
-        unsafe { simd.store(to, value) }
-    }
 }
 
 impl Stored for u8 {
@@ -255,12 +242,6 @@ impl Stored for u8 {
     unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
         // SAFETY: readable for 16 elements, says the caller.
         unsafe { simd.load_u8(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
-        // SAFETY: writable for 16 elements, says the caller.
-        unsafe { simd.store_u8(to, value, simd.splat(0.0)) }
     }
 }
 
