@@ -15,12 +15,12 @@
 mod display;
 pub(crate) mod formats;
 pub mod quantisable;
+mod slices;
 
 use std::fmt;
-use std::ops::Range;
 
 use resnet_runtime::kernels::{self, Activation, Element};
-use resnet_runtime::weights::{NormTensors, Slice};
+use resnet_runtime::weights::{ConvSource, NormTensors, Slice};
 
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
@@ -60,6 +60,25 @@ pub struct Conv {
     pub slice: Option<Slice>,
     /// Whether its weights are bytes, with all of the above folded in, and its input too.
     pub quantised: bool,
+}
+
+impl Conv {
+    /// The tensors of which its weights are packed.
+    pub(crate) fn source(&self) -> ConvSource {
+        ConvSource {
+            weight: self.weight.clone().into(),
+            bias: self.bias.clone().map(Into::into),
+            norm: self.norm.clone(),
+            standardise: self.standardise,
+            slice: self.slice,
+        }
+    }
+
+    /// The tensors that quantised weights have taken in: bias and norm.
+    pub(crate) fn folded(&self) -> impl Iterator<Item = &str> {
+        let norm = self.norm.iter().flat_map(NormTensors::names);
+        norm.chain(self.bias.as_deref())
+    }
 }
 
 /// What is done with an operator's result before it is written to memory.
@@ -358,61 +377,6 @@ impl Fuser<'_> {
         let (name, shape) = (node.name.clone(), node.shape);
         let (epilogue, format) = (Epilogue::NONE, Format::F32);
         Ok(Value::Open(vec![FusedNode { name, op, epilogue, input, shape, format }]))
-    }
-
-    /// A convolution of a concatenation: the sum of convolutions of its parts.
-    fn conv_of_parts(
-        &mut self,
-        node: &Node,
-        conv: &Conv,
-        parts: &[NodeId],
-    ) -> Result<Value, FuseError> {
-        // The weights' statistics are over all input channels.
-        if conv.groups != 1 || conv.standardise.is_some() {
-            let reason = "a concatenation is read by a convolution whose weight cannot be cut";
-            return Err(FuseError { node: node.name.clone(), reason });
-        }
-        let of = [node.shape.channels, self.graph.node(node.inputs[0]).shape.channels];
-        let mut first = 0;
-        let convs = parts.iter().enumerate().map(|(index, &part)| {
-            let slice = Some(Slice { of, at: [0, first] });
-            first += self.graph.node(part).shape.channels;
-            Ok(FusedNode {
-                name: format!("{}.{index}", node.name),
-                op: FusedOp::Conv(Conv { slice, ..conv.clone() }),
-                epilogue: Epilogue::NONE,
-                input: Some(self.written(part)?),
-                shape: node.shape,
-                format: Format::F32,
-            })
-        });
-        convs.collect::<Result<_, _>>().map(Value::Open)
-    }
-
-    /// Channels of a convolution's output: the convolution with so many of its output channels.
-    fn slice(&self, node: &Node, channels: &Range<usize>) -> Result<Value, FuseError> {
-        let whole = node.inputs[0];
-        let [inner @ FusedNode { op: FusedOp::Conv(conv), .. }] = (match &self.values[whole.index()]
-        {
-            Value::Open(nodes) => &nodes[..],
-            _ => &[],
-        }) else {
-            let reason = "a slice needs a convolution that can be cut";
-            return Err(FuseError { node: node.name.clone(), reason });
-        };
-        let (true, None, None) = (conv.groups == 1, inner.epilogue.residual, conv.slice) else {
-            let reason = "a slice is of a convolution whose weight cannot be cut";
-            return Err(FuseError { node: node.name.clone(), reason });
-        };
-        let inputs = inner.input.map_or(0, |input| self.nodes[input.index()].shape.channels);
-        let of = [self.graph.node(whole).shape.channels, inputs];
-        let slice = Some(Slice { of, at: [channels.start, 0] });
-        Ok(Value::Open(vec![FusedNode {
-            name: node.name.clone(),
-            op: FusedOp::Conv(Conv { slice, ..conv.clone() }),
-            shape: node.shape,
-            ..inner.clone()
-        }]))
     }
 
     /// The nodes that make the value of `id`, if they may still absorb its only reader.

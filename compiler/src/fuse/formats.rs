@@ -79,9 +79,7 @@ pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> 
     for node in &fused.nodes {
         let FusedOp::Conv(conv) = &node.op else { continue };
         if conv.quantised {
-            let norm = conv.norm.iter().flat_map(|n| [&n.weight, &n.bias, &n.mean, &n.variance]);
-            replaced.extend(norm.map(|name| (&**name, false)));
-            replaced.extend(conv.bias.iter().map(|name| (&**name, false)));
+            replaced.extend(conv.folded().map(|name| (name, false)));
             replaced.insert(&conv.weight, true);
         }
     }

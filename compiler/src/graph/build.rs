@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use resnet_runtime::kernels::Activation;
-use resnet_runtime::weights::{Init, TensorSpec};
+use resnet_runtime::weights::{Init, Stored, TensorSpec};
 
 use crate::counts::grouped;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
@@ -328,7 +328,7 @@ impl<'a> Builder<'a> {
         self.tensors.push(TensorSpec {
             name: name.to_owned().into(),
             shape: shape.into(),
-            stored: resnet_runtime::weights::Stored::Float,
+            stored: Stored::Float,
             init,
         });
         Some(())

@@ -105,7 +105,7 @@ impl Translator<'_> {
                 self.push("Conv", inputs, own, attributes);
             }
             Op::BatchNorm(norm) => {
-                let inputs = and(&[&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
+                let inputs = and(&norm.names());
                 let epsilon = float("epsilon", norm.epsilon as f32);
                 self.push("BatchNormalization", inputs, own, vec![epsilon]);
             }

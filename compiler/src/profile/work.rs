@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use resnet_runtime::kernels::Element;
+use resnet_runtime::weights::Content;
 
 use super::{Algorithm, Layer, Step};
 use crate::fuse::{Fused, FusedId, FusedOp, Residual};
@@ -123,7 +124,7 @@ impl Work<'_> {
             Plan::Conv(plan) => plan.panels.bytes(),
             Plan::Vector { weights } => {
                 let content = self.schedule.weights.at(weights).map(|recipe| &recipe.content);
-                content.map_or(0, resnet_runtime::weights::Content::bytes)
+                content.map_or(0, Content::bytes)
             }
             Plan::GroupNorm { .. } => 2 * output.blocks() * output.lanes() * Element::F32.bytes(),
             Plan::InPlace | Plan::Copy | Plan::Simple => 0,

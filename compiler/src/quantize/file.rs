@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
+use resnet_runtime::weights::quantised::{Names, module};
 use resnet_runtime::weights::{LoadError, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -71,9 +72,7 @@ pub(super) fn assemble(
         let source = &layer.source;
         folded.insert(source.weight.as_ref());
         folded.extend(source.bias.as_deref());
-        folded.extend(source.norm.iter().flat_map(|norm| {
-            [&norm.weight, &norm.bias, &norm.mean, &norm.variance].map(AsRef::as_ref)
-        }));
+        folded.extend(source.norm.iter().flat_map(|norm| norm.names()));
         let shape = weights.shape(&source.weight).map_err(LoadError::from)?;
         tensors.extend(quantised(&source.weight, shape, rounded));
     }
@@ -86,18 +85,17 @@ pub(super) fn assemble(
 }
 
 fn quantised(weight: &str, shape: &[usize], rounded: &Rounded) -> [Tensor; 5] {
-    let prefix = weight.strip_suffix("weight").unwrap_or(weight);
-    let name = |last: &str| format!("{prefix}{last}");
+    let names = Names::of(module(weight));
     let channels = vec![rounded.scales.len()];
     let bytes = rounded.values.iter().map(|value| value.cast_unsigned()).collect();
     let zero_point = vec![rounded.input.zero_point];
     [
         Tensor { name: weight.to_owned(), dtype: Dtype::I8, shape: shape.to_vec(), bytes },
-        Tensor::floats(name("weight_scale"), channels.clone(), &rounded.scales),
-        Tensor::floats(name("bias"), channels, &rounded.bias),
-        Tensor::floats(name("input_scale"), vec![1], &[rounded.input.scale]),
+        Tensor::floats(names.weight_scale, channels.clone(), &rounded.scales),
+        Tensor::floats(names.bias, channels, &rounded.bias),
+        Tensor::floats(names.input_scale, vec![1], &[rounded.input.scale]),
         Tensor {
-            name: name("input_zero_point"),
+            name: names.input_zero_point,
             dtype: Dtype::U8,
             shape: vec![1],
             bytes: zero_point,

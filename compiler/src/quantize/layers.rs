@@ -77,13 +77,7 @@ pub(super) fn candidates(graph: &Graph, fused: &Fused) -> Vec<Candidate> {
         let reads = graph.node(id).inputs[0];
         Some(Candidate {
             name: node.name.clone(),
-            source: ConvSource {
-                weight: conv.weight.clone().into(),
-                bias: conv.bias.clone().map(Into::into),
-                norm: conv.norm.clone(),
-                standardise: conv.standardise,
-                slice: conv.slice,
-            },
+            source: conv.source(),
             window: conv.window,
             groups: conv.groups,
             input: graph.node(reads).shape,

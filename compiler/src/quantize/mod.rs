@@ -225,13 +225,8 @@ fn ranges(
 ///
 /// [`QuantizeError::Already`].
 pub fn check_unquantised(weights: &Weights) -> Result<(), QuantizeError> {
-    let only_there = [".weight_scale", ".input_scale", ".input_zero_point"];
-    let mut names = weights.names();
-    match names.find(|name| only_there.iter().any(|ending| name.ends_with(ending))) {
+    match weights.quantised().pop_first() {
         None => Ok(()),
-        Some(tensor) => {
-            let (origin, tensor) = (weights.origin().to_owned(), tensor.to_owned());
-            Err(QuantizeError::Already { origin, tensor })
-        }
+        Some(tensor) => Err(QuantizeError::Already { origin: weights.origin().to_owned(), tensor }),
     }
 }

@@ -1,7 +1,7 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
 use resnet_runtime::kernels::{Panels, Transform};
-use resnet_runtime::weights::{Content, ConvSource, QuantisedSource, Recipe};
+use resnet_runtime::weights::{Content, QuantisedSource, Recipe};
 
 use super::choice::{Choice, Site};
 use super::layout::Layout;
@@ -60,14 +60,7 @@ impl Parts {
     }
 
     fn conv(&mut self, conv: &Conv, panels: Panels) -> usize {
-        let source = ConvSource {
-            weight: conv.weight.clone().into(),
-            bias: conv.bias.clone().map(Into::into),
-            norm: conv.norm.clone(),
-            standardise: conv.standardise,
-            slice: conv.slice,
-        };
-        self.add(Content::Conv { source, panels })
+        self.add(Content::Conv { source: conv.source(), panels })
     }
 }
 

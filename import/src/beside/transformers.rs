@@ -26,17 +26,16 @@ const GENERAL: &[&str] = &[
     "initializer_range",
 ];
 
-/// The fields of `ResNetConfig`.
-pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
+/// What class the network is of, and where the facts are from.
+fn facts(config: &mut Keys, usual: &str) -> Result<(String, Facts), Fault> {
     let kind = config.texts("architectures")?.and_then(|kinds| kinds.into_iter().next());
-    let kind = kind.unwrap_or_else(|| "ResNetForImageClassification".to_owned());
-    let mut facts =
-        Facts { source: format!("transformers' `{kind}`"), settled: true, ..Facts::default() };
-    let bottleneck = match config.text("layer_type")?.as_deref() {
-        None | Some("bottleneck") => true,
-        Some("basic") => false,
-        Some(other) => return config.wrong("layer_type", &other, "`basic` or `bottleneck`"),
-    };
+    let kind = kind.unwrap_or_else(|| usual.to_owned());
+    let source = format!("transformers' `{kind}`");
+    Ok((kind, Facts { source, settled: true, ..Facts::default() }))
+}
+
+/// Depths and widths of the stages.
+fn stages(config: &mut Keys) -> Result<[Vec<usize>; 2], Fault> {
     let widths = config.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
     let depths = config.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
     if depths.len() != widths.len() {
@@ -46,6 +45,18 @@ pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
             widths.len()
         ));
     }
+    Ok([depths, widths])
+}
+
+/// The fields of `ResNetConfig`.
+pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
+    let (kind, mut facts) = facts(&mut config, "ResNetForImageClassification")?;
+    let bottleneck = match config.text("layer_type")?.as_deref() {
+        None | Some("bottleneck") => true,
+        Some("basic") => false,
+        Some(other) => return config.wrong("layer_type", &other, "`basic` or `bottleneck`"),
+    };
+    let [depths, widths] = stages(&mut config)?;
     let first = if config.flag("downsample_in_first_stage")? == Some(true) { 2 } else { 1 };
     facts.options.strides =
         (0..depths.len()).map(|stage| if stage == 0 { first } else { 2 }).collect();
@@ -74,10 +85,7 @@ pub(super) fn resnet(mut config: Keys) -> Result<Facts, Fault> {
 
 /// The fields of `BitConfig`, `transformers/models/bit/{configuration,modeling}_bit.py`.
 pub(super) fn bit(mut config: Keys) -> Result<Facts, Fault> {
-    let kind = config.texts("architectures")?.and_then(|kinds| kinds.into_iter().next());
-    let kind = kind.unwrap_or_else(|| "BitForImageClassification".to_owned());
-    let mut facts =
-        Facts { source: format!("transformers' `{kind}`"), settled: true, ..Facts::default() };
+    let (kind, mut facts) = facts(&mut config, "BitForImageClassification")?;
     let pre_activation = match config.text("layer_type")?.as_deref() {
         None | Some("preactivation") => true,
         Some("bottleneck") => false,
@@ -94,15 +102,7 @@ pub(super) fn bit(mut config: Keys) -> Result<Facts, Fault> {
         None if !pre_activation => facts.refused = Some("a norm over padding"),
         None => {}
     }
-    let widths = config.counts("hidden_sizes")?.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
-    let depths = config.counts("depths")?.unwrap_or_else(|| vec![3, 4, 6, 3]);
-    if depths.len() != widths.len() {
-        return unknown(format!(
-            "`config.json` has {} `depths` and {} `hidden_sizes`; both are of one length",
-            depths.len(),
-            widths.len()
-        ));
-    }
+    let [depths, widths] = stages(&mut config)?;
     let output_stride = config.count("output_stride")?.unwrap_or(32);
     let (mut reached, mut dilation) = (4, 1);
     let (mut strides, mut dilations) = (Vec::new(), Vec::new());

@@ -182,6 +182,32 @@ fn fetch_pixels<S: Simd, T, const P: usize>(simd: S, at: *const T, distance: usi
     }
 }
 
+/// A kernel call. Pixels whose inputs are `LANES` elements, or `TWO` of them, apart (those of strides 1 and 2) have
+/// tiles of their own.
+///
+/// # Safety
+///
+/// The operands reach as far as [`ConvParams`] says, of an input of `LANES` elements a pixel; `TWO` is twice as
+/// much.
+#[inline(always)]
+unsafe fn call<S: Dot, A: Arithmetic, const LANES: usize, const TWO: usize>(
+    simd: S,
+    params: &ConvParams<A::Epilogue>,
+    x: *const A::Input,
+    weights: [*const A::Weight; 2],
+    ends: A,
+) {
+    let operands = Operands::new(params, LANES, x, weights, ends);
+    // SAFETY: the operands reach as far as `run` asks for, says the caller.
+    unsafe {
+        match params.x_step {
+            step if step == LANES => run::<S, A, LANES>(simd, operands),
+            step if step == TWO => run::<S, A, TWO>(simd, operands),
+            _ => run::<S, A, ANY_STEP>(simd, operands),
+        }
+    }
+}
+
 /// Covers the call's output with tiles, one or two output blocks at a time.
 ///
 /// # Safety

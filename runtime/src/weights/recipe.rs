@@ -165,11 +165,7 @@ impl Content {
     pub fn runs(&self) -> [(Element, usize); 2] {
         let numbers = |len| [(Element::F32, len), (Element::F32, 0)];
         match self {
-            Self::Conv { panels, .. } => [
-                (panels.format.element, panels.weights_len()),
-                (Element::F32, panels.numbers_len()),
-            ],
-            Self::Quantised { panels, .. } => [
+            Self::Conv { panels, .. } | Self::Quantised { panels, .. } => [
                 (panels.format.element, panels.weights_len()),
                 (Element::F32, panels.numbers_len()),
             ],

@@ -65,6 +65,13 @@ pub enum Init {
     Uniform(f32, f32),
 }
 
+impl NormTensors {
+    /// The four names.
+    pub fn names(&self) -> [&str; 4] {
+        [&self.weight, &self.bias, &self.mean, &self.variance]
+    }
+}
+
 /// Names of the four tensors of a batch norm, and its epsilon.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NormTensors {

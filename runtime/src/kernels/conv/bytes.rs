@@ -17,7 +17,7 @@
 
 use std::ffi::c_void;
 
-use super::{ANY_STEP, Arithmetic, Operands, fetch_pixels, run};
+use super::{Arithmetic, call, fetch_pixels};
 use crate::kernels::simd::{Dot, Stored};
 use crate::kernels::{
     BLOCK, ByteEpilogue, ConvU8Params, OutputElement, QUAD, ResidualElement, TensorLine,
@@ -41,16 +41,16 @@ pub(in crate::kernels) unsafe fn conv_u8<S: Dot>(
     n: *mut i8,
     y: *mut c_void,
 ) {
-    let operands =
-        Operands::new(params, BLOCK, x, [w, n], Bytes { q, t, r: r.cast(), y: y.cast() });
-    // SAFETY: the operands reach as far as `ConvU8Params` says, which is what `run` asks for.
+    // SAFETY: the operands reach as far as `ConvU8Params` says.
     unsafe {
-        match params.x_step {
-            16 => run::<S, _, 16>(simd, operands),
-            32 => run::<S, _, 32>(simd, operands),
-            _ => run::<S, _, ANY_STEP>(simd, operands),
-        }
-    }
+        call::<S, _, BLOCK, { 2 * BLOCK }>(
+            simd,
+            params,
+            x,
+            [w, n],
+            Bytes { q, t, r: r.cast(), y: y.cast() },
+        )
+    };
 }
 
 /// [`Call::ConvU8Quads`](crate::kernels::Call::ConvU8Quads).
@@ -71,15 +71,16 @@ pub(in crate::kernels) unsafe fn conv_u8_quads<S: Dot>(
     n: *mut i8,
     y: *mut c_void,
 ) {
-    let operands = Operands::new(params, QUAD, x, [w, n], Bytes { q, t, r: r.cast(), y: y.cast() });
-    // SAFETY: the operands reach as far as `ConvU8Params` says, which is what `run` asks for.
+    // SAFETY: the operands reach as far as `ConvU8Params` says.
     unsafe {
-        match params.x_step {
-            4 => run::<S, _, 4>(simd, operands),
-            8 => run::<S, _, 8>(simd, operands),
-            _ => run::<S, _, ANY_STEP>(simd, operands),
-        }
-    }
+        call::<S, _, QUAD, { 2 * QUAD }>(
+            simd,
+            params,
+            x,
+            [w, n],
+            Bytes { q, t, r: r.cast(), y: y.cast() },
+        )
+    };
 }
 
 /// Sums that start from zero and are scaled and shifted at the end.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
 
-use super::{ANY_STEP, Arithmetic, Operands, fetch_pixels, run};
+use super::{Arithmetic, call, fetch_pixels};
 use crate::kernels::epilogue::{Pixels, finish};
 use crate::kernels::simd::Dot;
 use crate::kernels::{BLOCK, ConvParams, Epilogue};
@@ -24,16 +24,16 @@ pub(in crate::kernels) unsafe fn conv<S: Dot>(
     n: *mut f32,
     y: *mut f32,
 ) {
-    let operands =
-        Operands::new(params, BLOCK, x, [w, n].map(<*mut f32>::cast_const), Single { b, r, y });
-    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
+    // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        match params.x_step {
-            16 => run::<S, _, 16>(simd, operands),
-            32 => run::<S, _, 32>(simd, operands),
-            _ => run::<S, _, ANY_STEP>(simd, operands),
-        }
-    }
+        call::<S, _, BLOCK, { 2 * BLOCK }>(
+            simd,
+            params,
+            x,
+            [w, n].map(<*mut f32>::cast_const),
+            Single { b, r, y },
+        )
+    };
 }
 
 /// [`Call::ConvPlanar`](crate::kernels::Call::ConvPlanar).
@@ -53,16 +53,10 @@ pub(in crate::kernels) unsafe fn conv_planar<S: Dot>(
     n: *mut f32,
     y: *mut f32,
 ) {
-    let operands =
-        Operands::new(params, 1, x, [w, n].map(<*mut f32>::cast_const), Single { b, r, y });
-    // SAFETY: the operands reach as far as `ConvParams` says, which is what `run` asks for.
+    // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        match params.x_step {
-            1 => run::<S, _, 1>(simd, operands),
-            2 => run::<S, _, 2>(simd, operands),
-            _ => run::<S, _, ANY_STEP>(simd, operands),
-        }
-    }
+        call::<S, _, 1, 2>(simd, params, x, [w, n].map(<*mut f32>::cast_const), Single { b, r, y })
+    };
 }
 
 /// Sums that start from a bias.

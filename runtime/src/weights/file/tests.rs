@@ -82,9 +82,7 @@ impl Network {
                 [weight].into_iter().chain(bias).collect::<Vec<_>>()
             }
             Content::Norm { norm, channels } => {
-                [&norm.weight, &norm.bias, &norm.mean, &norm.variance]
-                    .map(|name| tensor(name, &[*channels]))
-                    .to_vec()
+                norm.names().map(|name| tensor(name, &[*channels])).to_vec()
             }
             Content::Vector { weight, channels } => vec![tensor(weight, &[*channels])],
             other => unreachable!("{other:?} is not among them"),
