@@ -66,15 +66,19 @@ impl Candidate {
 
 /// Every convolution and linear layer, in the table's order.
 pub(super) fn candidates(graph: &Graph, fused: &Fused) -> Vec<Candidate> {
-    let weighted = |op: &Op| matches!(op, Op::Conv { .. } | Op::Linear { .. });
-    let nodes = (0_u32..).map(NodeId).zip(&graph.nodes).filter(|(_, node)| weighted(&node.op));
-    let by_name: HashMap<&str, NodeId> = nodes.map(|(id, node)| (&*node.name, id)).collect();
+    let weights = |op: &Op| match op {
+        Op::Conv { weight, .. } | Op::Linear { weight, .. } => Some(weight.clone()),
+        _ => None,
+    };
+    let nodes = (0_u32..).map(NodeId).zip(&graph.nodes);
+    let mut by_weight: HashMap<String, NodeId> =
+        nodes.filter_map(|(id, node)| Some((weights(&node.op)?, id))).collect();
     let of = |(id, check): (_, Result<(), Kept>)| {
-        let node = fused.node(id);
-        let FusedOp::Conv(conv) = &node.op else { return None };
-        // A fused convolution is called as its first node.
-        let id = *by_name.get(&*node.name)?;
-        let reads = graph.node(id).inputs[0];
+        let FusedOp::Conv(conv) = &fused.node(id).op else { return None };
+        // A convolution that was cut is one layer: its first part stands for it.
+        let id = by_weight.remove(&conv.weight)?;
+        let node = graph.node(id);
+        let reads = node.inputs[0];
         Some(Candidate {
             name: node.name.clone(),
             source: conv.source(),
@@ -140,5 +144,34 @@ pub(super) fn keep_worst(layers: &mut [Candidate], rounded: &[Option<Rounded>], 
     quantised.sort_by(|&a, &b| noise(a).partial_cmp(&noise(b)).unwrap_or(Ordering::Equal));
     for &at in quantised.iter().take(count) {
         layers[at].stays = Some(Stays::Worst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuse::fuse;
+    use crate::spec::Spec;
+    use crate::zoo::zoo;
+
+    #[test]
+    fn every_convolution_is_a_candidate_once() {
+        for name in ["resnet18", "resnext50_32x4d", "seresnet50", "res2net50_26w_4s"] {
+            let spec = Spec::from_yaml_named(zoo(name).unwrap(), name).unwrap();
+            let graph = Graph::build(&spec).unwrap();
+            let convs = graph
+                .nodes
+                .iter()
+                .filter(|node| matches!(node.op, Op::Conv { .. } | Op::Linear { .. }));
+            let expected: Vec<&str> = convs.map(|node| &*node.name).collect();
+            let candidates = candidates(&graph, &fuse(&graph).unwrap());
+            let mut found: Vec<&str> = candidates.iter().map(|layer| &*layer.name).collect();
+            // A projection that is written later may stand elsewhere.
+            assert_eq!(found.len(), expected.len(), "{name}");
+            found.sort_unstable();
+            let mut expected = expected;
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{name}");
+        }
     }
 }
