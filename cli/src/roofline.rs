@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use resnet_compiler::profile::Algorithm;
-
 use crate::plot::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
 
 /// What is drawn.
@@ -23,7 +21,8 @@ pub(crate) struct Plot {
 /// A layer.
 pub(crate) struct Dot {
     pub(crate) name: String,
-    pub(crate) algorithm: Algorithm,
+    /// Its word, which is the class of its colour too.
+    pub(crate) algorithm: &'static str,
     /// Operations a byte.
     pub(crate) intensity: f64,
     pub(crate) gflops: f64,
@@ -43,7 +42,6 @@ const STYLE: &str = "
   .direct { fill: #e07b1a }
   .winograd4 { fill: #3d85d9 }
   .winograd2 { fill: #2aa58c }
-  .winograd41 { fill: #9a63c9 }
   .other { fill: #8a8a8a }
   @media (prefers-color-scheme: dark) {
     .roof { stroke: #e4e4e4 }
@@ -126,7 +124,7 @@ impl Plot {
             let _ = writeln!(
                 svg,
                 "<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{:.1}\"><title>{}</title></circle>",
-                class(*algorithm),
+                algorithm,
                 x.at(*intensity),
                 y.at(*gflops),
                 dot.radius(),
@@ -145,7 +143,7 @@ impl Plot {
 
     /// The algorithms that there are, in a box.
     fn legend(&self, svg: &mut String) -> [f64; 4] {
-        let algorithms: BTreeSet<Algorithm> = self.dots.iter().map(|dot| dot.algorithm).collect();
+        let algorithms: BTreeSet<&str> = self.dots.iter().map(|dot| dot.algorithm).collect();
         let (width, height) = (178.0, 25.0 * algorithms.len() as f64 + 8.0);
         let (right, bottom) = (FRAME[2] - 12.0, FRAME[3] - 12.0);
         let (left, top) = (right - width, bottom - height);
@@ -159,16 +157,11 @@ impl Plot {
             // A square: circles are layers.
             let _ = writeln!(
                 svg,
-                "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"10\" height=\"10\"/>",
-                class(algorithm),
+                "<rect class=\"{algorithm}\" x=\"{}\" y=\"{}\" width=\"10\" height=\"10\"/>",
                 left + 12.0,
                 middle - 9.0
             );
-            let shown = match algorithm {
-                Algorithm::Winograd([rows, columns]) => format!("Winograd F({rows}x{columns})"),
-                algorithm => algorithm.to_string(),
-            };
-            text(svg, [left + 30.0, middle], "", &shown);
+            text(svg, [left + 30.0, middle], "", algorithm);
         }
         [left, top, right, bottom]
     }
@@ -180,22 +173,12 @@ impl Dot {
     }
 }
 
-fn class(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Direct => "direct",
-        Algorithm::Winograd([4, 1]) => "winograd41",
-        Algorithm::Winograd([4, _]) => "winograd4",
-        Algorithm::Winograd(_) => "winograd2",
-        Algorithm::Other => "other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn dot(name: &str, intensity: f64, gflops: f64, share: f64) -> Dot {
-        Dot { name: name.to_owned(), algorithm: Algorithm::Direct, intensity, gflops, share }
+        Dot { name: name.to_owned(), algorithm: "direct", intensity, gflops, share }
     }
 
     #[test]

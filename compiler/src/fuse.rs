@@ -17,28 +17,15 @@ pub(crate) mod formats;
 pub mod quantisable;
 mod slices;
 
-use std::fmt;
-
 use resnet_runtime::kernels::{self, Activation, Element};
 use resnet_runtime::weights::{ConvSource, NormTensors, Slice};
 
+use crate::entity::entity;
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
-/// A node of a [`Fused`] graph; prints as `%3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FusedId(pub u32);
-
-impl FusedId {
-    /// The position in [`Fused::nodes`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for FusedId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "%{}", self.0)
-    }
+entity! {
+    /// A node of a [`Fused`] graph and the value that it writes, by its position in [`Fused::nodes`].
+    FusedId, "v"
 }
 
 /// A convolution with all that follows it up to the next one.
@@ -221,6 +208,15 @@ pub struct FusedNode {
 }
 
 impl FusedNode {
+    /// What an operator reads first.
+    ///
+    /// # Panics
+    ///
+    /// If it is the input.
+    pub fn source(&self) -> FusedId {
+        self.input.expect("every node but the input reads another")
+    }
+
     /// Every activation that this node reads.
     pub fn reads(&self) -> impl Iterator<Item = FusedId> + '_ {
         let gate = match self.op {
@@ -249,7 +245,7 @@ impl Fused {
 
     /// The nodes with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (FusedId, &FusedNode)> {
-        self.nodes.iter().enumerate().map(|(i, node)| (FusedId(i as u32), node))
+        self.nodes.iter().enumerate().map(|(i, node)| (FusedId::at(i), node))
     }
 }
 
@@ -457,12 +453,12 @@ impl Fuser<'_> {
             Value::Open(nodes) => {
                 for (index, mut node) in nodes.into_iter().enumerate() {
                     if index > 0 {
-                        let sum = FusedId(self.nodes.len() as u32 - 1);
+                        let sum = FusedId::at(self.nodes.len() - 1);
                         node.epilogue.residual = Some(Residual::Same(sum));
                     }
                     self.nodes.push(node);
                 }
-                FusedId(self.nodes.len() as u32 - 1)
+                FusedId::at(self.nodes.len() - 1)
             }
             Value::Missing | Value::Shortcut { .. } | Value::Concat(_) => {
                 let node = self.graph.node(id).name.clone();
@@ -476,7 +472,7 @@ impl Fuser<'_> {
     fn push(&mut self, node: &Node, op: FusedOp, input: Option<FusedId>) -> FusedId {
         let (name, shape, epilogue) = (node.name.clone(), node.shape, Epilogue::NONE);
         self.nodes.push(FusedNode { name, op, epilogue, input, shape, format: Format::F32 });
-        FusedId(self.nodes.len() as u32 - 1)
+        FusedId::at(self.nodes.len() - 1)
     }
 }
 

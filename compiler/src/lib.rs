@@ -12,6 +12,7 @@
 pub mod counts;
 pub mod diagnostics;
 pub mod emit;
+mod entity;
 #[cfg(feature = "rust")]
 pub mod expand;
 pub mod family;

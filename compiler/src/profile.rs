@@ -2,7 +2,6 @@
 
 mod work;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,10 +13,12 @@ use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{LoadError, Packed, Weights, all_threads, load};
 
 use crate::emit::interpret::Interpreter;
+use crate::fuse::FusedId;
 use crate::graph::Graph;
+use crate::nest::Part;
 use crate::network::CompileError;
 use crate::plan::{Levels, Plan, variant};
-use crate::schedule::Wishes;
+use crate::schedule::{Algorithm, Wishes};
 use crate::target::Target;
 
 use self::work::Work;
@@ -25,10 +26,12 @@ use self::work::Work;
 /// One layer: an operator that writes an activation, with all that was fused into it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
+    /// Which one it is; none is the copy of the answer to where the caller wants it.
+    pub id: Option<FusedId>,
     /// Its name.
     pub name: String,
-    /// What computes its sums.
-    pub algorithm: Algorithm,
+    /// What computes a convolution's sums.
+    pub algorithm: Option<Algorithm>,
     /// Whether they are sums of products of bytes.
     pub quantised: bool,
     /// Its multiply-adds for the whole batch, as they are defined.
@@ -43,6 +46,8 @@ pub struct Layer {
 /// One step of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
+    /// What it does of the layer.
+    pub part: Part,
     /// Its name: the layer's, or that with a part.
     pub name: String,
     /// What its function does: operator, shapes, algorithm.
@@ -53,27 +58,6 @@ pub struct Step {
     pub macs_done: u64,
     /// The shortest time of all runs.
     pub time: Duration,
-}
-
-/// What computes a layer's sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
-    /// A convolution as it is defined.
-    Direct,
-    /// Winograd with tiles of so many output rows and columns.
-    Winograd([usize; 2]),
-    /// It is no convolution.
-    Other,
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Direct => f.pad("direct"),
-            Self::Winograd([rows, columns]) => f.pad(&format!("winograd {rows}x{columns}")),
-            Self::Other => f.pad("other"),
-        }
-    }
 }
 
 impl Layer {
@@ -93,9 +77,9 @@ impl Layer {
         self.steps.iter().map(|step| step.macs_done).sum()
     }
 
-    /// What its main step does, the first one that has the layer's name.
+    /// What its main step does, the first one if there are several.
     pub fn doc(&self) -> &str {
-        let main = self.steps.iter().find(|step| step.name == self.name);
+        let main = self.steps.iter().find(|step| step.part == Part::Main);
         main.or(self.steps.first()).map_or("", |step| &step.doc)
     }
 
@@ -141,8 +125,8 @@ pub fn profile(
     let packed = load(&plan.weights, weights, all_threads())?;
     let target = Target::host(Some(isa)).map_err(CompileError::from)?;
     let timed = time_steps(&plan, &target, packed, pool, fewest, duration)?;
-    let work = Work { graph, fused: &fused, schedule: &schedules[0] };
-    Ok(work.layers(timed.interpreter.program(), timed.least()))
+    let program = timed.interpreter.program();
+    Ok(Work { fused: &fused, schedule: &schedules[0], program }.layers(timed.least()))
 }
 
 /// Runs the first program in a session like any other, but for the clock.
@@ -242,11 +226,38 @@ table:
             for layer in &layers {
                 assert!(!layer.steps.is_empty() && layer.time() < Duration::from_secs(60));
                 assert!(layer.steps.iter().all(|step| step.name.starts_with(&layer.name)));
-                assert_eq!(layer.macs > 0, layer.algorithm != Algorithm::Other, "{}", layer.name);
+                assert_eq!(layer.macs > 0, layer.algorithm.is_some(), "{}", layer.name);
                 assert_eq!(layer.macs_done() > 0, layer.macs > 0, "{}", layer.name);
                 assert!(layer.multiplying_time() <= layer.time());
             }
         }
+    }
+
+    /// Whatever a layer's steps are called.
+    #[test]
+    fn a_layer_has_all_its_steps_under_its_id() {
+        let table = "
+name: gated
+input: 16x8x8
+table:
+  - {layer: stage, op: basic, channels: 24, stride: 2, shortcut: zero_pad, eca: 3}
+  - {layer: stage.0, op: conv, kernel: 3, channels: 16}
+";
+        let graph = Graph::build(&Spec::from_yaml(table).unwrap()).unwrap();
+        let weights = Weights::random(&graph.tensors, 0);
+        let wishes = Wishes::default();
+        let layers =
+            profile(&graph, Isa::detect(), &wishes, &weights, None, 1, Duration::ZERO).unwrap();
+        let mut ids: Vec<_> = layers.iter().map(|layer| layer.id).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), layers.len(), "{layers:?}");
+        let steps = |part| {
+            let of = layers.iter().filter(|layer| layer.steps.iter().any(|s| s.part == part));
+            of.map(|layer| &*layer.name).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(Part::ZeroPad).len(), 1);
+        assert_eq!(steps(Part::Answer), ["output"]);
+        assert!(steps(Part::Ring).iter().all(|ring| steps(Part::Main).contains(ring)));
     }
 
     #[test]
@@ -265,11 +276,14 @@ table:
         for (direct, layer) in direct.iter().zip(&winograd) {
             match layer.algorithm {
                 // 36 multiplications instead of 144 for sixteen pixels, 16 instead of 36 for four.
-                Algorithm::Winograd([4, 4]) => assert_eq!(layer.macs_done() * 4, direct.macs),
-                Algorithm::Winograd(_) => assert_eq!(layer.macs_done() * 9, direct.macs * 4),
+                Some(Algorithm::Winograd4) => assert_eq!(layer.macs_done() * 4, direct.macs),
+                Some(Algorithm::Winograd2) => assert_eq!(layer.macs_done() * 9, direct.macs * 4),
                 _ => assert_eq!(layer.macs_done(), direct.macs_done()),
             }
         }
-        assert!(winograd.iter().any(|layer| matches!(layer.algorithm, Algorithm::Winograd(_))));
+        assert!(winograd.iter().any(|layer| matches!(
+            layer.algorithm,
+            Some(Algorithm::Winograd2 | Algorithm::Winograd4)
+        )));
     }
 }

@@ -14,7 +14,9 @@ use resnet_runtime::session::DynSession;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 
+use crate::fuse::FusedId;
 use crate::graph::Graph;
+use crate::nest::Part;
 use crate::network::{CompileError, Compiler};
 use crate::plan;
 use crate::profile::{Layer, ProfileError, profile};
@@ -51,11 +53,12 @@ pub fn tune(
     let wishes = Wishes { batch, quantised, ..Wishes::default() };
     let fused = plan::fused(&graph, &wishes).map_err(CompileError::from)?;
     let layers = candidates(&fused, &wishes);
+    let name = |id| fused.node(id).name.clone();
     let rounds = layers.iter().map(|(_, choices)| choices.len()).max().unwrap_or(0);
     let of_round = |round: usize| {
         // A layer that has no more choices repeats its last one.
         let choice = |choices: &[Choice]| choices[round.min(choices.len() - 1)];
-        let all = layers.iter().map(|(name, choices)| (name.clone(), choice(choices))).collect();
+        let all = layers.iter().map(|(id, choices)| (name(*id), choice(choices))).collect();
         Arc::new(Choices::new(&graph, batch, all))
     };
     let mut measured: Vec<Vec<Range>> =
@@ -64,9 +67,9 @@ pub fn tune(
         let round = step % rounds;
         let wishes = Wishes { choices: Some(of_round(round)), ..wishes.clone() };
         let steps = profile(&graph, isa, &wishes, weights, pool, RUNS, Duration::ZERO)?;
-        for ((name, _), ranges) in layers.iter().zip(&mut measured) {
+        for ((id, _), ranges) in layers.iter().zip(&mut measured) {
             if let Some(range) = ranges.get_mut(round) {
-                range.add(layer_time(&steps, name));
+                range.add(layer_time(&steps, *id));
             }
         }
         progress(step + 1, PASSES * rounds);
@@ -74,7 +77,7 @@ pub fn tune(
     let faster = layers
         .iter()
         .zip(&measured)
-        .map(|((name, choices), ranges)| (name.clone(), choices[fastest(ranges)]));
+        .map(|((id, choices), ranges)| (name(*id), choices[fastest(ranges)]));
     let choices = Choices::new(&graph, batch, faster.collect());
     let by_model = of_round(0);
     let both = [Arc::clone(&by_model), Arc::new(choices.clone())];
@@ -170,11 +173,10 @@ fn whole_runs(
     }))
 }
 
-/// The time of all of a convolution's steps.
-fn layer_time(layers: &[Layer], name: &str) -> Duration {
-    let points = format!("{name}.points");
-    let steps = layers.iter().flat_map(|layer| &layer.steps);
-    steps.filter(|step| step.name == name || step.name == points).map(|s| s.time).sum()
+/// The time of a convolution's steps; the borders of its output take the same whatever computes it.
+fn layer_time(layers: &[Layer], id: FusedId) -> Duration {
+    let steps = layers.iter().filter(|layer| layer.id == Some(id)).flat_map(|layer| &layer.steps);
+    steps.filter(|step| step.part != Part::Ring).map(|step| step.time).sum()
 }
 
 #[cfg(test)]

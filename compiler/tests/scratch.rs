@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use resnet_compiler::emit::interpret::Interpreter;
+use resnet_compiler::fuse::FusedId;
 use resnet_compiler::nest::{
-    Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var,
+    Address, Base, Function, FunctionId, Loop, Part, Place, Program, Statement, Step, Var,
 };
 use resnet_compiler::schedule::Region;
 use resnet_runtime::kernels::{Call, CopyParams, Element, Isa};
@@ -51,10 +52,11 @@ fn function(offset: usize) -> Function {
     }
 }
 
-fn step(name: &str, function: u32, x: Region, y: Region) -> Step {
+fn step(layer: u32, function: u32, x: Region, y: Region) -> Step {
     let place = |region| Place { region, offset: 0, element: Element::F32 };
     Step {
-        name: name.to_owned(),
+        layer: FusedId(layer),
+        part: Part::Main,
         function: FunctionId(function),
         operands: vec![place(x), place(y)],
     }
@@ -69,10 +71,11 @@ fn program() -> Program {
         arena_bytes: ROWS * COLUMNS * FLOAT,
         scratch_bytes: (SECOND + COLUMNS) * FLOAT,
         weights_bytes: 0,
+        layers: vec!["first".to_owned(), "second".to_owned()],
         functions: vec![function(0), function(SECOND)],
         steps: vec![
-            step("first", 0, Region::Input, Region::Arena),
-            step("second", 1, Region::Arena, Region::Output),
+            step(0, 0, Region::Input, Region::Arena),
+            step(1, 1, Region::Arena, Region::Output),
         ],
     }
 }
@@ -137,7 +140,7 @@ fn no_operand_lies_in_the_scratch() {
 #[test]
 fn what_a_call_writes_is_no_other_of_its_operands() {
     let mut program = program();
-    program.steps[1] = step("second", 1, Region::Output, Region::Output);
+    program.steps[1] = step(1, 1, Region::Output, Region::Output);
     // By way of the scratch that is nothing the verifier could know; directly it is.
     assert_eq!(program.verify(), Ok(()));
     let Statement::Call(_, addresses) = &mut program.functions[1].body[0] else { unreachable!() };

@@ -49,7 +49,7 @@ impl fmt::Display for Residual {
     }
 }
 
-/// ` + %3, relu`, or nothing.
+/// ` + v3, relu`, or nothing.
 impl fmt::Display for Epilogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(residual) = self.residual {
@@ -91,7 +91,7 @@ impl fmt::Display for Fused {
             if let Format::U8(scale) = &node.format {
                 text += &format!(", bytes of {scale}");
             }
-            let (id, shape) = (id.to_string(), node.shape.to_string());
+            let shape = node.shape.to_string();
             writeln!(f, "{id:>5} = {text:<44} {shape:>14}  # {}", node.name)?;
         }
         let outputs: Vec<String> = self.outputs.iter().map(ToString::to_string).collect();

@@ -249,6 +249,6 @@ impl Assigner {
 
     fn push(&mut self, node: FusedNode) -> FusedId {
         self.nodes.push(node);
-        FusedId(self.nodes.len() as u32 - 1)
+        FusedId::at(self.nodes.len() - 1)
     }
 }

@@ -177,7 +177,7 @@ impl<'a> Builder<'a> {
     pub(super) fn assume(&mut self, shape: Shape) -> NodeId {
         let name = "input".to_string();
         self.nodes.push(Node { name, row: None, op: Op::Input, inputs: Vec::new(), shape });
-        NodeId(self.nodes.len() as u32 - 1)
+        NodeId::at(self.nodes.len() - 1)
     }
 
     pub(super) fn shape(&self, id: NodeId) -> Shape {
@@ -361,7 +361,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         self.nodes.push(Node { name, row: Some(self.row), op, inputs, shape });
-        Some(NodeId(self.nodes.len() as u32 - 1))
+        Some(NodeId::at(self.nodes.len() - 1))
     }
 
     /// The checks that need the whole network to be right.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::counts::grouped;
 use crate::geometry::{Padding, Window};
-use crate::graph::{Graph, Op, Pooling};
+use crate::graph::{Graph, NodeId, Op, Pooling};
 
 /// `3x3`, `7x7/2`, `3x3/2 pad 0`: stride and padding only where they are not the usual ones.
 impl fmt::Display for Window {
@@ -87,7 +87,7 @@ impl fmt::Display for Graph {
         )?;
         for (index, node) in self.nodes.iter().enumerate() {
             let inputs: Vec<String> = node.inputs.iter().map(ToString::to_string).collect();
-            let id = format!("%{index}");
+            let id = NodeId::at(index);
             let operation = format!("{} {}", node.op, inputs.join(", "));
             let shape = node.shape.to_string();
             writeln!(f, "{id:>5} = {:<28} {shape:>14}  # {}", operation.trim_end(), node.name)?;

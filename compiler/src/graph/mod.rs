@@ -13,33 +13,22 @@ mod norm;
 mod pool;
 mod scales;
 
-use std::fmt;
 use std::ops::Range;
 
 use resnet_runtime::kernels::Activation;
 use resnet_runtime::weights::file::fingerprint;
 use resnet_runtime::weights::{NormTensors, TensorSpec};
 
+use crate::entity::entity;
+
 pub use crate::geometry::{Axis, Extent, Padding, Shape, Window, binomial, output_size};
 pub use crate::spec::PoolKind;
 pub use cost::Cost;
 pub use resnet_runtime::kernels::LARGEST_BLUR;
 
-/// A node of a [`Graph`]; prints as `%3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
-
-impl NodeId {
-    /// The position in [`Graph::nodes`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "%{}", self.0)
-    }
+entity! {
+    /// A node of a [`Graph`], by its position in [`Graph::nodes`].
+    NodeId, "n"
 }
 
 /// What a node computes.

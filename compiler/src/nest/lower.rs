@@ -6,10 +6,12 @@ use resnet_runtime::kernels::{
     BLOCK, Call, CopyParams, Element, MeanParams, RingParams, SoftmaxParams, TENSOR_NUMBERS,
 };
 
-use super::{Address, Base, Function, FunctionId, Loop, Place, Program, Statement, Step, Var};
-use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::{Extent, PoolKind};
-use crate::schedule::{Buffer, Layout, PICTURE, Plan, Region, Schedule};
+use super::{
+    Address, Base, Function, FunctionId, Loop, Part, Place, Program, Statement, Step, Var,
+};
+use crate::fuse::{Epilogue, Fused, FusedId};
+use crate::graph::{Extent, PoolKind, Shape};
+use crate::schedule::{Buffer, Layout, Operator, PICTURE, Plan, Region, Schedule, Scheduled};
 
 mod channel;
 mod conv;
@@ -27,13 +29,13 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         steps: Vec::new(),
     };
     for (id, node) in fused.iter() {
-        lowering.node(schedule, id, node);
+        lowering.node(schedule, id, &node.epilogue);
     }
-    let answers: Vec<&Buffer> = fused.outputs.iter().map(|&id| schedule.buffer(id)).collect();
-    let answer_len = answers.iter().map(|answer| answer.shape.elements()).sum();
+    let answer_len = fused.outputs.iter().map(|&id| schedule.buffer(id).shape.elements()).sum();
     let mut offset = 0;
-    for answer in answers {
-        lowering.copy_out("output", answer, offset, answer_len);
+    for &id in &fused.outputs {
+        let answer = schedule.buffer(id);
+        lowering.copy_out(id, answer, offset, answer_len);
         offset += answer.shape.elements();
     }
     let input = fused.nodes[0].shape;
@@ -45,6 +47,7 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         arena_bytes: schedule.arena_bytes,
         scratch_bytes: schedule.scratch_bytes,
         weights_bytes: schedule.weights.bytes,
+        layers: fused.nodes.iter().map(|node| node.name.clone()).collect(),
         functions: lowering.functions,
         steps: lowering.steps,
     }
@@ -57,64 +60,56 @@ struct Lowering {
     steps: Vec<Step>,
 }
 
+/// An operator's node: what it reads, and where it writes.
+struct Layer<'a> {
+    id: FusedId,
+    epilogue: &'a Epilogue,
+    input: &'a Buffer,
+    residual: Option<&'a Buffer>,
+    output: &'a Buffer,
+}
+
 impl Lowering {
-    fn node(&mut self, schedule: &Schedule, id: FusedId, node: &FusedNode) {
-        let output = schedule.buffer(id);
+    fn node(&mut self, schedule: &Schedule, id: FusedId, epilogue: &Epilogue) {
+        let Scheduled { buffer: output, plan } = schedule.node(id);
         if output.region == Region::Arena && !output.is_contiguous() {
-            self.ring(&node.name, output);
+            self.ring(id, output);
         }
-        let input = node.input.map(|input| schedule.buffer(input));
-        let epilogue = &node.epilogue;
-        let residual = epilogue.residual.map(|r| schedule.buffer(r.source()));
-        match (&node.op, &schedule.plans[id.index()], input) {
-            (_, Plan::InPlace, _) => {}
-            (_, Plan::Copy, _) => self.copy_in(&node.name, output),
-            (FusedOp::Conv(conv), &Plan::Conv(plan), Some(input)) => {
-                let (name, residual) = (&node.name, residual.copied());
-                self.conv(&conv::Layer { name, conv, epilogue, plan, input, residual, output });
+        match plan {
+            Plan::InPlace => {}
+            Plan::Copy => self.copy_in(id, output),
+            Plan::Operator { input, operator } => {
+                let residual = epilogue.residual.map(|r| schedule.buffer(r.source()));
+                let input = schedule.buffer(*input);
+                let layer = Layer { id, epilogue, input, residual, output };
+                self.operator(schedule, operator, &layer);
             }
-            (FusedOp::Affine(_), &Plan::Vector { weights }, Some(input)) => {
-                self.affine(&node.name, epilogue, weights, input, output);
-            }
-            (FusedOp::ChannelConv { kernel, .. }, &Plan::Vector { weights }, Some(input)) => {
-                self.channel_conv(&node.name, *kernel, weights, input, output);
-            }
-            (FusedOp::Add, _, Some(input)) => {
-                self.add(&node.name, epilogue, residual, input, output);
-            }
-            (FusedOp::Gate { gate }, _, Some(input)) => {
-                let gates = schedule.buffer(*gate);
-                self.gate(&node.name, epilogue, residual, gates, input, output);
-            }
-            (FusedOp::GroupNorm(norm), &Plan::GroupNorm { weights, blocks }, Some(input)) => {
-                self.group_norm(&norm::Layer {
-                    name: &node.name,
-                    group: node.shape.channels / norm.groups,
-                    epsilon: norm.epsilon,
-                    epilogue,
-                    residual,
-                    weights,
-                    blocks,
-                    input,
-                    output,
-                });
-            }
-            (FusedOp::Pool(pool), _, Some(input)) => {
-                let make = match (pool.kind, output.element) {
+        }
+    }
+
+    fn operator(&mut self, schedule: &Schedule, operator: &Operator, layer: &Layer<'_>) {
+        match *operator {
+            Operator::Conv(ref plan) => self.conv(&conv::Layer { of: layer, plan }),
+            Operator::Pool(ref pool) => {
+                let make = match (pool.kind, layer.output.element()) {
                     (PoolKind::Max, Element::U8) => Call::MaxPoolU8,
                     (PoolKind::Max, _) => Call::MaxPool,
                     (PoolKind::Average, _) => Call::AveragePool,
                 };
-                self.pool(&node.name, pool.kind.word(), make, pool, input, output);
+                self.pool(layer, pool.kind.word(), make, pool);
             }
-            (FusedOp::Blur(window), _, Some(input)) => {
-                self.blur(&node.name, window, input, output);
+            Operator::Blur(ref window) => self.blur(layer, window),
+            Operator::GlobalAveragePool => self.mean(layer),
+            Operator::Affine { weights } => self.affine(layer, weights),
+            Operator::ChannelConv { kernel, weights } => self.channel_conv(layer, kernel, weights),
+            Operator::GroupNorm { group, epsilon, weights, blocks } => {
+                self.group_norm(layer, &norm::Groups { group, epsilon, weights, blocks });
             }
-            (FusedOp::GlobalAveragePool, _, Some(input)) => self.mean(&node.name, input, output),
-            (FusedOp::Quantise, _, Some(input)) => self.quantise(&node.name, input, output),
-            (FusedOp::Dequantise, _, Some(input)) => self.dequantise(&node.name, input, output),
-            (FusedOp::Softmax, _, Some(input)) => self.softmax(&node.name, input, output),
-            (op, plan, _) => unreachable!("{op:?} was planned as {plan:?}"),
+            Operator::Add => self.add(layer),
+            Operator::Gate { gate } => self.gate(layer, schedule.buffer(gate)),
+            Operator::Softmax => self.softmax(layer),
+            Operator::Quantise => self.quantise(layer),
+            Operator::Dequantise => self.dequantise(layer),
         }
     }
 
@@ -123,24 +118,31 @@ impl Lowering {
     }
 
     /// Adds a step, and its function unless there is one with the same signature.
-    fn step(&mut self, name: &str, function: Function, operands: Vec<Place>) {
-        let next = FunctionId(self.functions.len() as u32);
+    fn step(&mut self, (layer, part): (FusedId, Part), function: Function, operands: Vec<Place>) {
+        let next = FunctionId::at(self.functions.len());
         let id = *self.ids.entry(function).or_insert_with_key(|function| {
             self.functions.push(function.clone());
             next
         });
-        self.steps.push(Step { name: name.to_owned(), function: id, operands });
+        self.steps.push(Step { layer, part, function: id, operands });
     }
 
     /// Adds a step that calls one kernel `x -> y` for each picture and block.
-    fn simple(&mut self, name: &str, doc: String, call: Call, x: Side, y: Side, loops: &[Loop]) {
+    fn simple(
+        &mut self,
+        of: (FusedId, Part),
+        doc: String,
+        call: Call,
+        [x, y]: [Side; 2],
+        loops: &[Loop],
+    ) {
         let body = vec![Statement::Call(call, vec![x.address(0, loops), y.address(1, loops)])];
         let function =
             Function { doc, operands: vec!["x", "y"], parallel: real_loops(loops), body };
-        self.step(name, function, vec![x.place, y.place]);
+        self.step(of, function, vec![x.place, y.place]);
     }
 
-    fn ring(&mut self, name: &str, buffer: &Buffer) {
+    fn ring(&mut self, id: FusedId, buffer: &Buffer) {
         let params = RingParams {
             rows: buffer.shape.height,
             columns: buffer.shape.width,
@@ -166,42 +168,23 @@ impl Lowering {
         let body = nested(&loops, vec![Statement::Call(call, addresses.collect())]);
         let function = Function { doc, operands, parallel: Vec::new(), body };
         let places = sides.iter().map(|side| side.place).collect();
-        self.step(&format!("{name}.ring"), function, places);
+        self.step((id, Part::Ring), function, places);
     }
 
-    fn copy_in(&mut self, name: &str, y: &Buffer) {
-        let picture = Buffer {
-            region: Region::Input,
-            offset: 0,
-            element: PICTURE,
-            layout: Layout::Planar,
-            shape: y.shape,
-            ring: Extent::square(0),
-            margin: Extent::square(0),
-            scale: None,
-        };
+    fn copy_in(&mut self, id: FusedId, y: &Buffer) {
+        let picture = users(Region::Input, 0, y.shape);
         let doc = format!("picture {} to {:?}", y.shape, y.layout).to_lowercase();
-        let picture_len = picture.picture_len();
-        self.copy(name, &doc, &picture, y, picture_len);
+        self.copy((id, Part::Main), &doc, [&picture, y], picture.picture_len());
     }
 
     /// Copies `x` to `offset` in an answer of `answer_len` elements.
-    fn copy_out(&mut self, name: &str, x: &Buffer, offset: usize, answer_len: usize) {
-        let answer = Buffer {
-            region: Region::Output,
-            offset: offset * PICTURE.bytes(),
-            element: PICTURE,
-            layout: Layout::Planar,
-            shape: x.shape,
-            ring: Extent::square(0),
-            margin: Extent::square(0),
-            scale: None,
-        };
-        self.copy(name, &format!("answer {}", x.shape), x, &answer, answer_len);
+    fn copy_out(&mut self, id: FusedId, x: &Buffer, offset: usize, answer_len: usize) {
+        let answer = users(Region::Output, offset * PICTURE.bytes(), x.shape);
+        self.copy((id, Part::Answer), &format!("answer {}", x.shape), [x, &answer], answer_len);
     }
 
     /// Copies between the user's memory, whose pictures or answers are `user_len` apart, and a buffer.
-    fn copy(&mut self, name: &str, doc: &str, x: &Buffer, y: &Buffer, user_len: usize) {
+    fn copy(&mut self, of: (FusedId, Part), doc: &str, [x, y]: [&Buffer; 2], user_len: usize) {
         let shape = x.shape;
         let (make, planes): (fn(CopyParams) -> Call, usize) = match (x.layout, y.layout) {
             (Layout::Planar, Layout::Blocked) => (Call::ToBlocked, BLOCK),
@@ -229,34 +212,51 @@ impl Lowering {
         let full = shape.channels / planes;
         if full > 0 {
             let loops = [self.picture(), Loop { var: Var::Block, extent: full }];
-            self.simple(name, doc.to_owned(), make(params(planes)), side(x), side(y), &loops);
+            self.simple(of, doc.to_owned(), make(params(planes)), [side(x), side(y)], &loops);
         }
         let rest = shape.channels % planes;
         if rest > 0 {
             let doc = format!("{doc}, last {rest} channels");
             let last = |buffer: &Buffer| side(buffer).skip(full * distance(buffer));
-            self.simple(name, doc, make(params(rest)), last(x), last(y), &[self.picture()]);
+            self.simple(of, doc, make(params(rest)), [last(x), last(y)], &[self.picture()]);
         }
     }
 
-    fn mean(&mut self, name: &str, x: &Buffer, y: &Buffer) {
+    fn mean(&mut self, layer: &Layer<'_>) {
+        let (x, y) = (layer.input, layer.output);
         let params =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        self.per_block(name, format!("mean {} -> {}", x.shape, y.shape), Call::Mean(params), x, y);
+        self.per_block(layer, format!("mean {} -> {}", x.shape, y.shape), Call::Mean(params));
     }
 
-    fn per_block(&mut self, name: &str, doc: String, call: Call, x: &Buffer, y: &Buffer) {
-        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
-        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        self.simple(name, doc, call, side(x), side(y), &loops);
+    fn per_block(&mut self, layer: &Layer<'_>, doc: String, call: Call) {
+        let loops = [self.picture(), Loop { var: Var::Block, extent: layer.input.blocks() }];
+        let sides = [layer.input, layer.output]
+            .map(|buffer| Side::new(buffer, Extent::square(0), buffer.block_len()));
+        self.simple(layer.main(), doc, call, sides, &loops);
     }
 
-    fn softmax(&mut self, name: &str, x: &Buffer, y: &Buffer) {
-        let call = Call::Softmax(SoftmaxParams { channels: x.shape.channels });
-        let side = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
-        let doc = format!("softmax {}", x.shape);
-        self.simple(name, doc, call, side(x), side(y), &[self.picture()]);
+    fn softmax(&mut self, layer: &Layer<'_>) {
+        let shape = layer.input.shape;
+        let call = Call::Softmax(SoftmaxParams { channels: shape.channels });
+        let sides =
+            [layer.input, layer.output].map(|buffer| Side::new(buffer, Extent::square(0), 0));
+        self.simple(layer.main(), format!("softmax {shape}"), call, sides, &[self.picture()]);
     }
+}
+
+impl Layer<'_> {
+    /// Its main part.
+    fn main(&self) -> (FusedId, Part) {
+        (self.id, Part::Main)
+    }
+}
+
+/// The memory of the user's pictures or answers, from a byte on.
+fn users(region: Region, offset: usize, shape: Shape) -> Buffer {
+    let none = Extent::square(0);
+    let layout = Layout::Planar;
+    Buffer { region, offset, layout, shape, ring: none, margin: none, scale: None }
 }
 
 /// One operand of a call: where it starts, and how far the loops move it. It is told distances in
@@ -270,7 +270,7 @@ struct Side {
 impl Side {
     /// Starts `above` the first pixel; a step of [`Var::Block`] moves it by `block` elements.
     fn new(buffer: &Buffer, above: Extent, block: usize) -> Self {
-        Self::at(buffer.region, buffer.element, buffer.offset)
+        Self::at(buffer.region, buffer.element(), buffer.offset)
             .skip(buffer.corner(above.rows, above.columns))
             .with(Var::Picture, buffer.picture_len())
             .with(Var::Block, block)

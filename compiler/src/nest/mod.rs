@@ -11,6 +11,8 @@ use std::fmt;
 
 use resnet_runtime::kernels::{Call, Element};
 
+use crate::entity::entity;
+use crate::fuse::FusedId;
 use crate::schedule::{PICTURE, Region};
 
 pub use lower::lower;
@@ -117,21 +119,9 @@ impl Function {
     }
 }
 
-/// Index of a function; prints as `fn3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FunctionId(pub u32);
-
-impl FunctionId {
-    /// The position in [`Program::functions`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for FunctionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fn{}", self.0)
-    }
+entity! {
+    /// A function of a [`Program`], by its position in [`Program::functions`].
+    FunctionId, "fn"
 }
 
 /// A place that a step hands to its function, in bytes; never in the scratch, which is another one
@@ -146,11 +136,28 @@ pub struct Place {
     pub element: Element,
 }
 
-/// One layer of the straight line.
+/// What a step does of its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// What the layer is there for, or a share of it.
+    Main,
+    /// The borders of its output.
+    Ring,
+    /// The points of a Winograd convolution's input.
+    Points,
+    /// A zero-padding shortcut, written to where the layer adds to it.
+    ZeroPad,
+    /// A copy of its output to where the caller wants the answer.
+    Answer,
+}
+
+/// One step of the straight line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The layer's name.
-    pub name: String,
+    /// The layer that it is of.
+    pub layer: FusedId,
+    /// What it does of it.
+    pub part: Part,
     /// Its code.
     pub function: FunctionId,
     /// The code's operands.
@@ -174,6 +181,8 @@ pub struct Program {
     pub scratch_bytes: usize,
     /// Bytes of the packed weights.
     pub weights_bytes: usize,
+    /// The layers' names, by [`FusedId`]; for people.
+    pub layers: Vec<String>,
     /// One function for each distinct layer signature.
     pub functions: Vec<Function>,
     /// The straight line.
@@ -184,6 +193,18 @@ impl Program {
     /// The function of an id.
     pub fn function(&self, id: FunctionId) -> &Function {
         &self.functions[id.index()]
+    }
+
+    /// What people call a step: the layer's name, and the part if it is not the main one.
+    pub fn name_of(&self, step: &Step) -> String {
+        let part = match step.part {
+            Part::Main => "",
+            Part::Ring => ".ring",
+            Part::Points => ".points",
+            Part::ZeroPad => ".zero_pad",
+            Part::Answer => return "output".to_owned(),
+        };
+        format!("{}{part}", self.layers[step.layer.index()])
     }
 
     /// Bytes of a region.
@@ -230,7 +251,7 @@ impl fmt::Display for Program {
                 .zip(&step.operands)
                 .map(|(name, place)| format!("{name} = {}[{}]", place.region, place.offset))
                 .collect();
-            writeln!(f, "  {}({})  // {}", step.function, operands.join(", "), step.name)?;
+            writeln!(f, "  {}({})  // {}", step.function, operands.join(", "), self.name_of(step))?;
         }
         Ok(())
     }

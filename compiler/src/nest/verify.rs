@@ -45,7 +45,7 @@ impl Program {
         for step in &self.steps {
             let function = self.function(step.function);
             let error = |call: &'static str, reason: String| VerifyError {
-                step: step.name.clone(),
+                step: self.name_of(step),
                 call,
                 reason,
             };

@@ -3,7 +3,7 @@
 
 use resnet_runtime::kernels::LINE_BYTES;
 
-use super::{Algorithm, Buffer, ConvPlan, Plan, Region};
+use super::{ConvPlan, Region, Scheduled, Tiling};
 use crate::fuse::{Fused, Residual};
 
 /// The steps over which an activation is alive: from the one that writes it to the last one that
@@ -22,38 +22,30 @@ impl Lifetime {
 
 /// Sets the offset of every buffer and every Winograd convolution's points in the arena, and
 /// returns the arena's bytes.
-pub(super) fn plan(
-    fused: &Fused,
-    buffers: &mut [Buffer],
-    plans: &mut [Plan],
-    batch: usize,
-) -> usize {
+pub(super) fn plan(fused: &Fused, nodes: &mut [Scheduled], batch: usize) -> usize {
     let mut lifetimes = lifetimes(fused);
-    let owners = owners(fused, buffers, &mut lifetimes);
-    let mut requests: Vec<(usize, Lifetime)> = Vec::new();
-    let mut targets: Vec<&mut usize> = Vec::new();
-    for (index, buffer) in buffers.iter_mut().enumerate() {
-        if buffer.region == Region::Arena && owners[index] == index {
-            requests.push((buffer.picture_bytes() * batch, lifetimes[index]));
-            targets.push(&mut buffer.offset);
+    let owners = owners(fused, nodes, &mut lifetimes);
+    let (mut spaces, mut points) = (Vec::new(), Vec::new());
+    for (step, Scheduled { buffer, plan }) in nodes.iter_mut().enumerate() {
+        if buffer.region == Region::Arena && owners[step] == step {
+            let bytes = buffer.picture_bytes() * batch;
+            spaces.push(((bytes, lifetimes[step]), &mut buffer.offset));
+        }
+        if let Some(ConvPlan { tiling: Tiling::Winograd(winograd), .. }) = plan.conv_mut() {
+            let bytes = winograd.input.bytes() * winograd.bands(batch);
+            if let (Region::Arena, offset) = &mut winograd.input_place {
+                points.push(((bytes, Lifetime { first: step, last: step }), offset));
+            }
         }
     }
-    for (step, plan) in plans.iter_mut().enumerate() {
-        let Plan::Conv(ConvPlan { algorithm: Algorithm::Winograd(winograd), .. }) = plan else {
-            continue;
-        };
-        let len = winograd.input.bytes() * winograd.bands(batch);
-        if let (Region::Arena, offset) = &mut winograd.input_place {
-            requests.push((len, Lifetime { first: step, last: step }));
-            targets.push(offset);
-        }
-    }
+    spaces.extend(points);
+    let (requests, targets): (Vec<_>, Vec<_>) = spaces.into_iter().unzip();
     let (offsets, len) = place(&requests);
     for (target, offset) in targets.into_iter().zip(offsets) {
         *target = offset;
     }
-    for (index, &owner) in owners.iter().enumerate() {
-        buffers[index].offset = buffers[owner].offset;
+    for (step, &owner) in owners.iter().enumerate() {
+        nodes[step].buffer.offset = nodes[owner].buffer.offset;
     }
     len
 }
@@ -62,13 +54,13 @@ pub(super) fn plan(
 /// writes if no one else reads it any more. Kernels read a residual just before they write the
 /// same element, so that one pass through the caches serves both. Owners live as long as the last
 /// of those that share with them.
-fn owners(fused: &Fused, buffers: &[Buffer], lifetimes: &mut [Lifetime]) -> Vec<usize> {
-    let mut owners: Vec<usize> = (0..buffers.len()).collect();
+fn owners(fused: &Fused, nodes: &[Scheduled], lifetimes: &mut [Lifetime]) -> Vec<usize> {
+    let mut owners: Vec<usize> = (0..nodes.len()).collect();
     for (step, node) in fused.nodes.iter().enumerate() {
         let Some(Residual::Same(source)) = node.epilogue.residual else { continue };
-        let (from, to) = (&buffers[source.index()], &buffers[step]);
+        let (from, to) = (&nodes[source.index()].buffer, &nodes[step].buffer);
         let owner = owners[source.index()];
-        let alike = Buffer { scale: to.scale, ..*from } == *to;
+        let alike = from.lies_like(to);
         if alike && lifetimes[owner].last == step && node.input != Some(source) {
             owners[step] = owner;
             lifetimes[owner].last = lifetimes[step].last;

@@ -5,28 +5,29 @@ use std::fmt;
 
 use resnet_runtime::kernels::{BLOCK, Element, Transform};
 
-use super::{Order, winograd};
-use crate::fuse::Conv;
+use super::winograd;
+use super::words::words;
+use crate::fuse::{Conv, FusedId};
 use crate::graph::{Extent, Shape, Window};
 
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
     /// What computes the sums.
-    pub method: Method,
+    pub algorithm: Algorithm,
     /// What stays in cache meanwhile.
     pub order: Order,
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.order)
+        write!(f, "{} {}", self.algorithm, self.order)
     }
 }
 
 /// What computes a convolution's sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
     /// The definition.
     Direct,
     /// Winograd with tiles of 2x2 outputs. Of a 3x3 kernel it has 4/9 of the multiplications, with
@@ -38,24 +39,41 @@ pub enum Method {
     Winograd4,
 }
 
-impl Method {
-    /// All methods.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Winograd2, Self::Winograd4];
-}
+words!(Algorithm { Direct: "direct", Winograd2: "winograd2", Winograd4: "winograd4" });
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Direct => "direct",
-            Self::Winograd2 => "winograd2",
-            Self::Winograd4 => "winograd4",
-        })
+/// The form that it takes for a kernel, a stride and a layout says which it is.
+impl From<Transform> for Algorithm {
+    fn from(transform: Transform) -> Self {
+        match transform {
+            Transform::None => Self::Direct,
+            Transform::Winograd2x2 | Transform::Winograd2x2Stride2 => Self::Winograd2,
+            Transform::Winograd4x4
+            | Transform::Winograd4x4Stride2
+            | Transform::Winograd4x1Stride2 => Self::Winograd4,
+        }
     }
 }
+
+/// Which loop of a convolution is the outer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// A band of rows stays in cache while all panels pass over it.
+    RowsOuter,
+    /// A panel of weights stays in cache while it passes over all rows of all pictures.
+    PanelsOuter,
+    /// The same, one picture (or band of a Winograd convolution) after another, so that it stays in
+    /// cache while the panels pass over it.
+    PicturesOuter,
+}
+
+words!(Order { RowsOuter: "rows", PanelsOuter: "panels", PicturesOuter: "pictures" });
 
 /// A convolution that waits for a choice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site<'a> {
+    pub(super) id: FusedId,
+    /// Its name, by which measured choices know it.
+    pub(super) name: &'a str,
     pub(super) conv: &'a Conv,
     /// A zero-padding shortcut is added.
     pub(super) zero_pads: bool,
@@ -66,30 +84,28 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// What becomes of the weights, if `method` can compute it.
-    pub(super) fn transform(&self, method: Method) -> Option<Transform> {
+    /// What becomes of the weights, if `algorithm` can compute it.
+    pub(super) fn transform(&self, algorithm: Algorithm) -> Option<Transform> {
+        if algorithm == Algorithm::Direct {
+            return Some(Transform::None);
+        }
         let Window { kernel, stride, dilation, .. } = self.conv.window;
         let plain = dilation == Extent::square(1)
             && self.conv.groups == 1
             && !self.zero_pads
             && !self.conv.quantised;
-        let rows = match method {
-            Method::Direct => return Some(Transform::None),
-            Method::Winograd2 => 2,
-            Method::Winograd4 => 4,
-        };
-        Transform::WINOGRAD.into_iter().find(|transform| {
+        Transform::WINOGRAD.into_iter().find(|&transform| {
             let [filter, _] = transform.filters();
             plain
-                && filter.outputs() == rows
+                && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
                 && transform.suits(self.planar, (kernel.rows, kernel.columns))
         })
     }
 
     /// Whether `choice` can compute it.
-    pub(super) fn allows(&self, Choice { method, order }: Choice) -> bool {
-        match self.transform(method) {
+    pub(super) fn allows(&self, Choice { algorithm, order }: Choice) -> bool {
+        match self.transform(algorithm) {
             None => false,
             Some(Transform::None) => !self.zero_pads || order == Order::RowsOuter,
             Some(_) => !self.planar || order == Order::RowsOuter,
@@ -98,18 +114,18 @@ impl Site<'_> {
 
     /// The choice that the model below expects to be the fastest for `costs.batch` pictures.
     pub(super) fn choose(&self, costs: &Costs, exact: bool) -> Choice {
-        self.methods()
-            .filter(|&(method, _)| !exact || method == Method::Direct)
+        self.algorithms(exact)
             .min_by(|a, b| self.cycles(costs, a.1).total_cmp(&self.cycles(costs, b.1)))
-            .map(|(method, transform)| Choice { method, order: self.order(transform, costs.batch) })
+            .map(|(algorithm, transform)| self.ordered(algorithm, transform, costs))
             .expect("the definition is always allowed")
     }
 
     /// All choices that are allowed and differ; first that of [`Site::choose`].
     pub(super) fn candidates(&self, costs: &Costs, exact: bool) -> Vec<Choice> {
         let chosen = self.choose(costs, exact);
-        let methods = self.methods().filter(|&(method, _)| !exact || method == Method::Direct);
-        let all = methods.flat_map(|(method, _)| Order::ALL.map(|order| Choice { method, order }));
+        let all = self.algorithms(exact).flat_map(|(algorithm, _)| {
+            Order::ALL.iter().map(move |&order| Choice { algorithm, order })
+        });
         let others = all.filter(|&choice| {
             // Of a single picture, pictures outer is panels outer.
             let differs = costs.batch > 1 || choice.order != Order::PicturesOuter;
@@ -121,21 +137,29 @@ impl Site<'_> {
     /// The algorithm of fewer bytes of weights that costs the least for them, and its price: more
     /// cycles for each byte less.
     pub(super) fn leaner(&self, costs: &Costs, than: Choice) -> Option<(f64, Choice)> {
-        let than = self.transform(than.method)?;
+        let than = self.transform(than.algorithm)?;
         let (bytes, cycles) = (self.weight_bytes(than), self.cycles(costs, than));
-        self.methods()
+        self.algorithms(false)
             .filter(|&(_, transform)| self.weight_bytes(transform) < bytes)
-            .map(|(method, transform)| {
+            .map(|(algorithm, transform)| {
                 let saved = bytes - self.weight_bytes(transform);
-                let choice = Choice { method, order: self.order(transform, costs.batch) };
+                let choice = self.ordered(algorithm, transform, costs);
                 ((self.cycles(costs, transform) - cycles) / saved, choice)
             })
             .min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    /// The methods that can compute it.
-    fn methods(&self) -> impl Iterator<Item = (Method, Transform)> {
-        Method::ALL.into_iter().filter_map(|method| Some((method, self.transform(method)?)))
+    /// The algorithms that can compute it; of `exact` ones the definition alone.
+    fn algorithms(&self, exact: bool) -> impl Iterator<Item = (Algorithm, Transform)> {
+        let known = Algorithm::ALL
+            .iter()
+            .filter_map(|&algorithm| Some((algorithm, self.transform(algorithm)?)));
+        known.filter(move |(algorithm, _)| !exact || *algorithm == Algorithm::Direct)
+    }
+
+    /// An algorithm with the order that suits it.
+    fn ordered(&self, algorithm: Algorithm, transform: Transform, costs: &Costs) -> Choice {
+        Choice { algorithm, order: self.order(transform, costs.batch) }
     }
 
     /// Small weights stay in cache while the rows pass, so that each row is read once; large ones
@@ -254,8 +278,8 @@ pub(super) struct Costs {
 
 impl Costs {
     /// For a network of these convolutions.
-    pub(super) fn new<'a>(batch: usize, sites: impl Iterator<Item = &'a Site<'a>>) -> Self {
-        let bytes: f64 = sites.map(|site| site.weight_bytes(Transform::None)).sum();
+    pub(super) fn new(batch: usize, sites: &[Site<'_>]) -> Self {
+        let bytes: f64 = sites.iter().map(|site| site.weight_bytes(Transform::None)).sum();
         // What a last-level cache keeps from one run to the next arrives faster.
         let weight_bytes = if bytes <= CACHED_WEIGHTS { 24.0 } else { 9.0 };
         Self { batch, weight_bytes }

@@ -13,14 +13,14 @@
 //!
 //! The first line has the version. `table` is the [fingerprint](crate::graph::Graph::fingerprint)
 //! of the table that was measured, so that a schedule is never taken for another one. Then each
-//! convolution has a line: its name, its [`Method`] and its [`Order`]. `#` begins a comment.
+//! convolution has a line: its name, its [`Algorithm`] and its [`Order`](super::Order). `#` begins a comment.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use super::choice::Site;
-use super::{Choice, Method, Order, Plan, Schedule};
+use super::{Algorithm, Choice, Schedule, UnknownWord};
 use crate::fuse::Fused;
 use crate::graph::Graph;
 
@@ -105,11 +105,9 @@ impl Choices {
 
     /// Those of the schedule of a network of this name, whose table has this fingerprint.
     pub fn of(name: &str, table: u64, fused: &Fused, schedule: &Schedule) -> Self {
-        let choices =
-            fused.nodes.iter().zip(&schedule.plans).filter_map(|(node, plan)| match plan {
-                Plan::Conv(plan) => Some((node.name.clone(), plan.choice())),
-                _ => None,
-            });
+        let choices = fused.iter().filter_map(|(id, node)| {
+            Some((node.name.clone(), schedule.node(id).plan.conv()?.choice()))
+        });
         let (network, layers) = (name.to_owned(), choices.collect());
         Self { network, table, batch: schedule.batch, comment: String::new(), layers }
     }
@@ -135,16 +133,11 @@ impl Choices {
         Ok(())
     }
 
-    /// The choice for the convolution `name`.
-    pub(super) fn choose(
-        &self,
-        name: &str,
-        site: &Site<'_>,
-        exact: bool,
-    ) -> Result<Choice, ChoicesError> {
-        let layer = name.to_owned();
-        match self.layers.get(name) {
-            Some(&choice) if exact && choice.method != Method::Direct => {
+    /// The choice for a convolution.
+    pub(super) fn choose(&self, site: &Site<'_>, exact: bool) -> Result<Choice, ChoicesError> {
+        let layer = site.name.to_owned();
+        match self.layers.get(site.name) {
+            Some(&choice) if exact && choice.algorithm != Algorithm::Direct => {
                 Err(ChoicesError::Exact { layer, choice })
             }
             Some(&choice) if site.allows(choice) => Ok(choice),
@@ -188,27 +181,19 @@ impl FromStr for Choices {
         for (line, text) in lines {
             let error = |reason| ParseError { line, reason };
             let words: Vec<&str> = text.split_whitespace().collect();
-            let [name, method, order] = words[..] else {
-                let form = "NAME METHOD ORDER, as in `conv1 direct rows`";
+            let [name, algorithm, order] = words[..] else {
+                let form = "NAME ALGORITHM ORDER, as in `conv1 direct rows`";
                 return Err(error(format!("found `{text}`, expected {form}")));
             };
-            let method = word(&Method::ALL, method).map_err(error)?;
-            let order = word(&Order::ALL, order).map_err(error)?;
-            if layers.insert(name.to_owned(), Choice { method, order }).is_some() {
+            let word = |unknown: UnknownWord| error(unknown.to_string());
+            let algorithm = algorithm.parse().map_err(word)?;
+            let order = order.parse().map_err(word)?;
+            if layers.insert(name.to_owned(), Choice { algorithm, order }).is_some() {
                 return Err(error(format!("`{name}` has a line above already")));
             }
         }
         Ok(Self { network, table, batch, comment: String::new(), layers })
     }
-}
-
-/// The value that `word` is the name of.
-fn word<T: Copy + fmt::Display>(values: &[T], word: &str) -> Result<T, String> {
-    let known = values.iter().copied().find(|value| value.to_string() == word);
-    known.ok_or_else(|| {
-        let names: Vec<String> = values.iter().map(T::to_string).collect();
-        format!("found `{word}`, expected one of {}", names.join(", "))
-    })
 }
 
 impl fmt::Display for Choices {
@@ -250,7 +235,11 @@ mod tests {
             ("resnet schedule 1", "conv1: 1", "line 1: found `conv1: 1`, expected `resnet"),
             ("table 00000000000000ff", "table x", "line 3: found `table x`"),
             ("batch 2", "batch 0", "line 4: found `batch 0`"),
-            ("direct rows", "direct", "line 7: found `conv1 direct`, expected NAME METHOD ORDER"),
+            (
+                "direct rows",
+                "direct",
+                "line 7: found `conv1 direct`, expected NAME ALGORITHM ORDER",
+            ),
             ("direct rows", "fft rows", "line 7: found `fft`, expected one of direct, winograd2"),
             ("direct rows", "direct rose", "line 7: found `rose`, expected one of rows, panels"),
             ("conv2_x.0.conv1", "conv1", "line 8: `conv1` has a line above already"),

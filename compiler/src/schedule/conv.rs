@@ -4,7 +4,7 @@ use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PanelFormat, Panels, Tr
 
 use super::{Buffer, Layout};
 use crate::fuse::{Conv, FusedNode};
-use crate::graph::{Extent, Padding, Shape};
+use crate::graph::{Extent, Padding, Shape, Window};
 
 /// How the weights of `conv` are packed for an input that lies so.
 pub(super) fn panels(
@@ -77,14 +77,14 @@ const RUN_PIXELS: usize = 112;
 /// and writes contiguous planes.
 pub(super) fn joined_rows(
     node: &FusedNode,
-    conv: &Conv,
+    window: &Window,
     input: &Buffer,
     residual: Option<&Buffer>,
     output: &Buffer,
 ) -> usize {
-    let joins = conv.window.kernel == Extent::square(1)
-        && conv.window.stride == Extent::square(1)
-        && conv.window.padding == Padding::NONE
+    let joins = window.kernel == Extent::square(1)
+        && window.stride == Extent::square(1)
+        && window.padding == Padding::NONE
         && !node.epilogue.zero_pads()
         && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
     if !joins {

@@ -6,8 +6,8 @@ use resnet_runtime::kernels::{ConvShape, Element, PanelFormat, Panels};
 use resnet_runtime::weights::{Content, ConvSource, QuantisedSource, Recipe, Slice};
 
 use super::{
-    Algorithm, Band, Buffer, ConvPlan, Fetch, Layout, Parts, Plan, Points, Region, Schedule,
-    Winograd,
+    Band, Buffer, ConvPlan, Fetch, Layout, Operator, Parts, Plan, Points, Region, Schedule,
+    Scheduled, Tiling, Winograd,
 };
 use crate::fuse::FusedId;
 use crate::graph::Extent;
@@ -25,8 +25,8 @@ impl fmt::Display for Layout {
 /// `arena[4096] blocked f32 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, offset, element, layout, shape, ring, margin, scale } = self;
-        write!(f, "{region}[{offset}] {layout} {element} {shape}")?;
+        let Self { region, offset, layout, shape, ring, margin, scale } = self;
+        write!(f, "{region}[{offset}] {layout} {} {shape}", self.element())?;
         for (name, extent) in [("ring", ring), ("margin", margin)] {
             if *extent != Extent::square(0) {
                 write!(f, " {name} {}x{}", extent.rows, extent.columns)?;
@@ -55,11 +55,11 @@ impl fmt::Display for Fetch {
 /// What one line says of a convolution; [`Schedule`] says the rest of Winograd's below it.
 impl fmt::Display for ConvPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { panels: _, weights: _, order, algorithm, fetch } = self;
-        match algorithm {
-            Algorithm::Direct { rows: 1 } => write!(f, "direct")?,
-            Algorithm::Direct { rows } => write!(f, "direct, {rows} rows a call")?,
-            Algorithm::Winograd(winograd) => write!(f, "{winograd}")?,
+        let Self { window: _, panels: _, weights: _, order, tiling, fetch } = self;
+        match tiling {
+            Tiling::Direct { rows: 1 } => write!(f, "direct")?,
+            Tiling::Direct { rows } => write!(f, "direct, {rows} rows a call")?,
+            Tiling::Winograd(winograd) => write!(f, "{winograd}")?,
         }
         write!(f, ", {order} outer, {fetch}")
     }
@@ -67,31 +67,19 @@ impl fmt::Display for ConvPlan {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch, buffers, plans, arena_bytes, scratch_bytes, weights } = self;
+        let Self { batch, nodes, arena_bytes, scratch_bytes, weights } = self;
         let Parts { recipes, bytes: _ } = &**weights;
         let weights_bytes = weights.bytes;
         writeln!(
             f,
             "schedule (batch {batch}): arena {arena_bytes}, scratch {scratch_bytes}, weights {weights_bytes} bytes\n"
         )?;
-        for (index, (plan, buffer)) in plans.iter().zip(buffers).enumerate() {
-            let id = FusedId(index as u32).to_string();
-            write!(f, "{id:>5} = {buffer}: ")?;
+        for (index, Scheduled { buffer, plan }) in nodes.iter().enumerate() {
+            write!(f, "{:>5} = {buffer}: ", FusedId::at(index))?;
             match plan {
                 Plan::InPlace => writeln!(f, "in place")?,
                 Plan::Copy => writeln!(f, "copied")?,
-                Plan::Conv(plan) => {
-                    writeln!(f, "{plan}")?;
-                    weights.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
-                    if let Algorithm::Winograd(winograd) = &plan.algorithm {
-                        write_winograd(f, winograd)?;
-                    }
-                }
-                Plan::Vector { weights } => writeln!(f, "{}", packed_at(*weights))?,
-                Plan::GroupNorm { weights, blocks } => {
-                    writeln!(f, "{}, {blocks} blocks together", packed_at(*weights))?;
-                }
-                Plan::Simple => writeln!(f, "the one way")?,
+                Plan::Operator { input: _, operator } => write_operator(f, operator, weights)?,
             }
         }
         // Convolutions have theirs above.
@@ -99,6 +87,33 @@ impl fmt::Display for Schedule {
             .iter()
             .filter(|r| !matches!(r.content, Content::Conv { .. } | Content::Quantised { .. }));
         others.try_for_each(|recipe| write_recipe(f, recipe))
+    }
+}
+
+fn write_operator(f: &mut fmt::Formatter<'_>, operator: &Operator, parts: &Parts) -> fmt::Result {
+    match operator {
+        Operator::Conv(plan) => {
+            writeln!(f, "{plan}")?;
+            parts.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
+            match &plan.tiling {
+                Tiling::Winograd(winograd) => write_winograd(f, winograd),
+                Tiling::Direct { .. } => Ok(()),
+            }
+        }
+        Operator::Affine { weights } | Operator::ChannelConv { weights, .. } => {
+            writeln!(f, "{}", packed_at(*weights))
+        }
+        Operator::GroupNorm { weights, blocks, .. } => {
+            writeln!(f, "{}, {blocks} blocks together", packed_at(*weights))
+        }
+        Operator::Pool(_)
+        | Operator::Blur(_)
+        | Operator::GlobalAveragePool
+        | Operator::Add
+        | Operator::Gate { .. }
+        | Operator::Softmax
+        | Operator::Quantise
+        | Operator::Dequantise => writeln!(f, "the one way"),
     }
 }
 
@@ -170,7 +185,7 @@ fn write_conv(
 }
 
 fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Result {
-    let Winograd { transform: _, tile: _, tiles, band, strip, .. } = winograd;
+    let Winograd { transform: _, tiles, band, strip, .. } = winograd;
     let Winograd { input, input_place: (region, place), output, output_offset, .. } = winograd;
     write!(f, "        {}x{} tiles, bands of ", tiles.rows, tiles.columns)?;
     match band {

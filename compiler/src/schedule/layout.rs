@@ -2,8 +2,8 @@
 
 use resnet_runtime::kernels::{BLOCK, Element, QUAD};
 
-use super::weights::Decision;
-use super::{Region, winograd};
+use super::weights::{ConvWay, Decision, Way};
+use super::{Operator, Region, winograd};
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Shape};
 
@@ -36,8 +36,6 @@ pub struct Buffer {
     pub region: Region,
     /// First byte, of the ring if there is one.
     pub offset: usize,
-    /// What it consists of.
-    pub element: Element,
     /// Order of the elements.
     pub layout: Layout,
     /// The activation's shape, without the ring.
@@ -52,6 +50,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// What it consists of.
+    pub fn element(&self) -> Element {
+        if self.scale.is_some() { Element::U8 } else { Element::F32 }
+    }
+
     /// Elements that lie side by side in one pixel.
     pub fn lanes(&self) -> usize {
         self.layout.lanes()
@@ -79,13 +82,18 @@ impl Buffer {
 
     /// Bytes of a picture's activation.
     pub(crate) fn picture_bytes(&self) -> usize {
-        self.picture_len() * self.element.bytes()
+        self.picture_len() * self.element().bytes()
     }
 
     /// Elements from the first one to the pixel `above` rows up and `left` columns left of
     /// the picture's first one; both within the ring.
     pub fn corner(&self, above: usize, left: usize) -> usize {
         (self.ring.rows - above) * self.row_len() + (self.ring.columns - left) * self.lanes()
+    }
+
+    /// Whether the other one has the same elements in the same order, whatever their bytes stand for.
+    pub(crate) fn lies_like(&self, other: &Self) -> bool {
+        self.element() == other.element() && Self { scale: other.scale, ..*self } == *other
     }
 
     /// Whether all pixels of a block lie side by side.
@@ -132,24 +140,21 @@ fn reads_planar(node: &FusedNode, id: FusedId) -> bool {
 
 /// The ring of `id`, the largest padding among the convolutions that read it and the zeros that its
 /// pools count (with other edges they deal themselves), and the margin that its Winograd convolutions need to read whole tiles.
-pub(super) fn borders(
-    fused: &Fused,
-    decisions: &[Decision],
-    layout: Layout,
-    id: FusedId,
-) -> (Extent, Extent) {
+pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Extent, Extent) {
+    let layout = decisions[id.index()].layout;
     let readers = || {
-        fused.iter().filter_map(|(reader, node)| match &node.op {
-            FusedOp::Conv(conv) if node.input == Some(id) => {
-                let transform = decisions[reader.index()].transform()?;
-                Some((conv.window, transform, node.shape))
+        fused.nodes.iter().zip(decisions).filter_map(|(node, decision)| match &decision.way {
+            Way::Conv { input, conv: ConvWay { window, panels, .. } } if *input == id => {
+                Some((*window, panels.format.transform, node.shape))
             }
             _ => None,
         })
     };
     let none = Extent::square(0);
-    let counted = fused.nodes.iter().filter_map(|node| match &node.op {
-        FusedOp::Pool(pool) if node.input == Some(id) => Some(pool.zeros.most()),
+    let counted = decisions.iter().filter_map(|decision| match &decision.way {
+        Way::Fixed { input, operator: Operator::Pool(pool) } if *input == id => {
+            Some(pool.zeros.most())
+        }
         _ => None,
     });
     let padded = readers().map(|(window, ..)| window.padding.most());

@@ -12,6 +12,7 @@ mod display;
 mod layout;
 mod weights;
 mod winograd;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +20,17 @@ use std::sync::Arc;
 use resnet_runtime::kernels::{BLOCK, Element, Panels, Transform};
 
 use self::choice::{Costs, Site};
-use self::weights::{Decision, decide};
+use self::weights::{ConvWay, Decision, Way, decide};
 use crate::fuse::formats::Quantised;
-use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
+use crate::fuse::{Conv, Fused, FusedId, FusedNode, FusedOp};
+use crate::graph::{Pooling, Window};
 
-pub use self::choice::{Choice, Method};
+pub use self::choice::{Algorithm, Choice, Order};
 pub use self::choices::{Choices, ChoicesError, ParseError};
 pub use self::layout::{Buffer, Layout};
 pub use self::weights::Parts;
 pub use self::winograd::{Band, Points, Winograd};
+pub use self::words::UnknownWord;
 
 /// A block of memory that the entry function is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,44 +71,19 @@ pub const PICTURE: Element = Element::F32;
 /// What the means and variances of a group norm consist of.
 pub const STATISTIC: Element = Element::F32;
 
-/// Which loop of a convolution is the outer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// A band of rows stays in cache while all panels pass over it.
-    RowsOuter,
-    /// A panel of weights stays in cache while it passes over all rows of all pictures.
-    PanelsOuter,
-    /// The same, one picture (or band of a Winograd convolution) after another, so that it stays in
-    /// cache while the panels pass over it.
-    PicturesOuter,
-}
-
-impl Order {
-    /// All orders.
-    pub const ALL: [Self; 3] = [Self::RowsOuter, Self::PanelsOuter, Self::PicturesOuter];
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RowsOuter => "rows",
-            Self::PanelsOuter => "panels",
-            Self::PicturesOuter => "pictures",
-        })
-    }
-}
-
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvPlan {
-    /// Its weights, as they are packed.
+    /// Kernel, stride, padding.
+    pub window: Window,
+    /// Its weights, as they are packed, which says the algorithm too.
     pub panels: Panels,
     /// The first of their bytes in the packed weights.
     pub weights: usize,
     /// The loops' order.
     pub order: Order,
-    /// The algorithm.
-    pub algorithm: Algorithm,
+    /// What is computed together.
+    pub tiling: Tiling,
     /// What its calls fetch of the packed weights ahead.
     pub fetch: Fetch,
 }
@@ -123,29 +101,29 @@ pub enum Fetch {
 impl ConvPlan {
     /// What was chosen.
     pub fn choice(&self) -> Choice {
-        let method = match self.algorithm {
-            Algorithm::Direct { .. } => Method::Direct,
-            Algorithm::Winograd(winograd) if winograd.tile.rows == 2 => Method::Winograd2,
-            Algorithm::Winograd(_) => Method::Winograd4,
-        };
-        Choice { method, order: self.order }
+        Choice { algorithm: self.panels.format.transform.into(), order: self.order }
+    }
+
+    /// Whether it sums products of bytes.
+    pub fn quantised(&self) -> bool {
+        self.panels.format.element == Element::I8
     }
 }
 
-/// What computes a convolution's sums.
+/// What a convolution computes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// The definition.
+pub enum Tiling {
+    /// By the definition.
     Direct {
         /// Output rows that one kernel call computes as one run of pixels; over 1 only where
         /// input, residual and output are contiguous.
         rows: usize,
     },
-    /// One of Winograd's.
+    /// By one of Winograd's.
     Winograd(Winograd),
 }
 
-/// The plan of one fused node.
+/// How the value of a node is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
@@ -156,23 +134,93 @@ pub enum Plan {
     InPlace,
     /// The picture is copied into its buffer.
     Copy,
+    /// An operator makes it of another value; a residual is the node's.
+    Operator {
+        /// What it reads.
+        input: FusedId,
+        /// The operator.
+        operator: Operator,
+    },
+}
+
+/// An operator with all that is decided about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most nodes are convolutions, and there are few nodes"
+)]
+pub enum Operator {
     /// A convolution.
     Conv(ConvPlan),
-    /// A norm or a convolution along the channels; one way each, with a vector of numbers.
-    Vector {
-        /// The first of the numbers' bytes in the packed weights.
+    /// A max pool or an average pool.
+    Pool(Pooling),
+    /// A binomial filter.
+    Blur(Window),
+    /// Mean over all pixels.
+    GlobalAveragePool,
+    /// A batch norm of its own.
+    Affine {
+        /// The first of the scales' bytes in the packed weights; the shifts follow.
+        weights: usize,
+    },
+    /// A convolution along the channels.
+    ChannelConv {
+        /// Channels of the kernel.
+        kernel: usize,
+        /// The first of its bytes in the packed weights.
         weights: usize,
     },
     /// A group norm.
     GroupNorm {
+        /// Channels of a group.
+        group: usize,
+        /// Added to the variance before the root.
+        epsilon: f64,
         /// The first of the scales' bytes in the packed weights; the shifts follow.
         weights: usize,
         /// Channel blocks whose groups have no channel in another block: they are normalised
         /// together, by one thread.
         blocks: usize,
     },
-    /// Pools and softmax have one way each.
-    Simple,
+    /// An addition.
+    Add,
+    /// Each channel multiplied by the sigmoid of its gate.
+    Gate {
+        /// The gates.
+        gate: FusedId,
+    },
+    /// Softmax over the channels.
+    Softmax,
+    /// Bytes of `f32`.
+    Quantise,
+    /// `f32` of bytes.
+    Dequantise,
+}
+
+impl Plan {
+    /// The plan of a convolution, if it is one.
+    pub fn conv(&self) -> Option<&ConvPlan> {
+        match self {
+            Self::Operator { operator: Operator::Conv(plan), .. } => Some(plan),
+            _ => None,
+        }
+    }
+
+    fn conv_mut(&mut self) -> Option<&mut ConvPlan> {
+        match self {
+            Self::Operator { operator: Operator::Conv(plan), .. } => Some(plan),
+            _ => None,
+        }
+    }
+}
+
+/// A node, scheduled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scheduled {
+    /// Where its value lies.
+    pub buffer: Buffer,
+    /// How it is made.
+    pub plan: Plan,
 }
 
 /// The plan of a network for a batch size.
@@ -180,10 +228,8 @@ pub enum Plan {
 pub struct Schedule {
     /// Pictures a run.
     pub batch: usize,
-    /// Where each fused node's value lies.
-    pub buffers: Vec<Buffer>,
-    /// What is done for each fused node.
-    pub plans: Vec<Plan>,
+    /// One for each fused node.
+    pub nodes: Vec<Scheduled>,
     /// Bytes of the arena.
     pub arena_bytes: usize,
     /// Bytes of one thread's scratch: what the layer that needs most of it needs.
@@ -193,9 +239,14 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// What is done for `id`.
+    pub fn node(&self, id: FusedId) -> &Scheduled {
+        &self.nodes[id.index()]
+    }
+
     /// Where the value of `id` lies.
     pub fn buffer(&self, id: FusedId) -> &Buffer {
-        &self.buffers[id.index()]
+        &self.node(id).buffer
     }
 
     /// Bytes that a network and one session on one thread need while they run: packed weights,
@@ -244,42 +295,32 @@ impl Default for Wishes {
 pub fn schedule(fused: &Fused, wishes: &Wishes) -> Result<Vec<Schedule>, ChoicesError> {
     let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
-    let costs = Costs::new(wishes.batch, sites.iter().flatten());
     let choices = match &wishes.choices {
         Some(measured) => {
-            let choice = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
-                site.map(|site| measured.choose(&node.name, &site, wishes.exact)).transpose()
-            };
-            fused.nodes.iter().zip(&sites).map(choice).collect::<Result<Vec<_>, _>>()?
+            let choices = sites.iter().map(|site| measured.choose(site, wishes.exact));
+            choices.collect::<Result<Vec<_>, _>>()?
         }
-        None => choose(fused, &layouts, &sites, &costs, wishes),
+        None => choose(fused, &layouts, &sites, wishes),
     };
     let (parts, decisions) = decide(fused, &layouts, &sites, &choices);
     let parts = Arc::new(parts);
     let mut batches = vec![wishes.batch, 1];
     batches.dedup();
-    let plan = |batch| lay_out(fused, &layouts, &decisions, &parts, batch);
-    Ok(batches.into_iter().map(plan).collect())
+    Ok(batches.into_iter().map(|batch| lay_out(fused, &decisions, &parts, batch)).collect())
 }
 
 /// The cost model's choices.
-fn choose(
-    fused: &Fused,
-    layouts: &[Layout],
-    sites: &[Option<Site<'_>>],
-    costs: &Costs,
-    wishes: &Wishes,
-) -> Vec<Option<Choice>> {
-    let mut choices: Vec<Option<Choice>> =
-        sites.iter().map(|site| site.map(|site| site.choose(costs, wishes.exact))).collect();
+fn choose(fused: &Fused, layouts: &[Layout], sites: &[Site<'_>], wishes: &Wishes) -> Vec<Choice> {
+    let costs = Costs::new(wishes.batch, sites);
+    let mut choices: Vec<Choice> =
+        sites.iter().map(|site| site.choose(&costs, wishes.exact)).collect();
     if let Some(memory) = wishes.memory {
-        let needs = |choices: &[Option<Choice>]| {
+        let needs = |choices: &[Choice]| {
             let (parts, decisions) = decide(fused, layouts, sites, choices);
-            let plan = lay_out(fused, layouts, &decisions, &Arc::new(parts), wishes.batch);
-            plan.run_bytes(fused)
+            lay_out(fused, &decisions, &Arc::new(parts), wishes.batch).run_bytes(fused)
         };
         while needs(&choices) > memory {
-            if !slim(sites, costs, &mut choices) {
+            if !slim(sites, &costs, &mut choices) {
                 break;
             }
         }
@@ -287,23 +328,18 @@ fn choose(
     choices
 }
 
-/// All choices that each convolution has, by its name; first the one that the cost model takes.
-pub fn candidates(fused: &Fused, wishes: &Wishes) -> Vec<(String, Vec<Choice>)> {
+/// All choices that each convolution has; first the one that the cost model takes.
+pub fn candidates(fused: &Fused, wishes: &Wishes) -> Vec<(FusedId, Vec<Choice>)> {
     let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
-    let costs = Costs::new(wishes.batch, sites.iter().flatten());
-    let of_site = |(node, site): (&FusedNode, &Option<Site<'_>>)| {
-        let choices = site.as_ref()?.candidates(&costs, wishes.exact);
-        Some((node.name.clone(), choices))
-    };
-    fused.nodes.iter().zip(&sites).filter_map(of_site).collect()
+    let costs = Costs::new(wishes.batch, &sites);
+    sites.iter().map(|site| (site.id, site.candidates(&costs, wishes.exact))).collect()
 }
 
 /// Takes the step to a leaner algorithm that costs the least time for the bytes of weights it saves.
 /// False if there is none left.
-fn slim(sites: &[Option<Site<'_>>], costs: &Costs, choices: &mut [Option<Choice>]) -> bool {
+fn slim(sites: &[Site<'_>], costs: &Costs, choices: &mut [Choice]) -> bool {
     let steps = sites.iter().zip(choices).filter_map(|(site, choice)| {
-        let (site, choice) = (site.as_ref()?, choice.as_mut()?);
         let (price, leaner) = site.leaner(costs, *choice)?;
         Some((price, leaner, choice))
     });
@@ -316,70 +352,86 @@ fn slim(sites: &[Option<Site<'_>>], costs: &Costs, choices: &mut [Option<Choice>
     }
 }
 
+/// The convolutions among the nodes.
+fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Site<'a>> {
+    let convs = fused.iter().filter_map(|(id, node)| match &node.op {
+        FusedOp::Conv(conv) => Some((id, node, conv)),
+        _ => None,
+    });
+    let site = |(id, node, conv): (FusedId, &'a FusedNode, &'a Conv)| Site {
+        id,
+        name: &node.name,
+        conv,
+        zero_pads: node.epilogue.zero_pads(),
+        input: fused.node(node.source()).shape,
+        output: node.shape,
+        planar: layouts[node.source().index()] == Layout::Planar,
+    };
+    convs.map(site).collect()
+}
+
 /// Plans what was decided for a batch size.
-fn lay_out(
-    fused: &Fused,
-    layouts: &[Layout],
-    decisions: &[Decision],
-    parts: &Arc<Parts>,
-    batch: usize,
-) -> Schedule {
-    let mut buffers: Vec<Buffer> = fused
-        .iter()
-        .map(|(id, node)| {
-            let layout = layouts[id.index()];
-            let shape = node.shape;
-            let (ring, margin) = layout::borders(fused, decisions, layout, id);
-            Buffer {
-                region: Region::Arena,
-                offset: 0,
-                element: node.format.element(),
-                layout,
-                shape,
-                ring,
-                margin,
-                scale: decisions[id.index()].scale,
-            }
-        })
-        .collect();
-    let mut plans = Vec::with_capacity(fused.nodes.len());
-    let mut scratch_bytes = 0;
-    for (id, node) in fused.iter() {
-        let Decision { weights, conv, scale: _ } = decisions[id.index()];
-        plans.push(match (&node.op, conv) {
-            (FusedOp::Input, _) if layout::reads_picture_in_place(fused, &buffers[id.index()]) => {
-                buffers[id.index()].region = Region::Input;
+fn lay_out(fused: &Fused, decisions: &[Decision], parts: &Arc<Parts>, batch: usize) -> Schedule {
+    let buffers: Vec<Buffer> =
+        fused.iter().map(|(id, node)| buffer(fused, decisions, id, node)).collect();
+    let mut nodes = Vec::with_capacity(buffers.len());
+    for ((id, node), decision) in fused.iter().zip(decisions) {
+        let mut buffer = buffers[id.index()];
+        let plan = match decision.way {
+            Way::Input if layout::reads_picture_in_place(fused, &buffer) => {
+                buffer.region = Region::Input;
                 Plan::InPlace
             }
-            (FusedOp::Input, _) => Plan::Copy,
-            (FusedOp::Conv(conv), Some((panels, order))) => {
-                let input = &buffers[node.input.expect("a convolution has an input").index()];
-                let output = &buffers[id.index()];
-                let residual = node.epilogue.residual.map(|r| buffers[r.source().index()]);
-                let algorithm = if panels.format.transform == Transform::None {
-                    let rows = conv::joined_rows(node, conv, input, residual.as_ref(), output);
-                    Algorithm::Direct { rows }
-                } else {
-                    let plan = winograd::plan(order, &panels.format, &conv.window, output, batch);
-                    scratch_bytes = scratch_bytes.max(plan.scratch_bytes());
-                    Algorithm::Winograd(plan)
-                };
-                Plan::Conv(ConvPlan { panels, weights, order, algorithm, fetch: Fetch::Next })
+            Way::Input => Plan::Copy,
+            Way::Conv { input, conv } => {
+                let plan = conv_plan(node, &conv, &buffers, input, &buffer, batch);
+                Plan::Operator { input, operator: Operator::Conv(plan) }
             }
-            (FusedOp::Affine(_) | FusedOp::ChannelConv { .. }, _) => Plan::Vector { weights },
-            (FusedOp::GroupNorm(norm), _) => {
-                let channels = node.shape.channels;
-                let blocks = joined_blocks(channels, channels / norm.groups);
-                scratch_bytes = scratch_bytes.max(2 * blocks * BLOCK * STATISTIC.bytes());
-                Plan::GroupNorm { weights, blocks }
-            }
-            _ => Plan::Simple,
-        });
+            Way::Fixed { input, operator } => Plan::Operator { input, operator },
+        };
+        nodes.push(Scheduled { buffer, plan });
     }
-    let arena_bytes = arena::plan(fused, &mut buffers, &mut plans, batch);
-    plan_fetches(&mut plans, parts.bytes);
-    let weights = Arc::clone(parts);
-    Schedule { batch, buffers, plans, arena_bytes, scratch_bytes, weights }
+    let arena_bytes = arena::plan(fused, &mut nodes, batch);
+    plan_fetches(&mut nodes, parts.bytes);
+    let scratch_bytes = nodes.iter().map(|node| scratch_bytes(&node.plan)).max().unwrap_or(0);
+    Schedule { batch, nodes, arena_bytes, scratch_bytes, weights: Arc::clone(parts) }
+}
+
+/// Where the value of a node is to lie, but for the offset.
+fn buffer(fused: &Fused, decisions: &[Decision], id: FusedId, node: &FusedNode) -> Buffer {
+    let Decision { layout, scale, .. } = decisions[id.index()];
+    let (ring, margin) = layout::borders(fused, decisions, id);
+    Buffer { region: Region::Arena, offset: 0, layout, shape: node.shape, ring, margin, scale }
+}
+
+fn conv_plan(
+    node: &FusedNode,
+    &ConvWay { window, panels, weights, order }: &ConvWay,
+    buffers: &[Buffer],
+    input: FusedId,
+    output: &Buffer,
+    batch: usize,
+) -> ConvPlan {
+    let tiling = if panels.format.transform == Transform::None {
+        let residual = node.epilogue.residual.map(|r| &buffers[r.source().index()]);
+        let input = &buffers[input.index()];
+        Tiling::Direct { rows: conv::joined_rows(node, &window, input, residual, output) }
+    } else {
+        Tiling::Winograd(winograd::plan(order, &panels.format, &window, output, batch))
+    };
+    ConvPlan { window, panels, weights, order, tiling, fetch: Fetch::Next }
+}
+
+/// Bytes of a thread's scratch that a node's operator takes.
+fn scratch_bytes(plan: &Plan) -> usize {
+    match plan {
+        Plan::Operator { operator, .. } => match operator {
+            Operator::Conv(ConvPlan { tiling: Tiling::Winograd(plan), .. }) => plan.scratch_bytes(),
+            Operator::GroupNorm { blocks, .. } => 2 * blocks * BLOCK * STATISTIC.bytes(),
+            _ => 0,
+        },
+        Plan::InPlace | Plan::Copy => 0,
+    }
 }
 
 /// Bytes of the following layers' weights that a convolution fetches ahead whose own stay in cache:
@@ -387,40 +439,11 @@ fn lay_out(
 const AHEAD: usize = 640 * 1024;
 
 /// Decides what each convolution fetches.
-fn plan_fetches(plans: &mut [Plan], weights_bytes: usize) {
-    for plan in plans {
-        if let Plan::Conv(plan) = plan
-            && plan.order == Order::RowsOuter
-        {
+fn plan_fetches(nodes: &mut [Scheduled], weights_bytes: usize) {
+    for plan in nodes.iter_mut().filter_map(|node| node.plan.conv_mut()) {
+        if plan.order == Order::RowsOuter {
             let end = plan.weights + plan.panels.bytes();
             plan.fetch = Fetch::After((weights_bytes - end).min(AHEAD));
         }
     }
-}
-
-/// The convolutions among the nodes.
-fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Option<Site<'a>>> {
-    fused
-        .nodes
-        .iter()
-        .map(|node| match (&node.op, node.input) {
-            (FusedOp::Conv(conv), Some(input)) => Some(Site {
-                conv,
-                zero_pads: node.epilogue.zero_pads(),
-                input: fused.node(input).shape,
-                output: node.shape,
-                planar: layouts[input.index()] == Layout::Planar,
-            }),
-            _ => None,
-        })
-        .collect()
-}
-
-/// The fewest channel blocks that hold whole groups of so many channels, and into which all blocks
-/// can be divided.
-fn joined_blocks(channels: usize, group: usize) -> usize {
-    let all = channels.div_ceil(BLOCK);
-    let whole =
-        |blocks: &usize| all.is_multiple_of(*blocks) && (blocks * BLOCK).is_multiple_of(group);
-    (1..all).find(whole).unwrap_or(all)
 }

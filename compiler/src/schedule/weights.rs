@@ -1,12 +1,13 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
-use resnet_runtime::kernels::{Panels, Transform};
-use resnet_runtime::weights::{Content, QuantisedSource, Recipe};
+use resnet_runtime::kernels::{BLOCK, Panels};
+use resnet_runtime::weights::{Content, NormTensors, QuantisedSource, Recipe};
 
-use super::choice::{Choice, Site};
+use super::choice::{Choice, Order, Site};
 use super::layout::Layout;
-use super::{Order, conv};
-use crate::fuse::{Conv, Format, Fused, FusedNode, FusedOp};
+use super::{Operator, conv};
+use crate::fuse::{Conv, Format, Fused, FusedId, FusedNode, FusedOp};
+use crate::graph::{GroupNorm, Window};
 
 /// The packed weights.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,7 +52,7 @@ impl Parts {
         let of = |id| scale(&fused.node(id).format);
         let source = QuantisedSource {
             weight: conv.weight.clone().into(),
-            input: node.input.and_then(of).expect("a quantised convolution reads bytes"),
+            input: of(node.source()).expect("a quantised convolution reads bytes"),
             residual: node.epilogue.residual.and_then(|r| of(r.source())),
             output: scale(&node.format),
             activation: node.epilogue.activation,
@@ -59,71 +60,115 @@ impl Parts {
         self.add(Content::Quantised { source, panels })
     }
 
-    fn conv(&mut self, conv: &Conv, panels: Panels) -> usize {
-        self.add(Content::Conv { source: conv.source(), panels })
+    /// A convolution's weights, as they are packed for a choice and for an input that lies so.
+    fn conv(
+        &mut self,
+        fused: &Fused,
+        node: &FusedNode,
+        (site, choice): (&Site<'_>, Choice),
+        layout: Layout,
+    ) -> ConvWay {
+        let Site { conv, input, output, .. } = *site;
+        let transform = site.transform(choice.algorithm).expect("only what is allowed is chosen");
+        let panels = conv::panels(conv, transform, layout, input, output);
+        let weights = match conv.quantised {
+            true => self.quantised(fused, node, conv, panels),
+            false => self.add(Content::Conv { source: conv.source(), panels }),
+        };
+        ConvWay { window: conv.window, panels, weights, order: choice.order }
+    }
+
+    fn norm(&mut self, norm: &NormTensors, channels: usize) -> Operator {
+        Operator::Affine { weights: self.add(Content::Norm { norm: norm.clone(), channels }) }
+    }
+
+    fn group_norm(&mut self, norm: &GroupNorm, channels: usize) -> Operator {
+        let weights = self.vector(&norm.weight, channels);
+        self.vector(&norm.bias, channels);
+        let group = channels / norm.groups;
+        let blocks = joined_blocks(channels, group);
+        Operator::GroupNorm { group, epsilon: norm.epsilon, weights, blocks }
     }
 }
 
 /// What was decided of a node, whatever the batch size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Decision {
-    /// Where its weights begin, if it has any.
-    pub(super) weights: usize,
-    /// How a convolution is computed.
-    pub(super) conv: Option<(Panels, Order)>,
+    pub(super) layout: Layout,
     /// Where the scale of its bytes is, if its value consists of bytes.
     pub(super) scale: Option<usize>,
+    pub(super) way: Way,
 }
 
-impl Decision {
-    /// What becomes of a convolution's weights.
-    pub(super) fn transform(&self) -> Option<Transform> {
-        self.conv.map(|(panels, _)| panels.format.transform)
-    }
+/// How a node's value is made.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    /// It is given.
+    Input,
+    /// By a convolution, of which a plan says more.
+    Conv { input: FusedId, conv: ConvWay },
+    /// By an operator that is the same for all batch sizes.
+    Fixed { input: FusedId, operator: Operator },
 }
 
-/// What the choices come to: the packed weights, and a decision for each node.
+/// What is decided of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvWay {
+    pub(super) window: Window,
+    pub(super) panels: Panels,
+    /// Where its weights begin.
+    pub(super) weights: usize,
+    pub(super) order: Order,
+}
+
+/// What the choices, one for each site, come to: the packed weights, and a decision for each node.
 pub(super) fn decide(
     fused: &Fused,
     layouts: &[Layout],
-    sites: &[Option<Site<'_>>],
-    choices: &[Option<Choice>],
+    sites: &[Site<'_>],
+    choices: &[Choice],
 ) -> (Parts, Vec<Decision>) {
     let mut parts = Parts::default();
-    let decisions = fused.iter().map(|(id, node)| {
-        let (site, choice) = (&sites[id.index()], choices[id.index()]);
+    let mut convs = sites.iter().zip(choices.iter().copied());
+    let decisions = fused.nodes.iter().zip(layouts).map(|(node, &layout)| {
         let scale = match &node.format {
             Format::U8(weight) => Some(parts.scale(weight)),
             Format::F32 => None,
         };
-        let mut decision = Decision { weights: parts.bytes, conv: None, scale };
-        match (&node.op, site, choice, node.input) {
-            (FusedOp::Conv(conv), Some(site), Some(choice), Some(input)) => {
-                let transform =
-                    site.transform(choice.method).expect("only what is allowed is chosen");
-                let layout = layouts[input.index()];
-                let panels = conv::panels(conv, transform, layout, site.input, site.output);
-                match conv.quantised {
-                    true => parts.quantised(fused, node, conv, panels),
-                    false => parts.conv(conv, panels),
-                };
-                decision.conv = Some((panels, choice.order));
+        let channels = node.shape.channels;
+        let fixed = |operator| Way::Fixed { input: node.source(), operator };
+        let way = match &node.op {
+            FusedOp::Input => Way::Input,
+            FusedOp::Conv(_) => {
+                let input = node.source();
+                let conv = convs.next().expect("each convolution is a site");
+                Way::Conv { input, conv: parts.conv(fused, node, conv, layouts[input.index()]) }
             }
-            (FusedOp::Affine(norm), ..) => {
-                let (norm, channels) = (norm.clone(), node.shape.channels);
-                parts.add(Content::Norm { norm, channels });
+            FusedOp::Affine(norm) => fixed(parts.norm(norm, channels)),
+            FusedOp::GroupNorm(norm) => fixed(parts.group_norm(norm, channels)),
+            &FusedOp::ChannelConv { kernel, ref weight } => {
+                fixed(Operator::ChannelConv { kernel, weights: parts.vector(weight, kernel) })
             }
-            (FusedOp::ChannelConv { kernel, weight }, ..) => {
-                parts.vector(weight, *kernel);
-            }
-            (FusedOp::GroupNorm(norm), ..) => {
-                parts.vector(&norm.weight, node.shape.channels);
-                parts.vector(&norm.bias, node.shape.channels);
-            }
-            _ => {}
-        }
-        decision
+            FusedOp::Pool(pool) => fixed(Operator::Pool(*pool)),
+            FusedOp::Blur(window) => fixed(Operator::Blur(*window)),
+            FusedOp::GlobalAveragePool => fixed(Operator::GlobalAveragePool),
+            FusedOp::Add => fixed(Operator::Add),
+            &FusedOp::Gate { gate } => fixed(Operator::Gate { gate }),
+            FusedOp::Softmax => fixed(Operator::Softmax),
+            FusedOp::Quantise => fixed(Operator::Quantise),
+            FusedOp::Dequantise => fixed(Operator::Dequantise),
+        };
+        Decision { layout, scale, way }
     });
     let decisions = decisions.collect();
     (parts, decisions)
+}
+
+/// The fewest channel blocks that hold whole groups of so many channels, and into which all blocks
+/// can be divided.
+fn joined_blocks(channels: usize, group: usize) -> usize {
+    let all = channels.div_ceil(BLOCK);
+    let whole =
+        |blocks: &usize| all.is_multiple_of(*blocks) && (blocks * BLOCK).is_multiple_of(group);
+    (1..all).find(whole).unwrap_or(all)
 }

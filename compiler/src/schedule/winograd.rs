@@ -18,8 +18,6 @@ use crate::graph::{Extent, Shape, Window};
 pub struct Winograd {
     /// Whose filters it is computed with.
     pub transform: Transform,
-    /// Output rows and columns of a tile.
-    pub tile: Extent,
     /// Rows and columns of tiles in a picture. The last row may be a partial one.
     pub tiles: Extent,
     /// The tiles that are computed together.
@@ -39,6 +37,11 @@ pub struct Winograd {
 }
 
 impl Winograd {
+    /// Output rows and columns of a tile.
+    pub fn tile(&self) -> Extent {
+        tile(self.transform)
+    }
+
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
         self.output_offset + self.output.bytes()
@@ -58,7 +61,7 @@ impl Winograd {
 impl fmt::Display for Winograd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kernel = self.transform.filters()[0].taps();
-        let Extent { rows, columns } = self.tile;
+        let Extent { rows, columns } = self.tile();
         write!(f, "Winograd F({rows}x{columns}, {kernel}x{kernel})")
     }
 }
@@ -144,13 +147,15 @@ pub(super) fn plan(
 ) -> Winograd {
     let transform = format.transform;
     let [rows, columns] = transform.filters();
-    let tile = Extent::new(rows.outputs(), columns.outputs());
     let tiles = tiles(transform, output.shape);
     let count = rows.points() * columns.points();
     let (band, strip) = if format.planar {
         (Band::Rows(1), strip(tiles.columns))
     } else {
-        (band(order, format, count, tiles, output.shape.height / tile.rows, batch), tiles.columns)
+        (
+            band(order, format, count, tiles, output.shape.height / rows.outputs(), batch),
+            tiles.columns,
+        )
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
     // One block more than needed, so that the points do not all fall into one set of a cache.
@@ -168,7 +173,7 @@ pub(super) fn plan(
         Order::RowsOuter => ((Region::Scratch, 0), input.bytes().next_multiple_of(LINE_BYTES)),
         _ => ((Region::Arena, 0), 0),
     };
-    Winograd { transform, tile, tiles, band, strip, input, input_place, output, output_offset }
+    Winograd { transform, tiles, band, strip, input, input_place, output, output_offset }
 }
 
 /// The band of a convolution with `count` points a tile and `whole` whole rows of `tiles`.
@@ -194,10 +199,15 @@ fn band(
     }
 }
 
+/// Output rows and columns of a tile.
+fn tile(transform: Transform) -> Extent {
+    let [rows, columns] = transform.filters();
+    Extent::new(rows.outputs(), columns.outputs())
+}
+
 /// The tiles that cover a picture's output.
 pub(super) fn tiles(transform: Transform, output: Shape) -> Extent {
-    let [rows, columns] = transform.filters();
-    let (rows, columns) = (rows.outputs(), columns.outputs());
+    let Extent { rows, columns } = tile(transform);
     Extent::new(output.height.div_ceil(rows), output.width.div_ceil(columns))
 }
 

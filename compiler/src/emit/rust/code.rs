@@ -40,7 +40,7 @@ fn variable(var: Var) -> Ident {
 }
 
 fn function(index: usize, function: &Function) -> TokenStream {
-    let name = function_name(FunctionId(index as u32));
+    let name = function_name(FunctionId::at(index));
     let doc = format!(" {}", function.doc);
     let operands: Vec<Ident> = function.operands.iter().map(|name| identifier(name)).collect();
     let count = number(operands.len());
@@ -204,7 +204,7 @@ fn infer(program: &Program) -> TokenStream {
 }
 
 fn step(program: &Program, step: &Step) -> TokenStream {
-    let doc = format!(" {}", step.name);
+    let doc = format!(" {}", program.name_of(step));
     let name = function_name(step.function);
     let count = number(program.function(step.function).count());
     let operands = step.operands.iter().map(|place| {

@@ -4,115 +4,96 @@ use resnet_runtime::kernels::{
     Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, ZeroPadParams,
 };
 
-use super::{Lowering, Side, real_loops};
-use crate::fuse::{Epilogue, Residual};
+use super::{Layer, Lowering, Side, real_loops};
+use crate::fuse::{Epilogue, FusedId, Residual};
 use crate::graph::Extent;
-use crate::nest::{Function, Loop, Statement, Var};
+use crate::nest::{Function, Loop, Part, Statement, Var};
 use crate::schedule::Buffer;
 
 impl Lowering {
     /// A norm of its own: `weights` is where its scales begin in the packed weights, and its shifts
     /// follow.
-    pub(super) fn affine(
-        &mut self,
-        name: &str,
-        epilogue: &Epilogue,
-        weights: usize,
-        x: &Buffer,
-        y: &Buffer,
-    ) {
-        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
+    pub(super) fn affine(&mut self, layer: &Layer<'_>, weights: usize) {
+        let Layer { epilogue, input: x, output: y, .. } = *layer;
         let of_block = |start| Side::weights(Element::F32, start).with(Var::Block, BLOCK);
-        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
         let params = plane_params(x, epilogue, y, y);
         let shifts = weights + x.blocks() * BLOCK * Element::F32.bytes();
         let sides = [plane(x), of_block(weights), of_block(shifts), plane(y)];
         let doc = format!("norm {}{}", x.shape, epilogue_doc(epilogue));
-        self.channelwise(name, doc, Call::Affine(params), &["x", "w", "b", "y"], &sides, &loops);
+        let loops = self.planes(x);
+        self.channelwise(
+            layer.main(),
+            doc,
+            Call::Affine(params),
+            ["x", "w", "b", "y"],
+            sides,
+            &loops,
+        );
     }
 
     /// A convolution along the channels: `weights` is where its taps begin in the packed weights.
-    pub(super) fn channel_conv(
-        &mut self,
-        name: &str,
-        kernel: usize,
-        weights: usize,
-        x: &Buffer,
-        y: &Buffer,
-    ) {
-        let loops = [self.picture()];
+    pub(super) fn channel_conv(&mut self, layer: &Layer<'_>, kernel: usize, weights: usize) {
+        let channels = layer.input.shape.channels;
         let pixel = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
         let taps = Side::weights(Element::F32, weights);
-        let params = ChannelConvParams { channels: x.shape.channels, kernel };
-        let doc = format!("channel conv {kernel}, {} channels", x.shape.channels);
-        let sides = [pixel(x), taps, pixel(y)];
-        self.channelwise(name, doc, Call::ChannelConv(params), &["x", "w", "y"], &sides, &loops);
+        let call = Call::ChannelConv(ChannelConvParams { channels, kernel });
+        let doc = format!("channel conv {kernel}, {channels} channels");
+        let sides = [pixel(layer.input), taps, pixel(layer.output)];
+        let loops = [self.picture()];
+        self.channelwise(layer.main(), doc, call, ["x", "w", "y"], sides, &loops);
     }
 
-    /// `x` and a residual; a zero-padded one is written to `y` first.
-    pub(super) fn add(
-        &mut self,
-        name: &str,
-        epilogue: &Epilogue,
-        residual: Option<&Buffer>,
-        x: &Buffer,
-        y: &Buffer,
-    ) {
-        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
-        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let r = self.residual(name, epilogue, residual, y);
+    /// The input and a residual; a zero-padded one is written to the output first.
+    pub(super) fn add(&mut self, layer: &Layer<'_>) {
+        let Layer { epilogue, input: x, output: y, .. } = *layer;
+        let r = self.residual(layer);
         let params = plane_params(x, epilogue, &r, y);
         let doc = format!("add {}{}", x.shape, epilogue_doc(epilogue));
         let sides = [plane(x), plane(&r), plane(y)];
-        self.channelwise(name, doc, Call::Add(params), &["x", "r", "y"], &sides, &loops);
+        let loops = self.planes(x);
+        self.channelwise(layer.main(), doc, Call::Add(params), ["x", "r", "y"], sides, &loops);
     }
 
-    /// `x` times the sigmoid of `gates`, a residual added; a zero-padded one is written to `y` first.
-    pub(super) fn gate(
-        &mut self,
-        name: &str,
-        epilogue: &Epilogue,
-        residual: Option<&Buffer>,
-        gates: &Buffer,
-        x: &Buffer,
-        y: &Buffer,
-    ) {
-        let loops = [self.picture(), Loop { var: Var::Block, extent: x.blocks() }];
-        let plane = |buffer: &Buffer| Side::new(buffer, Extent::square(0), buffer.block_len());
-        let r = self.residual(name, epilogue, residual, y);
+    /// The input times the sigmoid of `gates`, a residual added; a zero-padded one is written to the
+    /// output first.
+    pub(super) fn gate(&mut self, layer: &Layer<'_>, gates: &Buffer) {
+        let Layer { epilogue, input: x, output: y, .. } = *layer;
+        let r = self.residual(layer);
         let params = plane_params(x, epilogue, &r, y);
         let doc = format!("gate {}{}", x.shape, epilogue_doc(epilogue));
         let sides = [plane(x), plane(gates), plane(&r), plane(y)];
-        self.channelwise(name, doc, Call::Gate(params), &["x", "g", "r", "y"], &sides, &loops);
+        let loops = self.planes(x);
+        self.channelwise(
+            layer.main(),
+            doc,
+            Call::Gate(params),
+            ["x", "g", "r", "y"],
+            sides,
+            &loops,
+        );
     }
 
     /// Where the residual of an operator lies that has an activation's place to write to; a zero-padded
     /// one is written there first.
-    pub(super) fn residual(
-        &mut self,
-        name: &str,
-        epilogue: &Epilogue,
-        residual: Option<&Buffer>,
-        y: &Buffer,
-    ) -> Buffer {
-        match epilogue.residual.zip(residual) {
+    pub(super) fn residual(&mut self, layer: &Layer<'_>) -> Buffer {
+        match layer.epilogue.residual.zip(layer.residual) {
             Some((Residual::Same(_), buffer)) => *buffer,
             Some((Residual::ZeroPad { stride, before, .. }, source)) => {
-                self.zero_pad(name, stride, before, source, y);
-                *y
+                self.zero_pad(layer, stride, before, source);
+                *layer.output
             }
             // Any address does.
-            None => *y,
+            None => *layer.output,
         }
     }
 
     /// A zero-padding shortcut for a whole activation.
-    fn zero_pad(&mut self, name: &str, stride: Extent, before: usize, x: &Buffer, y: &Buffer) {
-        let loops = [self.picture(), Loop { var: Var::Row, extent: y.shape.height }];
+    fn zero_pad(&mut self, layer: &Layer<'_>, stride: Extent, before: usize, x: &Buffer) {
+        let y = layer.output;
         let row = |buffer: &Buffer, rows: usize| {
             Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
         };
-        let params = ZeroPadParams {
+        let call = Call::ZeroPad(ZeroPadParams {
             pixels: y.shape.width,
             x_step: stride.columns * BLOCK,
             x_block: x.block_len(),
@@ -120,21 +101,26 @@ impl Lowering {
             in_channels: x.shape.channels,
             out_channels: y.shape.channels,
             before,
-        };
+        });
         let doc = format!("zero-padded shortcut {} -> {}", x.shape, y.shape);
         let sides = [row(x, stride.rows), row(y, 1)];
-        let name = format!("{name}.zero_pad");
-        self.channelwise(&name, doc, Call::ZeroPad(params), &["x", "y"], &sides, &loops);
+        let loops = [self.picture(), Loop { var: Var::Row, extent: y.shape.height }];
+        self.channelwise((layer.id, Part::ZeroPad), doc, call, ["x", "y"], sides, &loops);
+    }
+
+    /// Loops over the planes of an activation.
+    fn planes(&self, x: &Buffer) -> [Loop; 2] {
+        [self.picture(), Loop { var: Var::Block, extent: x.blocks() }]
     }
 
     /// Adds a step that calls one kernel in all `loops`, with operands in the catalogue's order.
-    fn channelwise(
+    fn channelwise<const N: usize>(
         &mut self,
-        name: &str,
+        of: (FusedId, Part),
         doc: String,
         call: Call,
-        operands: &[&'static str],
-        sides: &[Side],
+        operands: [&'static str; N],
+        sides: [Side; N],
         loops: &[Loop],
     ) {
         let addresses =
@@ -145,8 +131,13 @@ impl Lowering {
             parallel: real_loops(loops),
             body: vec![Statement::Call(call, addresses)],
         };
-        self.step(name, function, sides.iter().map(|side| side.place).collect());
+        self.step(of, function, sides.iter().map(|side| side.place).collect());
     }
+}
+
+/// An operand of which a step of [`Var::Block`] is a plane.
+fn plane(buffer: &Buffer) -> Side {
+    Side::new(buffer, Extent::square(0), buffer.block_len())
 }
 
 /// What is done with a result, for people.

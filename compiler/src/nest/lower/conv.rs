@@ -7,33 +7,28 @@ use resnet_runtime::kernels::{
 
 use super::channel::epilogue_doc;
 use super::{Lowering, Side, nested, real_loops};
-use crate::fuse::{Conv, Epilogue, Residual};
+use crate::fuse::Residual;
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Statement, Var};
-use crate::schedule::{Algorithm, Buffer, ConvPlan, Fetch, Layout, Order};
+use crate::schedule::{Buffer, ConvPlan, Fetch, Layout, Order, Tiling};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
-    pub(super) name: &'a str,
-    pub(super) conv: &'a Conv,
-    pub(super) epilogue: &'a Epilogue,
-    pub(super) plan: ConvPlan,
-    pub(super) input: &'a Buffer,
-    pub(super) residual: Option<Buffer>,
-    pub(super) output: &'a Buffer,
+    pub(super) of: &'a super::Layer<'a>,
+    pub(super) plan: &'a ConvPlan,
 }
 
 impl Lowering {
     pub(super) fn conv(&mut self, layer: &Layer<'_>) {
-        match &layer.plan.algorithm {
-            Algorithm::Direct { rows } => self.direct(layer, *rows),
-            Algorithm::Winograd(plan) => self.winograd(layer, plan),
+        match &layer.plan.tiling {
+            Tiling::Direct { rows } => self.direct(layer, *rows),
+            Tiling::Winograd(plan) => self.winograd(layer, plan),
         }
     }
 
     fn direct(&mut self, layer: &Layer<'_>, rows: usize) {
         let picture = self.picture();
-        let row = Loop { var: Var::Row, extent: layer.output.shape.height / rows };
+        let row = Loop { var: Var::Row, extent: layer.of.output.shape.height / rows };
         let panel = Loop { var: Var::Panel, extent: layer.full_panels() };
         let rest = layer.rest_blocks();
         let zero_pad = layer.zero_pad(rows, &[picture, row]);
@@ -93,7 +88,7 @@ impl Lowering {
         }
         let function =
             Function { doc: layer.doc() + part, operands, parallel: real_loops(parallel), body };
-        self.step(layer.name, function, places);
+        self.step(layer.of.main(), function, places);
     }
 }
 
@@ -131,24 +126,25 @@ impl Sides {
 
 impl Layer<'_> {
     pub(super) fn doc(&self) -> String {
-        let window = &self.conv.window;
+        let window = &self.plan.window;
         let mut doc = format!("conv {}/{}", window.kernel, window.stride);
         if window.dilation != Extent::square(1) {
             doc += &format!(", dilation {}", window.dilation);
         }
-        if self.conv.groups > 1 {
-            doc += &format!(", {} groups", self.conv.groups);
+        if self.plan.panels.shape.groups > 1 {
+            doc += &format!(", {} groups", self.plan.panels.shape.groups);
         }
-        doc += &format!(", {} -> {}", self.input.shape, self.output.shape);
-        doc += &epilogue_doc(self.epilogue);
-        if self.conv.quantised {
-            let residual = self.residual.map(|r| format!(" + {}", r.element)).unwrap_or_default();
-            doc += &format!("; u8{residual} to {}", self.output.element);
+        doc += &format!(", {} -> {}", self.of.input.shape, self.of.output.shape);
+        doc += &epilogue_doc(self.of.epilogue);
+        if self.plan.quantised() {
+            let residual =
+                self.of.residual.map(|r| format!(" + {}", r.element())).unwrap_or_default();
+            doc += &format!("; u8{residual} to {}", self.of.output.element());
         }
-        doc += &match (&self.plan.algorithm, self.plan.panels.format.planar) {
-            (Algorithm::Winograd(plan), _) => format!("; {plan}"),
-            (Algorithm::Direct { .. }, true) => "; direct, planar input".to_owned(),
-            (Algorithm::Direct { .. }, false) => "; direct".to_owned(),
+        doc += &match (&self.plan.tiling, self.plan.panels.format.planar) {
+            (Tiling::Winograd(plan), _) => format!("; {plan}"),
+            (Tiling::Direct { .. }, true) => "; direct, planar input".to_owned(),
+            (Tiling::Direct { .. }, false) => "; direct".to_owned(),
         };
         format!("{doc}, {} outer", self.plan.order)
     }
@@ -164,7 +160,7 @@ impl Layer<'_> {
     }
 
     fn sides(&self, rows: usize) -> Sides {
-        let ConvPlan { panels, weights: start, .. } = self.plan;
+        let ConvPlan { panels, weights: start, .. } = *self.plan;
         let panel = panels.format.panel_blocks;
         let weights = |element, offset, distance| {
             Side::weights(element, start + offset).with(Var::Panel, distance)
@@ -174,7 +170,7 @@ impl Layer<'_> {
                 .with(Var::Panel, panel * buffer.block_len())
                 .with(Var::Row, rows * buffer.row_len())
         };
-        let r = match (self.epilogue.residual, &self.residual) {
+        let r = match (self.of.epilogue.residual, self.of.residual) {
             (Some(Residual::Same(_)), Some(buffer)) => Some(like_output(buffer)),
             (Some(Residual::ZeroPad { stride, .. }), Some(buffer)) => {
                 let side = Side::new(buffer, Extent::square(0), 0);
@@ -183,37 +179,38 @@ impl Layer<'_> {
             _ => None,
         };
         Sides {
-            x: Side::new(self.input, self.conv.window.padding.before, 0)
-                .with(Var::Panel, panels.format.in_block_step * self.input.block_len())
-                .with(Var::Row, rows * self.conv.window.stride.rows * self.input.row_len()),
+            x: Side::new(self.of.input, self.plan.window.padding.before, 0)
+                .with(Var::Panel, panels.format.in_block_step * self.of.input.block_len())
+                .with(Var::Row, rows * self.plan.window.stride.rows * self.of.input.row_len()),
             w: weights(panels.format.element, 0, panels.panel_len()),
             b: weights(
                 Element::F32,
                 panels.bias_offset(),
                 panel * BLOCK * self.numbers_a_channel(),
             ),
-            y: like_output(self.output),
-            t: self.conv.quantised.then(|| {
+            y: like_output(self.of.output),
+            t: self.plan.quantised().then(|| {
                 let numbers = panels.tensor_numbers_offset() * Element::F32.bytes();
                 Side::weights(Element::F32, start + panels.bias_offset() + numbers)
             }),
             z: self
+                .of
                 .residual
-                .filter(|r| self.epilogue.zero_pads() && r.scale.is_some())
-                .map(|r| Side::to_bytes(&r)),
+                .filter(|r| self.of.epilogue.zero_pads() && r.scale.is_some())
+                .map(Side::to_bytes),
             r,
         }
     }
 
     /// A bias, or a scale and a shift.
     fn numbers_a_channel(&self) -> usize {
-        if self.conv.quantised { 2 } else { 1 }
+        if self.plan.quantised() { 2 } else { 1 }
     }
 
     /// The kernel call for `out_blocks` output blocks of the panel that is `skipped` panels after
     /// the one that the loops point at.
     fn call(&self, rows: usize, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Statement {
-        let (input, output) = (self.input, self.output);
+        let (input, output) = (self.of.input, self.of.output);
         let sides = self.sides(rows);
         let address = |operand: usize, side: &Side| side.past(operand, loops, Var::Panel, skipped);
         let w = address(W, &sides.w);
@@ -230,7 +227,7 @@ impl Layer<'_> {
         let (x, b, y) = (address(X, &sides.x), address(B, &sides.b), address(Y, &sides.y));
         // A zero-padded shortcut was written to `y` itself; without a residual, any address does.
         let r = match &sides.r {
-            Some(r) if !self.epilogue.zero_pads() => address(sides.r_operand(), r),
+            Some(r) if !self.of.epilogue.zero_pads() => address(sides.r_operand(), r),
             _ => y.clone(),
         };
         if let Some(t) = &sides.t {
@@ -241,7 +238,7 @@ impl Layer<'_> {
             };
             return Statement::Call(call, vec![x, w, b, address(Sides::T, t), r, n, y]);
         }
-        let params = self.params(rows, out_blocks, next, self.epilogue.of_kernel());
+        let params = self.params(rows, out_blocks, next, self.of.epilogue.of_kernel());
         let call = match input.layout {
             Layout::Planar => Call::ConvPlanar(params),
             _ => Call::Conv(params),
@@ -251,10 +248,10 @@ impl Layer<'_> {
 
     /// The epilogue of a quantised convolution, to whose kernel an activation is data.
     fn byte_epilogue(&self) -> ByteEpilogue {
-        let residual = match (&self.residual, self.epilogue.zero_pads()) {
+        let residual = match (&self.of.residual, self.of.epilogue.zero_pads()) {
             (None, _) => None,
-            (Some(residual), false) => Some(residual.element),
-            (Some(_), true) => Some(self.output.element),
+            (Some(residual), false) => Some(residual.element()),
+            (Some(_), true) => Some(self.of.output.element()),
         };
         ByteEpilogue {
             residual: match residual {
@@ -262,7 +259,7 @@ impl Layer<'_> {
                 Some(Element::F32) => ResidualElement::F32,
                 Some(_) => ResidualElement::U8,
             },
-            output: match self.output.element {
+            output: match self.of.output.element() {
                 Element::F32 => OutputElement::F32,
                 _ => OutputElement::U8,
             },
@@ -270,8 +267,8 @@ impl Layer<'_> {
     }
 
     fn params<E>(&self, rows: usize, out_blocks: usize, next: usize, epilogue: E) -> ConvParams<E> {
-        let (window, input, output) = (&self.conv.window, self.input, self.output);
-        let r_block = match (&self.residual, self.epilogue.zero_pads()) {
+        let (window, input, output) = (&self.plan.window, self.of.input, self.of.output);
+        let r_block = match (&self.of.residual, self.of.epilogue.zero_pads()) {
             (Some(residual), false) => residual.block_len(),
             (_, true) => output.block_len(),
             (None, false) => 0,
@@ -327,17 +324,17 @@ impl Layer<'_> {
 
     /// The call that writes a row of the zero-padded shortcut, for all channels, to the output.
     fn zero_pad(&self, rows: usize, loops: &[Loop]) -> Option<Statement> {
-        let Some(Residual::ZeroPad { stride, before, .. }) = self.epilogue.residual else {
+        let Some(Residual::ZeroPad { stride, before, .. }) = self.of.epilogue.residual else {
             return None;
         };
-        let source = self.residual.as_ref()?;
+        let source = self.of.residual.as_ref()?;
         let params = ZeroPadParams {
-            pixels: self.output.shape.width,
+            pixels: self.of.output.shape.width,
             x_step: stride.columns * BLOCK,
             x_block: source.block_len(),
-            y_block: self.output.block_len(),
+            y_block: self.of.output.block_len(),
             in_channels: source.shape.channels,
-            out_channels: self.output.shape.channels,
+            out_channels: self.of.output.shape.channels,
             before,
         };
         let sides = self.sides(rows);

@@ -4,32 +4,27 @@
 use resnet_runtime::kernels::{BLOCK, Call, Constant, Element, GroupParams, MeanParams};
 
 use super::channel::{epilogue_doc, plane_params};
-use super::{Lowering, Side, nested, real_loops};
-use crate::fuse::Epilogue;
+use super::{Layer, Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::{Buffer, Region, STATISTIC};
 
-/// A group norm with all that is decided about it.
-pub(super) struct Layer<'a> {
-    pub(super) name: &'a str,
+/// What is decided about a group norm.
+pub(super) struct Groups {
     /// Channels of a group.
     pub(super) group: usize,
     pub(super) epsilon: f64,
-    pub(super) epilogue: &'a Epilogue,
-    pub(super) residual: Option<&'a Buffer>,
     /// Where the scales begin in the packed weights; the shifts follow.
     pub(super) weights: usize,
     /// Channel blocks that are normalised together.
     pub(super) blocks: usize,
-    pub(super) input: &'a Buffer,
-    pub(super) output: &'a Buffer,
 }
 
 impl Lowering {
-    pub(super) fn group_norm(&mut self, layer: &Layer<'_>) {
-        let Layer { name, group, blocks, input: x, output: y, .. } = *layer;
-        let r = self.residual(name, layer.epilogue, layer.residual, y);
+    pub(super) fn group_norm(&mut self, layer: &Layer<'_>, groups: &Groups) {
+        let Layer { input: x, output: y, .. } = *layer;
+        let &Groups { group, epsilon, weights, blocks } = groups;
+        let r = self.residual(layer);
         let parallel = [self.picture(), Loop { var: Var::Group, extent: x.blocks() / blocks }];
         let block = [Loop { var: Var::Block, extent: blocks }];
         let all = [&parallel[..], &block].concat();
@@ -46,9 +41,8 @@ impl Lowering {
         // What one iteration knows of its channels: their means, then variances, then scales.
         let own =
             |skipped| Side::at(Region::Scratch, STATISTIC, 0).skip(skipped).with(Var::Block, BLOCK);
-        let shifts = layer.weights + x.blocks() * BLOCK * Element::F32.bytes();
-        let sides =
-            [plane(x), of_channels(layer.weights), of_channels(shifts), plane(&r), plane(y)];
+        let shifts = weights + x.blocks() * BLOCK * Element::F32.bytes();
+        let sides = [plane(x), of_channels(weights), of_channels(shifts), plane(&r), plane(y)];
         let [means, scales] = [own(0), own(blocks * BLOCK)];
 
         let groups = |epsilon| GroupParams {
@@ -65,7 +59,7 @@ impl Lowering {
         let (mean, scale) = (temporary(&means, &all), temporary(&scales, &all));
         let (mean_of_all, scale_of_all) =
             (temporary(&means, &parallel), temporary(&scales, &parallel));
-        let epsilon = Constant::new(layer.epsilon as f32);
+        let epsilon = Constant::new(epsilon as f32);
         let body = [
             each(Call::Mean(pixels), vec![at(0, &all), mean.clone()]),
             vec![Statement::Call(
@@ -90,6 +84,6 @@ impl Lowering {
             parallel: real_loops(&parallel),
             body: body.concat(),
         };
-        self.step(name, function, sides.iter().map(|side| side.place).collect());
+        self.step(layer.main(), function, sides.iter().map(|side| side.place).collect());
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use resnet_runtime::kernels::{Call, PoolParams};
 
-use super::{Lowering, Side, nested};
+use super::{Layer, Lowering, Side, nested};
 use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::Buffer;
@@ -16,13 +16,12 @@ impl Lowering {
     /// so that for the windows they are a part of the picture.
     pub(super) fn pool(
         &mut self,
-        name: &str,
+        layer: &Layer<'_>,
         kind: &str,
         make: impl Fn(PoolParams) -> Call,
         pool: &Pooling,
-        x: &Buffer,
-        y: &Buffer,
     ) {
+        let (x, y) = (layer.input, layer.output);
         let Pooling { window, zeros, .. } = pool;
         let mut doc =
             format!("{kind} {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
@@ -55,7 +54,8 @@ impl Lowering {
         if !inside.is_empty() {
             let (call, x, y) = part(&inside, 1);
             let rows = Loop { var: Var::Row, extent: inside.len() };
-            self.simple(name, doc.clone(), call, x, y, &[self.picture(), rows, blocks]);
+            let loops = [self.picture(), rows, blocks];
+            self.simple(layer.main(), doc.clone(), call, [x, y], &loops);
         }
         for rows in [top, bottom] {
             if !rows.is_empty() {
@@ -65,20 +65,21 @@ impl Lowering {
                 let doc = format!("{doc}, rows {} to {}", rows.start, rows.end - 1);
                 let body = nested(&loops, vec![call]);
                 let function = Function { doc, operands: vec!["x", "y"], parallel: vec![], body };
-                self.step(name, function, vec![x.place, y.place]);
+                self.step(layer.main(), function, vec![x.place, y.place]);
             }
         }
     }
 
     /// What a window of a blur sees past an edge are rows that it reads anyway if it reaches over the
     /// edge by less than half of itself. Where it reaches further, planes are not divided.
-    pub(super) fn blur(&mut self, name: &str, window: &Window, x: &Buffer, y: &Buffer) {
+    pub(super) fn blur(&mut self, layer: &Layer<'_>, window: &Window) {
         if 2 * window.padding.most().rows < window.kernel.rows {
             let whole = Pooling::new(PoolKind::Average, *window);
-            return self.pool(name, "blur", Call::Blur, &whole, x, y);
+            return self.pool(layer, "blur", Call::Blur, &whole);
         }
+        let (x, y) = (layer.input, layer.output);
         let doc = format!("blur {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
-        self.per_block(name, doc, Call::Blur(params(window, x, y)), x, y);
+        self.per_block(layer, doc, Call::Blur(params(window, x, y)));
     }
 }
 

@@ -2,35 +2,34 @@
 
 use resnet_runtime::kernels::{Call, CopyParams};
 
-use super::{Lowering, Side, real_loops};
+use super::{Layer, Lowering, Side, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::{Buffer, Layout};
 
 impl Lowering {
     /// Bytes of `f32`.
-    pub(super) fn quantise(&mut self, name: &str, x: &Buffer, y: &Buffer) {
-        let make = match y.layout {
+    pub(super) fn quantise(&mut self, layer: &Layer<'_>) {
+        let make = match layer.output.layout {
             Layout::Quads => Call::QuantiseQuads,
             _ => Call::Quantise,
         };
-        self.convert(name, "bytes of", make, Side::to_bytes(y), x, y);
+        self.convert(layer, "bytes of", make, Side::to_bytes(layer.output));
     }
 
     /// `f32` of bytes.
-    pub(super) fn dequantise(&mut self, name: &str, x: &Buffer, y: &Buffer) {
-        self.convert(name, "f32 of", Call::Dequantise, Side::of_bytes(x), x, y);
+    pub(super) fn dequantise(&mut self, layer: &Layer<'_>) {
+        self.convert(layer, "f32 of", Call::Dequantise, Side::of_bytes(layer.input));
     }
 
     fn convert(
         &mut self,
-        name: &str,
+        layer: &Layer<'_>,
         what: &str,
         make: fn(CopyParams) -> Call,
         numbers: Side,
-        x: &Buffer,
-        y: &Buffer,
     ) {
+        let (x, y) = (layer.input, layer.output);
         // A row a call, so that threads divide them as they do a convolution's.
         let call = make(CopyParams {
             channels: x.shape.channels.min(y.lanes()),
@@ -54,6 +53,6 @@ impl Lowering {
         let body = vec![Statement::Call(call, addresses.collect())];
         let (doc, operands) = (format!("{what} {}", x.shape), vec!["x", "t", "y"]);
         let function = Function { doc, operands, parallel: real_loops(&loops), body };
-        self.step(name, function, sides.iter().map(|side| side.place).collect());
+        self.step(layer.main(), function, sides.iter().map(|side| side.place).collect());
     }
 }

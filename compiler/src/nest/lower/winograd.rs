@@ -12,12 +12,12 @@ use resnet_runtime::kernels::{
 use super::conv::Layer;
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
-use crate::nest::{Address, Function, Loop, Place, Statement, Var};
+use crate::nest::{Address, Function, Loop, Part, Place, Statement, Var};
 use crate::schedule::{Band, Buffer, Fetch, Order, Points, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
-        let parts = Part::all(layer, plan, self.batch);
+        let parts = Bands::all(layer, plan, self.batch);
         if layer.plan.order == Order::RowsOuter {
             return parts.iter().for_each(|part| self.bands(part));
         }
@@ -34,8 +34,8 @@ impl Lowering {
     }
 
     /// One step for all: each band's points, then its panels.
-    fn bands(&mut self, part: &Part<'_>) {
-        let Part { layer, bands, .. } = part;
+    fn bands(&mut self, part: &Bands<'_>) {
+        let Bands { layer, bands, .. } = part;
         let points = [bands, &[part.in_blocks()][..], &part.rows].concat();
         let mut body = nested(&points[bands.len()..], vec![part.input(&points)]);
         let strip = part.strips();
@@ -56,18 +56,18 @@ impl Lowering {
     }
 
     /// The step that transforms the input.
-    fn points(&mut self, part: &Part<'_>) {
-        let Part { layer, plan, .. } = part;
+    fn points(&mut self, part: &Bands<'_>) {
+        let Bands { layer, plan, .. } = part;
         let parallel = [&part.bands[..], &[part.in_blocks()], &part.rows].concat();
         let Sides { x, v, .. } = &part.sides;
         let call = Call::WinogradInput(part.input_params());
-        let doc = format!("points of {} for {plan}{}", layer.input.shape, part.what());
-        let name = format!("{}.points", layer.name);
-        self.simple(&name, doc, call, x.clone(), v.clone(), &parallel);
+        let doc = format!("points of {} for {plan}{}", layer.of.input.shape, part.what());
+        let sides = [x.clone(), v.clone()];
+        self.simple((layer.of.id, Part::Points), doc, call, sides, &parallel);
     }
 
     /// The step that computes the products of `panels`, all of `out_blocks` blocks, and the output.
-    fn panels(&mut self, part: &Part<'_>, out_blocks: usize, panels: Range<usize>) {
+    fn panels(&mut self, part: &Bands<'_>, out_blocks: usize, panels: Range<usize>) {
         let panel = Loop { var: Var::Panel, extent: panels.len() };
         let parallel = match part.layer.plan.order {
             Order::PicturesOuter => [&part.bands[..], &[panel]].concat(),
@@ -78,10 +78,10 @@ impl Lowering {
         self.step_of(part, part.layer.doc() + part.what() + last, &parallel, body);
     }
 
-    fn step_of(&mut self, part: &Part<'_>, doc: String, parallel: &[Loop], body: Vec<Statement>) {
+    fn step_of(&mut self, part: &Bands<'_>, doc: String, parallel: &[Loop], body: Vec<Statement>) {
         let (operands, places) = part.operands();
         let function = Function { doc, operands, parallel: real_loops(parallel), body };
-        self.step(part.layer.name, function, places);
+        self.step(part.layer.of.main(), function, places);
     }
 }
 
@@ -97,7 +97,7 @@ const R: usize = 5;
 const M: usize = usize::MAX;
 
 /// Bands of a Winograd convolution that are alike, with their loops and operands.
-struct Part<'a> {
+struct Bands<'a> {
     layer: &'a Layer<'a>,
     plan: &'a Winograd,
     /// The loops over bands.
@@ -134,11 +134,11 @@ impl Sides {
     }
 }
 
-impl<'a> Part<'a> {
+impl<'a> Bands<'a> {
     /// Usually one; two if bands are rows of tiles and the last row is a partial one.
     fn all(layer: &'a Layer<'a>, plan: &'a Winograd, batch: usize) -> Vec<Self> {
-        let height = layer.output.shape.height;
-        let (whole, rest) = (height / plan.tile.rows, height % plan.tile.rows);
+        let height = layer.of.output.shape.height;
+        let (whole, rest) = (height / plan.tile().rows, height % plan.tile().rows);
         let partial = (rest > 0).then_some(rest);
         let part = |bands, rows, partial, skipped| Self {
             layer,
@@ -173,7 +173,7 @@ impl<'a> Part<'a> {
     }
 
     fn in_blocks(&self) -> Loop {
-        Loop { var: Var::Block, extent: self.layer.input.blocks() }
+        Loop { var: Var::Block, extent: self.layer.of.input.blocks() }
     }
 
     fn strips(&self) -> Loop {
@@ -201,7 +201,7 @@ impl<'a> Part<'a> {
         WinogradInputParams {
             form: plan.transform,
             tiles: if planar { plan.input.block / BLOCK } else { plan.tiles.columns },
-            x_row: self.layer.input.row_len(),
+            x_row: self.layer.of.input.row_len(),
             y_point: plan.input.distance,
         }
     }
@@ -255,7 +255,7 @@ impl<'a> Part<'a> {
         [row, column]: [&Run; 2],
         loops: &[Loop],
     ) -> Option<Statement> {
-        let (plan, window) = (self.plan, &self.layer.conv.window);
+        let (plan, window) = (self.plan, &self.layer.plan.window);
         let format = &self.layer.plan.panels.format;
         let row_tiles: usize = self.rows.iter().map(|l| l.extent).product();
         let row_tiles = if row.needed { row_tiles } else { row_tiles - 1 };
@@ -332,7 +332,7 @@ impl<'a> Part<'a> {
         let mut body = Vec::new();
         if whole > 0 {
             let row = Loop { extent: whole, ..*row };
-            let rows = self.plan.tile.rows;
+            let rows = self.plan.tile().rows;
             let call = self.output(rows, 0, skipped, &[loops, outer, &[row]].concat());
             body.extend(nested(&[row], vec![call]));
         }
@@ -346,16 +346,16 @@ impl<'a> Part<'a> {
     /// `rows` output rows exist.
     fn output(&self, rows: usize, below: usize, skipped: usize, loops: &[Loop]) -> Statement {
         let (layer, plan) = (self.layer, self.plan);
-        let width = layer.output.shape.width;
+        let width = layer.of.output.shape.width;
         let params = WinogradOutputParams {
             form: plan.transform,
             tiles: plan.strip,
             rows,
-            columns: width.min(plan.strip * plan.tile.columns),
+            columns: width.min(plan.strip * plan.tile().columns),
             x_point: plan.output.distance,
-            y_row: layer.output.row_len(),
-            r_row: layer.residual.as_ref().map_or(0, Buffer::row_len),
-            epilogue: layer.epilogue.of_kernel(),
+            y_row: layer.of.output.row_len(),
+            r_row: layer.of.residual.map_or(0, Buffer::row_len),
+            epilogue: layer.of.epilogue.of_kernel(),
         };
         let address = |operand: usize, side: &Side| {
             let mut address = side.past(operand, loops, Var::Panel, skipped);
@@ -437,9 +437,9 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     };
     let output = |buffer: &Buffer| {
         let panel = format.panel_blocks * buffer.block_len();
-        pixels(buffer, Extent::square(0), plan.tile.rows)
+        pixels(buffer, Extent::square(0), plan.tile().rows)
             .with(Var::Panel, panel)
-            .with(Var::Strip, plan.strip * plan.tile.columns * BLOCK)
+            .with(Var::Strip, plan.strip * plan.tile().columns * BLOCK)
     };
     let weights = |element: Element, offset: usize, panel: usize| {
         Side::weights(element, start + offset).with(Var::Panel, panel)
@@ -459,18 +459,18 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         }
     }
     if format.planar {
-        v = v.with(Var::Strip, plan.strip * layer.conv.window.stride.columns);
+        v = v.with(Var::Strip, plan.strip * layer.plan.window.stride.columns);
     }
     let step = plan.transform.filters()[0].step();
     Sides {
-        x: pixels(layer.input, layer.conv.window.padding.before, step),
+        x: pixels(layer.of.input, layer.plan.window.padding.before, step),
         v,
         w: weights(format.element, 0, panels.panel_len()),
         zeros: weights(Element::F32, panels.zeros_offset(), 0),
         m: points(Region::Scratch, plan.output_offset, &plan.output),
         b: weights(Element::F32, panels.bias_offset(), format.panel_blocks * BLOCK)
             .with(Var::Block, BLOCK),
-        y: output(layer.output),
-        r: layer.residual.as_ref().map(output),
+        y: output(layer.of.output),
+        r: layer.of.residual.map(output),
     }
 }
