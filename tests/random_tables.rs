@@ -1,5 +1,7 @@
 //! Random tables: those that are accepted run alike in every back end, the others get an error.
 
+mod quantised;
+
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
@@ -8,6 +10,8 @@ use proptest::strategy::ValueTree;
 use resnet::{Backend, Compiler, Diagnostics, Isa, Network, Options, Pool, Spec, Weights};
 use resnet_compiler::graph::Graph;
 use resnet_runtime::kernels::Activation;
+
+use self::quantised::{Random, is_defined_to_the_bit, partly_quantised};
 
 /// Of the largest output of each picture.
 const TOLERANCE: f64 = 1e-4;
@@ -281,6 +285,41 @@ proptest! {
                 let found = answers(&*compiled, &pictures, pool);
                 let same = found.iter().zip(&interpreted).all(|(a, b)| a.to_bits() == b.to_bits());
                 prop_assert!(same, "{isa}: the JIT has other bits\n{table}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn quantised_parts_run_alike_everywhere(table in table(), seed: u64, all: bool) {
+        let Ok(Some((spec, graph))) = accept(&table) else { return Ok(()) };
+        let weights = Weights::random(&graph.tensors, seed);
+        let weights = partly_quantised(&spec, &weights, &mut Random(seed), all);
+        let defined = is_defined_to_the_bit(&spec, &weights);
+        let pictures = picture(3 * graph.input_shape().elements(), seed);
+        let load = |backend, isa, batch| {
+            // A batch may have other algorithms in its f32 layers.
+            let compiler = Compiler::new(&spec).weights(&weights).exact(true);
+            let compiled = compiler.backend(backend).isa(isa).batch(batch).compile();
+            compiled.unwrap().load(&weights).unwrap_or_else(|error| panic!("{error}\n{table}"))
+        };
+        let mut expected = defined.then(|| {
+            answers(&*load(Backend::Reference, Isa::Portable, 1), &pictures, None)
+        });
+        // Where operators on real numbers remain, portable code rounds them in another way.
+        for isa in Isa::available().filter(|isa| defined || *isa != Isa::Portable) {
+            for (backend, batch, pool) in [
+                (Backend::Interpret, 1, None),
+                (Backend::Jit, 1, Some(&POOLS[0])),
+                (Backend::Jit, 3, Some(&POOLS[1])),
+            ] {
+                let found = answers(&*load(backend, isa, batch), &pictures, pool);
+                let expected = expected.get_or_insert_with(|| found.clone());
+                let same = found.iter().zip(&*expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{isa}, {backend}, batches of {batch} differ\n{table}");
             }
         }
     }

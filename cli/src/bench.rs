@@ -123,7 +123,7 @@ fn largest_error(
     pictures: &[f32],
     answers: &[f32],
 ) -> Result<f64> {
-    let compiler = Compiler::new(&model.spec).backend(Backend::Reference);
+    let compiler = Compiler::new(&model.spec).weights(weights).backend(Backend::Reference);
     let reference = compiler.compile()?.load(weights)?;
     let mut expected = vec![0.0; answers.len()];
     reference.session_in(None)?.run_batch(pictures, &mut expected)?;

@@ -13,9 +13,10 @@ use crate::diagnostics::Diagnostics;
 #[cfg(feature = "jit")]
 use crate::emit::jit;
 use crate::emit::{interpret, reference::Reference};
+use crate::fuse::Fused;
 use crate::graph::Graph;
 use crate::nest::VerifyError;
-use crate::plan::{Plan, PlanError, arena_bytes};
+use crate::plan::{Plan, PlanError, arena_bytes, fused};
 use crate::schedule::{Choices, Wishes};
 use crate::spec::Spec;
 use crate::target::Target;
@@ -28,7 +29,8 @@ pub enum Backend {
     Jit,
     /// A walk over the loop nests.
     Interpret,
-    /// The graph by definition, in `f64`: slow, and the measure of the others.
+    /// The graph by definition, in `f64`, and to the bit where it is quantised: slow, and the measure of the
+    /// others.
     Reference,
 }
 
@@ -284,9 +286,19 @@ pub struct Compiled {
     graph: Arc<Graph>,
     plan: Arc<Plan>,
     isa: Isa,
-    backend: Backend,
     wishes: Wishes,
-    variants: Vec<Variant>,
+    code: Code,
+}
+
+/// What a network runs.
+#[derive(Clone)]
+enum Code {
+    /// What a back end made of the programs.
+    Programs(Vec<Variant>),
+    /// The graph, by definition.
+    Graph,
+    /// The graph with its quantised layers, by definition.
+    Quantised(Arc<Fused>),
 }
 
 impl Compiled {
@@ -306,16 +318,15 @@ impl Compiled {
         options: &Options,
     ) -> Result<Self, CompileError> {
         let target = Target::host(options.isa)?;
-        let backend = options.backend;
-        let variants = match backend {
+        let code = match options.backend {
             #[cfg(feature = "jit")]
-            Backend::Jit => jit::compile(&plan, &target)?,
-            Backend::Interpret => interpret::compile(&plan, &target)?,
-            // It runs the graph.
-            Backend::Reference => Vec::new(),
+            Backend::Jit => Code::Programs(jit::compile(&plan, &target)?),
+            Backend::Interpret => Code::Programs(interpret::compile(&plan, &target)?),
+            Backend::Reference if wishes.quantised.is_empty() => Code::Graph,
+            Backend::Reference => Code::Quantised(Arc::new(fused(&graph, &wishes)?)),
         };
         let (graph, plan, isa) = (Arc::new(graph), Arc::new(plan), target.isa());
-        Ok(Self { graph, plan, isa, backend, wishes, variants })
+        Ok(Self { graph, plan, isa, wishes, code })
     }
 
     /// The graph it was compiled from.
@@ -372,13 +383,18 @@ impl Compiled {
         threads: NonZeroUsize,
     ) -> Result<Box<dyn Network>, LoadError> {
         let info = self.info().clone();
-        if self.backend == Backend::Reference {
-            return Ok(Box::new(Reference::load(&self.graph, info, weights)?));
-        }
+        let variants = match &self.code {
+            Code::Programs(variants) => variants.clone(),
+            Code::Graph => return Ok(Box::new(Reference::load(&self.graph, info, weights)?)),
+            Code::Quantised(fused) => {
+                let network = Reference::load_quantised(&self.graph, fused, info, weights)?;
+                return Ok(Box::new(network));
+            }
+        };
         let packed = load(&self.plan.weights, weights, threads)?;
         // SAFETY: each variant has the lengths of its program, which its back end verified; the weights
         // are packed as the plan says of which these programs are.
-        let loaded = unsafe { Loaded::new(info, self.variants.clone(), packed) };
+        let loaded = unsafe { Loaded::new(info, variants, packed) };
         Ok(Box::new(loaded))
     }
 }

@@ -113,8 +113,8 @@ fn what_cannot_be_known_is_said_and_can_be_set() {
         "--stride-on 1x1",
         "--anti-alias blur",
         "--anti-alias average",
-        "the stages' strides are 1,2,2,2 (else `--strides 1,2,1,1`)",
-        "no dilation (else `--dilations 1,1,2,4`)",
+        "the stages' strides are 1,2,2,2 (else `--strides 1,2,1,1` or `--strides 1,2,2,1`)",
+        "no dilation (else `--dilations 1,1,2,4` or `--dilations 1,1,1,2`)",
         "--pool false",
         "--mean",
     ] {

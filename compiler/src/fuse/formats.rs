@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use resnet_runtime::weights::quantised::{Names, module};
-use resnet_runtime::weights::{Stored, TensorSpec};
+use resnet_runtime::weights::{QuantisedSource, Stored, TensorSpec};
 
 use super::quantisable::{Kept, quantisable};
-use super::{Epilogue, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
+use super::{Conv, Epilogue, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
 use crate::graph::{Padding, PoolKind, Pooling};
 
 /// Names of the weight tensors that are quantised.
@@ -92,6 +92,22 @@ pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> 
         }
     }
     list
+}
+
+/// The layers by whose scales a quantised convolution is computed.
+pub(crate) fn source(fused: &Fused, node: &FusedNode, conv: &Conv) -> QuantisedSource {
+    let scale = |format: &Format| match format {
+        Format::U8(weight) => Some(weight.clone().into()),
+        Format::F32 => None,
+    };
+    let of = |id| scale(&fused.node(id).format);
+    QuantisedSource {
+        weight: conv.weight.clone().into(),
+        input: node.input.and_then(of).expect("a quantised convolution reads bytes"),
+        residual: node.epilogue.residual.and_then(|r| of(r.source())),
+        output: scale(&node.format),
+        activation: node.epilogue.activation,
+    }
 }
 
 /// The tensors of a quantised layer, whose weight would otherwise be `weight`.

@@ -1,11 +1,12 @@
 //! What the packed weights of a network consist of: decided once, for all batch sizes.
 
 use resnet_runtime::kernels::{BLOCK, Panels};
-use resnet_runtime::weights::{Content, NormTensors, QuantisedSource, Recipe};
+use resnet_runtime::weights::{Content, NormTensors, Recipe};
 
 use super::choice::{Choice, Order, Site};
 use super::layout::Layout;
 use super::{Operator, conv};
+use crate::fuse::formats;
 use crate::fuse::{Conv, Format, Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{GroupNorm, Window};
 
@@ -45,19 +46,7 @@ impl Parts {
     }
 
     fn quantised(&mut self, fused: &Fused, node: &FusedNode, conv: &Conv, panels: Panels) -> usize {
-        let scale = |format: &Format| match format {
-            Format::U8(weight) => Some(weight.clone().into()),
-            Format::F32 => None,
-        };
-        let of = |id| scale(&fused.node(id).format);
-        let source = QuantisedSource {
-            weight: conv.weight.clone().into(),
-            input: of(node.source()).expect("a quantised convolution reads bytes"),
-            residual: node.epilogue.residual.and_then(|r| of(r.source())),
-            output: scale(&node.format),
-            activation: node.epilogue.activation,
-        };
-        self.add(Content::Quantised { source, panels })
+        self.add(Content::Quantised { source: formats::source(fused, node, conv), panels })
     }
 
     /// A convolution's weights, as they are packed for a choice and for an input that lies so.

@@ -14,6 +14,19 @@ fn listed(numbers: impl Iterator<Item = usize>) -> String {
     numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
 }
 
+/// An option with what it would be if the stages from the third on, or the last one alone, had no stride.
+fn examples(
+    option: &str,
+    strides: &[usize],
+    of_stages_from: impl Fn(usize) -> Vec<usize>,
+) -> String {
+    let mut examples = [2, 2.max(strides.len() - 1)].map(of_stages_from).to_vec();
+    examples.dedup();
+    let shown =
+        examples.into_iter().map(|example| format!("{option} {}", listed(example.into_iter())));
+    shown.collect::<Vec<_>>().join("` or `")
+}
+
 /// Blocks of a stage that one row has.
 struct Run<'a> {
     layer: String,
@@ -63,11 +76,12 @@ impl Writer<'_> {
             strides.push(stride);
         }
         // As in networks for segmentation, which have dilation instead.
-        let given_up =
-            strides.iter().enumerate().map(|(index, stride)| if index < 2 { *stride } else { 1 });
-        let (shown, example) = (listed(strides.iter().copied()), listed(given_up));
-        let assumed = format!("the stages' strides are {shown}");
-        self.assume(true, assumed, format!("--strides {example}"));
+        let shown = listed(strides.iter().copied());
+        let given_up = examples("--strides", &strides, |from| {
+            let stride = |(index, stride): (usize, &usize)| if index < from { *stride } else { 1 };
+            strides.iter().enumerate().map(stride).collect()
+        });
+        self.assume(true, format!("the stages' strides are {shown}"), given_up);
         Ok(strides)
     }
 
@@ -77,14 +91,16 @@ impl Writer<'_> {
             return;
         }
         let given_up = !self.options.strides.is_empty() && strides.iter().skip(1).any(|&s| s == 1);
-        let mut dilation = 1;
-        let example = strides.iter().enumerate().map(|(index, &stride)| {
-            let instead = if given_up { index > 0 && stride == 1 } else { index > 1 };
-            dilation *= if instead { 2 } else { 1 };
-            dilation
+        let instead = examples("--dilations", strides, |from| {
+            let mut dilation = 1;
+            let dilation = |(index, &stride): (usize, &usize)| {
+                let instead = if given_up { index > 0 && stride == 1 } else { index >= from };
+                dilation *= if instead { 2 } else { 1 };
+                dilation
+            };
+            strides.iter().enumerate().map(dilation).collect()
         });
-        let example = listed(example);
-        self.assume(!given_up, "no dilation", format!("--dilations {example}"));
+        self.assume(!given_up, "no dilation", instead);
     }
 
     pub(super) fn stage(

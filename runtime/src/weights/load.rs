@@ -10,7 +10,7 @@ use super::error::WeightsError;
 use super::file::{PackedError, PackedFile, to_little_endian};
 use super::pack::{Folded, Norm, PackError, Packer, pack_norm};
 use super::packed::Packed;
-use super::quantised::{self, module};
+use super::quantised;
 use super::recipe::{Content, ConvSource, Recipe, Slice, WeightsPlan};
 use super::source::Weights;
 use super::tensor::NormTensors;
@@ -101,7 +101,7 @@ pub fn load(
                 quantised::pack(source, panels, weights, out)?;
             }
             Content::Scale { weight } => {
-                quantised::scale(module(weight), weights)?.pack(numbers(out));
+                quantised::pack_conversions(weight, weights, out)?;
             }
             Content::Norm { norm, channels } => with_norm(norm, weights, |values| {
                 pack_norm(*channels, values, numbers(out))

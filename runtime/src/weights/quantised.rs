@@ -17,7 +17,6 @@
 //! each operation rounded, so that all instruction sets agree. An output of `f32` has scale 1, no zero
 //! point, and is not rounded to integers. An activation function is `lo` and `hi`.
 
-use super::LoadError;
 use super::error::WeightsError;
 use super::load::numbers;
 use super::pack::pack_bytes;
@@ -58,7 +57,7 @@ impl Names {
 
 /// What the bytes of an activation stand for: `(byte - zero) * scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scale {
+struct Scale {
     scale: f64,
     zero: f64,
 }
@@ -67,27 +66,22 @@ impl Scale {
     /// That of `f32`.
     const NONE: Self = Self { scale: 1.0, zero: 0.0 };
 
-    /// Two lines of numbers: for [`Call::Quantise`](crate::kernels::Call::Quantise) and for
-    /// [`Call::Dequantise`](crate::kernels::Call::Dequantise).
-    pub(super) fn pack(self, out: &mut [f32]) {
-        let (to, from) = out.split_at_mut(TENSOR_NUMBERS);
+    /// What [`Call::Quantise`](crate::kernels::Call::Quantise) is given.
+    fn to_bytes(self) -> TensorLine {
         let [low, high] = self.limits(Activation::None);
-        let to_bytes = TensorLine {
-            factor: (1.0 / self.scale) as f32,
-            offset: 0.0,
-            low,
-            high,
-            zero: self.zero as f32,
-        };
-        let of_bytes = TensorLine {
+        let factor = (1.0 / self.scale) as f32;
+        TensorLine { factor, offset: 0.0, low, high, zero: self.zero as f32 }
+    }
+
+    /// What [`Call::Dequantise`](crate::kernels::Call::Dequantise) is given.
+    fn of_bytes(self) -> TensorLine {
+        TensorLine {
             factor: self.scale as f32,
             offset: self.zero as f32,
             low: f32::NEG_INFINITY,
             high: f32::INFINITY,
             zero: 0.0,
-        };
-        to.copy_from_slice(&to_bytes.to_line());
-        from.copy_from_slice(&of_bytes.to_line());
+        }
     }
 
     /// What a value is clamped to before it is rounded, in steps of the scale from the zero point on.
@@ -102,13 +96,20 @@ impl Scale {
     }
 }
 
-/// What the bytes of a layer's input stand for.
+/// The numbers by which the input of a layer becomes bytes, and by which they become `f32` again; its
+/// weight tensor is `weight`.
 ///
 /// # Errors
 ///
 /// A scale that is no positive number.
-pub(super) fn scale(module: &str, weights: &Weights) -> Result<Scale, WeightsError> {
-    let Names { input_scale, input_zero_point, .. } = Names::of(module);
+pub fn conversions(weight: &str, weights: &Weights) -> Result<[TensorLine; 2], WeightsError> {
+    let scale = scale(weight, weights)?;
+    Ok([scale.to_bytes(), scale.of_bytes()])
+}
+
+/// What the bytes of the input of a layer stand for.
+fn scale(weight: &str, weights: &Weights) -> Result<Scale, WeightsError> {
+    let Names { input_scale, input_zero_point, .. } = Names::of(module(weight));
     let scale = positive(&input_scale, weights)?[0];
     let mut zero = Vec::new();
     weights.read_bytes(&input_zero_point, 0..1, &mut zero)?;
@@ -129,62 +130,111 @@ fn positive(name: &str, weights: &Weights) -> Result<Vec<f64>, WeightsError> {
     }
 }
 
+/// A quantised layer, as it is computed.
+pub struct Layer {
+    /// The weight's elements, in row-major order.
+    pub weight: Vec<i8>,
+    /// For each output channel what sums are multiplied by, and what is added then.
+    pub channels: Vec<[f32; 2]>,
+    /// What the residual is multiplied by after its zero point is subtracted, limits, and the output's
+    /// zero point.
+    pub tensor: TensorLine,
+}
+
+impl Layer {
+    /// Reads a layer with so many output channels.
+    ///
+    /// # Errors
+    ///
+    /// Scales that are no positive numbers, or two layers that read one activation by different scales.
+    pub fn read(
+        source: &QuantisedSource,
+        channels: usize,
+        weights: &Weights,
+    ) -> Result<Self, WeightsError> {
+        let own = scale(&source.weight, weights)?;
+        let x = scale(&source.input, weights)?;
+        if own != x {
+            return Err(WeightsError::Scales {
+                origin: weights.origin().to_owned(),
+                layers: [module(&source.weight).to_owned(), module(&source.input).to_owned()],
+            });
+        }
+        let of = |weight: Option<&str>| weight.map_or(Ok(Scale::NONE), |w| scale(w, weights));
+        let y = of(source.output.as_deref())?;
+        let r = of(source.residual.as_deref())?;
+        let names = Names::of(module(&source.weight));
+        let scales = positive(&names.weight_scale, weights)?;
+        let biases = weights.tensor(&names.bias)?;
+
+        let mut bytes = Vec::new();
+        let len = weights.shape(&source.weight)?.iter().product();
+        weights.read_bytes(&source.weight, 0..len, &mut bytes)?;
+        let weight: Vec<i8> = bytes.into_iter().map(|byte| byte as i8).collect();
+        let of_channel = |(channel, weight): (usize, &[i8])| {
+            let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
+            let factor = x.scale * scales[channel] / y.scale;
+            let shift = f64::from(biases.values[channel]) / y.scale - x.zero * sum as f64 * factor;
+            [factor as f32, shift as f32]
+        };
+        let channels = weight.chunks_exact(len / channels).enumerate().map(of_channel).collect();
+        let [low, high] = match (&source.output, source.activation) {
+            (Some(_), activation) => y.limits(activation),
+            (None, Activation::Relu) => [0.0, f32::INFINITY],
+            (None, Activation::Relu6) => [0.0, 6.0],
+            (None, _) => [f32::NEG_INFINITY, f32::INFINITY],
+        };
+        let tensor = TensorLine {
+            factor: (r.scale / y.scale) as f32,
+            offset: r.zero as f32,
+            low,
+            high,
+            zero: y.zero as f32,
+        };
+        Ok(Self { weight, channels, tensor })
+    }
+}
+
 /// Packs a quantised convolution: its panels, then a scale and a shift for each output channel, then the
 /// numbers of the whole tensor.
 ///
 /// # Errors
 ///
-/// Scales that are no positive numbers, or two layers that read one activation by different scales.
+/// See [`Layer::read`].
 pub(super) fn pack(
     source: &QuantisedSource,
     panels: &Panels,
     weights: &Weights,
     out: &mut [u8],
-) -> Result<(), LoadError> {
-    let of = |weight: &str| scale(module(weight), weights);
-    let own = of(&source.weight)?;
-    let x = of(&source.input)?;
-    if own != x {
-        return Err(LoadError::Weights(WeightsError::Scales {
-            origin: weights.origin().to_owned(),
-            layers: [module(&source.weight).to_owned(), module(&source.input).to_owned()],
-        }));
-    }
-    let y = source.output.as_deref().map_or(Ok(Scale::NONE), of)?;
-    let r = source.residual.as_deref().map_or(Ok(Scale::NONE), of)?;
-    let names = Names::of(module(&source.weight));
-    let (scales, biases) = (positive(&names.weight_scale, weights)?, weights.tensor(&names.bias)?);
-
-    let mut bytes = Vec::new();
-    let channels = panels.shape.out_channels;
-    weights.read_bytes(&source.weight, 0..channels * panels.shape.channel_len(), &mut bytes)?;
-    let bytes: &[i8] = bytemuck::cast_slice(&bytes);
+) -> Result<(), WeightsError> {
+    let layer = Layer::read(source, panels.shape.out_channels, weights)?;
     let (packed, rest) = out.split_at_mut(panels.bias_offset());
-    pack_bytes(panels, bytes, bytemuck::cast_slice_mut(packed));
+    pack_bytes(panels, &layer.weight, bytemuck::cast_slice_mut(packed));
 
     let (of_channels, of_tensor) = numbers(rest).split_at_mut(panels.tensor_numbers_offset());
     of_channels.fill(0.0);
-    for (channel, bytes) in bytes.chunks_exact(panels.shape.channel_len()).enumerate() {
-        let sum: i64 = bytes.iter().map(|&weight| i64::from(weight)).sum();
-        let factor = x.scale * scales[channel] / y.scale;
-        let shift = f64::from(biases.values[channel]) / y.scale - x.zero * sum as f64 * factor;
+    for (channel, [factor, shift]) in layer.channels.into_iter().enumerate() {
         let (block, lane) = (channel / BLOCK * 2 * BLOCK, channel % BLOCK);
-        of_channels[block + lane] = factor as f32;
-        of_channels[block + BLOCK + lane] = shift as f32;
+        of_channels[block + lane] = factor;
+        of_channels[block + BLOCK + lane] = shift;
     }
-    let [low, high] = match (&source.output, source.activation) {
-        (Some(_), activation) => y.limits(activation),
-        (None, Activation::Relu) => [0.0, f32::INFINITY],
-        (None, Activation::Relu6) => [0.0, 6.0],
-        (None, _) => [f32::NEG_INFINITY, f32::INFINITY],
-    };
-    let line = TensorLine {
-        factor: (r.scale / y.scale) as f32,
-        offset: r.zero as f32,
-        low,
-        high,
-        zero: y.zero as f32,
-    };
-    of_tensor.copy_from_slice(&line.to_line());
+    of_tensor.copy_from_slice(&layer.tensor.to_line());
+    Ok(())
+}
+
+/// Packs the two lines of numbers of [`conversions`].
+///
+/// # Errors
+///
+/// See there.
+pub(super) fn pack_conversions(
+    weight: &str,
+    weights: &Weights,
+    out: &mut [u8],
+) -> Result<(), WeightsError> {
+    let lines = conversions(weight, weights)?;
+    for (out, line) in numbers(out).chunks_exact_mut(TENSOR_NUMBERS).zip(lines) {
+        out.copy_from_slice(&line.to_line());
+    }
     Ok(())
 }
