@@ -153,6 +153,7 @@ impl Network {
     /// Finds the parts. Tensors that batch norms count training steps with are left out.
     pub(crate) fn find(checkpoint: &Checkpoint) -> Result<Self, Fault> {
         let mut modules = Modules::group(checkpoint);
+        modules.check_weights_are_whole()?;
         let normalisation = modules.normalisation();
         let group_norm = modules.group_norm()?;
         let stages = modules.stages()?;
@@ -211,6 +212,35 @@ impl Modules {
             }
         }
         Self { map, wrapper: wrapper.to_owned() }
+    }
+
+    /// Refuses weights that a module computes of others whenever it runs.
+    fn check_weights_are_whole(&self) -> Result<(), Fault> {
+        for (module, parts) in &self.map {
+            let has = |part| parts.contains_key(part);
+            let parametrised = module.ends_with("parametrizations.weight");
+            let (what, remedy) = if has("weight_orig") && has("weight_mask") {
+                ("pruned by a mask", "torch.nn.utils.prune.remove(module, \"weight\")")
+            } else if has("weight_g") && has("weight_v") {
+                ("normalised", "torch.nn.utils.remove_weight_norm(module)")
+            } else if has("weight_orig") {
+                ("divided by its spectral norm", "torch.nn.utils.remove_spectral_norm(module)")
+            } else if parametrised {
+                (
+                    "parametrised",
+                    "torch.nn.utils.parametrize.remove_parametrizations(module, \"weight\")",
+                )
+            } else {
+                continue;
+            };
+            let module = module.trim_end_matches(".parametrizations.weight");
+            return unknown(format!(
+                "the weight of `{}` is {what} whenever it is used, and not in the file as it is; call `{remedy}` \
+                 for each such module and save again",
+                self.whole(module)
+            ));
+        }
+        Ok(())
     }
 
     fn shape(&self, module: &str) -> &[usize] {

@@ -12,14 +12,7 @@ use crate::write;
 pub(crate) fn of_0_to_1(options: &Options) -> Result<(Options, Vec<String>), Fault> {
     let mut options = options.clone();
     let mut notes = Vec::new();
-    if is_of_bytes(&options.mean, &options.std) {
-        if options.mean.iter().any(|&mean| mean > 0.0 && mean < 1.0) {
-            return unknown(
-                "`--mean` is of values from 0 to 1 and `--std` of values from 0 to 255; divide what is too large \
-                 by 255",
-            );
-        }
-        scale(&mut options.mean, &mut options.std);
+    if to_fractions(&mut options.mean, &mut options.std)? {
         notes.push(format!(
             "`--mean` and `--std` are of values from 0 to 255; divided by 255: {:?}, {:?}",
             options.mean, options.std
@@ -61,6 +54,21 @@ pub(crate) fn by_layer(
          array is the network's input after them"
     ));
     Ok(options)
+}
+
+/// Divides means and deviations of values from 0 to 255 by 255. Whether they were such.
+pub(crate) fn to_fractions(mean: &mut [f64], std: &mut Vec<f64>) -> Result<bool, Fault> {
+    if !is_of_bytes(mean, std) {
+        return Ok(false);
+    }
+    if mean.iter().any(|&mean| mean > 0.0 && mean < 1.0) {
+        return unknown(
+            "the means of pictures (`--mean`) are of values from 0 to 1 and their deviations (`--std`) of values from \
+             0 to 255; divide what is too large by 255",
+        );
+    }
+    scale(mean, std);
+    Ok(true)
 }
 
 /// More channels than any picture has.

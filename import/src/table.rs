@@ -263,6 +263,14 @@ impl Writer<'_> {
             None => None,
         };
         let groups = by_size.or(self.options.norm_groups).unwrap_or(32);
+        if let Some(odd) =
+            channels.iter().find(|&&channels| !channels.is_multiple_of(groups.max(1)))
+        {
+            return unknown(format!(
+                "its norms have no statistics, so that they are taken for group norms, and {groups} groups do not \
+                 divide {odd} channels; say `--norm-groups G` or `--norm-group-size C` (1 is an instance norm)"
+            ));
+        }
         row.set(
             "norm",
             if groups == 32 { "group".to_owned() } else { format!("{{groups: {groups}}}") },

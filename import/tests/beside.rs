@@ -110,7 +110,7 @@ fn contradictions_show_both_sides() {
             "pictures of channels: 1, and the tensors have 3",
         ),
         (timm, "resnetblur18", "resnest14d", "timm's `resnest14d` has split attention"),
-        (timm, "\"avg\"", "\"max\"", "a pool before its classifier that is no average"),
+        (timm, "\"avg\"", "\"catavgmax\"", "a pool before its classifier that is neither average"),
         (
             timm,
             "\"output_stride\": 16",
@@ -123,6 +123,8 @@ fn contradictions_show_both_sides() {
             "\"crop_pct\": \"0.8\"",
             "`crop_pct` is \"0.8\"; a number above",
         ),
+        (timm, "0.229", "0.0", "divides pictures by a deviation of 0; one above zero"),
+        (timm, "0.229,", "", "2 deviations for pictures of 3 channels"),
         (timm, "{", "[", "`config.json` beside the weights is damaged, or not theirs"),
         (
             transformers,
@@ -179,10 +181,68 @@ fn pictures_are_scaled_as_configurations_say() {
         ("\"bilinear\"", "\"lanczos\"", "filter: lanczos"),
         // Each side is its share, whatever the picture's shape is.
         ("\"center\"", "\"squash\"", "preprocess: {resize: 80x100, crop: 64x80"),
+        ("\"avg\"", "\"max\"", "kernel: 4x5"),
     ] {
         let copy = changed("timm-blur", "config.json", |text| text.replace(from, to));
         contains(&import(copy.path(), &Options::default()).unwrap().table, &[expected]);
     }
+    let bytes = |text: &str| {
+        let numbers = [
+            ("0.485", "123.675"),
+            ("0.456", "116.28"),
+            ("0.406", "103.53"),
+            ("0.229", "58.395"),
+            ("0.224", "57.12"),
+        ];
+        let text = numbers.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        text.replace("0.225", "57.375")
+    };
+    let copy = changed("timm-blur", "config.json", bytes);
+    let imported = import(copy.path(), &Options::default()).unwrap();
+    contains(&imported.table, &["mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"]);
+    contains(
+        &imported.notes.join("\n"),
+        &["means and deviations are of values from 0 to 255; divided"],
+    );
+}
+
+/// Not whole: a byte changed, lost or doubled. None is a panic.
+#[test]
+fn damaged_configurations_are_errors_or_networks() {
+    let mut errors = 0;
+    for (name, file) in [
+        ("timm-blur", "config.json"),
+        ("transformers-strides", "config.json"),
+        ("transformers-strides", "preprocessor_config.json"),
+        ("transformers-bit", "config.json"),
+    ] {
+        let mut state = name.len() as u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 33) as usize % bound
+        };
+        let whole = std::fs::read(folder(name).join(file)).unwrap();
+        let copy = changed(name, file, str::to_owned);
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            let place = below(bytes.len());
+            match below(4) {
+                0 => bytes.truncate(place),
+                1 => bytes[place] ^= 1 << below(8),
+                2 => bytes[place] = b"0123456789-.e[]{},:\""[below(20)],
+                _ => drop(bytes.drain(place..whole.len().min(place + 1 + below(9)))),
+            }
+            std::fs::write(copy.path().join(file), bytes).unwrap();
+            match import(copy.path(), &Options::default()) {
+                Ok(imported) => imported.write_weights(&mut std::io::sink()).unwrap(),
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    errors += 1;
+                }
+            }
+        }
+    }
+    assert!(errors > 200, "only {errors} of 800 were noticed");
 }
 
 #[test]

@@ -180,7 +180,13 @@ fn every_dialect_answers_alike() {
         let imported = imported.unwrap_or_else(|error| panic!("{}: {error}", names.block));
         run(&imported, &input, &output);
         let said = imported.said().join("\n");
-        contains(&said, &["the stem's stride is 1 (`--stem-stride`)", "the mean over all pixels"]);
+        contains(
+            &said,
+            &[
+                "the stem's stride is 1, its padding 1 (`--stem-stride`)",
+                "the mean over all pixels",
+            ],
+        );
     }
 }
 
@@ -334,13 +340,42 @@ fn rows_have_what_tensors_and_options_say() {
 }
 
 #[test]
+fn weights_that_are_made_of_others_are_refused_with_the_remedy() {
+    let common = bottleneck(["conv1", "bn1"], 4, "layer1.0", ["", ""]);
+    let instead = |parts: &[&str]| {
+        let mut tensors = common.clone();
+        let at = tensors.iter().position(|(name, _)| name == "layer1.0.conv2.weight").unwrap();
+        let (_, shape) = tensors.remove(at);
+        tensors.extend(parts.iter().map(|part| (format!("layer1.0.conv2.{part}"), shape.clone())));
+        read(&tensors, &Options::default()).unwrap_err()
+    };
+    for (parts, what, remedy) in [
+        (["weight_orig", "weight_mask"], "pruned by a mask", "prune.remove("),
+        (["weight_g", "weight_v"], "normalised", "remove_weight_norm("),
+        (["weight_orig", "weight_u"], "divided by its spectral norm", "remove_spectral_norm("),
+        (
+            ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+            "parametrised",
+            "remove_parametrizations(",
+        ),
+    ] {
+        contains(&instead(&parts), &["weight of `layer1.0.conv2` is", what, remedy]);
+    }
+    let groups = Options { norm_groups: Some(3), ..Options::default() };
+    let statistics = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
+    let grouped: Vec<_> = common.into_iter().filter(|(name, _)| !statistics(name)).collect();
+    let error = read(&grouped, &groups).unwrap_err();
+    contains(&error, &["3 groups do not divide 4 channels", "`--norm-group-size C`"]);
+}
+
+#[test]
 fn assumptions_have_options() {
     let common = bottleneck(["conv1", "bn1"], 4, "layer1.0", ["", ""]);
     let patches = read(&common, &Options::default()).unwrap();
     contains(&patches.table, &["kernel: 4, channels: 4, stride: 4, padding: 0"]);
     contains(
         &patches.said().join("\n"),
-        &["assumed: the stem's stride is 4 (else `--stem-stride 1`)"],
+        &["assumed: the stem's stride is 4, its padding 0 (else `--stem-stride 1`)"],
     );
     let options = Options {
         stem_stride: Some(2),
@@ -400,5 +435,5 @@ fn means_of_bytes_are_divided() {
     contains(&imported.said().join("\n"), &["divided by 255"]);
     let options = Options { mean: vec![0.5], std: vec![127.5], ..Options::default() };
     let error = import(file("cifar-b.safetensors"), &options).unwrap_err().to_string();
-    contains(&error, &["`--std` of values from 0 to 255"]);
+    contains(&error, &["(`--std`) of values from 0 to 255"]);
 }

@@ -151,6 +151,11 @@ def ways(model, state, path):
     yield "arrays-4.pkl", dump({"model": arrays, "__author__": "somebody", "matching_heuristics": True}, 4)
     yield "arrays-5.pkl", dump({"model": arrays} | settings() | {"sparse": None}, 5)
     yield "tensors-4.pkl", dump(state, 4)
+    yield "dict.npy", lambda path: np.save(path, arrays)
+    yield "arrays.npz", lambda path: np.savez(path, **fortran)
+    yield "packed.npz", lambda path: np.savez_compressed(path, **arrays)
+    yield "arrays-big.pkl", dump({n: a.astype(">f4") if n == "conv1.weight" else a for n, a in arrays.items()}, 4)
+    yield "expanded.pth", save(state | {"fc.bias": torch.ones(1).expand(4)})
     yield "quantised.pth", save(quantised(state))
     yield "imagenet.pth", save(imagenet())
     yield "imagenet-parallel.pth", save(nn.DataParallel(imagenet()))
@@ -180,12 +185,16 @@ def fill(model):
 def main():
     # Else the old form holds the source of every module's class, and where that is.
     torch.serialization.get_source_lines_and_file = lambda _: (["class Net: ...\n"], 1, "net.py")
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="these files alone")
+    names = parser.parse_args().names
     HERE.mkdir(parents=True, exist_ok=True)
     model = Net()
     fill(model)
     state = copy.deepcopy(model.state_dict())
     for name, write in ways(model, state, HERE):
+        if names and name not in names:
+            continue
         write(HERE / name)
         print(f"{name}: {(HERE / name).stat().st_size:,} bytes")
 

@@ -21,7 +21,7 @@ pub(crate) use self::place::Place;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
 use crate::names::Network;
-use crate::{Activation, Options};
+use crate::{Activation, Options, normalise};
 
 /// What ImageNet's networks are trained with.
 pub(crate) const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -156,6 +156,7 @@ impl Facts {
             )?;
             facts.files.push(path);
         }
+        facts.normalise()?;
         let read = facts.files.iter().filter_map(|path| path.file_name());
         let read: Vec<String> = read.map(|name| format!("`{}`", name.to_string_lossy())).collect();
         if !facts.source.is_empty() {
@@ -165,6 +166,35 @@ impl Facts {
             );
         }
         Ok(facts)
+    }
+
+    /// Brings means and deviations to values from 0 to 1.
+    fn normalise(&mut self) -> Result<(), Fault> {
+        let Options { mean, std, .. } = &mut self.options;
+        let wrong = std.iter().find(|&&std| std <= 0.0);
+        if let Some(wrong) = wrong {
+            return unknown(format!(
+                "what stands beside the weights divides pictures by a deviation of {wrong}; one above zero is \
+                 expected"
+            ));
+        }
+        if let Some(channels) = self.expected.channels {
+            for (what, numbers) in [("means", &*mean), ("deviations", &*std)] {
+                if ![0, 1, channels].contains(&numbers.len()) {
+                    return unknown(format!(
+                        "what stands beside the weights has {} {what} for pictures of {channels} channels",
+                        numbers.len()
+                    ));
+                }
+            }
+        }
+        if normalise::to_fractions(mean, std)? {
+            self.notes.push(format!(
+                "the configuration's means and deviations are of values from 0 to 255; divided by 255: {mean:?}, \
+                 {std:?}"
+            ));
+        }
+        Ok(())
     }
 
     /// What a file's name says, where nothing else says it.
@@ -222,6 +252,7 @@ impl Facts {
             anti_alias: options.anti_alias.or(facts.anti_alias),
             shortcut: options.shortcut.or(facts.shortcut),
             pool: options.pool.or(facts.pool),
+            global_pool: options.global_pool.or(facts.global_pool),
             activation: options.activation.or(facts.activation),
             norm_groups: options
                 .norm_groups

@@ -137,8 +137,11 @@ const RULES: &[(&str, &[Says])] = &[
 /// Networks of other files by the names of those that they equal.
 const ALIASES: &[&str] = &["tv_", "gluon_", "ssl_", "swsl_", "ig_"];
 
-/// What is known of an architecture; nothing, if no rule has its name.
+/// What is known of an architecture; nothing, if no rule has its name. A tag of weights behind a dot, and whose
+/// hub they are from, are no part of it: `timm/resnet50.a1_in1k`.
 pub(super) fn facts(name: &str) -> Option<Facts> {
+    let name = name.rsplit_once('/').map_or(name, |(_, name)| name);
+    let name = name.split_once('.').map_or(name, |(name, _)| name);
     let bare = ALIASES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     let bare = bare.trim_end_matches("_v1b");
     let says: Vec<&Says> = RULES
@@ -238,6 +241,10 @@ mod tests {
         assert_eq!(of("res2next50").expected.depth, Some(50));
         assert_eq!(of("wide_resnet50_2").expected.depth, Some(50));
         assert_eq!(of("seresnext101d_32x8d").expected.depth, Some(101));
+        assert_eq!(
+            of("hf_hub:timm/resnetblur50.bt_in1k").options.anti_alias,
+            Some(AntiAlias::Blur)
+        );
         assert_eq!(of("gluon_resnet50_v1b").options.strides, [1, 2, 2, 2]);
         assert!(of("resnet50_clip").refused.is_some());
         assert!(of("resnet50_clip_gap").refused.is_none());

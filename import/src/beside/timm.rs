@@ -6,6 +6,7 @@ use resnet_compiler::spec::AntiAlias;
 
 use super::keys::Keys;
 use super::{Facts, IMAGENET, rules};
+use crate::GlobalPool;
 use crate::error::{Fault, unknown};
 
 /// Entries of `pretrained_cfg` that say where weights come from, or for which layers training begins.
@@ -65,7 +66,7 @@ pub(super) fn read(mut config: Keys) -> Result<Facts, Fault> {
     }
     arguments(&mut config, &mut facts)?;
     let pool = config.text("global_pool")?;
-    average(&mut facts, pool);
+    global_pool(&mut facts, pool);
     let classes = config.count("num_classes")?;
     let names = config.classes("label_names")?;
     let descriptions = config.dictionary("label_descriptions")?;
@@ -105,7 +106,7 @@ fn arguments(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
     facts.expected.channels = arguments.count("in_chans")?;
     facts.expected.classes = arguments.count("num_classes")?;
     let pool = arguments.text("global_pool")?;
-    average(facts, pool);
+    global_pool(facts, pool);
     match arguments.numbers("img_size")?.as_deref() {
         None => {}
         Some([side]) => facts.options.input = Some((*side as usize, *side as usize)),
@@ -144,10 +145,16 @@ fn arguments(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses a head that does not take the mean over all pixels.
-fn average(facts: &mut Facts, pool: Option<String>) {
-    if pool.is_some_and(|pool| !["avg", "fast", "fastavg"].contains(&&*pool)) {
-        facts.refused = Some("a pool before its classifier that is no average (`global_pool`)");
+/// What becomes of all pixels; refuses what is neither their mean nor their maximum.
+fn global_pool(facts: &mut Facts, pool: Option<String>) {
+    match pool.as_deref() {
+        None | Some("avg" | "fast" | "fastavg") => {}
+        Some("max" | "fastmax") => facts.options.global_pool = Some(GlobalPool::Max),
+        Some(_) => {
+            facts.refused = Some(
+                "a pool before its classifier that is neither average nor maximum (`global_pool`)",
+            );
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod dicts;
 mod flat;
+mod npy;
 mod pickle;
 mod torch;
 
@@ -33,6 +34,8 @@ pub(crate) enum Unread {
     /// A function makes it that is not known.
     Call(String),
     Quantised,
+    /// An array of NumPy's of another byte order, or of what are no numbers.
+    Array,
 }
 
 /// One tensor. All of its elements lie inside its file, and no two of them in one place unless the
@@ -93,6 +96,7 @@ impl Checkpoint {
     pub(crate) fn read(bytes: &mut [u8], key: Option<&str>) -> Result<Self, Fault> {
         let read = match *bytes {
             [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key)?.decode(bytes),
+            _ if bytes.starts_with(npy::MAGIC) => npy::object(bytes, key)?.decode(bytes),
             [0x80, 2..=5, ..] if torch::is_legacy(bytes) => {
                 torch::legacy(bytes, key)?.decode(bytes)
             }
@@ -109,6 +113,10 @@ impl Checkpoint {
             Some((name, Unread::Call(global))) => {
                 Err(Fault::Code { what: format!("`{name}`"), global: global.clone() })
             }
+            Some((name, Unread::Array)) => unknown(format!(
+                "`{name}` is an array of NumPy's whose elements are not read; numbers of this machine's byte order \
+                 are expected (`array.astype('<f4')`)"
+            )),
             Some((name, Unread::Quantised)) => {
                 let more = match self.unread.len() - 1 {
                     0 => String::new(),

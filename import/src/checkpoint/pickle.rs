@@ -20,6 +20,7 @@ use safetensors::tensor::Dtype;
 use crate::error::Fault;
 use globals::Global;
 use machine::Machine;
+pub(super) use numpy::{dtype, strides};
 
 /// A value on the stack or in a container.
 #[derive(Clone, Copy, Debug, PartialEq)]

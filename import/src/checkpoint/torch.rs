@@ -11,14 +11,18 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::dicts::StateDict;
 use super::pickle::{Object, Pickle, Source, Storage, TensorRecord, Value};
-use super::{Checkpoint, Stored, Unread};
-use crate::error::{Fault, corrupt};
+use super::{Checkpoint, Stored, Unread, npy};
+use crate::error::{Fault, corrupt, unknown};
 
 /// What a file of the old form begins with, after the opcode for a number of ten bytes.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// More entries than tensors of any network; bounds the memory for the archive's directory.
 const MOST_ENTRIES: u64 = 100_000;
+
+/// Elements of a tensor that was expanded, `torch.ones(1).expand(64)`: what a norm or a classifier has, so that a small
+/// file cannot claim a large one.
+const MOST_REPEATED: usize = 1 << 20;
 
 const BIG_ENDIAN: Fault = Fault::Foreign("a PyTorch file of a big-endian machine");
 
@@ -27,25 +31,26 @@ type Places<'a> = HashMap<&'a str, Range<usize>>;
 
 /// Reads a zip archive.
 pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
-    check_entries(bytes)?;
-    // The directory is where the end record says, nothing stands before the archive. Looked for from the
-    // end, an entry of it is taken for its beginning where the folder's name has 21 bytes.
-    let config = Config { archive_offset: ArchiveOffset::Known(0) };
-    let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(in_zip)?;
-    let mut names = Vec::new();
-    for name in archive.file_names() {
-        names.push(name.map_err(in_zip)?.into_owned());
-    }
-    let Some(root) = names.iter().find_map(|name| name.strip_suffix("data.pkl")) else {
-        return Err(Fault::Foreign("a zip archive without a `data.pkl`"));
+    let mut archive = Archive::open(bytes)?;
+    let root = archive.names.iter().find_map(|name| name.strip_suffix("data.pkl"));
+    let Some(root) = root.map(str::to_owned) else {
+        return match npy::archive(&mut archive)? {
+            Some(_) if key.is_some() => unknown(
+                "`--key` names a dict of a PyTorch file, and this is an archive of NumPy's, which has arrays alone; \
+                 leave it out",
+            ),
+            Some(checkpoint) => Ok(Placed { checkpoint, texts: BTreeMap::new() }),
+            None => Err(Fault::Foreign("a zip archive without a `data.pkl`")),
+        };
     };
-    if names.iter().any(|name| name.strip_prefix(root) == Some("constants.pkl")) {
+    if archive.names.iter().any(|name| name.strip_prefix(&*root) == Some("constants.pkl")) {
         return Err(Fault::Foreign("a TorchScript program"));
     }
-    let mut entry = |name: &str| entry(&mut archive, bytes.len(), name);
-    let pickle = Pickle::read(&bytes[entry(&format!("{root}data.pkl"))?])?;
     let order = format!("{root}byteorder");
-    if names.contains(&order) && &bytes[entry(&order)?] != b"little" {
+    let has_order = archive.names.contains(&order);
+    let mut entry = |name: &str| archive.entry(name);
+    let pickle = Pickle::read(&bytes[entry(&format!("{root}data.pkl"))?])?;
+    if has_order && &bytes[entry(&order)?] != b"little" {
         return Err(BIG_ENDIAN);
     }
     let dict = StateDict::find(&pickle, key)?;
@@ -61,12 +66,61 @@ pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
     place(dict, &places, bytes)
 }
 
-/// Refuses archives whose directory would take much memory: the reader makes a record of every
+/// A zip archive, and the names of what is in it.
+pub(super) struct Archive<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) names: Vec<String>,
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+}
+
+impl<'a> Archive<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
+        check_entries(bytes)?;
+        // The directory is where the end record says, nothing stands before the archive. Looked for from the
+        // end, an entry of it is taken for its beginning where the folder's name has 21 bytes.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(in_zip)?;
+        let mut names = Vec::new();
+        for name in zip.file_names() {
+            names.push(name.map_err(in_zip)?.into_owned());
+        }
+        Ok(Self { bytes, names, zip })
+    }
+
+    /// Where the bytes of an entry stand, after its checksum was verified.
+    pub(super) fn entry(&mut self, name: &str) -> Result<Range<usize>, Fault> {
+        let damaged =
+            |reason: &dyn fmt::Display| Fault::Corrupt(format!("entry `{name}`: {reason}"));
+        let mut file = self.zip.by_name(name).map_err(|error| damaged(&error))?;
+        if file.compression() != CompressionMethod::Stored {
+            return Err(damaged(
+                &"it is compressed, which `torch.save` and `numpy.savez` never do",
+            ));
+        }
+        let length = io::copy(&mut file, &mut io::sink()).map_err(|error| damaged(&error))?;
+        let start = file.data_start();
+        drop(file);
+        let range = start.and_then(|start| {
+            let end = usize::try_from(start.checked_add(length)?).ok()?;
+            Some(usize::try_from(start).ok()?..end)
+        });
+        range
+            .filter(|range| range.end <= self.bytes.len())
+            .ok_or_else(|| damaged(&"it reaches past the end of the file"))
+    }
+}
+
+/// Refuses archives without a directory, and those whose directory would take much memory: the reader makes a record of every
 /// entry before anything can be asked of it.
 fn check_entries(bytes: &[u8]) -> Result<(), Fault> {
     /// The end record and the longest comment.
     const TAIL: usize = 22 + 0xffff + 20 + 56;
     let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
+    if !tail.windows(4).any(|window| window == b"PK\x05\x06") {
+        return corrupt(
+            "the directory at the end of the archive is missing, so that it was cut short",
+        );
+    }
     let counts = tail.windows(40).filter_map(|window| {
         let count = window.strip_prefix(b"PK\x06\x06")?.get(28..36)?;
         Some(u64::from_le_bytes(count.try_into().ok()?))
@@ -81,29 +135,6 @@ fn check_entries(bytes: &[u8]) -> Result<(), Fault> {
 
 fn in_zip(error: zip::result::ZipError) -> Fault {
     Fault::Corrupt(format!("the zip archive: {error}"))
-}
-
-/// Where the bytes of an entry stand, after its checksum was verified.
-fn entry(
-    archive: &mut ZipArchive<Cursor<&[u8]>>,
-    file_length: usize,
-    name: &str,
-) -> Result<Range<usize>, Fault> {
-    let damaged = |reason: &dyn fmt::Display| Fault::Corrupt(format!("entry `{name}`: {reason}"));
-    let mut file = archive.by_name(name).map_err(|error| damaged(&error))?;
-    if file.compression() != CompressionMethod::Stored {
-        return Err(damaged(&"it is compressed, which `torch.save` never does"));
-    }
-    let length = io::copy(&mut file, &mut io::sink()).map_err(|error| damaged(&error))?;
-    let start = file.data_start();
-    drop(file);
-    let range = start.and_then(|start| {
-        let end = usize::try_from(start.checked_add(length)?).ok()?;
-        Some(usize::try_from(start).ok()?..end)
-    });
-    range
-        .filter(|range| range.end <= file_length)
-        .ok_or_else(|| damaged(&"it reaches past the end of the file"))
 }
 
 /// Whether this is a file of the old form. From protocol 4 on a pickle begins with a frame.
@@ -123,12 +154,17 @@ pub(super) fn legacy(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
 
 /// Reads a pickle alone, which has its elements in it.
 pub(super) fn pickled(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
+    pickle_of(bytes, bytes, key)
+}
+
+/// Reads a pickle that is the end of a file.
+pub(super) fn pickle_of(bytes: &[u8], file: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
     let pickle = Pickle::read(bytes)?;
     if pickle.length < bytes.len() {
         let rest = bytes.len() - pickle.length;
         return corrupt(format!("{rest} bytes follow the end of the pickle"));
     }
-    place(StateDict::find(&pickle, key)?, &Places::new(), bytes)
+    place(StateDict::find(&pickle, key)?, &Places::new(), file)
 }
 
 /// The elements of a storage that was saved as a file of the old form, and their type.
@@ -231,8 +267,11 @@ fn within(part: &[u8], file: &[u8]) -> Range<usize> {
 fn place(dict: StateDict<'_, '_>, places: &Places<'_>, file: &[u8]) -> Result<Placed, Fault> {
     let mut checkpoint = Checkpoint { notes: dict.notes, ..Checkpoint::default() };
     for (name, maker) in dict.unread {
-        let quantised = maker.module == "torch._utils" && maker.name == "_rebuild_qtensor";
-        let why = if quantised { Unread::Quantised } else { Unread::Call(maker.to_string()) };
+        let why = match (maker.module, maker.name) {
+            ("torch._utils", "_rebuild_qtensor") => Unread::Quantised,
+            ("numpy", "ndarray") => Unread::Array,
+            _ => Unread::Call(maker.to_string()),
+        };
         checkpoint.unread.insert(name.into_owned(), why);
     }
     let mut texts = BTreeMap::new();
@@ -280,7 +319,7 @@ fn place(dict: StateDict<'_, '_>, places: &Places<'_>, file: &[u8]) -> Result<Pl
 }
 
 /// One past the last element of a tensor, counted from its first; `None` if that is more than there
-/// are addresses, or if elements repeat one another.
+/// are addresses, or if more elements repeat one another than [`MOST_REPEATED`].
 fn reach(shape: &[usize], strides: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
     if count == 0 {
@@ -291,7 +330,7 @@ fn reach(shape: &[usize], strides: &[usize]) -> Option<usize> {
         last = last.checked_add((size - 1).checked_mul(stride)?)?;
     }
     let reach = last.checked_add(1)?;
-    (count <= reach).then_some(reach)
+    (count <= reach.max(MOST_REPEATED)).then_some(reach)
 }
 
 /// Whether elements stand in row-major order without gaps.

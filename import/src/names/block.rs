@@ -86,7 +86,8 @@ impl Modules {
         let whole = self.whole(name);
         let [first, last] = main else {
             return unknown(format!(
-                "block `{whole}` has convolutions of chunks, `convs`, between {} others; a Res2Net's has one                  before them and one behind",
+                "block `{whole}` has convolutions of chunks, `convs`, between {} others; a Res2Net's has one \
+                 before them and one behind",
                 main.len()
             ));
         };
@@ -100,14 +101,16 @@ impl Modules {
             || norms.iter().any(|norm| norm.channels != width)
         {
             return unknown(format!(
-                "`{whole}.convs` and `{whole}.bns` are not 3x3 convolutions and norms of one width, as many of                  the ones as of the others"
+                "`{whole}.convs` and `{whole}.bns` are not 3x3 convolutions and norms of one width, as many of \
+                 the ones as of the others"
             ));
         }
         let chunks = first.channels / width;
         let fits = chunks == count + 1 || (chunks, count) == (1, 1);
         if !fits || first.channels % width != 0 || last.inputs != first.channels {
             return unknown(format!(
-                "`{}` makes {} channels and `{}` reads {}; {count} chunks of {width} channels with convolutions                  and one without are {}",
+                "`{}` makes {} channels and `{}` reads {}; {count} chunks of {width} channels with convolutions \
+                 and one without are {}",
                 self.whole(&first.module),
                 first.channels,
                 self.whole(&last.module),

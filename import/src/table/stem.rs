@@ -109,9 +109,10 @@ impl Writer<'_> {
         let usual =
             kernel == 7 || self.network.stem.len() > 1 || (kernel == 3 && !self.many_classes());
         let other = if stride == 1 { 2 } else { 1 };
+        let padding = if kernel == stride { 0 } else { kernel / 2 };
         self.assume(
             usual,
-            format!("the stem's stride is {stride}"),
+            format!("the stem's stride is {stride}, its padding {padding}"),
             format!("--stem-stride {other}"),
         );
         stride
@@ -175,10 +176,12 @@ impl Writer<'_> {
                     "--pool zeros",
                 ),
                 StemPool::Max if byobnet => (
-                    "a max pool after the stem, and no stride of its last convolution",
+                    "a 3x3 max pool of stride 2 after the stem, and no stride of its last convolution",
                     "--pool stride",
                 ),
-                StemPool::Max | StemPool::Zeros => ("a max pool after the stem", "--pool false"),
+                StemPool::Max | StemPool::Zeros => {
+                    ("a 3x3 max pool of stride 2 after the stem", "--pool false")
+                }
                 StemPool::Stride => (
                     "no max pool after the stem, whose last convolution has a stride of 2 in its place",
                     "--pool true",

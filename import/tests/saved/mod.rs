@@ -89,6 +89,8 @@ fn however_it_is_saved_it_is_the_same_network() {
         ("arrays-fortran-2.pkl", "", "", ""),
         ("arrays-fortran-4.pkl", "", "", ""),
         ("tensors-4.pkl", "", "", ""),
+        ("dict.npy", "", "", ""),
+        ("arrays.npz", "", "", ""),
     ] {
         let imported = read(name, key, prefix, "");
         println!("{name}");
@@ -102,6 +104,13 @@ fn however_it_is_saved_it_is_the_same_network() {
     let features = read("plain.pth", "", "", "fc");
     same(&read("head.pth", "", "", "fc"), &features);
     contains(&features.notes.join("\n"), &["left out: 2 tensors of `fc`"]);
+}
+
+#[test]
+fn an_expanded_tensor_has_its_number_over_and_over() {
+    let bytes = weights(&read("expanded.pth", "", "", ""));
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("fc.bias").unwrap().data(), [1_f32.to_le_bytes(); 4].as_flattened());
 }
 
 #[test]
@@ -166,6 +175,21 @@ fn what_to_choose_from_is_listed() {
         ),
         ("nested.pth", "queue", "", "", ["no dict of tensors under `queue`", "", "", ""]),
         ("quantised.pth", "", "", "", ["`conv1.weight` is quantised (and 1 more)", "", "", ""]),
+        ("arrays-big.pkl", "", "", "", ["`conv1.weight` is an array of NumPy's whose", "", "", ""]),
+        (
+            "packed.npz",
+            "",
+            "",
+            "",
+            ["it is compressed, which `torch.save` and `numpy.savez`", "", "", ""],
+        ),
+        (
+            "arrays.npz",
+            "model",
+            "",
+            "",
+            ["`--key` names a dict of a PyTorch file", "NumPy's", "", ""],
+        ),
     ] {
         contains(&refusal(name, key, prefix, without), &expected);
     }

@@ -177,6 +177,17 @@ impl<'a> Machine<'a> {
         Ok(Object::Instance(Box::new(instance)))
     }
 
+    /// An array of objects, which holds what its only one holds.
+    fn array_of_object(&mut self, state: Value<'a>) -> Result<Object<'a>, Fault> {
+        let mut array = self.instance(known(Global::NumpyArray), true)?;
+        if let (Some(value), Object::Instance(instance)) = (self.object_of_state(state), &mut array)
+        {
+            self.room.take(size_of::<(&str, Value<'_>)>())?;
+            instance.pairs = vec![("0", value)];
+        }
+        Ok(array)
+    }
+
     /// What a function or class is called; a value that was called itself has the name of its maker.
     fn name(&self, function: Value<'a>) -> Name<'a> {
         match (function, self.object(function)) {
@@ -198,7 +209,7 @@ impl<'a> Machine<'a> {
             Some(Object::Array) => {
                 let array = match self.array_of_state(state) {
                     Some(tensor) => self.boxed(tensor)?,
-                    None => self.instance(known(Global::NumpyArray), true)?,
+                    None => self.array_of_object(state)?,
                 };
                 self.objects[number] = array;
             }

@@ -3,10 +3,10 @@
 use safetensors::tensor::Dtype;
 
 use super::machine::Machine;
-use super::{Object, Source, Storage, TensorRecord, Value};
+use super::{List, Object, Source, Storage, TensorRecord, Value};
 
 /// A type by its text, such as `f4`; the byte order comes with its state.
-pub(super) fn dtype(text: &str) -> Option<Dtype> {
+pub(in super::super) fn dtype(text: &str) -> Option<Dtype> {
     Some(match text.trim_start_matches(['<', '|', '=']) {
         "f8" => Dtype::F64,
         "f4" => Dtype::F32,
@@ -23,6 +23,21 @@ pub(super) fn dtype(text: &str) -> Option<Dtype> {
         "b1" => Dtype::BOOL,
         _ => return None,
     })
+}
+
+/// The strides of an array without gaps, whose first index runs fastest or whose last one does.
+pub(in super::super) fn strides(shape: &[usize], fortran: bool) -> Vec<usize> {
+    let mut strides = vec![0; shape.len()];
+    let mut next = 1_usize;
+    let mut stride = |axis: usize| {
+        strides[axis] = next;
+        next = next.saturating_mul(shape[axis]);
+    };
+    match fortran {
+        true => (0..shape.len()).for_each(&mut stride),
+        false => (0..shape.len()).rev().for_each(&mut stride),
+    }
+    strides
 }
 
 impl<'a> Machine<'a> {
@@ -43,6 +58,15 @@ impl<'a> Machine<'a> {
             return None;
         };
         self.numpy_array(data, dtype, shape, fortran)
+    }
+
+    /// The one value of an array of objects, as `numpy.save` makes it of a dict: a list in the bytes' place.
+    pub(super) fn object_of_state(&self, state: Value<'a>) -> Option<Value<'a>> {
+        let &[.., list] = self.tuple(state)? else { return None };
+        match self.object(list)? {
+            Object::List(List { length: 1, items }) => items.first().map(|&(_, value)| value),
+            _ => None,
+        }
     }
 
     /// The array that `_frombuffer` makes of bytes, a type, a shape and an order.
@@ -71,16 +95,7 @@ impl<'a> Machine<'a> {
         };
         let &Object::Dtype(dtype @ Some(_)) = self.object(dtype)? else { return None };
         let shape = self.numbers(shape).ok()?;
-        let mut strides = vec![0; shape.len()];
-        let mut next = 1_usize;
-        let mut stride = |axis: usize| {
-            strides[axis] = next;
-            next = next.saturating_mul(shape[axis]);
-        };
-        match fortran {
-            true => (0..shape.len()).for_each(&mut stride),
-            false => (0..shape.len()).rev().for_each(&mut stride),
-        }
+        let strides = strides(&shape, fortran);
         Some(TensorRecord { storage: Storage { source, dtype }, offset: 0, shape, strides })
     }
 }

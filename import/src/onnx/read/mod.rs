@@ -273,6 +273,7 @@ impl<'a> Reader<'a> {
             "GlobalAveragePool" => self.global_mean(node)?,
             "GlobalMaxPool" => self.global_max(node)?,
             "ReduceMean" => self.reduce_mean(node)?,
+            "ReduceMax" => self.reduce_max(node)?,
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Expand" | "Transpose" => {
                 self.reshape(node)?;
             }

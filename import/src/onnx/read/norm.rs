@@ -5,7 +5,7 @@ use resnet_compiler::graph::Shape;
 use super::Reader;
 use crate::checkpoint::Stored;
 use crate::error::Fault;
-use crate::onnx::form::{Form, places};
+use crate::onnx::form::{Form, View, places};
 use crate::onnx::graph::{Norm, Op, Statistics, ValueId};
 use crate::onnx::node::Node;
 
@@ -127,6 +127,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn reduce_mean(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        let View { value, form } = self.reduced(node, "mean")?;
+        self.mean(node, value, form)
+    }
+
+    pub(super) fn reduce_max(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        let View { value, form } = self.reduced(node, "maximum")?;
+        self.max_over_all(node, value, form)
+    }
+
+    /// What is reduced over all pixels, and the form of what that makes.
+    fn reduced(&self, node: &Node<'_>, what: &str) -> Result<View, Fault> {
         let view = self.view(node, 0)?;
         let shape = self.shape(view.value);
         let rank = view.form.dimensions(shape).len() + 1;
@@ -141,13 +152,13 @@ impl Reader<'_> {
             (Form::Parts(parts), Some([2])) if parts == shape.channels => view.form,
             _ => {
                 return node.refuse(format!(
-                    "a mean over the axes {given:?} of {shape} {}; a table has one over height and width",
+                    "a {what} over the axes {given:?} of {shape} {}; a table has one over height and width",
                     view.form
                 ));
             }
         };
         let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
-        self.mean(node, view.value, if keeps { form } else { Form::Flat })
+        Ok(View { value: view.value, form: if keeps { form } else { Form::Flat } })
     }
 
     fn mean(&mut self, node: &Node<'_>, value: ValueId, form: Form) -> Result<(), Fault> {

@@ -124,11 +124,20 @@ impl Reader<'_> {
     /// The largest pixel of each channel.
     pub(super) fn global_max(&mut self, node: &Node<'_>) -> Result<(), Fault> {
         let value = self.planar(node, 0)?;
+        self.max_over_all(node, value, Form::Planar)
+    }
+
+    pub(super) fn max_over_all(
+        &mut self,
+        node: &Node<'_>,
+        value: ValueId,
+        form: Form,
+    ) -> Result<(), Fault> {
         let Shape { channels, height, width } = self.shape(value);
         let window = Window::new(Extent::new(height, width), Extent::square(1), Padding::NONE);
         let pool = Pooling::new(PoolKind::Max, window);
         let op = Op::Pool { pool, said: Padding::NONE };
-        self.push(node, op, &[value], Shape::new(channels, 1, 1), Form::Planar)
+        self.push(node, op, &[value], Shape::new(channels, 1, 1), form)
     }
 
     fn pool(&mut self, node: &Node<'_>, kind: PoolKind, counts: bool) -> Result<(), Fault> {
