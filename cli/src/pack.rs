@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use resnet_compiler::network::Compiler;
+use resnet_compiler::plan::WritePackedError;
 
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
@@ -24,7 +25,12 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let schedule = &options.algorithms.schedule;
     let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
     let mut file = Output::create(&options.output, Kind::Packed, options.force.force, inputs)?;
-    let bytes = plan.pack(&weights, options.threads.get(), &words(options), &mut file)?;
+    let packed = plan.pack(&weights, options.threads.get(), &words(options), &mut file);
+    let bytes = packed.map_err(|error| match error {
+        // It names the file itself.
+        WritePackedError::Write(error) => anyhow::Error::from(error),
+        error => error.into(),
+    })?;
     let alone = file.is_stdout();
     file.finish()?;
     if alone {

@@ -55,15 +55,6 @@ pub enum OnnxError {
         /// Parameters of the network.
         params: u64,
     },
-    /// The network has blocks with a `scale`, whose nodes `import` does not know.
-    #[error(
-        "`{node}` is a slice of channels, as blocks with a `scale` have them (Res2Net): they are not written as \
-         ONNX, as `resnet import` could not read them back"
-    )]
-    Slices {
-        /// The first of them.
-        node: String,
-    },
     /// The file could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -76,8 +67,7 @@ pub enum OnnxError {
 ///
 /// # Errors
 ///
-/// Weights that do not fit, blocks with a `scale`, a file of more than 2 GiB (before anything is written), and what the
-/// sink says.
+/// Weights that do not fit, a file of more than 2 GiB (before anything is written), and what the sink says.
 pub fn write(
     graph: &Graph,
     weights: &Weights,
@@ -86,9 +76,6 @@ pub fn write(
 ) -> Result<(), OnnxError> {
     weights.check_real("the ONNX file")?;
     weights.check(&graph.tensors)?;
-    if let Some(node) = graph.nodes.iter().find(|node| matches!(node.op, Op::Slice(_))) {
-        return Err(OnnxError::Slices { node: node.name.clone() });
-    }
     let model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: "resnet".into(),

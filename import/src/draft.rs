@@ -41,6 +41,8 @@ pub(crate) struct Draft {
     pub(crate) filter: Filter,
     /// Whether they are scaled to one shape, whatever theirs is.
     pub(crate) squashes: bool,
+    /// Whether the network reads blue before green and red, as a configuration says.
+    pub(crate) blue_first: bool,
     /// The row of a max pool over all pixels, whose kernel follows from what the others make.
     pub(crate) global_max_pool: Option<usize>,
     /// What has to be said.
@@ -106,6 +108,7 @@ impl Default for Draft {
             crop: None,
             filter: Filter::default(),
             squashes: false,
+            blue_first: false,
             global_max_pool: None,
             notes: Vec::new(),
             assumed: Vec::new(),
@@ -311,7 +314,7 @@ impl Draft {
                 let _ = write!(text, ", {word}: {numbers:?}");
             }
         }
-        if caffe {
+        if caffe || self.blue_first {
             text += ", channels: bgr";
         }
         text + "}\n"

@@ -186,6 +186,44 @@ fn pictures_are_scaled_as_configurations_say() {
         let copy = changed("timm-blur", "config.json", |text| text.replace(from, to));
         contains(&import(copy.path(), &Options::default()).unwrap().table, &[expected]);
     }
+    // Of other processors than ConvNeXt's.
+    let other = |from: &str, to: &str| {
+        let copy = changed("transformers-strides", "preprocessor_config.json", |text| {
+            let text = text.replace("ConvNextImageProcessor", "BitImageProcessor");
+            let size = "\"size\": {\n    \"shortest_edge\": 64\n  }";
+            assert!(text.contains(size));
+            text.replace(size, "\"size\": {\"shortest_edge\": 64}").replace(from, to)
+        });
+        import(copy.path(), &Options::default()).map(|imported| imported.table)
+    };
+    let edge = "{\"shortest_edge\": 64}";
+    for (to, expected) in [
+        ("{\"height\": 64, \"width\": 96}", "preprocess: {resize: 64x96, crop: 64x96"),
+        ("70, \"crop_size\": 64", "preprocess: {resize: 70, crop: 64"),
+        (
+            "70, \"crop_size\": {\"height\": 48, \"width\": 64}",
+            "preprocess: {resize: 70, crop: 48x64",
+        ),
+        (
+            "{\"height\": 80, \"width\": 120}, \"crop_size\": {\"height\": 64, \"width\": 96}",
+            "preprocess: {resize: 80x120, crop: 64x96",
+        ),
+        ("64, \"do_flip_channel_order\": true", "channels: bgr}"),
+    ] {
+        contains(&other(edge, to).unwrap(), &[expected]);
+    }
+    for (to, expected) in [
+        (
+            "{\"longest_edge\": 80}",
+            "`size` is {\"longest_edge\":80}; `shortest_edge`, or `height` and",
+        ),
+        (
+            "{\"height\": 80, \"width\": 120}, \"crop_size\": 64",
+            "`crop_size` is [64, 64]; the shape of `size`, or a part of it",
+        ),
+    ] {
+        contains(&other(edge, to).unwrap_err().to_string(), &[expected]);
+    }
     let bytes = |text: &str| {
         let numbers = [
             ("0.485", "123.675"),

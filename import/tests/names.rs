@@ -339,6 +339,21 @@ fn rows_have_what_tensors_and_options_say() {
     contains(&error, &["`--zero-channels` is for shortcuts that add channels of zeros"]);
 }
 
+/// Eight bytes with the length of a header begin a safetensors file, and two with a protocol a pickle.
+#[test]
+fn a_header_may_have_any_length() {
+    let bytes = std::fs::read(file("cifar-b.safetensors")).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let longer = (length & !0xffff) + 0x1_0380;
+    let mut padded = (longer as u64).to_le_bytes().to_vec();
+    padded.extend(&bytes[8..8 + length]);
+    padded.resize(8 + longer, b' ');
+    padded.extend(&bytes[8 + length..]);
+    assert_eq!(padded[..2], [0x80, 3]);
+    let table = |bytes| import_bytes(bytes, "x", &Options::default()).unwrap().table;
+    assert_eq!(table(padded), table(bytes));
+}
+
 #[test]
 fn weights_that_are_made_of_others_are_refused_with_the_remedy() {
     let common = bottleneck(["conv1", "bn1"], 4, "layer1.0", ["", ""]);
@@ -384,7 +399,10 @@ fn assumptions_have_options() {
         input: Some((8, 10)),
         ..Options::default()
     };
-    let table = read(&common, &options).unwrap().table;
+    let imported = read(&common, &options).unwrap();
+    let said = imported.said().join("\n");
+    contains(&said, &["where dilation grows the first 3x3 convolution has the one before"]);
+    let table = imported.table;
     contains(&table, &["stride: 2", "dilation: 3", "op: max_pool"]);
     contains(&table, &["kernel: 5x6"]);
     let options = Options {

@@ -252,7 +252,10 @@ fn a_full_disk_names_the_file() {
     let workshop = with_pictures();
     workshop
         .resnet(&format!("{RUN} set --output /dev/full"))
-        .fails("cannot write `/dev/full`: No space left on device");
+        .fails("error: cannot write `/dev/full`: No space left on device");
+    workshop
+        .resnet("pack colours.yaml --weights colours.safetensors -o /dev/full")
+        .fails("error: cannot write `/dev/full`: No space left on device");
 }
 
 #[test]

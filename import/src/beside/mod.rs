@@ -60,6 +60,8 @@ pub(crate) struct Facts {
     filter: Option<Filter>,
     /// Whether pictures are scaled to one shape, whatever theirs is.
     squashes: bool,
+    /// Whether the network reads blue before green and red.
+    blue_first: bool,
     /// Names of the classes.
     labels: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -126,6 +128,7 @@ impl Facts {
             crop: facts.crop,
             filter: facts.filter,
             squashes: facts.squashes,
+            blue_first: facts.blue_first,
             labels: facts.labels,
             notes: facts.notes,
             files: facts.files,
@@ -177,16 +180,6 @@ impl Facts {
                 "what stands beside the weights divides pictures by a deviation of {wrong}; one above zero is \
                  expected"
             ));
-        }
-        if let Some(channels) = self.expected.channels {
-            for (what, numbers) in [("means", &*mean), ("deviations", &*std)] {
-                if ![0, 1, channels].contains(&numbers.len()) {
-                    return unknown(format!(
-                        "what stands beside the weights has {} {what} for pictures of {channels} channels",
-                        numbers.len()
-                    ));
-                }
-            }
         }
         if normalise::to_fractions(mean, std)? {
             self.notes.push(format!(
@@ -287,6 +280,14 @@ impl Facts {
         if let Some(channels) = expected.channels.filter(|&channels| channels != inputs) {
             return differs("pictures of channels:", channels.to_string(), inputs.to_string());
         }
+        for (what, numbers) in [("means", &self.options.mean), ("deviations", &self.options.std)] {
+            if ![0, 1, inputs].contains(&numbers.len()) {
+                return unknown(format!(
+                    "what stands beside the weights has {} {what} for pictures of {inputs} channels",
+                    numbers.len()
+                ));
+            }
+        }
         let classes = network.linear.last().map(|linear| linear.classes);
         if let (Some(said), Some(found)) = (expected.classes, classes)
             && said != found
@@ -358,6 +359,7 @@ impl Facts {
         draft.crop = self.crop;
         draft.filter = self.filter.unwrap_or_default();
         draft.squashes = self.squashes;
+        draft.blue_first = self.blue_first;
         let labels = std::mem::take(&mut self.labels);
         if !labels.is_empty() && draft.classes != Some(labels.len()) {
             let classes = draft.classes.unwrap_or(0);

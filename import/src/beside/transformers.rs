@@ -4,6 +4,7 @@
 //! `transformers/models/convnext/image_processing_convnext.py` what the usual image processor does.
 
 use resnet_compiler::spec::StrideOn;
+use serde_json::Value;
 
 use super::keys::Keys;
 use super::{Facts, Padding, Stages};
@@ -192,54 +193,63 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
     let fast = kind.strip_suffix("Fast").unwrap_or(&kind);
     let convnext = ["ConvNextImageProcessor", "ConvNextFeatureExtractor"].contains(&fast);
     let size = match config.value("size") {
-        Some(value) if value.is_u64() => value.as_u64().and_then(|side| usize::try_from(side).ok()),
-        Some(value) => {
-            let side = |key: &str| value.get(key)?.as_u64().and_then(|s| usize::try_from(s).ok());
-            match (side("shortest_edge"), side("height"), side("width")) {
-                (Some(side), None, None) => Some(side),
-                (None, Some(height), Some(width)) if height == width => Some(height),
-                _ => {
-                    return config.wrong(
-                        "size",
-                        &value,
-                        "`shortest_edge`, or `height` and `width` alike",
-                    );
-                }
-            }
-        }
         None => None,
+        Some(value) => match scaled(&value) {
+            Some(size) => Some(size),
+            None => {
+                return config.wrong("size", &value, "`shortest_edge`, or `height` and `width`");
+            }
+        },
     };
     let crop = match config.value("crop_size") {
-        Some(value) => {
-            let side = value.as_u64().or_else(|| {
-                let (height, width) = (value.get("height")?, value.get("width")?);
-                height.as_u64().filter(|_| height == width)
-            });
-            match side.and_then(|side| usize::try_from(side).ok()) {
-                Some(side) => Some(side),
-                None => {
-                    return config.wrong("crop_size", &value, "a size, `height` and `width` alike");
-                }
-            }
-        }
         None => None,
+        Some(value) => match sides(&value) {
+            Some(sides) => Some(sides),
+            None => return config.wrong("crop_size", &value, "a size, `height` and `width`"),
+        },
     };
     let share = config.positive("crop_pct")?;
     let resizes = config.flag("do_resize")?.unwrap_or(true);
     let crops = config.flag("do_center_crop")?;
-    match (size, crop) {
+    let edge = match size {
+        Some(Scaled::Shorter(side)) => Some(side),
+        Some(Scaled::Both([height, width])) => (height == width).then_some(height),
+        None => None,
+    };
+    match (size, crop.filter(|_| crops != Some(false))) {
         // Larger ones are squashed to their size, whatever their shape is.
-        (Some(size), _) if convnext && resizes => {
-            facts.options.input = Some((size, size));
-            facts.crop = Some(if size < 384 { share.unwrap_or(224.0 / 256.0) } else { 1.0 });
-            facts.squashes = size >= 384;
+        _ if convnext
+            && resizes
+            && let Some(side) = edge =>
+        {
+            facts.options.input = Some((side, side));
+            facts.crop = Some(if side < 384 { share.unwrap_or(224.0 / 256.0) } else { 1.0 });
+            facts.squashes = side >= 384;
         }
-        (Some(size), Some(crop)) if resizes && crops != Some(false) => {
-            facts.options.input = Some((crop, crop));
-            facts.options.resize = Some(size);
+        (Some(Scaled::Shorter(side)), Some([height, width])) if resizes => {
+            facts.options.input = Some((height, width));
+            facts.options.resize = Some(side);
         }
-        (Some(size), None) if resizes => {
-            facts.options.input = Some((size, size));
+        (Some(Scaled::Both(sides)), Some(cut)) if resizes => {
+            // A table has one share for both sides.
+            if sides[0] * cut[1] != sides[1] * cut[0] || cut[0] == 0 || sides[0] < cut[0] {
+                return config.wrong(
+                    "crop_size",
+                    &format!("{cut:?}"),
+                    "the shape of `size`, or a part of it",
+                );
+            }
+            facts.options.input = Some(cut.into());
+            facts.crop = Some(cut[0] as f64 / sides[0] as f64);
+            facts.squashes = true;
+        }
+        (Some(Scaled::Both(sides)), None) if resizes => {
+            facts.options.input = Some(sides.into());
+            facts.crop = Some(1.0);
+            facts.squashes = true;
+        }
+        (Some(Scaled::Shorter(side)), None) if resizes => {
+            facts.options.input = Some((side, side));
             facts.crop = Some(1.0);
             facts.squashes = true;
         }
@@ -247,6 +257,7 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
             "`preprocessor_config.json` does not scale and cut pictures; the table does".to_owned(),
         ),
     }
+    facts.blue_first = config.flag("do_flip_channel_order")?.unwrap_or(false);
     normalisation(&mut config, facts)?;
     let resample = config.count("resample")?;
     if let Some(code) = resample {
@@ -255,9 +266,33 @@ pub(super) fn preprocessor(mut config: Keys, facts: &mut Facts) -> Result<(), Fa
         let name = names.get(code).map_or_else(|| format!("resample {code}"), |&n| n.to_owned());
         facts.scale_with(&name);
     }
-    config.ignore(&["do_convert_rgb", "do_flip_channel_order", "processor_class", "data_format"]);
+    config.ignore(&["do_convert_rgb", "processor_class", "data_format"]);
     facts.notes.extend(config.rest());
     Ok(())
+}
+
+/// To what pictures are scaled.
+enum Scaled {
+    Shorter(usize),
+    /// Height and width.
+    Both([usize; 2]),
+}
+
+fn scaled(value: &Value) -> Option<Scaled> {
+    if let Some(side) = value.as_u64().or_else(|| value.get("shortest_edge")?.as_u64()) {
+        let other = ["height", "width", "longest_edge"].iter().any(|key| value.get(key).is_some());
+        return usize::try_from(side).ok().filter(|_| !other).map(Scaled::Shorter);
+    }
+    sides(value).map(Scaled::Both)
+}
+
+/// Height and width; one number is both.
+fn sides(value: &Value) -> Option<[usize; 2]> {
+    let [height, width] = match value.as_u64() {
+        Some(side) => [side; 2],
+        None => [value.get("height")?.as_u64()?, value.get("width")?.as_u64()?],
+    };
+    Some([usize::try_from(height).ok()?, usize::try_from(width).ok()?])
 }
 
 /// Mean and deviation of values from 0 to 1, whatever the processor's own range is.

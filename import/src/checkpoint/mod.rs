@@ -95,6 +95,8 @@ impl Checkpoint {
     /// in a pickle. Elements that the file has in another form are brought into theirs, in their place.
     pub(crate) fn read(bytes: &mut [u8], key: Option<&str>) -> Result<Self, Fault> {
         let read = match *bytes {
+            // The length of a safetensors header may begin as a pickle does.
+            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::read_other(bytes, key),
             [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key)?.decode(bytes),
             _ if bytes.starts_with(npy::MAGIC) => npy::object(bytes, key)?.decode(bytes),
             [0x80, 2..=5, ..] if torch::is_legacy(bytes) => {

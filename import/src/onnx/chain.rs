@@ -67,6 +67,10 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
                         plain_block(&mut items, true);
                         gated = None;
                     }
+                    // A Res2Net's block without a shortcut.
+                    (Op::Conv(_) | Op::Norm(_), None) if !norm_follows && ends_chunks(&items) => {
+                        plain_block(&mut items, true);
+                    }
                     _ => {}
                 }
                 step.output
@@ -108,6 +112,28 @@ pub(crate) fn decompose(network: &Network) -> Result<Vec<Item<'_>>, Fault> {
     Ok(items)
 }
 
+/// Whether the last convolution, with its norm if it has one, stands just behind chunks.
+fn ends_chunks(items: &[Item<'_>]) -> bool {
+    let mut ops = items.iter().rev().map(|item| match item {
+        Item::Step(step) => Some(&step.op),
+        Item::Branch(_) => None,
+    });
+    let conv = match ops.next().flatten() {
+        Some(Op::Norm(_)) => ops.next().flatten(),
+        other => other,
+    };
+    matches!(conv, Some(Op::Conv(_))) && matches!(ops.next().flatten(), Some(Op::Chunks(_)))
+}
+
+/// The kernel of a convolution, or of those of chunks.
+fn kernel(op: &Op) -> Option<Extent> {
+    match op {
+        Op::Conv(conv) => Some(conv.window.kernel),
+        Op::Chunks(chunks) => Some(chunks.chunks[0].conv.window.kernel),
+        _ => None,
+    }
+}
+
 /// Makes a block of the last steps, which have no shortcut and attention at their end or before the last
 /// convolution: two convolutions of 3x3, or those of a bottleneck. If these are not there the steps stay; whether
 /// they were. `post`: activations come after norms, the last one after the block.
@@ -124,13 +150,11 @@ fn plain_block(items: &mut Vec<Item<'_>>, post: bool) -> bool {
         .iter()
         .map(|step| &step.op)
         .enumerate()
-        .filter(|(_, op)| matches!(op, Op::Conv(_)))
+        .filter(|(_, op)| kernel(op).is_some())
         .collect();
     let has = |kernels: &[usize]| {
-        let mut ops = convs.iter().map(|(_, op)| op);
-        kernels.iter().all(|&kernel| {
-            matches!(ops.next(), Some(Op::Conv(conv)) if conv.window.kernel == Extent::square(kernel))
-        })
+        let mut found = convs.iter().map(|(_, op)| kernel(op));
+        kernels.iter().all(|&side| found.next().flatten() == Some(Extent::square(side)))
     };
     let count = match (has(&[1, 3, 1]), has(&[3, 3])) {
         (true, _) => 3,

@@ -1,5 +1,7 @@
 //! The network of an ONNX file as operators that a table knows, with the shape of every activation.
 
+use std::ops::Range;
+
 use resnet_compiler::graph::{Padding, Pooling, Shape, Window};
 pub(crate) use resnet_runtime::kernels::Activation as Function;
 
@@ -35,6 +37,12 @@ pub(crate) enum Op {
     Subsample([usize; 2]),
     /// Channels of zeros before the first and after the last.
     PadChannels([usize; 2]),
+    /// These channels alone.
+    Slice(Range<usize>),
+    /// Channels beside channels.
+    Concat,
+    /// The middle of a Res2Net's block.
+    Chunks(Box<Chunks>),
     /// Zeros: rows above, columns left, rows below, columns right.
     PadPixels([usize; 4]),
     Linear(Box<Linear>),
@@ -49,6 +57,24 @@ pub(crate) struct Conv {
     pub(crate) groups: usize,
     pub(crate) weight: Stored,
     pub(crate) bias: Option<Stored>,
+}
+
+/// A convolution of each chunk of channels but the last, and all of them put together.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks {
+    /// At least one; all alike.
+    pub(crate) chunks: Vec<Chunk>,
+    /// What follows each.
+    pub(crate) function: Option<Function>,
+    /// Whether each reads its chunk alone, and the last chunk is pooled; else what the convolution before makes is
+    /// added, and the last chunk is as it was.
+    pub(crate) alone: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) conv: Conv,
+    pub(crate) norm: Option<Norm>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,6 +174,20 @@ impl Network {
             }
         }
         readers
+    }
+
+    /// All norms, with their steps.
+    pub(crate) fn norms(&self) -> impl Iterator<Item = (&Step, &Norm)> {
+        self.steps.iter().flat_map(|step| {
+            let norms: Vec<&Norm> = match &step.op {
+                Op::Norm(norm) => vec![&**norm],
+                Op::Chunks(chunks) => {
+                    chunks.chunks.iter().filter_map(|chunk| chunk.norm.as_ref()).collect()
+                }
+                _ => Vec::new(),
+            };
+            norms.into_iter().map(move |norm| (step, norm))
+        })
     }
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {

@@ -20,6 +20,7 @@ mod node;
 mod numbers;
 mod read;
 mod rows;
+mod scales;
 mod simplify;
 mod stage;
 mod values;
@@ -72,6 +73,7 @@ pub(crate) fn import(
         ));
     }
     network.simplify(&mut files)?;
+    network.join_chunks()?;
     let items = chain::decompose(&network)?;
     let (mut draft, tensors) = rows::Rows::write(&network, &items, &files)?;
     draft.notes.splice(0..0, network.notes.iter().cloned());

@@ -188,10 +188,7 @@ impl<'a> Rows<'a> {
                     .to_owned(),
             );
         }
-        let folded = self.network.steps.iter().filter(|step| match &step.op {
-            Op::Norm(norm) => is_folded(norm),
-            _ => false,
-        });
+        let folded = self.network.norms().filter(|(_, norm)| is_folded(norm));
         if folded.count() > usize::from(prepares.is_some()) {
             self.note(
                 "batch norms are multiplications and additions in the file; the ones here have means of 0 and \
@@ -343,14 +340,11 @@ fn pre_activation(items: &[Item<'_>]) -> bool {
 
 /// The norms' epsilon, which a table has one of.
 fn epsilon(network: &Network) -> Result<f64, Fault> {
-    let norms = network.steps.iter().filter_map(|step| match &step.op {
-        Op::Norm(norm) => match norm.statistics {
-            Statistics::Running { epsilon, .. } | Statistics::Groups { epsilon, .. } => {
-                Some((step, epsilon))
-            }
-            Statistics::Folded => None,
-        },
-        _ => None,
+    let norms = network.norms().filter_map(|(step, norm)| match norm.statistics {
+        Statistics::Running { epsilon, .. } | Statistics::Groups { epsilon, .. } => {
+            Some((step, epsilon))
+        }
+        Statistics::Folded => None,
     });
     let mut first = None;
     for (step, epsilon) in norms {

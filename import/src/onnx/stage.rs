@@ -139,11 +139,14 @@ impl<'a> Rows<'a> {
             let [first, middle] = width;
             if first != middle {
                 row.set("width", format_args!("[{first}, {middle}]"));
-            } else if first.checked_mul(4) != Some(kind.channels) {
+            } else if first.checked_mul(4) != Some(kind.channels) || kind.scale.is_some() {
                 row.set("width", first);
             }
             if groups != 1 {
                 row.set("groups", groups);
+            }
+            if let Some(scale) = kind.scale {
+                row.set("scale", scale);
             }
         }
         match (kind.bottleneck, first.stride_on) {

@@ -87,7 +87,14 @@ impl Writer<'_> {
 
     /// A stride that was given up is where networks for segmentation have dilation.
     pub(super) fn assume_no_dilation(&mut self, strides: &[usize]) {
-        if !self.options.dilations.is_empty() {
+        let dilations = &self.options.dilations;
+        if !dilations.is_empty() {
+            let before = std::iter::once(&1).chain(dilations);
+            if before.zip(dilations).any(|(before, own)| before < own) {
+                let what = "where dilation grows the first 3x3 convolution has the one before, as torchvision's \
+                            networks have it (`first_dilation` in the table says another)";
+                self.assume(false, what, "");
+            }
             return;
         }
         let given_up = !self.options.strides.is_empty() && strides.iter().skip(1).any(|&s| s == 1);

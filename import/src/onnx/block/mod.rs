@@ -8,7 +8,9 @@ use resnet_compiler::spec::{AntiAlias, ShortcutFrom};
 
 use self::units::{Unit, check_kernels, strides, units_after};
 use super::chain::Branch;
-use super::graph::{Attention, Conv, Function, Network, Norm, Op, Statistics, ValueId};
+use super::graph::{
+    Attention, Chunk, Chunks, Conv, Function, Network, Norm, Op, Statistics, ValueId,
+};
 use crate::checkpoint::Stored;
 use crate::error::Fault;
 
@@ -52,6 +54,8 @@ pub(crate) struct Kind {
     pub(crate) norm: NormKind,
     /// Width and groups.
     pub(crate) bottleneck: Option<([usize; 2], usize)>,
+    /// Chunks of the first convolution's channels, in a Res2Net.
+    pub(crate) scale: Option<usize>,
     /// Field and value.
     pub(crate) attention: Option<(&'static str, String)>,
     /// Whether it weighs what the last convolution but one makes.
@@ -123,6 +127,13 @@ impl Blocks<'_> {
         // Norms that are before activations have no convolution before the first one to be folded into.
         let folded = units[usize::from(self.pre_activation)..].iter().any(|u| u.norm.is_none());
         let shortcut = self.shortcut(branch, (stride, changes), from, folded)?;
+        let apart = changes || shortcut.projection.is_some();
+        if units.iter().filter_map(|unit| unit.chunks).any(|chunks| chunks.alone != apart) {
+            return branch.end.refuse(
+                "the chunks of a Res2Net's block are convolved one by one where its shape changes or it projects, and \
+                 elsewhere each with what the convolution before it makes; this block does the other",
+            );
+        }
         if let Some(projection) = &shortcut.projection {
             padded = [0, 1].map(|index| padded[index] && projection.padded[index]);
             if padded == [false; 2] {
@@ -172,7 +183,11 @@ impl Blocks<'_> {
         let bottleneck = units.len() == 3;
         let outputs = |unit: &Unit<'_>| unit.conv.weight.shape[0];
         let channels = units.last().map_or(0, outputs);
-        let widths = [outputs(&units[0]), outputs(&units[1])];
+        let scale = self.scale(branch, units)?;
+        let widths = match scale {
+            Some(_) => [outputs(&units[1]); 2],
+            None => [outputs(&units[0]), outputs(&units[1])],
+        };
         if !bottleneck && widths[0] != channels {
             return units[0].step.refuse(format!(
                 "it makes {} channels, where the block's table row would have {channels}",
@@ -223,12 +238,23 @@ impl Blocks<'_> {
             dilation: dilation(1),
             norm,
             bottleneck,
+            scale,
             attention,
             weighs_middle: place < units.len(),
             activation,
             output: activation,
         };
         Ok((kind, dilation(usize::from(units.len() == 3))))
+    }
+
+    /// How many chunks a Res2Net's block has, which stand in the middle of its bottleneck.
+    fn scale(&self, branch: &Branch<'_>, units: &[Unit<'_>]) -> Result<Option<usize>, Fault> {
+        let Some(at) = units.iter().position(|unit| unit.chunks.is_some()) else { return Ok(None) };
+        let chunks = units[at].chunks.map_or(0, |chunks| chunks.chunks.len() + 1);
+        if (at, units.len()) != (1, 3) {
+            return branch.end.refuse("chunks of channels outside the middle of a bottleneck");
+        }
+        Ok(Some(chunks))
     }
 
     /// Which paddings the 3x3 convolutions all may have.
@@ -266,6 +292,10 @@ impl Blocks<'_> {
         // The bias that a norm left when it was folded into the convolution before it.
         let mut left = None;
         for (number, unit) in (1..).zip(units) {
+            if let Some(chunks) = unit.chunks {
+                self.chunk_tensors(block, chunks);
+                continue;
+            }
             let conv = unit.conv;
             let channels = conv.weight.shape[0];
             let mut bias = conv.bias.clone();
@@ -283,6 +313,23 @@ impl Blocks<'_> {
             block.biases.push((format!("conv{number}.bias"), channels, bias));
             for (part, stored) in norm {
                 block.tensors.push((format!("{word}{number}.{part}"), stored));
+            }
+        }
+    }
+
+    /// Names those of chunks.
+    fn chunk_tensors(&self, block: &mut Block, chunks: &Chunks) {
+        for (index, Chunk { conv, norm }) in chunks.chunks.iter().enumerate() {
+            let channels = conv.weight.shape[0];
+            let mut bias = conv.bias.clone();
+            let norm = match norm {
+                Some(norm) => self.named(norm),
+                None => self.identity(channels, bias.take()),
+            };
+            block.tensors.push((format!("convs.{index}.weight"), conv.weight.clone()));
+            block.biases.push((format!("convs.{index}.bias"), channels, bias));
+            for (part, stored) in norm {
+                block.tensors.push((format!("bns.{index}.{part}"), stored));
             }
         }
     }

@@ -6,7 +6,7 @@ use resnet_compiler::spec::AntiAlias;
 use super::{Before, Blocks, NormKind, is_mean_of_strides};
 use crate::error::Fault;
 use crate::onnx::chain::Branch;
-use crate::onnx::graph::{Attention, Conv, Function, Network, Norm, Op, Step};
+use crate::onnx::graph::{Attention, Chunk, Chunks, Conv, Function, Network, Norm, Op, Step};
 
 /// A convolution of the main path with the norm that belongs to it.
 pub(super) struct Unit<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Unit<'a> {
     pub(super) norm: Option<&'a Norm>,
     /// What stands after it in the block, or before it with pre-activation.
     pub(super) function: Option<Function>,
+    /// Those of a Res2Net's chunks, the first of which `conv` and `norm` are.
+    pub(super) chunks: Option<&'a Chunks>,
     /// What stands after the next ReLU, and its stride.
     pub(super) pool: Option<(AntiAlias, Extent)>,
 }
@@ -26,7 +28,7 @@ impl<'a> Unit<'a> {
         norm: Option<&'a Norm>,
         function: Option<Function>,
     ) -> Self {
-        Self { step, conv, norm, function, pool: None }
+        Self { step, conv, norm, function, chunks: None, pool: None }
     }
 
     pub(super) fn norm_kind(&self) -> NormKind {
@@ -110,6 +112,11 @@ pub(super) fn units_after<'s>(branch: &Branch<'s>, network: &Network) -> Result<
         let units_so_far = units.len();
         match (&step.op, units.last_mut()) {
             (Op::Conv(conv), _) => units.push(Unit::new(step, conv, None, None)),
+            (Op::Chunks(chunks), Some(_)) => {
+                let Chunk { conv, norm } = &chunks.chunks[0];
+                let unit = Unit::new(step, conv, norm.as_ref(), chunks.function);
+                units.push(Unit { chunks: Some(&**chunks), ..unit });
+            }
             _ if attention.is_some_and(|(_, place)| place == units_so_far) => {
                 return step.refuse(
                     "it follows squeeze-and-excitation, or ECA, after which in a block come a convolution or the sum",

@@ -6,7 +6,7 @@ use super::window::MOST;
 use super::{Known, Reader};
 use crate::error::Fault;
 use crate::onnx::form::{Form, View, places};
-use crate::onnx::graph::Op;
+use crate::onnx::graph::{Op, ValueId};
 use crate::onnx::node::Node;
 
 impl Reader<'_> {
@@ -25,6 +25,15 @@ impl Reader<'_> {
         else {
             return node.refuse("its axes, starts, ends and steps do not go together");
         };
+        if let (&[start], &[end], &[1], &[1]) = (&*starts, &*ends, &*axes, &*steps)
+            && let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end))
+            && start < end.min(shape.channels)
+            && (start, end.min(shape.channels)) != (0, shape.channels)
+        {
+            let range = start..end.min(shape.channels);
+            let to = Shape { channels: range.len(), ..shape };
+            return self.push(node, Op::Slice(range), &[value], to, Form::Planar);
+        }
         let mut strides = [1_usize; 2];
         for (index, &axis) in axes.iter().enumerate() {
             let size = match axis {
@@ -57,6 +66,40 @@ impl Reader<'_> {
         let to =
             Shape::new(shape.channels, shape.height.div_ceil(rows), shape.width.div_ceil(columns));
         self.push(node, Op::Subsample(strides), &[value], to, Form::Planar)
+    }
+
+    /// Chunks of channels, each of which is an output.
+    pub(super) fn split(&mut self, node: &Node<'_>) -> Result<(), Fault> {
+        let value = self.planar(node, 0)?;
+        let shape = self.shape(value);
+        let outputs = &node.proto.output;
+        let axis = node.int("axis")?.unwrap_or(0);
+        node.ignore(&["num_outputs"]);
+        let given = self.list(node, "split", 1)?;
+        let sizes = given.unwrap_or_else(|| {
+            let size = shape.channels.div_ceil(outputs.len().max(1));
+            let starts = (0..outputs.len()).map(|index| index * size);
+            starts.map(|start| shape.channels.saturating_sub(start).min(size) as i64).collect()
+        });
+        let sizes: Option<Vec<usize>> =
+            sizes.iter().map(|&size| usize::try_from(size).ok().filter(|&size| size > 0)).collect();
+        let total =
+            |sizes: &[usize]| sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size));
+        let Some(sizes) = sizes.filter(|sizes| {
+            matches!(axis, 1 | -3)
+                && sizes.len() == outputs.len()
+                && total(sizes) == Some(shape.channels)
+        }) else {
+            return node.refuse("it divides something other than all channels, into as many parts as it has outputs");
+        };
+        let mut start = 0;
+        for (index, size) in sizes.into_iter().enumerate() {
+            let to = Shape { channels: size, ..shape };
+            let op = Op::Slice(start..start + size);
+            self.push_output(node, index, op, &[value], to, Form::Planar)?;
+            start += size;
+        }
+        Ok(())
     }
 
     pub(super) fn pad(&mut self, node: &Node<'_>) -> Result<(), Fault> {
@@ -140,6 +183,16 @@ impl Reader<'_> {
         const ZEROS: &str = "it joins activations; a table puts channels of zeros beside a shortcut's, \
                              and nothing else";
         let axis = node.int("axis")?;
+        let views = (0..node.inputs()).map(|index| self.known(node, index));
+        let all: Option<Vec<View>> = views
+            .map(|known| match known {
+                Ok(Known::Activation(view)) if view.form == Form::Planar => Some(view),
+                _ => None,
+            })
+            .collect();
+        if let (Some(views @ [first, _, ..]), Some(1 | -3)) = (all.as_deref(), axis) {
+            return self.beside(node, first.value, views);
+        }
         let (mut found, mut channels, mut sizes) = (None, [0_usize; 2], Vec::new());
         for index in 0..node.inputs() {
             match self.known(node, index)? {
@@ -163,5 +216,19 @@ impl Reader<'_> {
         }
         let to = Shape { channels: shape.channels + channels[0] + channels[1], ..shape };
         self.push(node, Op::PadChannels(channels), &[value], to, Form::Planar)
+    }
+
+    /// Activations beside one another.
+    fn beside(&mut self, node: &Node<'_>, first: ValueId, views: &[View]) -> Result<(), Fault> {
+        let mut to = Shape { channels: 0, ..self.shape(first) };
+        for view in views {
+            let shape = self.shape(view.value);
+            if (shape.height, shape.width) != (to.height, to.width) {
+                return node.refuse("it joins activations of several sizes");
+            }
+            to.channels = to.channels.saturating_add(shape.channels);
+        }
+        let values: Vec<ValueId> = views.iter().map(|view| view.value).collect();
+        self.push(node, Op::Concat, &values, to, Form::Planar)
     }
 }

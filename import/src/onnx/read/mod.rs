@@ -236,7 +236,7 @@ impl<'a> Reader<'a> {
             if self.names.contains_key(output) {
                 return node.refuse(format!("it makes `{output}`, which is there already"));
             }
-            if index > 0 && self.needed.contains(&**output) {
+            if index > 0 && node.op() != "Split" && self.needed.contains(&**output) {
                 return node.refuse(format!(
                     "its further output `{output}` is read; a table's operators make one thing each"
                 ));
@@ -281,6 +281,7 @@ impl<'a> Reader<'a> {
             "MatMul" => self.mat_mul(node)?,
             "Softmax" => self.softmax(node)?,
             "Slice" => self.slice(node)?,
+            "Split" => self.split(node)?,
             "Pad" => self.pad(node)?,
             "Concat" => self.concat(node)?,
             "QLinearConv"
@@ -406,6 +407,19 @@ impl<'a> Reader<'a> {
         shape: Shape,
         form: Form,
     ) -> Result<(), Fault> {
+        self.push_output(node, 0, op, inputs, shape, form)
+    }
+
+    /// The same of one of a node's outputs.
+    fn push_output(
+        &mut self,
+        node: &Node<'_>,
+        output: usize,
+        op: Op,
+        inputs: &[ValueId],
+        shape: Shape,
+        form: Form,
+    ) -> Result<(), Fault> {
         let Shape { channels, height, width } = shape;
         if channels as u128 * height as u128 * width as u128 > MOST_ELEMENTS {
             return node.refuse(format!("it makes {shape}, more than 2^31 elements"));
@@ -420,6 +434,8 @@ impl<'a> Reader<'a> {
             | Op::Blur(_)
             | Op::Mean
             | Op::Subsample(_)
+            | Op::Slice(_)
+            | Op::Concat
             | Op::PadChannels(_)
             | Op::PadPixels(_)
             | Op::Add
@@ -427,11 +443,11 @@ impl<'a> Reader<'a> {
             _ => false,
         };
         let value = self.network.values.len();
-        let name = node.output().to_owned();
+        let name = node.proto.output.get(output).cloned().unwrap_or_default();
+        self.names.insert(name.clone(), Known::Activation(View { value, form }));
         self.network.values.push(Activation { name, shape, positive });
         let label = node.to_string();
         self.network.steps.push(Step { label, op, inputs: inputs.to_vec(), output: value });
-        self.alias(node, Known::Activation(View { value, form }));
         Ok(())
     }
 
