@@ -11,8 +11,8 @@ use resnet_compiler::graph::Graph;
 use resnet_compiler::network::{Backend, Compiler, Options as NetworkOptions};
 use resnet_compiler::onnx;
 use resnet_compiler::onnx::proto::{
-    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto,
-    TensorProto,
+    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto,
+    StringStringEntryProto, TensorProto,
 };
 use resnet_compiler::spec::Spec;
 use resnet_compiler::zoo::ZOO;
@@ -112,6 +112,35 @@ fn activations_of_other_exporters() {
         &top("regnet-linear.onnx", "silu"),
         &["attention_on: 3x3,", "output_activation: none"],
     );
+}
+
+#[test]
+fn a_maximum_over_all_pixels_may_be_a_reduction() {
+    let reduce = |axes: Vec<i64>| {
+        changed(|model| {
+            let nodes = &mut model.graph.as_mut().unwrap().node;
+            let pool = nodes.iter_mut().find(|node| node.op_type == "GlobalAveragePool").unwrap();
+            pool.op_type = "ReduceMax".to_owned();
+            let kind = AttributeType::Ints.into();
+            pool.attribute = vec![AttributeProto {
+                name: "axes".to_owned(),
+                r#type: kind,
+                ints: axes,
+                ..AttributeProto::default()
+            }];
+        })
+    };
+    let read = |axes| import_bytes(reduce(axes), "x.onnx", &Options::default());
+    contains(&read(vec![2, 3]).unwrap().table, &["op: max_pool,", "kernel: 8,"]);
+    contains(&read(vec![1]).unwrap_err().to_string(), &["a maximum over the axes [1] of 4x8x8"]);
+}
+
+/// Chunks of channels that a Res2Net's block convolves.
+#[test]
+fn chunks_of_channels_are_a_scale() {
+    for name in ["chunks.onnx", "chunks-old.onnx"] {
+        contains(&check(name), &["op: bottleneck,", "scale: 4,", "op: max_pool,"]);
+    }
 }
 
 /// Every network whose outputs PyTorch computed goes through an ONNX file and back, and every number of it.

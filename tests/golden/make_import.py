@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from timm.layers import GELU, EfficientChannelAttn
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from timm.models.regnet import RegNet, RegNetCfg
+from timm.models.res2net import Bottle2neck
 from timm.models.resnet import BasicBlock as TimmBasic, Bottleneck as TimmBottleneck, ResNet as TimmResNet
 from timm.models.resnetv2 import ResNetV2
 from torch import nn
@@ -348,14 +349,22 @@ def onnx_files():
         linear_out=True, act_layer="silu")
     yield "regnet-linear.onnx", RegNet(regnet, **SMALL), (1, 3, 64, 64), dict(modern)
     yield "averaged.onnx", averaged, (1, 3, 64, 64), {"dynamo": True, "external_data": False}
+    # Chunks of channels by one node and by two, and a maximum over all pixels.
+    chunks = dict(base_width=20, block_args=dict(scale=4), channels=(4, 4, 8, 8), stem_width=4, global_pool="max", **SMALL)
+    yield "chunks.onnx", TimmResNet(Bottle2neck, [2, 1, 1, 1], **chunks), small, {}
+    yield "chunks-old.onnx", TimmResNet(Bottle2neck, [1, 2, 1, 1], **chunks), small, {"opset_version": 11}
 
 
-def make_onnx():
+def make_onnx(only=None):
     for name, model, shape, keys in onnx_files():
+        if only and name not in only:
+            continue
         fill(model, zlib.crc32(name.encode()))
         export(model.eval(), HERE / name, shape, **keys)
         save_onnx_outputs(HERE / name, shape)
     for name, write, shape in onnx_networks.NETWORKS:
+        if only and name not in only:
+            continue
         write(HERE / name, np.random.default_rng(zlib.crc32(name.encode())))
         save_onnx_outputs(HERE / name, shape)
 
@@ -434,10 +443,9 @@ def main():
         np.save(path.with_suffix(".input.npy"), x.numpy())
         np.save(path.with_suffix(".output.npy"), y.numpy())
         print(f"{name}: {path.stat().st_size:,} bytes, {sum(t.numel() for t in state.values()):,} numbers")
-    if options.only:
-        return
     if folder == HERE:
-        make_onnx()
+        make_onnx(options.only)
+    if options.only or folder == HERE:
         return
     for dynamo in (False, True):
         path = folder / ("onnx-dynamo-resnet50.onnx" if dynamo else "onnx-resnet50.onnx")
