@@ -54,6 +54,8 @@ impl Labels {
 
     /// Those of a text with a name a line; messages call it `origin`.
     pub fn from_lines(text: &str, origin: &str) -> Self {
+        // Editors of Windows begin texts with a mark of their encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let names = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
         Self { names, ids: Vec::new(), origin: format!("`{origin}`") }
     }

@@ -313,6 +313,14 @@ impl Writer<'_> {
             (size, size)
         });
         self.draft.input = Shape::new(first.inputs, height, width);
+        // Perhaps what stands before it is missing.
+        if ![1, 3].contains(&first.inputs) {
+            let note = format!(
+                "pictures have {} channels, as `{}` reads them",
+                first.inputs, first.module
+            );
+            self.note(&note);
+        }
         self.draft.norm_epsilon = self.options.norm_epsilon;
         if self.options.norm_epsilon.is_none() {
             let own = match self.network.dialect {

@@ -149,6 +149,16 @@ fn contradictions_show_both_sides() {
 }
 
 #[test]
+fn arguments_that_no_table_has_are_refused() {
+    let copy = changed("timm-blur", "config.json", |text| {
+        let text = text.replace("resnetblur18", "resnext26ts");
+        text.replace("\"in_chans\": 3", "\"in_chans\": 3, \"aa_layer\": \"avg\"")
+    });
+    let error = import(copy.path(), &Options::default()).unwrap_err().to_string();
+    contains(&error, &["timm's `resnext26ts` has anti-aliasing in its shortcuts (`aa_layer`)"]);
+}
+
+#[test]
 fn what_is_not_known_is_noted() {
     for (name, from, to, expected) in [
         (

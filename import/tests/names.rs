@@ -384,6 +384,15 @@ fn weights_that_are_made_of_others_are_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_stem_that_is_missing_shows_in_the_channels() {
+    let mut tensors = bottleneck(["conv1", "bn1"], 3, "layer1.0", ["", ""]);
+    let said = |tensors: &[_]| read(tensors, &Options::default()).unwrap().said().join("\n");
+    assert!(!said(&tensors).contains("pictures have"));
+    tensors.retain(|(name, _)| !name.starts_with("conv1.") && !name.starts_with("bn1."));
+    contains(&said(&tensors), &["pictures have 4 channels, as `layer1.0.conv1` reads them"]);
+}
+
+#[test]
 fn assumptions_have_options() {
     let common = bottleneck(["conv1", "bn1"], 4, "layer1.0", ["", ""]);
     let patches = read(&common, &Options::default()).unwrap();

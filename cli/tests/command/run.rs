@@ -275,6 +275,10 @@ fn labels_are_the_tables_or_those_that_are_asked_for() {
     workshop.write("farben.txt", "rot\ngruen\nblau\n");
     let out = workshop.resnet(&format!("{RUN} set/b --top 1 --labels farben.txt")).succeeds();
     assert!(out.ends_with("  blau\n"), "{out}");
+    // As Windows writes texts.
+    workshop.write("farben.txt", "\u{feff}rot\r\ngruen\r\nblau\r\n");
+    let out = workshop.resnet(&format!("{RUN} set/red.jpg --top 1 --labels farben.txt")).succeeds();
+    assert!(out.ends_with("  rot\n"), "{out}");
     workshop
         .resnet(&format!("{RUN} set/b --labels imagenet"))
         .fails("`imagenet` names 1000 classes, but `colours` has 3");

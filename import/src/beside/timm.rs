@@ -2,7 +2,7 @@
 //!
 //! `timm/models/_hub.py` writes it. The older form has the entries of `pretrained_cfg` at its top.
 
-use resnet_compiler::spec::AntiAlias;
+use resnet_compiler::spec::{AntiAlias, Shortcut};
 
 use super::keys::Keys;
 use super::{Facts, IMAGENET, rules};
@@ -131,11 +131,17 @@ fn arguments(config: &mut Keys, facts: &mut Facts) -> Result<(), Fault> {
             None => return arguments.wrong("act_layer", &name, "an activation that tables have"),
         }
     }
-    match arguments.text("aa_layer")?.as_deref() {
-        None | Some("") => {}
-        Some("avg" | "avgpool") => facts.options.anti_alias = Some(AntiAlias::Average),
-        Some("blur") => facts.options.anti_alias = Some(AntiAlias::Blur),
-        Some(other) => return arguments.wrong("aa_layer", &other, "`avg` or `blur`"),
+    let aa_layer = arguments.text("aa_layer")?.unwrap_or_default();
+    match &*aa_layer {
+        "" => {}
+        "avg" | "avgpool" => facts.options.anti_alias = Some(AntiAlias::Average),
+        "blur" => facts.options.anti_alias = Some(AntiAlias::Blur),
+        other => return arguments.wrong("aa_layer", &other, "`avg` or `blur`"),
+    }
+    // Those of `byobnet.py`, whose projections then have it in the place of their strides too.
+    let (shortcut, before) = (facts.options.shortcut, facts.expected.pre_activation);
+    if !aa_layer.is_empty() && (shortcut, before) == (Some(Shortcut::Projection), Some(false)) {
+        facts.refused = Some("anti-aliasing in its shortcuts (`aa_layer`)");
     }
     if arguments.flag("replace_stem_pool")? == Some(true) {
         facts.options.pool = Some(crate::StemPool::None);
