@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use common::{array, contains, run};
 use resnet_import::{
-    Activation, Imported, Options, Shortcut, ShortcutFrom, StemPool, StrideOn, ZeroChannels,
-    import, import_bytes,
+    Activation, AntiAlias, Imported, Options, Shortcut, ShortcutFrom, StemPool, StrideOn,
+    ZeroChannels, import, import_bytes,
 };
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 
@@ -390,6 +390,20 @@ fn a_stem_that_is_missing_shows_in_the_channels() {
     assert!(!said(&tensors).contains("pictures have"));
     tensors.retain(|(name, _)| !name.starts_with("conv1.") && !name.starts_with("bn1."));
     contains(&said(&tensors), &["pictures have 4 channels, as `layer1.0.conv1` reads them"]);
+}
+
+#[test]
+fn a_convolution_in_the_place_of_the_stem_s_pool_has_no_filter_beside_it() {
+    let mut tensors = bottleneck(["conv1", "bn1"], 7, "layer1.0", ["", ""]);
+    tensors.push(("maxpool.0.weight".to_owned(), vec![4, 4, 3, 3]));
+    norm(&mut tensors, "maxpool.1", 4);
+    let table = read(&tensors, &Options::default()).unwrap().table;
+    contains(&table, &["weights: maxpool.0, norm_weights: maxpool.1"]);
+    let blurred = Options { anti_alias: Some(AntiAlias::Blur), ..Options::default() };
+    contains(
+        &read(&tensors, &blurred).unwrap_err(),
+        &["`maxpool.0` is a convolution in the place"],
+    );
 }
 
 #[test]

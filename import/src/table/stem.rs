@@ -149,6 +149,11 @@ impl Writer<'_> {
         let Some(first) = self.network.stem.first() else { return Ok(None) };
         if let Some(unit) = self.network.stem.iter().find(|unit| unit.pool) {
             return match self.options.pool {
+                _ if self.options.anti_alias.is_some() => unknown(format!(
+                    "`{}` is a convolution in the place of the stem's pool; with anti-aliasing its stride is that of a \
+                     filter between it and its norm, which tables do not have",
+                    unit.conv.module
+                )),
                 None | Some(StemPool::None) => Ok(None),
                 Some(_) => unknown(format!(
                     "`{}` is a convolution in the place of the stem's pool; leave `--pool` out",
