@@ -100,7 +100,7 @@ fn check_counting() {
     let (allocations, faults) = cost(|| {
         let len = 1 << 20;
         let mut fresh = resnet_runtime::memory::Buffer::zeroed(len).unwrap();
-        fresh.as_mut_slice().fill(1.0);
+        fresh.as_mut_bytes().fill(1);
         drop(std::hint::black_box((fresh, Box::new(1))));
     });
     assert!(allocations > 0);

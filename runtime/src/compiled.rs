@@ -236,8 +236,9 @@ struct EmittedCode {
 // lengths of its variant.
 unsafe impl Code for EmittedCode {
     unsafe fn run(&self, context: &Context<'_>) {
-        // SAFETY: the caller vouches for the context; the kernels come from an instruction set
-        // that the CPU has.
+        // SAFETY: the context's places have the lengths of the code's variant, as `Code::run` asks
+        // for, which are what `Model::new` was promised; the kernels are `Isa::table`'s, of an
+        // instruction set that the CPU has.
         unsafe { (self.infer)(&Run { context, kernels: self.kernels }) }
     }
 }

@@ -108,12 +108,12 @@ pub unsafe extern "C" fn parallel(
     operands: *const *mut c_void,
     count: usize,
 ) {
-    // SAFETY: the caller passes on the session's context, which outlives the run.
+    // SAFETY: `context` is what the session gave to the code, which it borrows until the run ends.
     let &Context { scratch, scratch_distance, team, .. } = unsafe { &*context };
     let region = Region { task, operands, scratch, scratch_distance };
     match team {
-        // SAFETY: the caller vouches for the task and its operands; a session makes its workspace
-        // with as many scratches as its pool has threads.
+        // SAFETY: the task may run over `0..count` with these operands, as this function asks for; a
+        // session makes its workspace with as many scratches as its pool has threads.
         Some(team) if count > 1 => unsafe { team.run(region, count) },
         // SAFETY: as above; this thread has the first scratch, since no other works now.
         _ => unsafe { region.run(0, 0..count) },

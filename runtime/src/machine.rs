@@ -119,11 +119,11 @@ fn rate(
 ///
 /// An instruction set that the CPU lacks; no memory; no threads.
 pub fn bandwidth(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
-    let mut memory = Buffer::zeroed(STREAMED / size_of::<f32>()).map_err(MeasureError::Memory)?;
+    let mut memory = Buffer::zeroed(STREAMED).map_err(MeasureError::Memory)?;
     // Pages that were never written are all the same one.
-    memory.as_mut_slice().fill(1.0);
-    let parts: Vec<&[f32]> =
-        memory.as_slice().chunks(memory.len().div_ceil(threads.get())).collect();
+    let memory: &mut [f32] = bytemuck::cast_slice_mut(memory.as_mut_bytes());
+    memory.fill(1.0);
+    let parts: Vec<&[f32]> = memory.chunks(memory.len().div_ceil(threads.get())).collect();
     let seconds = fastest(threads, |thread| {
         limits::stream(isa, parts.get(thread).copied().unwrap_or_default())
     })?;

@@ -4,67 +4,53 @@ use std::ffi::c_void;
 
 use memmap2::MmapMut;
 
-/// A block of zeroed, page-aligned `f32` elements.
+/// A block of zeroed, page-aligned bytes.
 ///
 /// Anonymous pages cost nothing until they are touched, start at zero, and may be backed by huge
 /// pages, which an arena and packed weights, streamed from end to end, profit from.
 #[derive(Debug)]
 pub struct Buffer {
+    /// At least one byte, as nothing cannot be mapped.
     pages: MmapMut,
     len: usize,
 }
 
 impl Buffer {
-    /// A zeroed buffer of `len` elements.
+    /// A zeroed buffer of `len` bytes.
     ///
     /// # Errors
     ///
     /// If the operating system does not give the memory.
     pub fn zeroed(len: usize) -> std::io::Result<Self> {
-        let bytes =
-            len.max(1).checked_mul(size_of::<f32>()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        let pages = MmapMut::map_anon(bytes)?;
+        let pages = MmapMut::map_anon(len.max(1))?;
         // Huge pages are a wish: without them everything works, a little slower.
         #[cfg(target_os = "linux")]
         let _ = pages.advise(memmap2::Advice::HugePage);
         Ok(Self { pages, len })
     }
 
-    /// Elements.
+    /// Bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are no elements.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The elements.
-    pub fn as_slice(&self) -> &[f32] {
-        // SAFETY: the mapping is at least `len * 4` bytes, page-aligned, initialised (anonymous
-        // pages are zero), any bit pattern is an f32, and it lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.len) }
-    }
-
-    /// The elements, to be written.
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as for `as_slice`; `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.len) }
-    }
-
-    /// The elements' bytes.
+    /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(self.as_slice())
+        &self.pages[..self.len]
     }
 
-    /// The elements' bytes, to be written.
+    /// The bytes, to be written.
     pub fn as_mut_bytes(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(self.as_mut_slice())
+        &mut self.pages[..self.len]
     }
 
-    /// The first element.
-    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+    /// The first byte.
+    pub fn as_mut_ptr(&mut self) -> *mut c_void {
         self.pages.as_mut_ptr().cast()
     }
 }
@@ -96,18 +82,18 @@ impl Workspace {
             Some((arena_end, scratch_distance, len))
         };
         let (arena_end, scratch_distance, len) = len().ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { buffer: Buffer::zeroed(len / size_of::<f32>())?, arena_end, scratch_distance })
+        Ok(Self { buffer: Buffer::zeroed(len)?, arena_end, scratch_distance })
     }
 
     /// Where the arena starts.
     pub fn arena(&mut self) -> *mut c_void {
-        self.buffer.as_mut_ptr().cast()
+        self.buffer.as_mut_ptr()
     }
 
     /// Where the first thread's scratch starts; the others follow it at
     /// `scratch_distance`.
     pub fn scratch(&mut self) -> *mut c_void {
-        // SAFETY: the buffer reaches at least as far.
+        // SAFETY: the buffer has `arena_end` bytes and those of the scratches, see `new`.
         unsafe { self.arena().byte_add(self.arena_end) }
     }
 
@@ -125,11 +111,11 @@ mod tests {
     fn buffers_are_zeroed_aligned_and_writable() {
         for len in [0, 1, 1023, 1024, 1025, 3_000_000] {
             let mut buffer = Buffer::zeroed(len).unwrap();
-            assert_eq!(buffer.as_slice().len(), len);
+            assert_eq!((buffer.len(), buffer.as_bytes().len()), (len, len));
             assert_eq!(buffer.as_mut_ptr() as usize % 64, 0);
-            assert!(buffer.as_slice().iter().all(|&v| v == 0.0));
-            buffer.as_mut_slice().fill(1.0);
-            assert_eq!(buffer.as_slice().iter().sum::<f32>(), len as f32);
+            assert!(buffer.as_bytes().iter().all(|&byte| byte == 0));
+            buffer.as_mut_bytes().fill(1);
+            assert_eq!(buffer.as_bytes().iter().map(|&byte| usize::from(byte)).sum::<usize>(), len);
         }
         assert!(Buffer::zeroed(usize::MAX).is_err());
     }
@@ -138,9 +124,9 @@ mod tests {
         let mut workspace = Workspace::new(4000, 4100, 3).unwrap();
         assert_eq!(workspace.scratch_distance(), 8192);
         assert_eq!(workspace.scratch() as usize - workspace.arena() as usize, 4096);
-        assert_eq!(workspace.buffer.len(), 1024 + 3 * 2048);
+        assert_eq!(workspace.buffer.len(), 4096 + 3 * 8192);
         let mut none = Workspace::new(4000, 0, 3).unwrap();
-        assert_eq!((none.scratch_distance(), none.buffer.len()), (0, 1024));
+        assert_eq!((none.scratch_distance(), none.buffer.len()), (0, 4096));
         assert_eq!(none.scratch() as usize - none.arena() as usize, 4096);
         for (arena, scratch) in [(usize::MAX, 0), (0, usize::MAX), (0, usize::MAX / 3)] {
             assert!(Workspace::new(arena, scratch, 4).is_err());

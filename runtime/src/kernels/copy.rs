@@ -10,7 +10,7 @@ use super::{BLOCK, CopyParams, RingParams, TensorLine, ZeroPadParams};
 /// `x` is readable and `y` writable as far as [`ZeroPadParams`] says.
 #[inline(always)]
 pub(super) unsafe fn zero_pad<S: Simd>(_simd: S, params: &ZeroPadParams, x: *mut f32, y: *mut f32) {
-    // SAFETY: the caller keeps it.
+    // SAFETY: `pad` asks for what this function does, of the same operands.
     unsafe { pad(params, 0.0, x, y) }
 }
 
@@ -27,7 +27,7 @@ pub(super) unsafe fn zero_pad_u8<S: Simd>(
     t: *mut f32,
     y: *mut u8,
 ) {
-    // SAFETY: the caller keeps it; the line has 16 elements.
+    // SAFETY: `pad` asks for what this function does, of `x` and `y`; `t` has 16 elements.
     unsafe { pad(params, TensorLine::read(t).zero_byte(), x, y) }
 }
 
@@ -77,7 +77,7 @@ unsafe fn pad<T: Copy>(params: &ZeroPadParams, zero: T, x: *const T, y: *mut T) 
 /// `y` is writable for the whole plane, ring included.
 #[inline(always)]
 pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
-    // SAFETY: the caller keeps it.
+    // SAFETY: `surround` asks for what this function does, of the same plane.
     unsafe { surround(params, 0.0, y) }
 }
 
@@ -88,7 +88,7 @@ pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
 /// `y` is writable for the whole plane, ring included, `t` readable for 16 elements.
 #[inline(always)]
 pub(super) unsafe fn ring_u8<S: Simd>(_simd: S, params: &RingParams, t: *mut f32, y: *mut u8) {
-    // SAFETY: the caller keeps it; the line has 16 elements.
+    // SAFETY: `surround` asks for what this function does, of `y`; `t` has 16 elements.
     unsafe { surround(params, TensorLine::read(t).zero_byte(), y) }
 }
 
@@ -102,7 +102,8 @@ unsafe fn surround<T: Copy>(params: &RingParams, value: T, y: *mut T) {
     // A row's right side and the next row's left side touch. So the ring is: the rows above with
     // the first row's left side, the pairs of sides, the last right side with the rows below.
     let (first, pair) = (params.top * y_row + left, left + right);
-    // SAFETY: the three parts lie in the plane.
+    // SAFETY: the plane has `top + rows + bottom` rows of `y_row` elements; the first part ends in row `top`,
+    // the pairs end in the rows after it, and the last part ends with the plane.
     unsafe {
         fill(y, first, value);
         for row in 1..params.rows {
@@ -118,7 +119,7 @@ unsafe fn surround<T: Copy>(params: &RingParams, value: T, y: *mut T) {
 #[inline(always)]
 unsafe fn fill<T: Copy>(y: *mut T, len: usize, value: T) {
     for at in 0..len {
-        // SAFETY: below `len`.
+        // SAFETY: below `len`, up to which `y` is writable.
         unsafe { y.add(at).write(value) };
     }
 }

@@ -221,7 +221,7 @@ pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
     for (o, values) in values.iter().enumerate() {
         for (p, value) in values.iter().enumerate() {
             if p < count {
-                // SAFETY: these pixels of these blocks are the caller's to write.
+                // SAFETY: `y` is writable for `count` pixels of `B` blocks, of which this is one.
                 unsafe { simd.store(y.at.add(o * y.block + p * BLOCK), *value) };
             }
         }

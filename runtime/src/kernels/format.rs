@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BLOCK, Element, Filter, QUAD, TENSOR_NUMBERS};
+use super::{BLOCK, Element, Filter, PANEL, QUAD, TENSOR_NUMBERS};
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
@@ -180,7 +180,7 @@ impl Panels {
         if self.format.element == Element::I8 {
             return self.tensor_numbers_offset() + TENSOR_NUMBERS;
         }
-        let zeros = if self.format.transform == Transform::None { 0 } else { 2 * BLOCK };
+        let zeros = if self.format.transform == Transform::None { 0 } else { PANEL };
         self.shape.out_blocks() * BLOCK + zeros
     }
 

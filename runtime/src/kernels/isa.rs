@@ -59,8 +59,8 @@ macro_rules! isas {
                         use super::$($module)::+::$variant;
                         if self == Self::$variant {
                             let simd = $variant::new().ok_or(UnavailableIsa(self))?;
-                            // SAFETY: the caller keeps what the `op` asks for; the token proves that
-                            // the CPU has the instruction set.
+                            // SAFETY: the token, which `new` makes only where the CPU has the instruction
+                            // set, proves that; this function asks for what the `op` does.
                             unsafe { simd.outlined(op) }
                             return Ok(());
                         }

@@ -28,6 +28,7 @@ mod table;
 
 mod activation;
 mod channel;
+mod constants;
 mod conv;
 mod copy;
 mod epilogue;
@@ -48,6 +49,7 @@ mod winograd;
 mod x86_64;
 
 pub use catalogue::*;
+pub use constants::*;
 pub use epilogue::{
     Activation, ByteEpilogue, Epilogue, OutputElement, ResidualElement, TensorLine,
 };
@@ -62,6 +64,9 @@ pub(crate) use filter::points as winograd_points;
 
 /// Channels in one block of an activation, and lanes of a kernel's vectors.
 pub const BLOCK: usize = 16;
+
+/// The most output channels whose weights a kernel takes at once: those of a panel.
+pub const PANEL: usize = 2 * BLOCK;
 
 /// Channels whose bytes a dot product takes together: those of a quantised picture's pixel.
 pub const QUAD: usize = 4;

@@ -12,7 +12,7 @@ use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
-    // SAFETY: the caller keeps it.
+    // SAFETY: `largest` asks for what this function does, of the same operands.
     unsafe { largest(simd, params, x, y) }
 }
 
@@ -23,7 +23,7 @@ pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn max_pool_u8<S: Simd>(simd: S, params: &PoolParams, x: *mut u8, y: *mut u8) {
-    // SAFETY: the caller keeps it.
+    // SAFETY: `largest` asks for what this function does, of the same operands.
     unsafe { largest(simd, params, x, y) }
 }
 

@@ -62,7 +62,7 @@ pub(super) unsafe fn quantise_quads<S: Simd>(
                         *value = unsafe { *x.add(pixel) };
                     }
                 }
-                // SAFETY: arrays of 16, or so many of the row's pixels.
+                // SAFETY: `from` is an array of 16 or has 16 more pixels of the row, `bytes` is an array of 16.
                 unsafe {
                     let values = scaled(simd, line, simd.load(from));
                     simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.zero));
@@ -76,7 +76,7 @@ pub(super) unsafe fn quantise_quads<S: Simd>(
             }
             let y = y.wrapping_add(first * QUAD);
             if count == BLOCK {
-                // SAFETY: the row has so many more pixels.
+                // SAFETY: 16 more pixels of the row, of four bytes each, which have no alignment.
                 unsafe { y.cast::<[[u8; QUAD]; BLOCK]>().write(quads) };
                 continue;
             }

@@ -50,11 +50,11 @@ macro_rules! kernel_table {
                 $( #[target_feature(enable = $feature)] )*
                 #[inline(never)]
                 unsafe fn run<O: $crate::kernels::simd::Outlined>(isa: $isa, op: O) {
-                    // SAFETY: the caller keeps what the `op` asks for.
+                    // SAFETY: this is called below alone, with an `op` whose own contract holds.
                     unsafe { op.run(isa) }
                 }
-                // SAFETY: the token proves that the CPU has the features; the caller keeps what the
-                // `op` asks for.
+                // SAFETY: the token proves that the CPU has the features; `outlined` asks for what the
+                // `op` does.
                 unsafe { run(self, op) }
             }
         }

@@ -26,7 +26,7 @@ impl Counters {
             task: count,
             operands: (&raw const *self).cast(),
             scratch: self.scratches.as_mut_ptr().cast(),
-            scratch_distance: 16 * size_of::<f32>(),
+            scratch_distance: 64,
         }
     }
 

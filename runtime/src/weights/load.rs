@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::error::WeightsError;
 use super::file::{PackedError, PackedFile, to_little_endian};
-use super::pack::{Folded, Norm, PackError, Packer, pack_norm};
+use super::pack::{Folded, Norm, PackError, Packer, numbers, pack_norm};
 use super::packed::Packed;
 use super::quantised;
 use super::recipe::{Content, ConvSource, Recipe, Slice, WeightsPlan};
 use super::source::Weights;
 use super::tensor::NormTensors;
-use crate::kernels::{Element, Panels, UnavailableIsa};
+use crate::kernels::{Panels, UnavailableIsa};
 use crate::memory::Buffer;
 
 /// Why weights could not be loaded.
@@ -103,10 +104,11 @@ pub fn load(
             Content::Scale { weight } => {
                 quantised::pack_conversions(weight, weights, out)?;
             }
-            Content::Norm { norm, channels } => with_norm(norm, weights, |values| {
-                pack_norm(*channels, values, numbers(out))
-                    .map_err(|reason| cannot_pack(weights, &norm.weight, reason))
-            })?,
+            Content::Norm { norm, channels } => {
+                let values = NormValues::read(norm, weights)?;
+                pack_norm(*channels, values.norm(), numbers(out))
+                    .map_err(|reason| cannot_pack(weights, &norm.weight, reason))?;
+            }
             Content::Vector { weight, channels } => {
                 // `weights.check` has seen to the length; the rest is padding, zero already.
                 numbers(out)[..*channels].copy_from_slice(&weights.tensor(weight)?.values);
@@ -137,13 +139,7 @@ fn cut<'a>(recipes: &'a [Recipe], packed: &'a mut [u8]) -> Vec<(&'a Recipe, &'a 
 }
 
 fn buffer(bytes: usize) -> Result<Buffer, LoadError> {
-    let zeroed = Buffer::zeroed(bytes / Element::F32.bytes());
-    zeroed.map_err(|reason| LoadError::Memory { bytes, reason })
-}
-
-/// A part of packed weights that consists of `f32`: it starts on a cache line.
-pub(super) fn numbers(packed: &mut [u8]) -> &mut [f32] {
-    bytemuck::cast_slice_mut(packed)
+    Buffer::zeroed(bytes).map_err(|reason| LoadError::Memory { bytes, reason })
 }
 
 fn load_packed(
@@ -208,28 +204,11 @@ fn conv<'a>(
         let reason = PackError::Recipe("a slice reaches over its tensor");
         return Err(cannot_pack(weights, &source.weight, reason));
     }
-    let (outputs, adds) = (at[0]..at[0] + channels, at[1] == 0);
-    let bias =
-        source.bias.as_ref().filter(|_| adds).map(|name| weights.tensor(name)).transpose()?;
-    let bias = bias.as_ref().map(|bias| &bias.values[outputs.clone()]);
-    let zeros = vec![0.0; channels];
-    let new = |norm: Option<Norm<'_>>| {
-        Packer::new(panels, bias, norm)
-            .map(|packer| packer.standardising(source.standardise))
-            .map_err(|reason| cannot_pack(weights, &source.weight, reason))
-    };
-    let packer = match &source.norm {
-        Some(names) => with_norm(names, weights, |norm| {
-            new(Some(Norm {
-                weight: &norm.weight[outputs.clone()],
-                bias: if adds { &norm.bias[outputs.clone()] } else { &zeros },
-                mean: if adds { &norm.mean[outputs.clone()] } else { &zeros },
-                variance: &norm.variance[outputs.clone()],
-                epsilon: norm.epsilon,
-            }))
-        })?,
-        None => new(None)?,
-    };
+    // Of a sum of several, the first has the bias and the shift.
+    let with = FoldedIn::read(source, weights)?.cut(at[0]..at[0] + channels, at[1] == 0);
+    let packer = Packer::new(panels, with.bias.as_deref(), with.norm())
+        .map_err(|reason| cannot_pack(weights, &source.weight, reason))?
+        .standardising(source.standardise);
     let packer = Arc::new(packer);
     let (out, biases) = out.split_at_mut(panels.bias_offset());
     packer.pack_biases(numbers(biases));
@@ -249,41 +228,76 @@ fn conv<'a>(
 /// A tensor that is not there or cannot be read, or a variance that is not positive.
 pub fn fold(source: &ConvSource, weights: &Weights) -> Result<Folded, LoadError> {
     let weight = weights.tensor(&source.weight)?;
-    let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
-    let bias = bias.as_ref().map(|bias| &bias.values[..]);
     let channels = weight.shape.first().copied().unwrap_or(0);
-    let new = |norm: Option<Norm<'_>>| {
-        Folded::new(channels, &weight.values, bias, norm, source.standardise)
-            .map_err(|reason| cannot_pack(weights, &source.weight, reason))
-    };
-    match &source.norm {
-        Some(names) => with_norm(names, weights, |norm| new(Some(norm))),
-        None => new(None),
+    let with = FoldedIn::read(source, weights)?;
+    Folded::new(channels, &weight.values, with.bias.as_deref(), with.norm(), source.standardise)
+        .map_err(|reason| cannot_pack(weights, &source.weight, reason))
+}
+
+/// What is folded into a convolution's weights.
+struct FoldedIn {
+    bias: Option<Vec<f32>>,
+    norm: Option<NormValues>,
+}
+
+impl FoldedIn {
+    fn read(source: &ConvSource, weights: &Weights) -> Result<Self, WeightsError> {
+        let bias = source.bias.as_ref().map(|name| weights.tensor(name)).transpose()?;
+        let norm =
+            source.norm.as_ref().map(|names| NormValues::read(names, weights)).transpose()?;
+        Ok(Self { bias: bias.map(|bias| bias.values), norm })
+    }
+
+    /// That of some output channels. A part of a sum that `adds` nothing but its products has neither
+    /// bias nor shift.
+    fn cut(self, outputs: Range<usize>, adds: bool) -> Self {
+        let of = |values: Vec<f32>| values[outputs.clone()].to_vec();
+        let added = |values| if adds { of(values) } else { vec![0.0; outputs.len()] };
+        let norm = self.norm.map(|norm| NormValues {
+            weight: of(norm.weight),
+            bias: added(norm.bias),
+            mean: added(norm.mean),
+            variance: of(norm.variance),
+            epsilon: norm.epsilon,
+        });
+        Self { bias: self.bias.filter(|_| adds).map(of), norm }
+    }
+
+    fn norm(&self) -> Option<Norm<'_>> {
+        self.norm.as_ref().map(NormValues::norm)
+    }
+}
+
+/// The values of a batch norm's tensors.
+struct NormValues {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+    epsilon: f64,
+}
+
+impl NormValues {
+    fn read(names: &NormTensors, weights: &Weights) -> Result<Self, WeightsError> {
+        let values = |name: &str| weights.tensor(name).map(|tensor| tensor.values);
+        Ok(Self {
+            weight: values(&names.weight)?,
+            bias: values(&names.bias)?,
+            mean: values(&names.mean)?,
+            variance: values(&names.variance)?,
+            epsilon: names.epsilon,
+        })
+    }
+
+    fn norm(&self) -> Norm<'_> {
+        let Self { weight, bias, mean, variance, epsilon } = self;
+        Norm { weight, bias, mean, variance, epsilon: *epsilon }
     }
 }
 
 fn cannot_pack(weights: &Weights, tensor: &str, reason: PackError) -> LoadError {
     let (origin, tensor) = (weights.origin().to_owned(), tensor.to_owned());
     LoadError::Pack { origin, tensor, reason }
-}
-
-/// Reads a batch norm's tensors for `pack`.
-fn with_norm<T>(
-    names: &NormTensors,
-    weights: &Weights,
-    pack: impl FnOnce(Norm<'_>) -> Result<T, LoadError>,
-) -> Result<T, LoadError> {
-    let scale = weights.tensor(&names.weight)?;
-    let shift = weights.tensor(&names.bias)?;
-    let mean = weights.tensor(&names.mean)?;
-    let variance = weights.tensor(&names.variance)?;
-    pack(Norm {
-        weight: &scale.values,
-        bias: &shift.values,
-        mean: &mean.values,
-        variance: &variance.values,
-        epsilon: names.epsilon,
-    })
 }
 
 /// Does all jobs on `threads` threads, this one among them. If some fail, the error is that of the

@@ -350,6 +350,11 @@ pub fn pack_norm(channels: usize, norm: Norm<'_>, out: &mut [f32]) -> Result<(),
     Ok(())
 }
 
+/// A part of packed weights that consists of `f32`: it starts on a cache line.
+pub(super) fn numbers(packed: &mut [u8]) -> &mut [f32] {
+    bytemuck::cast_slice_mut(packed)
+}
+
 /// What folding does to an output channel.
 struct ChannelScale {
     weight: f64,

@@ -18,8 +18,7 @@
 //! point, and is not rounded to integers. An activation function is `lo` and `hi`.
 
 use super::error::WeightsError;
-use super::load::numbers;
-use super::pack::pack_bytes;
+use super::pack::{numbers, pack_bytes};
 use super::recipe::QuantisedSource;
 use super::source::Weights;
 use crate::kernels::{Activation, BLOCK, Panels, TENSOR_NUMBERS, TensorLine};

@@ -26,6 +26,7 @@ use super::error::{Found, Mismatch, WeightsError};
 use super::file::{self, PackedFile};
 use super::tensor::{Init, TensorSpec};
 use crate::file as files;
+use crate::kernels::Element;
 
 /// Named tensors that a network is loaded from, or packed weights.
 #[derive(Debug)]
@@ -407,7 +408,7 @@ impl Bytes {
             Self::Memory(bytes) => Ok(floats(&bytes[range], dtype, out)),
             Self::File(file) if dtype == Dtype::F32 && cfg!(target_endian = "little") => {
                 // Without clearing it first: only what it grows by is filled in vain.
-                out.resize(range.len() / size_of::<f32>(), 0.0);
+                out.resize(range.len() / Element::F32.bytes(), 0.0);
                 read_at(file, bytemuck::cast_slice_mut(out), range.start as u64)?;
                 Ok(true)
             }

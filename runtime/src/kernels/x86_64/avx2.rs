@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::words;
-use crate::kernels::simd::{Dot, Simd, Token};
+use super::words::{Sums, Words};
+use crate::kernels::simd::{Simd, Token};
 
 /// Token: the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -158,32 +158,10 @@ where
     }
 }
 
-impl Dot for Avx2 {
-    type Sums = words::Sums;
-    type Weights = words::Weights;
-
-    const DOT_TILE_PIXELS: [usize; 2] = words::TILE_PIXELS;
-
+// SAFETY: the token proves AVX2.
+unsafe impl Words for Avx2 {
     #[inline(always)]
-    fn no_sums(self) -> Self::Sums {
-        // SAFETY: the token proves AVX2.
-        unsafe { words::no_sums() }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(self, from: *const i8) -> Self::Weights {
-        // SAFETY: readable for 64 bytes, says the caller; the token proves AVX2.
-        unsafe { words::weights(from) }
-    }
-
-    #[inline(always)]
-    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums {
-        // SAFETY: the token proves AVX2.
-        unsafe { words::dot(x, weights, sums) }
-    }
-
-    #[inline(always)]
-    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
+    fn words_to_f32(self, sums: Sums) -> Self::F32x16 {
         // SAFETY: the token proves AVX2.
         unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
     }

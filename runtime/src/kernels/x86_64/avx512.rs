@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::words;
-use crate::kernels::simd::{Dot, Simd, Token};
+use super::words::{Sums, Words};
+use crate::kernels::simd::{Simd, Token};
 
 /// Token: the CPU has AVX-512F, and BW, VL and VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -147,40 +147,18 @@ where
             }
         }
         while done < P {
-            // SAFETY: writable, says the caller.
+            // SAFETY: `to` is writable for 16 bytes a value, of which `done` are written.
             unsafe { self.store_u8(to.wrapping_add(16 * done), values[done], zero) };
             done += 1;
         }
     }
 }
 
-/// AVX-512F alone has no products of 16-bit words, so they are AVX2's, which it includes.
-impl Dot for Avx512 {
-    type Sums = words::Sums;
-    type Weights = words::Weights;
-
-    const DOT_TILE_PIXELS: [usize; 2] = words::TILE_PIXELS;
-
+/// AVX-512F alone has no products of 16-bit words, so they are AVX2's.
+// SAFETY: the token proves AVX-512F, which includes AVX2.
+unsafe impl Words for Avx512 {
     #[inline(always)]
-    fn no_sums(self) -> Self::Sums {
-        // SAFETY: AVX-512F, which the token proves, includes AVX2.
-        unsafe { words::no_sums() }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(self, from: *const i8) -> Self::Weights {
-        // SAFETY: readable for 64 bytes, says the caller; AVX-512F includes AVX2.
-        unsafe { words::weights(from) }
-    }
-
-    #[inline(always)]
-    fn dot(self, x: [u8; 4], weights: Self::Weights, sums: Self::Sums) -> Self::Sums {
-        // SAFETY: AVX-512F, which the token proves, includes AVX2.
-        unsafe { words::dot(x, weights, sums) }
-    }
-
-    #[inline(always)]
-    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
+    fn words_to_f32(self, sums: Sums) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe {
             let low = _mm512_castsi256_si512(sums[0]);

@@ -4,14 +4,11 @@
 //! the arithmetic works on rows of output channels, side by side as the packed form has them, and
 //! writes each point's row as a whole.
 
-use crate::kernels::BLOCK;
 use crate::kernels::winograd_points::{A, B};
-
-/// Output channels of the widest panel.
-const ROW: usize = 2 * BLOCK;
+use crate::kernels::{BLOCK, PANEL};
 
 /// A value of each output channel of a panel.
-type Row<T> = [T; ROW];
+type Row<T> = [T; PANEL];
 
 /// `G g`, `K` taps to `N` weights.
 pub(super) trait Evaluate<const K: usize, const N: usize>:
@@ -33,8 +30,8 @@ pub(super) fn transform_block<const K: usize, const N: usize>(
     round: impl Fn(f64) -> f32 + Copy,
 ) {
     let point_len = panel.len() / (N * N);
-    let mut kernels = [[[0.0; ROW]; K]; K];
-    let mut points = [[[0.0; ROW]; N]; N];
+    let mut kernels = [[[0.0; PANEL]; K]; K];
+    let mut points = [[[0.0; PANEL]; N]; N];
     for lane in 0..BLOCK {
         for (tap, kernel) in kernels.as_flattened_mut().iter_mut().enumerate() {
             kernel[..row].copy_from_slice(&taps[(tap * BLOCK + lane) * row..][..row]);
@@ -59,12 +56,12 @@ pub(super) fn transform_columns<const K: usize, const N: usize>(
     round: impl Fn(f64) -> f32 + Copy,
 ) {
     let point_len = panel.len() / N;
-    let mut kernels = [[[0.0; ROW]; K]; K];
+    let mut kernels = [[[0.0; PANEL]; K]; K];
     for (kernel, taps) in kernels.as_flattened_mut().iter_mut().zip(taps.chunks_exact(row)) {
         kernel[..row].copy_from_slice(taps);
     }
     for (column, taps) in columns(&kernels).into_iter().enumerate() {
-        let mut points = [[0.0; ROW]; N];
+        let mut points = [[0.0; PANEL]; N];
         rows(evaluate, taps, &mut points, round);
         let at = (channel * K + column) * row;
         for (point, panel) in points.iter().zip(panel.chunks_exact_mut(point_len)) {
@@ -80,7 +77,7 @@ fn transform<const K: usize, const N: usize>(
     points: &mut [[Row<f32>; N]; N],
     round: impl Fn(f64) -> f32 + Copy,
 ) {
-    let mut halves = [[[0.0; ROW]; N]; K];
+    let mut halves = [[[0.0; PANEL]; N]; K];
     for (half, column) in halves.iter_mut().zip(columns(kernels)) {
         rows(evaluate, column, half, |value| value);
     }
@@ -102,7 +99,7 @@ fn rows<T, const K: usize, const N: usize>(
     points: &mut [Row<T>; N],
     round: impl Fn(f64) -> T,
 ) {
-    for o in 0..ROW {
+    for o in 0..PANEL {
         let values = evaluate(g.map(|taps| taps[o]));
         for (point, value) in points.iter_mut().zip(values) {
             point[o] = round(value);

@@ -95,12 +95,17 @@ impl Layer {
     fn run(&self, table: &Table, values: &Values) -> Vec<f32> {
         let panels = self.panels();
         // Packed weights start on a cache line.
-        let mut packed = Buffer::zeroed(panels.bytes() / 4).unwrap();
-        packed.as_mut_slice().fill(f32::NAN);
-        let out = packed.as_mut_slice();
+        let mut packed = Buffer::zeroed(panels.bytes()).unwrap();
+        let out: &mut [f32] = bytemuck::cast_slice_mut(packed.as_mut_bytes());
+        out.fill(f32::NAN);
         pack_conv(&panels, &values.weight, Some(&values.bias), None, out).unwrap();
 
-        let run = Run { layer: self, table, panels: &panels, packed: packed.as_slice() };
+        let run = Run {
+            layer: self,
+            table,
+            panels: &panels,
+            packed: bytemuck::cast_slice(packed.as_bytes()),
+        };
         let (x, residual) = (run.padded(&values.x), run.blocked(&values.residual));
         let mut y = Guarded::new(residual.len());
         for row in (0..self.out_rows()).step_by(self.form.rows.outputs) {
