@@ -1,6 +1,9 @@
 //! `cargo xtask check`: what a change has to pass before it goes up, here and in CI.
 
+mod sizes;
+
 use std::env;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -10,6 +13,7 @@ type Step = (&'static str, &'static str);
 /// No tests, and no builds with other features.
 const QUICK: &[Step] = &[
     ("format", "cargo fmt --all --check"),
+    ("sizes of files and functions", "cargo xtask sizes"),
     ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
 ];
 
@@ -41,11 +45,14 @@ const REST: &[Step] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let steps = match *arguments {
+        ["sizes"] if sizes::check(Path::new(workspace)) => return ExitCode::SUCCESS,
+        ["sizes"] => return ExitCode::FAILURE,
         ["check"] => [QUICK, REST].concat(),
         ["check", "--quick"] => QUICK.to_vec(),
         _ => {
-            eprintln!("usage: cargo xtask check [--quick]");
+            eprintln!("usage: cargo xtask check [--quick], or cargo xtask sizes");
             return ExitCode::from(2);
         }
     };
