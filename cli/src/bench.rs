@@ -1,13 +1,11 @@
 //! `resnet bench`: how long compiling, loading and running take.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use resnet::Model;
 use resnet_compiler::network::{Backend, Compiler};
-use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 use serde::Serialize;
 
@@ -16,7 +14,7 @@ use crate::args::{BackendName, Bench, Format};
 use crate::model;
 use crate::output;
 use crate::profile;
-use crate::timing::{FEWEST_RUNS, Times, measure};
+use crate::timing::{FEWEST_RUNS, Times, measure, pool, threads_text};
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]
@@ -100,19 +98,6 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     }
     out.flush()?;
     Ok(Outcome::Done)
-}
-
-/// The threads that work beside this one; for one thread there is no need of any.
-pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
-    match threads.get() {
-        1 => Ok(None),
-        _ => Ok(Some(Pool::new(threads).context("cannot start threads")?)),
-    }
-}
-
-/// `1 thread`, `2 threads`.
-pub(crate) fn threads_text(threads: usize) -> String {
-    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
 }
 
 /// The largest difference from the network's answers by definition, in units of the largest

@@ -88,9 +88,6 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
         choices: choices(options.schedule.as_deref())?,
         ..Wishes::default()
     };
-    if options.form == Form::Rust {
-        return Ok(resnet_compiler::emit::rust::print(&model.spec, &wishes)?);
-    }
     let graph = Graph::build(&model.spec)?;
     match options.form {
         Form::Graph => return Ok(graph.to_string()),
@@ -99,6 +96,7 @@ fn text(options: &Emit, model: &Model) -> Result<String> {
     }
     let (plan, Levels { fused, schedules }) = Plan::with_levels(&graph, &wishes)?;
     let listing = match options.form {
+        Form::Rust => return Ok(resnet_compiler::emit::rust::print(&model.spec, &plan)?),
         Form::Fused => return Ok(fused.to_string()),
         Form::Schedule => return Ok(schedules[0].to_string()),
         Form::Clif => Listing::Clif,

@@ -11,11 +11,10 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{Bench, Format};
-use crate::bench::{pool, threads_text};
 use crate::model;
 use crate::output::{self, Kind, Output};
 use crate::roofline::{Dot, Plot};
-use crate::timing::FEWEST_RUNS;
+use crate::timing::{FEWEST_RUNS, pool, threads_text};
 
 /// What was measured; the JSON has these names.
 #[derive(Serialize)]

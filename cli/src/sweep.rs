@@ -17,11 +17,11 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{Sweep, SweepFormat};
-use crate::bench::{fill, pool, threads_text, zeros};
+use crate::bench::{fill, zeros};
 use crate::family::Size;
 use crate::output::{self, Kind, Output};
 use crate::scatter::{Dot, Scatter};
-use crate::timing::{ROUNDS, Rounds, Times, measure};
+use crate::timing::{ROUNDS, Rounds, Times, measure, pool, threads_text};
 use crate::voice::is_quiet;
 
 /// Results; the JSON has these names.

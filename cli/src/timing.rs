@@ -1,9 +1,11 @@
 //! Times of runs, and what can be said of them on a machine that others use too.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use resnet_runtime::session::DynSession;
+use resnet_runtime::threads::Pool;
 use serde::Serialize;
 
 /// A run is repeated at least this often,
@@ -20,6 +22,19 @@ const CALM: f64 = 1.1;
 
 /// if they are of so many runs at least.
 const FEWEST_FOR_MEDIAN: usize = 3;
+
+/// The threads that work beside this one; for one thread there is no need of any.
+pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
+    match threads.get() {
+        1 => Ok(None),
+        _ => Ok(Some(Pool::new(threads).context("cannot start threads")?)),
+    }
+}
+
+/// `1 thread`, `2 threads`.
+pub(crate) fn threads_text(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
+}
 
 /// Times of single runs, in their order, after one that is not counted.
 pub(crate) fn measure(

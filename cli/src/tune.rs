@@ -12,9 +12,9 @@ use resnet_runtime::weights::Weights;
 
 use crate::Outcome;
 use crate::args::Tune;
-use crate::bench::{pool, threads_text};
 use crate::model::open_model;
 use crate::output::{Kind, Output};
+use crate::timing::{pool, threads_text};
 use crate::voice::is_quiet;
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {

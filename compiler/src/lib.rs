@@ -35,4 +35,5 @@ pub mod spec;
 pub mod target;
 pub mod tune;
 pub mod warnings;
+pub mod words;
 pub mod zoo;

@@ -19,6 +19,7 @@ use prost::Message;
 use prost::encoding::{
     WireType, encode_key, encode_varint, encoded_len_varint as varint_len, key_len,
 };
+use resnet_runtime::kernels::Element;
 use resnet_runtime::weights::TensorSpec;
 use resnet_runtime::weights::pack::Standard;
 use resnet_runtime::weights::{Weights, WeightsError};
@@ -144,7 +145,7 @@ impl<'a> Initializer<'a> {
         Self {
             name: &spec.name,
             header: header.encode_to_vec(),
-            values: (elements * size_of::<f32>()) as u64,
+            values: (elements * Element::F32.bytes()) as u64,
             channel: spec.shape.iter().skip(1).product(),
             standardise: None,
         }
@@ -166,7 +167,7 @@ impl<'a> Initializer<'a> {
                 values.iter_mut().for_each(|value| *value = standard(*value));
             }
         }
-        let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
+        let mut bytes = Vec::with_capacity(CHUNK * Element::F32.bytes());
         for values in tensor.values.chunks(CHUNK) {
             bytes.clear();
             bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));

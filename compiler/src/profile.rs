@@ -182,7 +182,8 @@ unsafe impl Code for Timed {
     unsafe fn run(&self, context: &Context<'_>) {
         for (step, time) in self.interpreter.program().steps.iter().zip(&self.times) {
             let start = Instant::now();
-            // SAFETY: the caller vouches for the context; the step is the program's.
+            // SAFETY: the context's places have the lengths that the program states, as `Code::run` asks for;
+            // the step is the program's.
             unsafe { self.interpreter.run_step(step, context) };
             let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             time.fetch_min(elapsed, Ordering::Relaxed);

@@ -53,7 +53,8 @@ impl Interpreter {
 unsafe impl Code for Interpreter {
     unsafe fn run(&self, context: &Context<'_>) {
         for step in &self.program.steps {
-            // SAFETY: the caller vouches for the context.
+            // SAFETY: the context's places have the lengths that the program states, as `Code::run` asks for;
+            // the step is the program's.
             unsafe { self.run_step(step, context) };
         }
     }

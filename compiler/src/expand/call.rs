@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 
-use super::errors::Error;
+use super::error::Error;
 use crate::schedule::Wishes;
 
 /// One network.

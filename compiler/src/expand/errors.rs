@@ -1,48 +1,15 @@
 //! Mistakes as tokens: `compile_error!` where the mistake is, and a stand-in for the type.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::quote;
 
 use super::call::Item;
+use super::error::Error;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::spec::inline::Inline;
 
 /// How many mistakes of a table are shown; the rest is counted.
 const MOST_SHOWN: usize = 20;
-
-/// A mistake, with the first and the last token that are to blame.
-pub(super) struct Error {
-    span: (Span, Span),
-    message: String,
-}
-
-impl Error {
-    pub(super) fn new(span: (Span, Span), message: String) -> Self {
-        Self { span, message }
-    }
-
-    /// `compile_error!`, without the `;` of an item.
-    fn tokens(&self) -> TokenStream {
-        let (first, last) = self.span;
-        let mut message = Literal::string(&self.message);
-        message.set_span(last);
-        let mut body = Group::new(Delimiter::Brace, TokenTree::from(message).into());
-        body.set_span(last);
-        let mut path = TokenStream::new();
-        for word in ["core", "compile_error"] {
-            for spacing in [Spacing::Joint, Spacing::Alone] {
-                let mut colon = Punct::new(':', spacing);
-                colon.set_span(first);
-                path.extend([TokenTree::from(colon)]);
-            }
-            path.extend([TokenTree::from(Ident::new(word, first))]);
-        }
-        let mut bang = Punct::new('!', Spacing::Alone);
-        bang.set_span(first);
-        path.extend([TokenTree::from(bang), TokenTree::from(body)]);
-        path
-    }
-}
 
 /// Mistakes, at least one.
 pub(super) struct Errors(Vec<Error>);

@@ -7,6 +7,7 @@
 
 mod call;
 mod embed;
+mod error;
 mod errors;
 mod warnings;
 
@@ -27,7 +28,8 @@ use crate::spec::inline::Inline;
 use crate::spec::{self, Spec};
 
 use call::{Budget, Item, Table};
-use errors::{Error, Errors, Known};
+use error::Error;
+use errors::{Errors, Known};
 
 /// Expands an invocation. `input` is the path of the crate `resnet` in brackets and then the
 /// user's tokens; packed weights are kept in `scratch`, unless the user's crate has a folder for

@@ -12,7 +12,6 @@ use resnet_runtime::weights::{QuantisedSource, Stored, TensorSpec};
 
 use super::quantisable::{Kept, quantisable};
 use super::{Conv, Epilogue, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
-use crate::graph::{Padding, PoolKind, Pooling};
 
 /// Names of the weight tensors that are quantised.
 pub(crate) type Quantised = BTreeSet<String>;
@@ -153,10 +152,7 @@ fn wanted(nodes: &[FusedNode]) -> Vec<Option<String>> {
 
 /// Whether an operator makes bytes of bytes, of the same scale.
 fn passes_bytes(op: &FusedOp) -> bool {
-    matches!(
-        op,
-        FusedOp::Pool(Pooling { kind: PoolKind::Max, zeros, .. }) if *zeros == Padding::NONE
-    )
+    matches!(op, FusedOp::Pool(pool) if pool.selects())
 }
 
 /// What has become of a node's value.

@@ -117,6 +117,12 @@ impl Pooling {
     pub fn new(kind: PoolKind, window: Window) -> Self {
         Self { kind, window, zeros: Padding::NONE }
     }
+
+    /// Whether everything that it makes is one of the values that it reads, so that their range, and
+    /// the scale of bytes, are those of its output too.
+    pub fn selects(&self) -> bool {
+        self.kind == PoolKind::Max && self.zeros == Padding::NONE
+    }
 }
 
 /// "Group Normalization" (Wu and He, 2018): the pixels of each group of channels that lie side by side

@@ -1,16 +1,14 @@
 //! The layers that may be quantised, and the activation that each reads.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 
 use resnet_runtime::weights::ConvSource;
 
 use super::error::QuantizeError;
-use super::weights::Rounded;
 use crate::fuse::quantisable::{Kept, quantisable};
 use crate::fuse::{Fused, FusedOp};
-use crate::graph::{Graph, NodeId, Op, PoolKind, Shape, Window};
+use crate::graph::{Graph, NodeId, Op, Shape, Window};
 
 /// A convolution or a linear layer.
 pub(super) struct Candidate {
@@ -24,7 +22,7 @@ pub(super) struct Candidate {
     pub(super) output: Shape,
     /// The node whose value it reads.
     pub(super) reads: NodeId,
-    /// The same before max pools, which pass a range and a scale on.
+    /// The same before pools that pass a range and a scale on.
     pub(super) activation: NodeId,
     /// Multiply-adds for one picture.
     pub(super) macs: u64,
@@ -97,7 +95,7 @@ pub(super) fn candidates(graph: &Graph, fused: &Fused) -> Vec<Candidate> {
 
 fn before_pools(graph: &Graph, mut id: NodeId) -> NodeId {
     while let Op::Pool(pool) = graph.node(id).op
-        && pool.kind == PoolKind::Max
+        && pool.selects()
     {
         id = graph.node(id).inputs[0];
     }
@@ -133,17 +131,6 @@ fn unknown(name: &str, layers: &[Candidate]) -> QuantizeError {
         name: name.to_owned(),
         near: near.into_iter().take(3).map(|(_, known)| known.to_owned()).collect(),
         layers: layers.iter().map(|layer| layer.name.clone()).collect(),
-    }
-}
-
-/// Marks the `count` layers with the worst signal to noise.
-pub(super) fn keep_worst(layers: &mut [Candidate], rounded: &[Option<Rounded>], count: usize) {
-    let noise = |at: usize| rounded[at].as_ref().map_or(f64::INFINITY, Rounded::output_snr_db);
-    let mut quantised: Vec<usize> =
-        (0..layers.len()).filter(|&at| layers[at].stays.is_none()).collect();
-    quantised.sort_by(|&a, &b| noise(a).partial_cmp(&noise(b)).unwrap_or(Ordering::Equal));
-    for &at in quantised.iter().take(count) {
-        layers[at].stays = Some(Stays::Worst);
     }
 }
 

@@ -195,7 +195,7 @@ pub fn quantize<E: Send>(
         &mut pictures,
         &mut each,
     )?;
-    layers::keep_worst(&mut candidates, &rounded, options.keep_worst);
+    weights::keep_worst(&mut candidates, &rounded, options.keep_worst);
     let report = report::report(&graph, &candidates, &calibration, &inputs, &rounded, options);
     if report.layers.iter().all(|layer| layer.precision == Precision::F32) {
         return Err(QuantizeError::Nothing {

@@ -1,12 +1,13 @@
 //! Weights in 8-bit integers.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use resnet_runtime::weights::{Weights, fold};
 
 use super::error::QuantizeError;
 use super::histogram::{Quantiser, decibels};
-use super::layers::Candidate;
+use super::layers::{Candidate, Stays};
 use crate::graph::NodeId;
 
 /// The largest weight.
@@ -98,6 +99,17 @@ fn scale(weights: &[f64]) -> f32 {
 
 /// Scales that are tried below the one that clips nothing.
 const TRIALS: usize = 25;
+
+/// Marks the `count` layers with the worst signal to noise.
+pub(super) fn keep_worst(layers: &mut [Candidate], rounded: &[Option<Rounded>], count: usize) {
+    let noise = |at: usize| rounded[at].as_ref().map_or(f64::INFINITY, Rounded::output_snr_db);
+    let mut quantised: Vec<usize> =
+        (0..layers.len()).filter(|&at| layers[at].stays.is_none()).collect();
+    quantised.sort_by(|&a, &b| noise(a).partial_cmp(&noise(b)).unwrap_or(Ordering::Equal));
+    for &at in quantised.iter().take(count) {
+        layers[at].stays = Some(Stays::Worst);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,14 @@
 //! where nobody measured.
 
 use std::fmt;
+use std::str::FromStr;
 
-use resnet_runtime::kernels::{BLOCK, Element, Transform};
+use resnet_runtime::kernels::{BLOCK, Element, PANEL, Transform};
 
 use super::winograd;
-use super::words::words;
 use crate::fuse::{Conv, FusedId};
 use crate::graph::{Extent, Shape, Window};
+use crate::words::{UnknownWord, find, words};
 
 /// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,21 +26,35 @@ impl fmt::Display for Choice {
     }
 }
 
-/// What computes a convolution's sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
-    /// The definition.
-    Direct,
-    /// Winograd with tiles of 2x2 outputs. Of a 3x3 kernel it has 4/9 of the multiplications, with
-    /// stride 2 25/36, and 16/9 of the weights.
-    Winograd2,
-    /// Winograd with tiles of 4x4 outputs. Of a 3x3 kernel it has 1/4 of the multiplications, with
-    /// stride 2 9/16, and 4 times the weights. Of a picture that stays planar and a 7x7 kernel with
-    /// stride 2, tiles of 4 rows have 13/28 of the multiplications.
-    Winograd4,
+words! {
+    /// What computes a convolution's sums.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Algorithm {
+        /// The definition.
+        Direct = "direct",
+        /// Winograd with tiles of 2x2 outputs. Of a 3x3 kernel it has 4/9 of the multiplications, with
+        /// stride 2 25/36, and 16/9 of the weights.
+        Winograd2 = "winograd2",
+        /// Winograd with tiles of 4x4 outputs. Of a 3x3 kernel it has 1/4 of the multiplications, with
+        /// stride 2 9/16, and 4 times the weights. Of a picture that stays planar and a 7x7 kernel with
+        /// stride 2, tiles of 4 rows have 13/28 of the multiplications.
+        Winograd4 = "winograd4",
+    }
 }
 
-words!(Algorithm { Direct: "direct", Winograd2: "winograd2", Winograd4: "winograd4" });
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        find(word, Self::ALL, Self::word)
+    }
+}
 
 /// The form that it takes for a kernel, a stride and a layout says which it is.
 impl From<Transform> for Algorithm {
@@ -54,19 +69,33 @@ impl From<Transform> for Algorithm {
     }
 }
 
-/// Which loop of a convolution is the outer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// A band of rows stays in cache while all panels pass over it.
-    RowsOuter,
-    /// A panel of weights stays in cache while it passes over all rows of all pictures.
-    PanelsOuter,
-    /// The same, one picture (or band of a Winograd convolution) after another, so that it stays in
-    /// cache while the panels pass over it.
-    PicturesOuter,
+words! {
+    /// Which loop of a convolution is the outer one.
+    #[derive(Hash)]
+    pub enum Order {
+        /// A band of rows stays in cache while all panels pass over it.
+        RowsOuter = "rows",
+        /// A panel of weights stays in cache while it passes over all rows of all pictures.
+        PanelsOuter = "panels",
+        /// The same, one picture (or band of a Winograd convolution) after another, so that it stays in
+        /// cache while the panels pass over it.
+        PicturesOuter = "pictures",
+    }
 }
 
-words!(Order { RowsOuter: "rows", PanelsOuter: "panels", PicturesOuter: "pictures" });
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Order {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        find(word, Self::ALL, Self::word)
+    }
+}
 
 /// A convolution that waits for a choice.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +208,7 @@ impl Site<'_> {
             self.points(transform) * self.inputs()
         };
         let picture = (elements * self.input_element().bytes()) as f64;
-        let panels = self.output.channels.div_ceil(2 * BLOCK) as f64;
+        let panels = self.output.channels.div_ceil(PANEL) as f64;
         if batch > 1 && batch as f64 * picture > RESIDENT_PICTURES && weights < panels * picture {
             Order::PicturesOuter
         } else {

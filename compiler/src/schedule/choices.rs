@@ -20,9 +20,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::choice::Site;
-use super::{Algorithm, Choice, Schedule, UnknownWord};
+use super::{Algorithm, Choice, Schedule};
 use crate::fuse::Fused;
 use crate::graph::Graph;
+use crate::words::UnknownWord;
 
 /// The version that this program writes and reads.
 const VERSION: &str = "1";

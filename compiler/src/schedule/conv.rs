@@ -1,6 +1,6 @@
 //! Decisions about one convolution.
 
-use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PanelFormat, Panels, Transform};
+use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout};
 use crate::fuse::{Conv, FusedNode};
@@ -15,7 +15,7 @@ pub(super) fn panels(
     output: Shape,
 ) -> Panels {
     let dense = Reads {
-        panel_blocks: output.channels.div_ceil(BLOCK).min(2),
+        panel_blocks: output.channels.div_ceil(BLOCK).min(PANEL / BLOCK),
         in_blocks: input.channels.div_ceil(layout.lanes()),
         in_block_step: 0,
     };
@@ -58,7 +58,7 @@ fn group_reads(groups: usize, inputs: usize, outputs: usize) -> Option<Reads> {
     }
     let (group_in, group_out) = (inputs / groups, outputs / groups);
     // Two blocks a panel pay only if both read the same input blocks.
-    let panel_blocks = if group_out.is_multiple_of(2 * BLOCK) { 2 } else { 1 };
+    let panel_blocks = if group_out.is_multiple_of(PANEL) { 2 } else { 1 };
     let panel = panel_blocks * BLOCK;
     let fits = outputs.is_multiple_of(panel) && panel.is_multiple_of(group_out);
     let in_channels = panel / group_out.min(panel) * group_in;

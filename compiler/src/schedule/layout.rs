@@ -2,8 +2,7 @@
 
 use resnet_runtime::kernels::{BLOCK, Element, QUAD};
 
-use super::weights::{ConvWay, Decision, Way};
-use super::{Operator, Region, winograd};
+use super::Region;
 use crate::fuse::{Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::{Extent, Shape};
 
@@ -136,43 +135,6 @@ fn only_reader(fused: &Fused, id: FusedId) -> Option<(FusedId, &FusedNode)> {
 fn reads_planar(node: &FusedNode, id: FusedId) -> bool {
     let residual_reads = node.epilogue.residual.is_some_and(|r| r.source() == id);
     matches!(&node.op, FusedOp::Conv(conv) if conv.groups == 1) && !residual_reads
-}
-
-/// The ring of `id`, the largest padding among the convolutions that read it and the zeros that its
-/// pools count (with other edges they deal themselves), and the margin that its Winograd convolutions need to read whole tiles.
-pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Extent, Extent) {
-    let layout = decisions[id.index()].layout;
-    let readers = || {
-        fused.nodes.iter().zip(decisions).filter_map(|(node, decision)| match &decision.way {
-            Way::Conv { input, conv: ConvWay { window, panels, .. } } if *input == id => {
-                Some((*window, panels.format.transform, node.shape))
-            }
-            _ => None,
-        })
-    };
-    let none = Extent::square(0);
-    let counted = decisions.iter().filter_map(|decision| match &decision.way {
-        Way::Fixed { input, operator: Operator::Pool(pool) } if *input == id => {
-            Some(pool.zeros.most())
-        }
-        _ => None,
-    });
-    let padded = readers().map(|(window, ..)| window.padding.most());
-    let ring = padded.chain(counted).fold(none, Extent::max);
-    let shape = fused.node(id).shape;
-    let margin = readers().fold(none, |margin, (window, transform, output)| {
-        let Some(reads) = winograd::reads(transform, &window, output, layout) else {
-            return margin;
-        };
-        let padding = window.padding.before;
-        let missing = |reads: usize, padding: usize, size: usize, ring: usize| {
-            reads.saturating_sub(padding + size + ring)
-        };
-        let rows = missing(reads.rows, padding.rows, shape.height, ring.rows);
-        let columns = missing(reads.columns, padding.columns, shape.width, ring.columns);
-        margin.max(Extent::new(rows, columns))
-    });
-    (ring, margin)
 }
 
 pub(super) fn reads_picture_in_place(fused: &Fused, buffer: &Buffer) -> bool {

@@ -5,6 +5,7 @@
 //! without changing a result's meaning, and one plan serves all of them.
 
 mod arena;
+mod borders;
 mod choice;
 mod choices;
 mod conv;
@@ -12,7 +13,6 @@ mod display;
 mod layout;
 mod weights;
 mod winograd;
-mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,6 @@ pub use self::choices::{Choices, ChoicesError, ParseError};
 pub use self::layout::{Buffer, Layout};
 pub use self::weights::Parts;
 pub use self::winograd::{Band, Points, Winograd};
-pub use self::words::UnknownWord;
 
 /// A block of memory that the entry function is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -400,7 +399,7 @@ fn lay_out(fused: &Fused, decisions: &[Decision], parts: &Arc<Parts>, batch: usi
 /// Where the value of a node is to lie, but for the offset.
 fn buffer(fused: &Fused, decisions: &[Decision], id: FusedId, node: &FusedNode) -> Buffer {
     let Decision { layout, scale, .. } = decisions[id.index()];
-    let (ring, margin) = layout::borders(fused, decisions, id);
+    let (ring, margin) = borders::borders(fused, decisions, id);
     Buffer { region: Region::Arena, offset: 0, layout, shape: node.shape, ring, margin, scale }
 }
 

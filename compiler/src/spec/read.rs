@@ -1,6 +1,7 @@
 //! The walk from the YAML tree to a [`Spec`], against the schema.
 
 mod block;
+mod common;
 mod facts;
 mod row;
 
@@ -64,8 +65,8 @@ fn read_top(source: &Source, root: &Spanned<Node>, what: &str, errors: &mut Erro
         .and_then(|node| read_table(node, errors));
     let norm_epsilon = top.or("norm_epsilon", 1e-5, positive, errors);
     let pre_activation = top.or("pre_activation", false, cell::boolean, errors);
-    let activation = top.or("activation", Activation::Relu, row::activation, errors);
-    let standardization = row::read_standardization(&top, errors);
+    let activation = top.or("activation", Activation::Relu, common::activation, errors);
+    let standardization = common::read_standardization(&top, errors);
     let features = facts::read_features(top.get("features"), errors);
     let allow = facts::read_allow(top.get("allow"), errors);
     let expect =

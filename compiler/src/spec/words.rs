@@ -1,32 +1,20 @@
 //! Enums whose variants are words of a table.
 
-/// Declares an enum with the word for each variant: `ALL` and `word` follow from it.
+/// Declares an enum with the word for each variant, and how it is read.
 macro_rules! words {
-    ($(#[$meta:meta])* $visibility:vis enum $name:ident {
-        $($(#[$doc:meta])* $variant:ident = $word:literal,)+
-    }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        $visibility enum $name {
-            $($(#[$doc])* $variant,)+
+    ($(#[$meta:meta])* $visibility:vis enum $name:ident { $($variants:tt)+ }) => {
+        $crate::words::words! {
+            $(#[$meta])*
+            $visibility enum $name { $($variants)+ }
         }
 
         impl $name {
-            /// All that there are.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The table's word for it.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-
             /// Reads its word.
             pub(in crate::spec) fn parse(
                 text: &str,
             ) -> Result<Self, $crate::spec::cell::Refused> {
-                $crate::spec::cell::choice(text, &[$(($word, Self::$variant)),+])
+                let words: Vec<_> = Self::ALL.iter().map(|&value| (value.word(), value)).collect();
+                $crate::spec::cell::choice(text, &words)
             }
         }
     };

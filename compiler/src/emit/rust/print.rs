@@ -4,21 +4,18 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::{Parts, emit};
-use crate::graph::Graph;
-use crate::network::CompileError;
+use crate::nest::VerifyError;
 use crate::plan::Plan;
-use crate::schedule::Wishes;
 use crate::spec::{Labels, Spec};
 
 /// The source that `resnet!` makes of a table, formatted: a file that compiles in a crate that
-/// depends on `resnet`. The wishes are the macro's options.
+/// depends on `resnet`. The plan is the table's, for the macro's options.
 ///
 /// # Errors
 ///
-/// A table that contradicts itself, or anything else that [`CompileError`] lists.
-pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
-    let graph = Graph::build(spec)?;
-    let plan = Plan::new(&graph, wishes)?;
+/// A program that fails verification, which is a bug in this compiler.
+pub fn print(spec: &Spec, plan: &Plan) -> Result<String, VerifyError> {
+    let model = &*plan.info.name;
     let labels = match spec.labels.as_ref().map(|labels| &labels.value) {
         Some(Labels::Names(names)) => names.clone(),
         Some(Labels::File(_)) | None => Vec::new(),
@@ -27,15 +24,15 @@ pub fn print(spec: &Spec, wishes: &Wishes) -> Result<String, CompileError> {
         krate: &quote!(::resnet),
         attributes: &TokenStream::new(),
         visibility: &quote!(pub),
-        name: &format_ident!("{}", type_name(&graph.name)),
+        name: &format_ident!("{}", type_name(model)),
         preprocess: &spec.preprocess,
         labels: &labels,
         embedded: None,
         tracked: &[],
     };
-    let tokens = emit(&plan, &parts)?;
+    let tokens = emit(plan, &parts)?;
     let file = syn::parse2(tokens).expect("emitted code is a list of items");
-    let header = HEADER.replace("{name}", &graph.name);
+    let header = HEADER.replace("{name}", model);
     Ok(header + &plain_comments(&prettyplease::unparse(&file)))
 }
 
@@ -76,6 +73,8 @@ mod tests {
     use proc_macro2::TokenTree;
 
     use super::*;
+    use crate::graph::Graph;
+    use crate::schedule::Wishes;
 
     const TABLE: &str = "
 name: two-layers
@@ -87,7 +86,8 @@ table:
 
     fn printed(batch: usize) -> String {
         let spec = Spec::from_yaml(TABLE).unwrap();
-        print(&spec, &Wishes { batch, ..Wishes::default() }).unwrap()
+        let wishes = Wishes { batch, ..Wishes::default() };
+        print(&spec, &Plan::new(&Graph::build(&spec).unwrap(), &wishes).unwrap()).unwrap()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use resnet_runtime::kernels::Activation;
 
-use super::row::{
+use super::common::{
     activation, read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
 };
 use crate::diagnostics::{Diagnostic, Spanned};
@@ -88,22 +88,7 @@ pub(super) fn read_block(
     let attention = read_attention(fields, errors);
     let attention_on =
         fields.or("attention_on", weighed[0].1, |text| cell::choice(text, weighed), errors);
-    if let (Ok(None), Some(node)) = (attention, fields.get("attention_on")) {
-        errors.push(
-            Diagnostic::new(node.span, "`attention_on` without attention")
-                .help("remove it, or add `squeeze_excitation` or `eca`"),
-        );
-    }
-    if let (Ok(Some(Attention::SqueezeExcitation { after_activation: true, .. })), Ok(on)) =
-        (attention, attention_on)
-        && on.value == AttentionOn::Middle
-    {
-        errors.push(
-            Diagnostic::new(on.span, "`attention_on` beside `after: activation`")
-                .note("before the last convolution, attention is after the activation anyway")
-                .help("remove one of them"),
-        );
-    }
+    check_attention(fields, attention, attention_on, errors);
     let output_activation = fields.optional("output_activation", activation, errors);
     let shortcut = fields.or("shortcut", Shortcut::Projection, Shortcut::parse, errors);
     let shortcut_from = fields.optional("shortcut_from", ShortcutFrom::parse, errors);
@@ -114,16 +99,7 @@ pub(super) fn read_block(
     if let Ok(shortcut) = shortcut {
         check_shortcut(fields, shortcut, errors);
     }
-    if let (Ok(BlockKind::Basic), Ok(Spanned { value: StrideOn::Second, span }), Ok(Some(kind))) =
-        (kind, stride_on, anti_alias)
-    {
-        errors.push(
-            Diagnostic::new(kind.span, "`anti_alias` beside `stride_on: second`")
-                .related(span, "no ReLU follows this convolution before the shortcut is added")
-                .note("the pool has the stride after the ReLU that follows the convolution")
-                .help("remove one of them"),
-        );
-    }
+    check_anti_alias(kind, stride_on, anti_alias, errors);
     Ok(BlockRow {
         kind: kind?,
         repeat: repeat?,
@@ -147,6 +123,50 @@ pub(super) fn read_block(
         attention_on: attention_on?.value,
         projection_norm: projection_norm?,
     })
+}
+
+/// Complains of where attention is, if that has no meaning.
+fn check_attention(
+    fields: &Fields<'_>,
+    attention: Read<Option<Attention>>,
+    attention_on: Read<Spanned<AttentionOn>>,
+    errors: &mut Errors,
+) {
+    if let (Ok(None), Some(node)) = (attention, fields.get("attention_on")) {
+        errors.push(
+            Diagnostic::new(node.span, "`attention_on` without attention")
+                .help("remove it, or add `squeeze_excitation` or `eca`"),
+        );
+    }
+    if let (Ok(Some(Attention::SqueezeExcitation { after_activation: true, .. })), Ok(on)) =
+        (attention, attention_on)
+        && on.value == AttentionOn::Middle
+    {
+        errors.push(
+            Diagnostic::new(on.span, "`attention_on` beside `after: activation`")
+                .note("before the last convolution, attention is after the activation anyway")
+                .help("remove one of them"),
+        );
+    }
+}
+
+/// Complains of a pool whose stride has no place.
+fn check_anti_alias(
+    kind: Read<BlockKind>,
+    stride_on: Read<Spanned<StrideOn>>,
+    anti_alias: Read<Option<Spanned<AntiAlias>>>,
+    errors: &mut Errors,
+) {
+    if let (Ok(BlockKind::Basic), Ok(Spanned { value: StrideOn::Second, span }), Ok(Some(kind))) =
+        (kind, stride_on, anti_alias)
+    {
+        errors.push(
+            Diagnostic::new(kind.span, "`anti_alias` beside `stride_on: second`")
+                .related(span, "no ReLU follows this convolution before the shortcut is added")
+                .note("the pool has the stride after the ReLU that follows the convolution")
+                .help("remove one of them"),
+        );
+    }
 }
 
 /// Complains of fields that say how something is done that the shortcut does not do.

@@ -3,7 +3,9 @@
 use resnet_runtime::kernels::Activation;
 
 use super::block::{read_block, read_bottleneck};
-use super::positive;
+use super::common::{
+    read_activation, read_channels, read_norm, read_norm_or_none, read_standardization,
+};
 use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry::{Extent, Padding};
 use crate::spec::cell::{self, Refused};
@@ -12,8 +14,8 @@ use crate::spec::fields::{Fields, scalar};
 use crate::spec::schema::{self, Operation};
 use crate::spec::tree::Node;
 use crate::spec::{
-    AttentionOn, BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp,
-    Standardization, StrideOn, WindowCells,
+    AttentionOn, BlockKind, ConvRow, Norm, PaddingCell, PoolKind, PoolRow, Row, RowOp, StrideOn,
+    WindowCells,
 };
 
 pub(super) fn read_row(mut fields: Fields<'_>, errors: &mut Errors) -> Read<Row> {
@@ -88,14 +90,6 @@ fn read_op(op: Operation, fields: &Fields<'_>, errors: &mut Errors) -> Read<RowO
         Operation::Softmax => RowOp::Softmax,
         Operation::GlobalAveragePool => RowOp::GlobalAveragePool,
     })
-}
-
-pub(super) fn read_channels(
-    fields: &Fields<'_>,
-    example: &str,
-    errors: &mut Errors,
-) -> Read<Spanned<usize>> {
-    fields.required("channels", example, |text| cell::number(text, 1), errors)
 }
 
 /// A window whose kernel may be left out if there is a `default`.
@@ -197,75 +191,4 @@ fn read_conv(fields: &Fields<'_>, errors: &mut Errors) -> Read<ConvRow> {
         weight_standardization: standardization?,
         norm_weights: norm_weights?,
     })
-}
-
-/// `true`, `false`, or `{epsilon: 1e-8}`.
-pub(super) fn read_standardization(
-    fields: &Fields<'_>,
-    errors: &mut Errors,
-) -> Read<Option<Standardization>> {
-    const NAME: &str = "weight_standardization";
-    let Some(node) = fields.get(NAME) else { return Ok(None) };
-    let on = Standardization::On { epsilon: Standardization::EPSILON };
-    if let Node::Scalar(_) = &node.value {
-        let words = [("true", on), ("false", Standardization::Off)];
-        let value = scalar(NAME, node, |text| cell::choice(text, &words), errors)?;
-        return Ok(Some(value.value));
-    }
-    let mut own = Fields::open(node, format!("`{NAME}`"), errors)?;
-    own.check_known(&["epsilon"], |_| None, errors);
-    let epsilon = own.required("epsilon", "1e-6", positive, errors)?;
-    Ok(Some(Standardization::On { epsilon: epsilon.value }))
-}
-
-/// The `norm` of a row that has one.
-pub(super) fn read_norm(fields: &Fields<'_>, errors: &mut Errors) -> Read<Spanned<Norm>> {
-    let Some(node) = fields.get("norm") else {
-        return Ok(Spanned::new(Norm::Batch, fields.span));
-    };
-    let norms = [("batch", Norm::Batch), ("group", Norm::Group { groups: Norm::GROUPS })];
-    read_norm_of("norm", node, &norms, errors)
-}
-
-/// A norm that there may be.
-pub(super) fn read_norm_or_none(
-    name: &str,
-    node: &Spanned<Node>,
-    errors: &mut Errors,
-) -> Read<Option<Spanned<Norm>>> {
-    let group = Norm::Group { groups: Norm::GROUPS };
-    let norms = [("batch", Some(Norm::Batch)), ("group", Some(group)), ("none", None)];
-    let norm = read_norm_of(name, node, &norms, errors)?;
-    Ok(norm.value.map(|value| Spanned::new(value, norm.span)))
-}
-
-/// One of the words, or `{groups: 8}`.
-fn read_norm_of<T: Copy + From<Norm>>(
-    name: &str,
-    node: &Spanned<Node>,
-    words: &[(&str, T)],
-    errors: &mut Errors,
-) -> Read<Spanned<T>> {
-    if let Node::Scalar(_) = &node.value {
-        return scalar(name, node, |text| cell::choice(text, words), errors);
-    }
-    let mut group = Fields::open(node, format!("`{name}`"), errors)?;
-    group.check_known(&["groups"], |_| None, errors);
-    let groups = group.required("groups", "32", |text| cell::number(text, 1), errors)?;
-    Ok(Spanned::new(Norm::Group { groups: groups.value }.into(), node.span))
-}
-
-/// An activation's word.
-pub(super) fn activation(text: &str) -> Result<Activation, Refused> {
-    let words: Vec<_> = Activation::ALL.iter().map(|&known| (known.name(), known)).collect();
-    cell::choice(text, &words)
-}
-
-/// The activation that a row names, if it does.
-pub(super) fn read_activation(
-    fields: &Fields<'_>,
-    errors: &mut Errors,
-) -> Read<Option<Activation>> {
-    let named = fields.optional("activation", activation, errors)?;
-    Ok(named.map(|activation| activation.value))
 }
