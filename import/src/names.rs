@@ -46,7 +46,7 @@ pub(crate) struct Network {
 /// Names that one family of networks has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Dialect {
-    /// `s1.b1`.
+    /// `s1.b1`, or torchvision's `block1.block1-0`.
     RegNet,
     /// `layer0.conv1` and `se_module`: networks that came from Caffe.
     Senet,
@@ -452,7 +452,9 @@ fn dialect(stem: &[StemConv], stages: &[Stage]) -> Option<Dialect> {
     let block = &stages[0].blocks[0];
     let from_caffe = |unit: &StemConv| unit.conv.module.split('.').any(|part| part == "layer0");
     match &block.attention {
-        _ if block.module.ends_with("s1.b1") => Some(Dialect::RegNet),
+        _ if ["s1.b1", "block1.block1-0"].iter().any(|name| block.module.ends_with(name)) => {
+            Some(Dialect::RegNet)
+        }
         _ if block.convs[0].module.contains(".conv1_") => Some(Dialect::Byobnet),
         Some(Attention::SqueezeExcitation { layers: [fc1, _], .. })
             if fc1.contains(".se_module.") && stem.iter().any(from_caffe) =>

@@ -161,7 +161,11 @@ fn file(name: &str) -> PathBuf {
 
 /// The file `cifar-b`, with names that `rename` makes of its modules'.
 fn renamed(rename: impl Fn(&str) -> String) -> Vec<u8> {
-    let bytes = std::fs::read(file("cifar-b.safetensors")).unwrap();
+    renamed_of("cifar-b.safetensors", rename)
+}
+
+fn renamed_of(name: &str, rename: impl Fn(&str) -> String) -> Vec<u8> {
+    let bytes = std::fs::read(file(name)).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
     let tensors = tensors.into_iter().map(|(name, view)| {
         let (module, part) = name.rsplit_once('.').unwrap();
@@ -227,6 +231,43 @@ fn bottleneck(
 
 fn read(tensors: &[(String, Vec<usize>)], options: &Options) -> Result<Imported, String> {
     import_bytes(constant(tensors), "x", options).map_err(|error| error.to_string())
+}
+
+/// timm's network by the names of torchvision's class.
+#[test]
+fn regnets_of_torchvision() {
+    let of = |module: &str| -> String {
+        let inner = |inner: &str| -> String {
+            let words = [
+                ("conv1.conv", "f.a.0"),
+                ("conv1.bn", "f.a.1"),
+                ("conv2.conv", "f.b.0"),
+                ("conv2.bn", "f.b.1"),
+                ("se.fc1", "f.se.fc1"),
+                ("se.fc2", "f.se.fc2"),
+                ("conv3.conv", "f.c.0"),
+                ("conv3.bn", "f.c.1"),
+                ("downsample.conv", "proj.0"),
+                ("downsample.bn", "proj.1"),
+            ];
+            words.iter().find(|(timm, _)| *timm == inner).unwrap().1.to_owned()
+        };
+        match module {
+            "stem.conv" => "stem.0".to_owned(),
+            "stem.bn" => "stem.1".to_owned(),
+            "head.fc" => "fc".to_owned(),
+            module => {
+                let (stage, rest) = module[1..].split_once(".b").unwrap();
+                let (block, rest) = rest.split_once('.').unwrap();
+                let block = block.parse::<usize>().unwrap() - 1;
+                format!("trunk_output.block{stage}.block{stage}-{block}.{}", inner(rest))
+            }
+        }
+    };
+    let options = Options { input: Some((37, 33)), ..Options::default() };
+    let golden = file("regnet-y.safetensors");
+    let imported = import_bytes(renamed_of("regnet-y.safetensors", of), "x", &options).unwrap();
+    run(&imported, &array(&golden, "input.npy"), &array(&golden, "output.npy"));
 }
 
 #[test]

@@ -63,6 +63,7 @@ const PATHS: &[&str] = &[
     "convpath",
     "convs",
     "double_conv",
+    "f",
     "features",
     "layer",
     "layers",
@@ -226,6 +227,10 @@ fn is(word: &str, list: &[&str]) -> bool {
 
 /// The number after one of the words, or alone.
 fn numbered(part: &str, words: &[&str]) -> Option<usize> {
+    // torchvision's RegNets have the stage's number again: `block1-0`.
+    if let Some((stage, number)) = part.split_once('-') {
+        return numbered(stage, words).filter(|_| !number.contains('-')).and(number.parse().ok());
+    }
     let word = part.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = part[word.len()..].parse().ok()?;
     let word = word.trim_end_matches('_');
@@ -254,12 +259,19 @@ pub(super) fn role(inner: &str) -> Option<Role> {
     }
     let held = parts.len() > 1 && is(first, PATHS);
     let path = if held { parts.remove(0).to_owned() } else { String::new() };
+    if held && is(parts[0], ATTENTIONS) {
+        return Some(Role::Attention);
+    }
     // A number alone says nothing, and after one come numbers alone: `0.conv1` is a module of another block.
     let (first, rest) = parts.split_first()?;
     if path.is_empty() && first.parse::<usize>().is_ok() {
         return None;
     }
-    let mut order = vec![counted(first)?];
+    let letter = match first.as_bytes() {
+        [letter @ b'a'..=b'c'] if held => Some(usize::from(letter - b'a')),
+        _ => None,
+    };
+    let mut order = vec![letter.or_else(|| counted(first))?];
     for part in rest {
         order.push(part.parse().ok()?);
     }
