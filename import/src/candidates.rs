@@ -176,7 +176,11 @@ fn list(candidates: &[Candidate], taken: Option<&str>) -> String {
     let taken = taken.map_or(String::new(), dotted);
     let line = |candidate: &Candidate| {
         let Candidate { prefix, sketch } = candidate;
-        format!("\n  `--prefix {taken}{}`: {sketch}", prefix.trim_end_matches('.'))
+        let prefix = format!("{taken}{}", prefix.trim_end_matches('.'));
+        match &*prefix {
+            "" => format!("\n  without `--prefix`: {sketch}"),
+            prefix => format!("\n  `--prefix {prefix}`: {sketch}"),
+        }
     };
     candidates.iter().take(8).map(line).collect()
 }

@@ -154,6 +154,15 @@ impl Draft {
                 }
             }
         }
+        for (option, numbers) in [("--mean", &options.mean), ("--std", &options.std)] {
+            if ![0, 1, self.input.channels].contains(&numbers.len()) {
+                return unknown(format!(
+                    "`{option}` has {} numbers, and pictures have {} channels",
+                    numbers.len(),
+                    self.input.channels
+                ));
+            }
+        }
         let head = self.head(name);
         let graph = self.build(&format!("{head}table:\n{}", aligned(&self.rows)))?;
         let graph = if self.spread_global_max_pool(&graph) {
@@ -218,6 +227,11 @@ impl Draft {
                 let said =
                     [std::slice::from_ref(&mistake.message), &*mistake.notes].concat().join("; ");
                 return unknown(format!("{origin}: no layer table can have it: {said}"));
+            }
+            let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let line = yaml[line..].lines().next().unwrap_or_default();
+            if ["input: ", "preprocess: "].iter().any(|given| line.starts_with(given)) {
+                return unknown(format!("no table can have `{line}`: {}", mistake.message));
             }
             let mut said = String::new();
             for diagnostic in error.list().iter().take(3) {

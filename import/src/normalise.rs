@@ -61,7 +61,14 @@ pub(crate) fn to_fractions(mean: &mut [f64], std: &mut Vec<f64>) -> Result<bool,
     if !is_of_bytes(mean, std) {
         return Ok(false);
     }
-    if mean.iter().any(|&mean| mean > 0.0 && mean < 1.0) {
+    let fraction = |number: &f64| *number > 0.0 && *number < 1.0;
+    if std.iter().any(fraction) {
+        return unknown(
+            "the means of pictures (`--mean`) are of values from 0 to 255 and their deviations (`--std`) of values from \
+             0 to 1; divide what is too large by 255",
+        );
+    }
+    if mean.iter().any(fraction) {
         return unknown(
             "the means of pictures (`--mean`) are of values from 0 to 1 and their deviations (`--std`) of values from \
              0 to 255; divide what is too large by 255",

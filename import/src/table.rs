@@ -217,6 +217,13 @@ impl Writer<'_> {
                  network has alone, that is the first one anyway (else `second`); leave it out",
             );
         }
+        let groups = self.options.norm_groups.or(self.options.norm_group_size);
+        if groups.is_some() && !self.network.group_norm {
+            return unknown(
+                "`--norm-groups` and `--norm-group-size` are for group norms, and the network's norms have statistics; \
+                 leave it out",
+            );
+        }
         let projects = blocks().any(|block| block.shortcut.is_some());
         if self.options.shortcut_from.is_some() && !(self.network.pre_activation && projects) {
             return unknown(

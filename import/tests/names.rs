@@ -434,6 +434,33 @@ fn a_stem_that_is_missing_shows_in_the_channels() {
 }
 
 #[test]
+fn options_that_cannot_be_are_named() {
+    let common = bottleneck(["conv1", "bn1"], 3, "layer1.0", ["", ""]);
+    let default = Options::default;
+    for (options, expected) in [
+        (
+            Options { norm_groups: Some(4), ..default() },
+            "`--norm-groups` and `--norm-group-size` are for",
+        ),
+        (
+            Options { mean: vec![0.5; 2], ..default() },
+            "`--mean` has 2 numbers, and pictures have 3 channels",
+        ),
+        (Options { resize: Some(10), ..default() }, "no table can have `preprocess: {resize: 10,"),
+        (
+            Options { input: Some((1 << 20, 1 << 20)), ..default() },
+            "no table can have `input: 3x1048576x",
+        ),
+        (
+            Options { prefix: Some("x".to_owned()), ..default() },
+            "no tensor's name begins with `x.`:\n  without `--prefix`: 20 tensors",
+        ),
+    ] {
+        contains(&read(&common, &options).unwrap_err(), &[expected]);
+    }
+}
+
+#[test]
 fn a_convolution_in_the_place_of_the_stem_s_pool_has_no_filter_beside_it() {
     let mut tensors = bottleneck(["conv1", "bn1"], 7, "layer1.0", ["", ""]);
     tensors.push(("maxpool.0.weight".to_owned(), vec![4, 4, 3, 3]));
@@ -515,7 +542,12 @@ fn means_of_bytes_are_divided() {
     let imported = import(file("cifar-b.safetensors"), &options).unwrap();
     contains(&imported.table, &["mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"]);
     contains(&imported.said().join("\n"), &["divided by 255"]);
-    let options = Options { mean: vec![0.5], std: vec![127.5], ..Options::default() };
-    let error = import(file("cifar-b.safetensors"), &options).unwrap_err().to_string();
-    contains(&error, &["(`--std`) of values from 0 to 255"]);
+    for (mean, std, expected) in [
+        (0.5, 127.5, "(`--std`) of values from 0 to 255"),
+        (123.7, 0.229, "(`--std`) of values from 0 to 1"),
+    ] {
+        let options = Options { mean: vec![mean], std: vec![std], ..Options::default() };
+        let error = import(file("cifar-b.safetensors"), &options).unwrap_err().to_string();
+        contains(&error, &[expected]);
+    }
 }
