@@ -4,7 +4,7 @@ use crate::diagnostics::{Diagnostic, Spanned};
 use crate::geometry;
 use crate::graph::build::{Builder, MOST_ELEMENTS, elements};
 use crate::graph::{Extent, NodeId, Padding, Shape, Window};
-use crate::spec::{Claim, ConvRow, PoolRow, Row, RowOp, WindowCells};
+use crate::spec::{Claim, PoolRow, Row, RowOp, WindowCells};
 
 /// How many lines of arithmetic an error shows.
 const MOST_ARITHMETIC: usize = 3;
@@ -43,7 +43,8 @@ impl Builder<'_> {
     ) -> Option<NodeId> {
         let Some(claim) = row.output else { return output };
         let Some(id) = output else {
-            let channels = channels_of(row).or(input.map(|input| self.shape(input).channels));
+            let channels =
+                row.op.value.channels().or(input.map(|input| self.shape(input).channels));
             return self.assume_claim(claim.value, channels);
         };
         let shape = self.shape(id);
@@ -98,7 +99,7 @@ impl Builder<'_> {
         if exact {
             ways.push(format!("write `upsample: {found}`"));
         }
-        if channels_of(row).is_some() && claimed.fract() == 0.0 {
+        if row.op.value.channels().is_some() && claimed.fract() == 0.0 {
             ways.push(format!("write `channels: {claimed}`"));
         }
         if ways.is_empty() {
@@ -132,42 +133,22 @@ fn as_claimed(claim: Claim, shape: Shape) -> String {
     }
 }
 
-/// The channels that a row says it makes.
-fn channels_of(row: &Row) -> Option<usize> {
-    match &row.op.value {
-        RowOp::Conv(conv) => Some(conv.channels.value),
-        RowOp::Block(block) => Some(block.channels.value),
-        RowOp::Linear { channels, .. } => Some(channels.value),
-        RowOp::Pool(_)
-        | RowOp::Blur(_)
-        | RowOp::Norm { .. }
-        | RowOp::GlobalAveragePool
-        | RowOp::Softmax => None,
-    }
-}
-
 /// The stride with which a row would make what it claims.
 fn stride_for(row: &Row, input: Shape, claim: Claim) -> Option<usize> {
     let window = |stride| {
         let stride = Spanned::new(Extent::square(stride), row.span);
-        Some(match &row.op.value {
-            RowOp::Conv(ConvRow { window, .. }) | RowOp::Blur(window) => {
-                WindowCells { stride, ..*window }.window(input)
-            }
-            RowOp::Pool(PoolRow { window, round_up, .. }) => {
-                let window = WindowCells { stride, ..*window }.window(input);
-                if *round_up { window.rounded_up(input)? } else { window }
-            }
+        match &row.op.value {
             // All paddings and dilations of a block divide the size by its stride, rounding up.
             RowOp::Block(_) => {
                 let kernel = Extent::square(3);
-                Window::new(kernel, stride.value, Padding::half(kernel, Extent::square(1)))
+                Some(Window::new(kernel, stride.value, Padding::half(kernel, Extent::square(1))))
             }
-            RowOp::Norm { .. }
-            | RowOp::GlobalAveragePool
-            | RowOp::Linear { .. }
-            | RowOp::Softmax => return None,
-        })
+            op => {
+                let window = WindowCells { stride, ..*op.window()? }.window(input);
+                let up = matches!(op, RowOp::Pool(PoolRow { round_up: true, .. }));
+                if up { window.rounded_up(input) } else { Some(window) }
+            }
+        }
     };
     (1..=16).find(|&stride| {
         let output = window(stride).and_then(|window| geometry::output(input, &window));

@@ -100,6 +100,17 @@ pub enum Op {
     Softmax,
 }
 
+impl Op {
+    /// Its window, if it looks at pixels through one.
+    pub fn window(&self) -> Option<Window> {
+        match self {
+            Self::Conv { window, .. } | Self::Blur(window) => Some(*window),
+            Self::Pool(pooling) => Some(pooling.window),
+            _ => None,
+        }
+    }
+}
+
 /// The largest one, or the mean, of the pixels under a window that lie in the picture or among the
 /// zeros around it. What lies further out is ignored; every window has a pixel of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

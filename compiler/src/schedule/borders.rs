@@ -1,7 +1,8 @@
 //! What lies around an activation in memory, for those that read it.
 
-use super::weights::{ConvWay, Decision, Way};
-use super::{Operator, winograd};
+use super::decide::Decision;
+use super::operator::{ConvWay, Operator, Way};
+use super::winograd;
 use crate::fuse::{Fused, FusedId};
 use crate::graph::Extent;
 

@@ -91,34 +91,17 @@ impl fmt::Display for Schedule {
 }
 
 fn write_operator(f: &mut fmt::Formatter<'_>, operator: &Operator, parts: &Parts) -> fmt::Result {
-    match operator {
-        Operator::Conv(plan) => {
-            writeln!(f, "{plan}")?;
-            parts.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
-            match &plan.tiling {
-                Tiling::Winograd(winograd) => write_winograd(f, winograd),
-                Tiling::Direct { .. } => Ok(()),
-            }
-        }
-        Operator::Affine { weights } | Operator::ChannelConv { weights, .. } => {
-            writeln!(f, "{}", packed_at(*weights))
-        }
-        Operator::GroupNorm { weights, blocks, .. } => {
-            writeln!(f, "{}, {blocks} blocks together", packed_at(*weights))
-        }
-        Operator::Pool(_)
-        | Operator::Blur(_)
-        | Operator::GlobalAveragePool
-        | Operator::Add
-        | Operator::Gate { .. }
-        | Operator::Softmax
-        | Operator::Quantise
-        | Operator::Dequantise => writeln!(f, "the one way"),
+    let Operator::Conv(plan) = operator else { return writeln!(f, "{operator}") };
+    writeln!(f, "{plan}")?;
+    parts.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
+    match &plan.tiling {
+        Tiling::Winograd(winograd) => write_winograd(f, winograd),
+        Tiling::Direct { .. } => Ok(()),
     }
 }
 
 /// A place in the packed weights.
-fn packed_at(offset: usize) -> String {
+pub(super) fn packed_at(offset: usize) -> String {
     format!("{}[{}]", Region::Weights, offset)
 }
 

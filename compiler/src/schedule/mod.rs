@@ -9,25 +9,29 @@ mod borders;
 mod choice;
 mod choices;
 mod conv;
+mod decide;
 mod display;
 mod layout;
+mod operator;
 mod weights;
 mod winograd;
 
 use std::fmt;
 use std::sync::Arc;
 
-use resnet_runtime::kernels::{BLOCK, Element, Panels, Transform};
+use resnet_runtime::kernels::{Element, Panels, Transform};
 
 use self::choice::{Costs, Site};
-use self::weights::{ConvWay, Decision, Way, decide};
+use self::decide::{Decision, decide};
+use self::operator::{ConvWay, Way};
 use crate::fuse::formats::Quantised;
 use crate::fuse::{Conv, Fused, FusedId, FusedNode, FusedOp};
-use crate::graph::{Pooling, Window};
+use crate::graph::Window;
 
 pub use self::choice::{Algorithm, Choice, Order};
 pub use self::choices::{Choices, ChoicesError, ParseError};
 pub use self::layout::{Buffer, Layout};
+pub use self::operator::Operator;
 pub use self::weights::Parts;
 pub use self::winograd::{Band, Points, Winograd};
 
@@ -142,66 +146,20 @@ pub enum Plan {
     },
 }
 
-/// An operator with all that is decided about it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most nodes are convolutions, and there are few nodes"
-)]
-pub enum Operator {
-    /// A convolution.
-    Conv(ConvPlan),
-    /// A max pool or an average pool.
-    Pool(Pooling),
-    /// A binomial filter.
-    Blur(Window),
-    /// Mean over all pixels.
-    GlobalAveragePool,
-    /// A batch norm of its own.
-    Affine {
-        /// The first of the scales' bytes in the packed weights; the shifts follow.
-        weights: usize,
-    },
-    /// A convolution along the channels.
-    ChannelConv {
-        /// Channels of the kernel.
-        kernel: usize,
-        /// The first of its bytes in the packed weights.
-        weights: usize,
-    },
-    /// A group norm.
-    GroupNorm {
-        /// Channels of a group.
-        group: usize,
-        /// Added to the variance before the root.
-        epsilon: f64,
-        /// The first of the scales' bytes in the packed weights; the shifts follow.
-        weights: usize,
-        /// Channel blocks whose groups have no channel in another block: they are normalised
-        /// together, by one thread.
-        blocks: usize,
-    },
-    /// An addition.
-    Add,
-    /// Each channel multiplied by the sigmoid of its gate.
-    Gate {
-        /// The gates.
-        gate: FusedId,
-    },
-    /// Softmax over the channels.
-    Softmax,
-    /// Bytes of `f32`.
-    Quantise,
-    /// `f32` of bytes.
-    Dequantise,
-}
-
 impl Plan {
     /// The plan of a convolution, if it is one.
     pub fn conv(&self) -> Option<&ConvPlan> {
         match self {
             Self::Operator { operator: Operator::Conv(plan), .. } => Some(plan),
             _ => None,
+        }
+    }
+
+    /// Bytes of a thread's scratch that it takes.
+    fn scratch_bytes(&self) -> usize {
+        match self {
+            Self::Operator { operator, .. } => operator.scratch_bytes(),
+            Self::InPlace | Self::Copy => 0,
         }
     }
 
@@ -392,7 +350,7 @@ fn lay_out(fused: &Fused, decisions: &[Decision], parts: &Arc<Parts>, batch: usi
     }
     let arena_bytes = arena::plan(fused, &mut nodes, batch);
     plan_fetches(&mut nodes, parts.bytes);
-    let scratch_bytes = nodes.iter().map(|node| scratch_bytes(&node.plan)).max().unwrap_or(0);
+    let scratch_bytes = nodes.iter().map(|node| node.plan.scratch_bytes()).max().unwrap_or(0);
     Schedule { batch, nodes, arena_bytes, scratch_bytes, weights: Arc::clone(parts) }
 }
 
@@ -419,18 +377,6 @@ fn conv_plan(
         Tiling::Winograd(winograd::plan(order, &panels.format, &window, output, batch))
     };
     ConvPlan { window, panels, weights, order, tiling, fetch: Fetch::Next }
-}
-
-/// Bytes of a thread's scratch that a node's operator takes.
-fn scratch_bytes(plan: &Plan) -> usize {
-    match plan {
-        Plan::Operator { operator, .. } => match operator {
-            Operator::Conv(ConvPlan { tiling: Tiling::Winograd(plan), .. }) => plan.scratch_bytes(),
-            Operator::GroupNorm { blocks, .. } => 2 * blocks * BLOCK * STATISTIC.bytes(),
-            _ => 0,
-        },
-        Plan::InPlace | Plan::Copy => 0,
-    }
 }
 
 /// Bytes of the following layers' weights that a convolution fetches ahead whose own stay in cache:

@@ -170,6 +170,31 @@ impl RowOp {
             Self::Softmax => Operation::Softmax,
         }
     }
+
+    /// The channels that it says it makes.
+    pub fn channels(&self) -> Option<usize> {
+        match self {
+            Self::Conv(conv) => Some(conv.channels.value),
+            Self::Block(block) => Some(block.channels.value),
+            Self::Linear { channels, .. } => Some(channels.value),
+            _ => None,
+        }
+    }
+
+    /// The cells of its window; a block has several.
+    pub fn window(&self) -> Option<&WindowCells> {
+        match self {
+            Self::Conv(ConvRow { window, .. })
+            | Self::Pool(PoolRow { window, .. })
+            | Self::Blur(window) => Some(window),
+            _ => None,
+        }
+    }
+
+    /// Whether it makes a number of several pixels without weights.
+    pub fn pools(&self) -> bool {
+        matches!(self, Self::Pool(_) | Self::Blur(_) | Self::GlobalAveragePool)
+    }
 }
 
 /// Kernel, stride and padding as written.

@@ -34,12 +34,7 @@ impl Found<'_> {
                     self.unused_dilation(row, &conv.window.dilation, &conv.window.kernel)
                 }
                 RowOp::Block(block) => self.wide_bottleneck(row, block),
-                RowOp::Pool(_)
-                | RowOp::Blur(_)
-                | RowOp::Norm { .. }
-                | RowOp::GlobalAveragePool
-                | RowOp::Linear { .. }
-                | RowOp::Softmax => {}
+                _ => {}
             }
         }
         for pair in spec.table.windows(2) {

@@ -4,7 +4,7 @@ use super::Found;
 use crate::counts::grouped;
 use crate::diagnostics::{Diagnostic, Span, Spanned};
 use crate::geometry::{Axis, Extent, Shape, Window, output_size};
-use crate::graph::{Graph, Node, Op};
+use crate::graph::{Graph, Node};
 use crate::spec::{BlockKind, BlockRow, Lint, Row, RowOp};
 
 impl Found<'_> {
@@ -30,8 +30,7 @@ impl Found<'_> {
                         self.narrow_bottleneck(row, block, input);
                     }
                 }
-                RowOp::Pool(_) | RowOp::Blur(_) | RowOp::GlobalAveragePool => pooled = true,
-                RowOp::Norm { .. } | RowOp::Linear { .. } | RowOp::Softmax => {}
+                op => pooled |= op.pools(),
             }
             let Some(stride) = stride(row) else { continue };
             if stride.value != Extent::square(1) && input.pixels() == 1 {
@@ -155,36 +154,15 @@ impl Found<'_> {
 /// The cell of a row's stride.
 fn stride(row: &Row) -> Option<&Spanned<Extent>> {
     match &row.op.value {
-        RowOp::Conv(conv) => Some(&conv.window.stride),
-        RowOp::Pool(pool) => Some(&pool.window.stride),
-        RowOp::Blur(window) => Some(&window.stride),
         RowOp::Block(block) => Some(&block.stride),
-        RowOp::Norm { .. } | RowOp::GlobalAveragePool | RowOp::Linear { .. } | RowOp::Softmax => {
-            None
-        }
+        op => op.window().map(|window| &window.stride),
     }
 }
 
 /// The window of a node that ought to read every pixel. In blocks, 1x1 convolutions with a stride are
 /// the projections of every residual network, and the first convolutions of the paper's.
 fn window(row: &Row, node: &Node) -> Option<Window> {
-    let window = match &node.op {
-        Op::Conv { window, .. } | Op::Blur(window) => *window,
-        Op::Pool(pooling) => pooling.window,
-        Op::Input
-        | Op::BatchNorm(_)
-        | Op::GroupNorm(_)
-        | Op::Activation(_)
-        | Op::Add
-        | Op::Gate
-        | Op::Slice(_)
-        | Op::Concat
-        | Op::ChannelConv { .. }
-        | Op::ZeroPad { .. }
-        | Op::GlobalAveragePool
-        | Op::Linear { .. }
-        | Op::Softmax => return None,
-    };
+    let window = node.op.window()?;
     let in_block = matches!(row.op.value, RowOp::Block(_));
     (!in_block || window.kernel != Extent::square(1)).then_some(window)
 }
