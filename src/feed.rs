@@ -18,7 +18,7 @@ use resnet_runtime::session::{DynSession, Network};
 use resnet_runtime::threads::{Pool, PoolError};
 
 #[cfg(feature = "image")]
-use resnet_runtime::picture::{self, Picture, PictureError, Preprocess};
+use resnet_runtime::picture::{self, Image, ImageError, Preprocess};
 
 /// Where a network's inputs come from, each read when its turn comes.
 pub trait Source: Sync {
@@ -144,7 +144,7 @@ fn work<S: Source + ?Sized>(
 /// A picture that is not decoded yet.
 #[cfg(feature = "image")]
 #[derive(Clone, Debug)]
-pub enum PictureFile {
+pub enum ImageFile {
     /// A file.
     Path(PathBuf),
     /// The content of one, and what messages call it.
@@ -159,25 +159,25 @@ pub enum PictureFile {
 /// Pictures that are decoded and preprocessed as they are fed.
 #[cfg(feature = "image")]
 #[derive(Clone, Debug)]
-pub struct Pictures {
-    files: Vec<PictureFile>,
+pub struct Images {
+    files: Vec<ImageFile>,
     preprocess: Preprocess,
     shape: [usize; 3],
     allow_damaged: bool,
 }
 
 #[cfg(feature = "image")]
-impl Pictures {
+impl Images {
     /// Pictures for a network whose input is `shape`: channels, height and width.
     ///
     /// # Errors
     ///
     /// If no picture can ever be what the network takes.
     pub fn new(
-        files: Vec<PictureFile>,
+        files: Vec<ImageFile>,
         preprocess: Preprocess,
         shape: [usize; 3],
-    ) -> Result<Self, PictureError> {
+    ) -> Result<Self, ImageError> {
         preprocess.check(shape)?;
         Ok(Self { files, preprocess, shape, allow_damaged: false })
     }
@@ -192,39 +192,39 @@ impl Pictures {
     /// What messages call a picture.
     pub fn name(&self, index: usize) -> String {
         match &self.files[index] {
-            PictureFile::Path(path) => path.display().to_string(),
-            PictureFile::Bytes { name, .. } => name.clone(),
+            ImageFile::Path(path) => path.display().to_string(),
+            ImageFile::Bytes { name, .. } => name.clone(),
         }
     }
 }
 
 #[cfg(feature = "image")]
-impl Source for Pictures {
-    type Error = PictureError;
+impl Source for Images {
+    type Error = ImageError;
 
     fn len(&self) -> usize {
         self.files.len()
     }
 
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, PictureError> {
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, ImageError> {
         let read;
         let bytes = match &self.files[index] {
-            PictureFile::Bytes { bytes, .. } => bytes,
-            PictureFile::Path(path) => {
+            ImageFile::Bytes { bytes, .. } => bytes,
+            ImageFile::Path(path) => {
                 read = picture::read(path)?;
                 &read
             }
         };
         let decoded = match self.allow_damaged {
-            true => Picture::salvage(bytes),
-            false => Picture::decode(bytes).map(|picture| (picture, None)),
+            true => Image::salvage(bytes),
+            false => Image::decode(bytes).map(|picture| (picture, None)),
         };
         let path = || self.name(index);
         let (picture, damage) =
-            decoded.map_err(|reason| PictureError::Decode { path: path(), reason })?;
+            decoded.map_err(|reason| ImageError::Decode { path: path(), reason })?;
         self.preprocess
             .apply_into(&picture, self.shape, input)
-            .map_err(|error| PictureError::Unusable { path: path(), reason: error.to_string() })?;
+            .map_err(|error| ImageError::Unusable { path: path(), reason: error.to_string() })?;
         Ok(damage.map(|damage| format!("`{}`: {damage}", path())))
     }
 }

@@ -29,7 +29,7 @@
 //! same while the user's crate is built: sizes are then types, and mistakes in the table are errors of the build.
 //!
 //! From a name to the names of classes: [`Model::open`] takes a network of the zoo or a table's file,
-//! [`Model::labels`] are its classes, [`Pictures`] are decoded and preprocessed as [`feed`] runs them on all
+//! [`Model::labels`] are its classes, [`Images`] are decoded and preprocessed as [`feed`] runs them on all
 //! threads, and [`classify`] makes probabilities of an answer. Weights that are packed already say which
 //! algorithms they are packed for; [`Compiler::weights`] takes those.
 //!
@@ -63,12 +63,12 @@ mod quantized;
 pub use classes::{classify, softmax, top_k};
 pub use feed::{Fed, FeedError, Source, feed};
 #[cfg(feature = "image")]
-pub use feed::{PictureFile, Pictures};
+pub use feed::{ImageFile, Images};
 #[cfg(feature = "jit")]
 pub use quantized::quantize;
 pub use resnet_runtime::compiled::{LoadOptions, Session};
 pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
-pub use resnet_runtime::picture::{Picture, PictureError, Preprocess};
+pub use resnet_runtime::picture::{Image, ImageError, Preprocess};
 pub use resnet_runtime::session::{Answer, DynSession, Feature, Info, Network, RunError};
 pub use resnet_runtime::threads::{Pool, PoolError};
 pub use resnet_runtime::weights::file::PackedError;

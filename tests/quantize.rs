@@ -18,14 +18,14 @@ fn folder() -> PathBuf {
 }
 
 /// Pictures in memory, of which some cannot be had.
-struct Pictures {
+struct Images {
     values: Vec<f32>,
     missing: Option<usize>,
 }
 
 const PICTURE: usize = 3 * 12 * 12;
 
-impl Source for Pictures {
+impl Source for Images {
     type Error = String;
 
     fn len(&self) -> usize {
@@ -38,10 +38,10 @@ impl Source for Pictures {
     }
 }
 
-fn pictures() -> Pictures {
+fn pictures() -> Images {
     let file = std::fs::File::open(folder().join("pictures.npy")).unwrap();
     let values = npyz::NpyFile::new(file).unwrap().into_vec().unwrap();
-    Pictures { values, missing: None }
+    Images { values, missing: None }
 }
 
 fn spec() -> Spec {
@@ -202,13 +202,13 @@ fn what_cannot_be_quantised_is_said() {
     assert!(check_unquantised(&again).is_err());
     fails(quantize(&spec(), &again, &pictures(), &min_max(), |_, _| ()), "quantised already");
 
-    let over = |pictures: &Pictures| quantize(&spec(), &weights(), pictures, &min_max(), |_, _| ());
-    fails(over(&Pictures { values: Vec::new(), missing: None }), "there are no pictures");
+    let over = |pictures: &Images| quantize(&spec(), &weights(), pictures, &min_max(), |_, _| ());
+    fails(over(&Images { values: Vec::new(), missing: None }), "there are no pictures");
     let mut broken = pictures();
     broken.values[3 * PICTURE + 5] = f32::NAN;
     fails(over(&broken), "`conv1` reads NaN in picture 3");
     // Zeros alone: the first layer has no scale, and stays.
-    let silent = over(&Pictures { values: vec![0.0; PICTURE], missing: None }).unwrap();
+    let silent = over(&Images { values: vec![0.0; PICTURE], missing: None }).unwrap();
     let first = &silent.report.layers[0];
     assert_eq!(first.reason.as_deref(), Some("what it reads is 0 in every picture"));
     for name in ["min_max", "percentile=101", "percentile=x", ""] {
@@ -218,7 +218,7 @@ fn what_cannot_be_quantised_is_said() {
 
 #[test]
 fn pictures_that_cannot_be_had_are_left_out() {
-    let source = Pictures { missing: Some(2), ..pictures() };
+    let source = Images { missing: Some(2), ..pictures() };
     let mut seen = Vec::new();
     let quantized = quantize(&spec(), &weights(), &source, &min_max(), |at, picture| {
         seen.push((at, matches!(picture, Seen::Failed(_))));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use resnet::Picture;
+use resnet::Image;
 use resnet::{Backend, Compiler, Options, Spec, Weights};
 
 const LABELS: [&str; 10] =
@@ -24,7 +24,7 @@ fn the_sample_pictures_are_what_their_names_say() {
         if path.extension().is_some_and(|extension| extension == "md") {
             continue;
         }
-        let picture = Picture::open(&path).unwrap();
+        let picture = Image::open(&path).unwrap();
         for network in &networks {
             let input = spec.preprocess.apply(&picture, network.info().input).unwrap();
             let mut session = network.session();

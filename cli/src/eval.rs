@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{Labels, Model, Network, PictureFile, Pictures, Source, feed, top_k};
+use resnet::{ImageFile, Images, Labels, Model, Network, Source, feed, top_k};
 use resnet_compiler::labels::is_wordnet_id;
 use resnet_compiler::report::grouped;
 use resnet_runtime::session::Answer;
@@ -48,8 +48,8 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     note_preprocess(&model);
     let preprocess = model.spec.preprocess.clone();
     let allow_damaged = options.reading.allow_damaged;
-    let files = set.paths.into_iter().map(PictureFile::Path).collect();
-    let source = Pictures::new(files, preprocess, compiled.info().input)?;
+    let files = set.paths.into_iter().map(ImageFile::Path).collect();
+    let source = Images::new(files, preprocess, compiled.info().input)?;
     let source = source.allow_damaged(allow_damaged);
     let score = Score { skipped: set.skipped, ..Score::new(set.names) };
     let start = Instant::now();
@@ -90,7 +90,7 @@ fn load(path: &Path, model: &Model, options: &Eval) -> Result<Box<dyn Network>> 
 /// Counts a network's answers, and keeps the class of each; `speaks`: of pictures that are doubtful or cannot be read.
 fn measure(
     network: &dyn Network,
-    source: &Pictures,
+    source: &Images,
     classes: &[usize],
     mut score: Score,
     threads: NonZeroUsize,

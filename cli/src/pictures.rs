@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{PictureFile, Pictures, Source};
+use resnet::{ImageFile, Images, Source};
 use resnet_runtime::picture::EXTENSIONS;
 use walkdir::{DirEntry, WalkDir};
 
@@ -14,12 +14,12 @@ use crate::npy;
 use crate::stdin::{self, is_stdin};
 
 /// A picture to be read when its turn comes; from standard input, of which there is one, at once.
-pub(crate) fn picture(path: &Path) -> Result<PictureFile> {
+pub(crate) fn picture(path: &Path) -> Result<ImageFile> {
     if !is_stdin(path) {
-        return Ok(PictureFile::Path(path.to_owned()));
+        return Ok(ImageFile::Path(path.to_owned()));
     }
     let bytes = stdin::bytes().context("cannot read a picture from standard input")?;
-    Ok(PictureFile::Bytes { name: "-".to_owned(), bytes })
+    Ok(ImageFile::Bytes { name: "-".to_owned(), bytes })
 }
 
 /// The files among `paths` as they stand, and the pictures in its folders, sorted.
@@ -206,7 +206,7 @@ impl Source for Array {
 
 /// What the network is fed with.
 pub(crate) enum Inputs {
-    Pictures(Pictures),
+    Images(Images),
     Array(Array),
 }
 
@@ -214,7 +214,7 @@ impl Inputs {
     /// What messages call an input.
     pub(crate) fn name(&self, index: usize) -> String {
         match self {
-            Self::Pictures(pictures) => pictures.name(index),
+            Self::Images(pictures) => pictures.name(index),
             Self::Array(array) => array.name(index),
         }
     }
@@ -225,14 +225,14 @@ impl Source for Inputs {
 
     fn len(&self) -> usize {
         match self {
-            Self::Pictures(pictures) => pictures.len(),
+            Self::Images(pictures) => pictures.len(),
             Self::Array(array) => array.len(),
         }
     }
 
     fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>> {
         match self {
-            Self::Pictures(pictures) => Ok(pictures.load(index, input)?),
+            Self::Images(pictures) => Ok(pictures.load(index, input)?),
             Self::Array(array) => array.load(index, input),
         }
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use resnet::quantize::{
     Input, Layer, Options, PASSES, Precision, Quantized, Report, Seen, check_unquantised,
 };
-use resnet::{Model, PictureFile, Pictures, Source, quantize as run};
+use resnet::{ImageFile, Images, Model, Source, quantize as run};
 use resnet_compiler::graph::Graph;
 use serde::Serialize;
 
@@ -94,9 +94,9 @@ fn inputs(options: &Quantize, model: &Model, shape: [usize; 3]) -> Result<(Input
     }
     files.extend_from_slice(&paths);
     note_preprocess(model);
-    let pictures = paths.into_iter().map(PictureFile::Path).collect();
-    let pictures = Pictures::new(pictures, model.spec.preprocess.clone(), shape)?;
-    Ok((Inputs::Pictures(pictures.allow_damaged(options.reading.allow_damaged)), files))
+    let pictures = paths.into_iter().map(ImageFile::Path).collect();
+    let pictures = Images::new(pictures, model.spec.preprocess.clone(), shape)?;
+    Ok((Inputs::Images(pictures.allow_damaged(options.reading.allow_damaged)), files))
 }
 
 /// Some of the inputs, as many before as behind each of them.

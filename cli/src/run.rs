@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use resnet::{Feature, Fed, Info, Model, Pictures, Source, classify, feed};
+use resnet::{Feature, Fed, Images, Info, Model, Source, classify, feed};
 use resnet_compiler::network::Compiled;
 use resnet_runtime::session::Answer as Kind;
 use serde::Serialize;
@@ -108,8 +108,8 @@ fn source(options: &Run, model: &Model, compiled: &Compiled) -> Result<(Inputs, 
     }
     let preprocess = model.spec.preprocess.clone();
     let pictures = paths.iter().map(|path| picture(path)).collect::<Result<_>>()?;
-    let pictures = Pictures::new(pictures, preprocess, shape)?;
-    Ok((Inputs::Pictures(pictures.allow_damaged(options.reading.allow_damaged)), files))
+    let pictures = Images::new(pictures, preprocess, shape)?;
+    Ok((Inputs::Images(pictures.allow_damaged(options.reading.allow_damaged)), files))
 }
 
 /// A file that gets a part of every answer.

@@ -11,7 +11,7 @@ use resnet_compiler::graph::Graph;
 use resnet_compiler::network::{Backend, Compiled, Compiler};
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::spec::Spec;
-use resnet_runtime::picture::{Picture, Preprocess, Resize};
+use resnet_runtime::picture::{Image, Preprocess, Resize};
 use resnet_runtime::weights::Weights;
 
 /// A function that bytes are given to.
@@ -115,10 +115,10 @@ pub fn schedule(bytes: &[u8]) {
 
 /// An image of any format that is decoded.
 pub fn image(bytes: &[u8]) {
-    if let Ok(picture) = Picture::decode(bytes) {
+    if let Ok(picture) = Image::decode(bytes) {
         let (resize, crop) = (Some(Resize::Exact(5, 7)), Some((4, 4)));
         let preprocess = Preprocess { resize, crop, ..Preprocess::default() };
         drop(preprocess.apply(&picture, [3, 4, 4]));
     }
-    drop(Picture::salvage(bytes));
+    drop(Image::salvage(bytes));
 }

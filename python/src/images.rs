@@ -7,7 +7,7 @@ use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use resnet::{Picture, Preprocess, Source};
+use resnet::{Image as Decoded, Preprocess, Source};
 
 use crate::arguments::{array as array_of, contiguous};
 
@@ -15,7 +15,7 @@ use crate::arguments::{array as array_of, contiguous};
 pub(crate) enum Image {
     File(PathBuf),
     Bytes(Vec<u8>),
-    Pixels(Picture),
+    Pixels(Decoded),
 }
 
 /// A path, a file's bytes, an array of `uint8` of shape `(H, W, C)` or `(H, W)`, or an image of Pillow's.
@@ -63,7 +63,7 @@ fn pixels(array: &Bound<'_, PyAny>) -> PyResult<Image> {
         }
     };
     let pixels = array.readonly().as_slice()?.to_vec();
-    Picture::new(width, height, channels, pixels).map(Image::Pixels).map_err(crate::error::raise)
+    Decoded::new(width, height, channels, pixels).map(Image::Pixels).map_err(crate::error::raise)
 }
 
 /// Images that a network is fed with.
@@ -93,13 +93,13 @@ impl Source for Images<'_> {
 }
 
 impl Image {
-    fn decode(&self) -> Result<Cow<'_, Picture>, String> {
+    fn decode(&self) -> Result<Cow<'_, Decoded>, String> {
         match self {
             Self::File(path) => {
                 let bytes = resnet_runtime::file::read(path).map_err(|error| error.to_string())?;
-                Picture::decode(&bytes).map(Cow::Owned)
+                Decoded::decode(&bytes).map(Cow::Owned)
             }
-            Self::Bytes(bytes) => Picture::decode(bytes).map(Cow::Owned),
+            Self::Bytes(bytes) => Decoded::decode(bytes).map(Cow::Owned),
             Self::Pixels(picture) => Ok(Cow::Borrowed(picture)),
         }
     }

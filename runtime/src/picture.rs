@@ -24,7 +24,7 @@ use self::resample::Window;
 /// An 8-bit picture, its channels interleaved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[doc(alias = "image")]
-pub struct Picture {
+pub struct Image {
     width: usize,
     height: usize,
     channels: usize,
@@ -33,7 +33,7 @@ pub struct Picture {
 
 /// Why a picture could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PictureError {
+pub enum ImageError {
     /// The file could not be read.
     #[error("cannot read the picture `{path}`: {reason}")]
     Read {
@@ -85,12 +85,12 @@ pub enum PictureError {
 ///
 /// A file that cannot be read.
 #[cfg(feature = "image")]
-pub fn read(path: &Path) -> Result<Vec<u8>, PictureError> {
-    let failed = |reason| PictureError::Read { path: path.display().to_string(), reason };
+pub fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let failed = |reason| ImageError::Read { path: path.display().to_string(), reason };
     crate::file::read(path).map_err(|error| failed(error.to_string()))
 }
 
-impl Picture {
+impl Image {
     /// A picture from its bytes, `[height][width][channels]`, grey (1) or RGB (3).
     ///
     /// # Errors
@@ -101,11 +101,11 @@ impl Picture {
         height: usize,
         channels: usize,
         pixels: Vec<u8>,
-    ) -> Result<Self, PictureError> {
+    ) -> Result<Self, ImageError> {
         let expected = width.saturating_mul(height).saturating_mul(channels);
         if expected == 0 || pixels.len() != expected || !matches!(channels, 1 | 3) {
             let found = pixels.len();
-            return Err(PictureError::Pixels { width, height, channels, found, expected });
+            return Err(ImageError::Pixels { width, height, channels, found, expected });
         }
         Ok(Self { width, height, channels, pixels })
     }
@@ -122,28 +122,28 @@ impl Picture {
     /// A file that cannot be read or decoded, that is truncated or damaged, or that would need more
     /// than 512 MiB decoded.
     #[cfg(feature = "image")]
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ImageError> {
         let path = path.as_ref();
         Self::decode(&read(path)?)
-            .map_err(|reason| PictureError::Decode { path: path.display().to_string(), reason })
+            .map_err(|reason| ImageError::Decode { path: path.display().to_string(), reason })
     }
 
-    /// [`Picture::open`] for bytes in memory; the error is the decoder's message.
+    /// [`Image::open`] for bytes in memory; the error is the decoder's message.
     ///
     /// # Errors
     ///
-    /// As [`Picture::open`].
+    /// As [`Image::open`].
     #[cfg(feature = "image")]
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         Self::from_rgb(decode::decode(bytes, false)?.0)
     }
 
-    /// [`Picture::decode`] for a picture that may be damaged: where a JPEG lacks data, grey or what
+    /// [`Image::decode`] for a picture that may be damaged: where a JPEG lacks data, grey or what
     /// can be told from the rest stands for it, and the text says what is wrong.
     ///
     /// # Errors
     ///
-    /// As [`Picture::open`], where nothing can be saved.
+    /// As [`Image::open`], where nothing can be saved.
     #[cfg(feature = "image")]
     pub fn salvage(bytes: &[u8]) -> Result<(Self, Option<String>), String> {
         let (picture, damage) = decode::decode(bytes, true)?;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_runtime::picture::{Filter, Picture, Preprocess, Resize};
+use resnet_runtime::picture::{Filter, Image, Preprocess, Resize};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -11,9 +11,9 @@ fn golden(name: &str) -> PathBuf {
 
 /// Resizes and crops `name`, and compares every byte with the golden picture.
 fn check(name: &str, mode: &str, resize: usize, height: usize, width: usize) {
-    let picture = Picture::open(golden(&format!("{name}.png"))).unwrap();
+    let picture = Image::open(golden(&format!("{name}.png"))).unwrap();
     let expected =
-        Picture::open(golden(&format!("{name}-{mode}-{resize}-{height}x{width}.png"))).unwrap();
+        Image::open(golden(&format!("{name}-{mode}-{resize}-{height}x{width}.png"))).unwrap();
     let channels = if mode == "L" { 1 } else { 3 };
     let resize = Some(Resize::Shorter(resize));
     let preprocess = Preprocess { resize, crop: Some((height, width)), ..Preprocess::default() };
@@ -45,11 +45,11 @@ fn resizing_agrees_with_pillow_in_every_bit() {
 
 #[test]
 fn every_filter_agrees_with_pillow_in_every_bit() {
-    let picture = Picture::open(golden("wide.png")).unwrap();
+    let picture = Image::open(golden("wide.png")).unwrap();
     for filter in Filter::ALL {
         for (width, height) in [(19, 16), (53, 41)] {
             let name = format!("resized/{filter}-{width}x{height}.png");
-            let expected = Picture::open(golden(&name)).unwrap();
+            let expected = Image::open(golden(&name)).unwrap();
             assert_eq!(picture.resize(width, height, filter), expected, "{name}");
         }
     }
@@ -57,7 +57,7 @@ fn every_filter_agrees_with_pillow_in_every_bit() {
 
 #[test]
 fn a_part_is_the_part_of_the_whole() {
-    let picture = Picture::open(golden("wide.png")).unwrap();
+    let picture = Image::open(golden("wide.png")).unwrap();
     for filter in Filter::ALL {
         let resize = Some(Resize::Exact(31, 50));
         let all = Preprocess { resize, filter, ..Preprocess::default() };
@@ -85,7 +85,7 @@ fn normalising_agrees_with_torchvision_in_every_bit() {
         std: vec![0.229, 0.224, 0.225],
         ..Preprocess::default()
     };
-    let picture = Picture::open(golden("wide.png")).unwrap();
+    let picture = Image::open(golden("wide.png")).unwrap();
     let input = preprocess.apply(&picture, [3, 6, 5]).unwrap();
     let bytes = std::fs::read(golden("wide.normalised.f32")).unwrap();
     let expected: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -94,8 +94,8 @@ fn normalising_agrees_with_torchvision_in_every_bit() {
 
 #[test]
 fn exif_orientation_is_honoured() {
-    let picture = Picture::open(golden("turned.jpg")).unwrap();
-    let expected = Picture::open(golden("turned.expected.png")).unwrap();
+    let picture = Image::open(golden("turned.jpg")).unwrap();
+    let expected = Image::open(golden("turned.expected.png")).unwrap();
     assert_eq!((picture.width(), picture.height()), (24, 40));
     assert_eq!((expected.width(), expected.height()), (24, 40));
     assert_eq!(picture, expected);
@@ -121,8 +121,8 @@ fn jpeg(name: &str) -> Vec<u8> {
 #[test]
 fn jpeg_agrees_with_pillow_in_every_bit() {
     for name in JPEGS {
-        let expected = Picture::open(golden(&format!("jpeg/{name}.png"))).unwrap();
-        assert_eq!(Picture::decode(&jpeg(name)).unwrap(), expected, "{name}");
+        let expected = Image::open(golden(&format!("jpeg/{name}.png"))).unwrap();
+        assert_eq!(Image::decode(&jpeg(name)).unwrap(), expected, "{name}");
     }
 }
 
@@ -130,17 +130,17 @@ fn jpeg_agrees_with_pillow_in_every_bit() {
 fn a_jpeg_that_is_cut_anywhere_is_truncated() {
     for name in JPEGS {
         let whole = jpeg(name);
-        let expected = Picture::decode(&whole).unwrap();
+        let expected = Image::decode(&whole).unwrap();
         for len in 4..whole.len() - 2 {
-            let message = Picture::decode(&whole[..len]).expect_err(name);
+            let message = Image::decode(&whole[..len]).expect_err(name);
             assert!(message.contains("truncated"), "{name} cut to {len}: {message}");
             // Some programs end the file in the middle of the data.
             let ended = [&whole[..len], b"\xff\xd9"].concat();
-            assert!(Picture::decode(&ended).is_err() || len + 3 > whole.len() - 2, "{name}, {len}");
+            assert!(Image::decode(&ended).is_err() || len + 3 > whole.len() - 2, "{name}, {len}");
         }
         // The end's marker says nothing of the picture, and neither does what follows it.
-        assert_eq!(Picture::decode(&whole[..whole.len() - 2]).unwrap(), expected, "{name}");
-        assert_eq!(Picture::decode(&[&whole[..], b"more"].concat()).unwrap(), expected, "{name}");
+        assert_eq!(Image::decode(&whole[..whole.len() - 2]).unwrap(), expected, "{name}");
+        assert_eq!(Image::decode(&[&whole[..], b"more"].concat()).unwrap(), expected, "{name}");
     }
 }
 
@@ -149,20 +149,20 @@ fn a_jpeg_that_goes_on_in_zeros_is_damaged() {
     let mut bytes = jpeg("444");
     let half = bytes.len() / 2;
     bytes[half..].fill(0);
-    let message = Picture::decode(&bytes).unwrap_err();
+    let message = Image::decode(&bytes).unwrap_err();
     assert!(message.contains("damaged"), "{message}");
 }
 
 #[test]
 fn what_is_left_of_a_jpeg_can_be_had() {
     let whole = jpeg("420");
-    let (picture, damage) = Picture::salvage(&whole[..whole.len() * 9 / 10]).unwrap();
+    let (picture, damage) = Image::salvage(&whole[..whole.len() * 9 / 10]).unwrap();
     assert!(damage.unwrap().contains("truncated"));
     // The first rows of blocks are whole, but for chroma that leans on the next.
-    let expected = Picture::decode(&whole).unwrap();
+    let expected = Image::decode(&whole).unwrap();
     let rows = 15 * expected.width() * 3;
     assert_eq!(picture.pixels()[..rows], expected.pixels()[..rows]);
-    assert_eq!(Picture::salvage(&whole).unwrap(), (expected, None));
+    assert_eq!(Image::salvage(&whole).unwrap(), (expected, None));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn no_byte_of_a_jpeg_brings_the_decoder_down() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= bits;
                 // Another width or height may be a picture too, and a large one.
-                if let Ok(picture) = Picture::decode(&bytes) {
+                if let Ok(picture) = Image::decode(&bytes) {
                     assert!(picture.width() > 0 && picture.height() > 0);
                 }
             }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::resample::{self, Filter, Window};
-use super::{Picture, PictureError};
+use super::{Image, ImageError};
 
 /// The size that a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Preprocess {
     ///
     /// Channels other than 1 (the picture's luma) or 3, a size that does not come out as `shape`
     /// says, and parameters that make no sense; the picture is not to blame for the last two.
-    pub fn apply(&self, picture: &Picture, shape: [usize; 3]) -> Result<Vec<f32>, PictureError> {
+    pub fn apply(&self, picture: &Image, shape: [usize; 3]) -> Result<Vec<f32>, ImageError> {
         let mut input = vec![0.0; shape.iter().product()];
         self.apply_into(picture, shape, &mut input)?;
         Ok(input)
@@ -115,14 +115,14 @@ impl Preprocess {
     /// As [`Preprocess::apply`], and an `input` whose length is not the product of `shape`.
     pub fn apply_into(
         &self,
-        picture: &Picture,
+        picture: &Image,
         shape: [usize; 3],
         input: &mut [f32],
-    ) -> Result<(), PictureError> {
+    ) -> Result<(), ImageError> {
         let [channels, height, width] = shape;
         self.check(shape)?;
         if input.len() != channels * height * width {
-            return Err(PictureError::Input(format!(
+            return Err(ImageError::Input(format!(
                 "the input has room for {} numbers; {channels}x{height}x{width} are {}",
                 input.len(),
                 channels * height * width
@@ -136,7 +136,7 @@ impl Preprocess {
         let size = self.resized(picture.width, picture.height);
         let (out_rows, out_columns) = self.crop.unwrap_or((size.1, size.0));
         if (out_rows, out_columns) != (height, width) {
-            return Err(PictureError::Input(format!(
+            return Err(ImageError::Input(format!(
                 "the picture is {out_rows}x{out_columns} (height x width) when the network takes \
                  {height}x{width}; give the table a `preprocess` with `resize` and `crop`"
             )));
@@ -175,9 +175,9 @@ impl Preprocess {
     /// # Errors
     ///
     /// As [`Preprocess::apply`], but for what depends on the picture.
-    pub fn check(&self, shape: [usize; 3]) -> Result<(), PictureError> {
+    pub fn check(&self, shape: [usize; 3]) -> Result<(), ImageError> {
         let [channels, height, width] = shape;
-        let fail = |message: String| Err(PictureError::Input(message));
+        let fail = |message: String| Err(ImageError::Input(message));
         if !matches!(channels, 1 | 3) {
             return fail(format!(
                 "pictures have 1 or 3 channels and the network takes {channels}; \

@@ -11,7 +11,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use super::Picture;
+use super::Image;
 
 const FRACTION_BITS: u32 = 32 - 8 - 2;
 
@@ -126,7 +126,7 @@ struct Taps {
 ///
 /// Without `antialias` the filter is as wide as a few pixels of the input, however small the output.
 pub(super) fn resample(
-    picture: &Picture,
+    picture: &Image,
     window: &Window,
     filter: Filter,
     antialias: bool,
@@ -165,7 +165,7 @@ pub(super) fn resample(
 }
 
 /// The pixels under the centres of the new ones.
-fn nearest(picture: &Picture, window: &Window) -> Vec<u8> {
+fn nearest(picture: &Image, window: &Window) -> Vec<u8> {
     // Pillow steps from centre to centre, which rounds otherwise than a product.
     let places = |from: usize, to: usize, range: &Range<usize>| -> Vec<usize> {
         let step = from as f64 / to as f64;

@@ -1,12 +1,12 @@
 use super::preprocess::Crop;
 use super::*;
 
-fn grey(width: usize, height: usize) -> Picture {
+fn grey(width: usize, height: usize) -> Image {
     let pixels = (0..width * height).map(|i| (i * 7 % 256) as u8).collect();
-    Picture::new(width, height, 1, pixels).unwrap()
+    Image::new(width, height, 1, pixels).unwrap()
 }
 
-fn fails(preprocess: Preprocess, picture: &Picture, shape: [usize; 3], expected: &str) {
+fn fails(preprocess: Preprocess, picture: &Image, shape: [usize; 3], expected: &str) {
     let message = preprocess.apply(picture, shape).unwrap_err().to_string();
     assert!(message.contains(expected), "{message}");
 }
@@ -35,7 +35,7 @@ fn the_crop_starts_where_python_rounds() {
 
 #[test]
 fn a_flat_picture_stays_flat_at_any_size() {
-    let picture = Picture::new(13, 7, 3, vec![200; 13 * 7 * 3]).unwrap();
+    let picture = Image::new(13, 7, 3, vec![200; 13 * 7 * 3]).unwrap();
     for (width, height) in [(1, 1), (5, 7), (13, 3), (40, 50)] {
         for filter in Filter::ALL {
             let resized = picture.resize(width, height, filter);
@@ -52,13 +52,13 @@ fn grey_and_colour_fit_either_network() {
     let planes = plain.apply(&picture, [3, 4, 4]).unwrap();
     assert_eq!(planes[..16], planes[32..]);
     assert_eq!(planes[..16], plain.apply(&picture, [1, 4, 4]).unwrap());
-    let red = Picture::new(1, 1, 3, vec![255, 0, 0]).unwrap();
+    let red = Image::new(1, 1, 3, vec![255, 0, 0]).unwrap();
     assert_eq!(red.to_grey().pixels(), [76]);
 }
 
 #[test]
 fn a_thread_of_pixels_costs_what_its_crop_does() {
-    let thin = Picture::new(60_000, 1, 1, vec![9; 60_000]).unwrap();
+    let thin = Image::new(60_000, 1, 1, vec![9; 60_000]).unwrap();
     let resize = Some(Resize::Shorter(1 << 20));
     let preprocess = Preprocess { resize, crop: Some((5, 5)), ..Preprocess::default() };
     assert_eq!(preprocess.apply(&thin, [1, 5, 5]).unwrap(), [9.0 / 255.0; 25]);
@@ -66,7 +66,7 @@ fn a_thread_of_pixels_costs_what_its_crop_does() {
 
 #[test]
 fn blue_may_come_first() {
-    let picture = Picture::new(1, 1, 3, vec![255, 51, 0]).unwrap();
+    let picture = Image::new(1, 1, 3, vec![255, 51, 0]).unwrap();
     let bgr =
         Preprocess { channels: Channels::Bgr, mean: vec![0.0, 0.2, 0.5], ..Preprocess::default() };
     assert_eq!(bgr.apply(&picture, [3, 1, 1]).unwrap(), [0.0, 0.0, 0.5]);
@@ -87,7 +87,7 @@ fn what_does_not_fit_is_explained() {
     fails(Preprocess { resize, ..plain() }, &picture, [3, 4, 4], "resized to 0");
     let lanczos = Preprocess { filter: Filter::Lanczos, antialias: false, ..plain() };
     fails(lanczos, &picture, [3, 4, 4], "`lanczos` is not");
-    let message = Picture::new(2, 2, 3, vec![0; 5]).unwrap_err().to_string();
+    let message = Image::new(2, 2, 3, vec![0; 5]).unwrap_err().to_string();
     assert_eq!(message, "a picture of 2x2 with 3 channels has 5 bytes; 12 are expected");
     assert!(plain().apply_into(&picture, [1, 4, 4], &mut [0.0; 3]).is_err());
 }
@@ -123,7 +123,7 @@ mod decode {
             files.push(encoded(DynamicImage::ImageRgb8(rgb.clone()), format));
         }
         for bytes in files {
-            let picture = Picture::decode(&bytes).unwrap();
+            let picture = Image::decode(&bytes).unwrap();
             assert_eq!((picture.width(), picture.height(), picture.channels()), (3, 2, 3));
             assert!(picture.pixels().iter().all(|&p| p == 128), "{:?}", picture.pixels());
         }
@@ -131,10 +131,10 @@ mod decode {
 
     #[test]
     fn bad_bytes_are_an_error() {
-        assert_eq!(Picture::decode(b"").unwrap_err(), "the file is empty");
-        assert!(Picture::decode(b"hello, world").unwrap_err().contains("JPEG, PNG, WebP"));
+        assert_eq!(Image::decode(b"").unwrap_err(), "the file is empty");
+        assert!(Image::decode(b"hello, world").unwrap_err().contains("JPEG, PNG, WebP"));
         let avif = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf";
-        assert!(Picture::decode(avif).unwrap_err().contains("of the format `avif`"));
+        assert!(Image::decode(avif).unwrap_err().contains("of the format `avif`"));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod decode {
             let whole = encoded(DynamicImage::ImageRgb8(pixels.clone()), format);
             // What ends PNG and GIF files is not missed.
             for len in 1..whole.len() - 12 {
-                let message = Picture::decode(&whole[..len]).expect_err("an error");
+                let message = Image::decode(&whole[..len]).expect_err("an error");
                 let told = len < 64 || message.contains("truncated");
                 assert!(told, "{format:?} cut to {len}: {message}");
             }
@@ -169,15 +169,15 @@ mod decode {
             })
         });
         bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-        let message = Picture::decode(&bytes).unwrap_err();
+        let message = Image::decode(&bytes).unwrap_err();
         assert!(message.contains("512 MiB") || message.contains("limit"), "{message}");
     }
 
     #[test]
     fn open_names_the_path() {
-        let message = Picture::open("no/such.png").unwrap_err().to_string();
+        let message = Image::open("no/such.png").unwrap_err().to_string();
         assert_eq!(message, "cannot read the picture `no/such.png`: there is no such file");
-        let message = Picture::open(env!("CARGO_MANIFEST_DIR")).unwrap_err().to_string();
+        let message = Image::open(env!("CARGO_MANIFEST_DIR")).unwrap_err().to_string();
         assert!(message.contains("it is a folder"), "{message}");
     }
 }
