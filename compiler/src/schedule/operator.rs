@@ -13,10 +13,6 @@ use crate::graph::{GroupNorm, Pooling, Window};
 
 /// An operator with all that is decided about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most nodes are convolutions, and there are few nodes"
-)]
 pub enum Operator {
     /// A convolution.
     Conv(ConvPlan),
