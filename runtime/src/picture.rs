@@ -11,6 +11,8 @@ mod decode;
 mod jpeg;
 mod preprocess;
 mod resample;
+#[cfg(feature = "image")]
+mod size;
 
 #[cfg(feature = "image")]
 use std::path::Path;

@@ -6,20 +6,10 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::jpeg;
-
-/// A few kilobytes can claim to hold a picture of many gigabytes.
-const MOST_BYTES: u64 = 512 << 20;
+use super::size::{MOST_BYTES, check_size};
 
 /// Longest side.
 const LONGEST: u32 = 1 << 16;
-
-/// Refuses a picture that would be too large decoded.
-pub(super) fn check_size(width: usize, height: usize) -> Result<(), String> {
-    match 3 * width as u64 * height as u64 > MOST_BYTES {
-        true => Err(format!("{width}x{height} is too large: more than 512 MiB decoded")),
-        false => Ok(()),
-    }
-}
 
 /// The picture, and what is wrong with it, if pixels had to be made up; that is an error unless
 /// `salvage` is set.

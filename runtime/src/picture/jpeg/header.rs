@@ -303,7 +303,7 @@ impl Frame {
         if height == 0 || width == 0 {
             return Err("the picture is empty".into());
         }
-        super::super::decode::check_size(width, height)?;
+        super::super::size::check_size(width, height)?;
         let specs = rest.as_chunks::<3>().0;
         if specs.len() != usize::from(count) || !matches!(count, 1 | 3 | 4) {
             return Err(format!("it has {count} components; 1, 3 and 4 are known"));
