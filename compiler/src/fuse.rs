@@ -62,7 +62,7 @@ impl Conv {
     }
 
     /// The tensors that quantised weights have taken in: bias and norm.
-    pub(crate) fn folded(&self) -> impl Iterator<Item = &str> {
+    pub fn folded(&self) -> impl Iterator<Item = &str> {
         let norm = self.norm.iter().flat_map(NormTensors::names);
         norm.chain(self.bias.as_deref())
     }

@@ -201,10 +201,11 @@ fn derive(
             onnx::import(bytes.into(), folder, &options)?;
         facts.finish(&mut draft);
         let (table, graph) = draft.finish(&options, &name, &file)?;
-        let tensors = fit(&graph, tensors)?;
+        let (tensors, files) = onnx::quantised::settle(&graph, tensors, files, &mut draft.notes)?;
         notes.extend(facts.notes.into_iter().chain(draft.notes));
         beside.extend(facts.files);
         let (labels, assumed) = (draft.labels, draft.assumed);
+        let files = files.bytes;
         return Ok(Imported { name, table, notes, assumed, labels, beside, tensors, files });
     }
     let mut checkpoint = Checkpoint::read(&mut bytes, options.key.as_deref())?;
@@ -232,7 +233,7 @@ fn derive(
 }
 
 /// The tensors of a network, checked against what it needs.
-fn fit(
+pub(crate) fn fit(
     graph: &resnet_compiler::graph::Graph,
     mut found: BTreeMap<String, Stored>,
 ) -> Result<Vec<(String, Stored)>, Fault> {
@@ -248,7 +249,8 @@ fn fit(
                 stored.shape, tensor.shape
             ));
         }
-        if !matches!(stored.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+        let float = matches!(stored.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64);
+        if !float && stored.quantised.is_none() {
             return unknown(format!(
                 "the elements of `{name}` are {:?}; floating-point numbers are expected",
                 stored.dtype

@@ -7,6 +7,7 @@ mod pickle;
 mod torch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -45,6 +46,25 @@ pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
     pub(crate) elements: Elements,
+    /// Of weights that are bytes.
+    pub(crate) quantised: Option<Arc<Quantised>>,
+}
+
+/// For what the bytes of a layer's weights stand, and by what scale it reads its input.
+#[derive(Clone, Debug)]
+pub(crate) struct Quantised {
+    /// One for all, or one for each place along an axis.
+    pub(crate) scale: Vec<f32>,
+    pub(crate) axis: usize,
+    /// `None` if its input are no bytes.
+    pub(crate) input: Option<Bytes>,
+}
+
+/// What bytes of an activation stand for: `(byte - zero) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bytes {
+    pub(crate) scale: f32,
+    pub(crate) zero: u8,
 }
 
 /// Where the elements of a tensor are.
@@ -71,12 +91,12 @@ impl Stored {
         start: usize,
         strides: Option<Vec<usize>>,
     ) -> Self {
-        Self { dtype, shape, elements: Elements::At { file: 0, start, strides } }
+        Self { dtype, shape, elements: Elements::At { file: 0, start, strides }, quantised: None }
     }
 
     /// A tensor of one number over and over.
     pub(crate) fn same(shape: Vec<usize>, value: f32) -> Self {
-        Self { dtype: Dtype::F32, shape, elements: Elements::Same(value) }
+        Self { dtype: Dtype::F32, shape, elements: Elements::Same(value), quantised: None }
     }
 
     /// How many elements there are. The product fits, as they lie inside a file.

@@ -25,6 +25,8 @@ pub(crate) enum Constant {
     Floats(Stored),
     /// A few whole numbers.
     Numbers(Numbers),
+    /// Bytes, or many whole numbers.
+    Whole(Stored),
     /// Anything else: its type.
     Other(i32),
 }
@@ -73,7 +75,12 @@ impl Files {
             proto::BFLOAT16 => self.floats(tensor, Dtype::BF16, shape, count),
             proto::DOUBLE => self.floats(tensor, Dtype::F64, shape, count),
             proto::INT64 => self.numbers(tensor, 8, shape, count),
+            proto::INT32 if count > MOST_NUMBERS => {
+                self.whole_numbers(tensor, Dtype::I32, shape, count)
+            }
             proto::INT32 => self.numbers(tensor, 4, shape, count),
+            proto::INT8 => self.whole_numbers(tensor, Dtype::I8, shape, count),
+            proto::UINT8 => self.whole_numbers(tensor, Dtype::U8, shape, count),
             proto::BOOL => self.numbers(tensor, 1, shape, count),
             other => Ok(Constant::Other(other)),
         }
@@ -123,7 +130,7 @@ impl Files {
             ));
         }
         let elements = Elements::At { file, start, strides: None };
-        Ok(Constant::Floats(Stored { dtype, shape, elements }))
+        Ok(Constant::Floats(Stored { dtype, shape, elements, quantised: None }))
     }
 
     /// Halves whose bits are a list of whole numbers.
@@ -148,7 +155,38 @@ impl Files {
             ));
         };
         let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
-        Ok(Constant::Floats(Stored { dtype, shape, elements: self.own(bytes) }))
+        Ok(Constant::Floats(Stored { dtype, shape, elements: self.own(bytes), quantised: None }))
+    }
+
+    /// Whole numbers that stay where they are, unless they are listed.
+    fn whole_numbers(
+        &mut self,
+        tensor: &TensorProto,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        count: usize,
+    ) -> Result<Constant, Fault> {
+        let size = dtype.bitsize() / 8;
+        let (file, start, length) = self.place(tensor, &Bytes::new())?;
+        let mut elements = Elements::At { file, start, strides: None };
+        let mut found = length;
+        if length == 0 && !tensor.int32_data.is_empty() {
+            let bytes: Option<Vec<u8>> = listed(&tensor.int32_data)
+                .map(|number| number.map(|number| number.to_le_bytes()))
+                .map(|bytes| bytes.map(|bytes| bytes[..size].to_vec()))
+                .collect::<Option<Vec<_>>>()
+                .map(|numbers| numbers.concat());
+            let bytes = bytes.unwrap_or_default();
+            found = bytes.len();
+            elements = self.own(bytes);
+        }
+        if count.checked_mul(size) != Some(found) {
+            return corrupt(format!(
+                "tensor `{}` of shape {shape:?} and type {dtype:?} has {found} bytes of elements",
+                tensor.name
+            ));
+        }
+        Ok(Constant::Whole(Stored { dtype, shape, elements, quantised: None }))
     }
 
     /// Whole numbers of so many bytes each.

@@ -11,6 +11,7 @@
 mod block;
 mod chain;
 mod decode;
+mod expand;
 mod files;
 mod form;
 mod function;
@@ -18,6 +19,7 @@ mod graph;
 mod layers;
 mod node;
 mod numbers;
+pub(crate) mod quantised;
 mod read;
 mod rows;
 mod scales;
@@ -37,7 +39,7 @@ use crate::Options;
 use crate::checkpoint::Stored;
 use crate::draft::Draft;
 use crate::error::{Fault, corrupt, unknown};
-use files::Files;
+pub(crate) use files::Files;
 
 /// Operator sets before this one say in other words what convolutions and batch norms do.
 const FIRST_OPSET: i64 = 7;
@@ -50,7 +52,7 @@ pub(crate) struct Imported {
     pub(crate) draft: Draft,
     /// By their names in the table.
     pub(crate) tensors: BTreeMap<String, Stored>,
-    pub(crate) files: Vec<Bytes>,
+    pub(crate) files: Files,
     /// Where the files other than the first are.
     pub(crate) beside: Vec<PathBuf>,
 }
@@ -66,6 +68,7 @@ pub(crate) fn import(
     let opset = opset(&model)?;
     let Some(graph) = &model.graph else { return unknown("there is no graph in it") };
     let mut files = Files::new(bytes, folder);
+    let graph = &*expand::expand(graph)?;
     let mut network = read::read(graph, (opset, &model.functions), &mut files, options.input)?;
     if opset > LAST_OPSET {
         network.note(format!(
@@ -78,7 +81,7 @@ pub(crate) fn import(
     let (mut draft, tensors) = rows::Rows::write(&network, &items, &files)?;
     draft.notes.splice(0..0, network.notes.iter().cloned());
     let beside = files.beside();
-    Ok(Imported { draft, tensors, files: files.bytes, beside })
+    Ok(Imported { draft, tensors, files, beside })
 }
 
 /// The version of ONNX's own operators.

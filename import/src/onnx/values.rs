@@ -23,7 +23,37 @@ impl Files {
         (stored.count() <= MOST_VALUES).then(|| self.elements(stored).collect())
     }
 
-    fn elements(&self, stored: &Stored) -> Box<dyn Iterator<Item = f64> + '_> {
+    /// The elements, in row-major order; those of quantised weights as what their bytes stand for.
+    pub(super) fn elements<'a>(&'a self, stored: &Stored) -> Box<dyn Iterator<Item = f64> + 'a> {
+        let Some(layer) = stored.quantised.clone() else { return self.raw(stored) };
+        let inner: usize = stored.shape.iter().skip(layer.axis + 1).product();
+        Box::new(self.raw(stored).enumerate().map(move |(index, value)| {
+            value * f64::from(layer.scale[index / inner.max(1) % layer.scale.len()])
+        }))
+    }
+
+    /// Whole numbers, in row-major order.
+    pub(super) fn whole<'a>(&'a self, stored: &Stored) -> impl Iterator<Item = i64> + 'a {
+        self.raw(stored).map(|number| number as i64)
+    }
+
+    /// Weights whose bytes are made the numbers that they stand for.
+    pub(super) fn real(&mut self, stored: &Stored) -> Stored {
+        let values: Vec<f64> = self.elements(stored).collect();
+        self.floats_of(stored.shape.clone(), values.into_iter())
+    }
+
+    /// A tensor of f32 with these elements, of which there are no more than a tensor of the file has.
+    pub(super) fn floats_of(
+        &mut self,
+        shape: Vec<usize>,
+        values: impl Iterator<Item = f64>,
+    ) -> Stored {
+        let bytes = values.flat_map(|value| (value as f32).to_le_bytes()).collect();
+        Stored { dtype: Dtype::F32, shape, elements: self.own(bytes), quantised: None }
+    }
+
+    fn raw<'a>(&'a self, stored: &Stored) -> Box<dyn Iterator<Item = f64> + 'a> {
         let (file, start, strides) = match &stored.elements {
             Elements::Same(value) => {
                 return Box::new(std::iter::repeat_n(f64::from(*value), stored.count()));
@@ -64,8 +94,7 @@ impl Files {
     /// A tensor of f32 with these elements.
     pub(super) fn computed(&mut self, shape: Vec<usize>, values: &[f64]) -> Result<Stored, Fault> {
         self.spend(size_of_val(values) / 2)?;
-        let bytes = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
-        Ok(Stored { dtype: Dtype::F32, shape, elements: self.own(bytes) })
+        Ok(self.floats_of(shape, values.iter().copied()))
     }
 
     /// Whether a tensor `[channels, 1, rows, columns]` is a blur's filter, binomial coefficients over their
@@ -216,6 +245,9 @@ fn value(dtype: Dtype, bytes: &[u8]) -> f64 {
         (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]).into(),
         (Dtype::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).into(),
         (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).into(),
+        (Dtype::I8, &[a]) => a.cast_signed().into(),
+        (Dtype::U8, &[a]) => a.into(),
+        (Dtype::I32, &[a, b, c, d]) => i32::from_le_bytes([a, b, c, d]).into(),
         _ => f64::NAN,
     }
 }

@@ -58,6 +58,7 @@ impl Reader<'_> {
         {
             return node.refuse(format!("its bias is {:?} for {classes} channels", bias.shape));
         }
+        let weight = self.of_layer(node, weight);
         let op = Op::Linear(Box::new(Linear { weight, bias }));
         self.push(node, op, &[view.value], Shape::new(classes, 1, 1), Form::Flat)
     }

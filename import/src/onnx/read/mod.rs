@@ -9,6 +9,7 @@ mod cut;
 mod dense;
 mod norm;
 mod picture;
+mod quantise;
 mod reshape;
 mod window;
 
@@ -22,7 +23,7 @@ use super::form::{Form, View};
 use super::graph::{Activation, Function, Network, Op, Step, ValueId};
 use super::node::Node;
 use super::numbers::Numbers;
-use crate::checkpoint::Stored;
+use crate::checkpoint::{Bytes, Stored};
 use crate::error::{Fault, corrupt, unknown};
 
 /// Most elements of an activation, as in a table.
@@ -46,6 +47,8 @@ enum Known {
     Floats(Stored),
     /// Whole numbers; `None` where they are not understood.
     Numbers(Option<Numbers>),
+    /// Bytes, or many whole numbers.
+    Whole(Stored),
     /// A constant of another type, which no operator that is known reads.
     Other(i32),
 }
@@ -55,6 +58,7 @@ impl From<Constant> for Known {
         match constant {
             Constant::Floats(stored) => Self::Floats(stored),
             Constant::Numbers(numbers) => Self::Numbers(Some(numbers)),
+            Constant::Whole(stored) => Self::Whole(stored),
             Constant::Other(kind) => Self::Other(kind),
         }
     }
@@ -67,6 +71,8 @@ struct Reader<'a> {
     opset: i64,
     functions: &'a [FunctionProto],
     names: HashMap<String, Known>,
+    /// What the bytes of activations stand for, by the names of what makes or reads them.
+    scales: HashMap<String, Bytes>,
     /// Names that an answer depends on.
     needed: HashSet<&'a str>,
     /// The number of pictures, if the graph says it.
@@ -104,6 +110,7 @@ pub(super) fn read(
         opset,
         functions,
         names: HashMap::new(),
+        scales: HashMap::new(),
         needed: needed(graph),
         batch: None,
         network,
@@ -201,13 +208,18 @@ impl<'a> Reader<'a> {
             "ConstantOfShape" => self.constant_of_shape(node)?,
             "Shape" => self.shape_of(node)?,
             "Size" => self.alias(node, Known::Numbers(None)),
+            "QuantizeLinear" => self.quantise_linear(node)?,
+            "DequantizeLinear" => self.dequantise_linear(node)?,
             _ => match self.evaluated(node)? {
                 Some(known @ Known::Numbers(None)) => {
                     self.alias(node, known);
                     return Ok(());
                 }
                 Some(known) => self.alias(node, known),
-                None => self.operator(node)?,
+                None => {
+                    self.operator(node)?;
+                    self.pass_scale(node);
+                }
             },
         }
         node.finish()
@@ -288,8 +300,6 @@ impl<'a> Reader<'a> {
             | "QLinearMatMul"
             | "ConvInteger"
             | "MatMulInteger"
-            | "QuantizeLinear"
-            | "DequantizeLinear"
             | "DynamicQuantizeLinear" => {
                 return node.refuse("the network is quantised; import the one of floats");
             }
@@ -340,7 +350,7 @@ impl<'a> Reader<'a> {
             Known::Activation(_) => node.refuse(format!(
                 "`{name}` is computed, where weights are expected; export with constants folded"
             )),
-            Known::Numbers(_) => {
+            Known::Numbers(_) | Known::Whole(_) => {
                 node.refuse(format!("`{name}` has whole numbers, where weights are expected"))
             }
             Known::Other(kind) => node.refuse(format!(

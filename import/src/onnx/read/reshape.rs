@@ -1,9 +1,11 @@
 //! Nodes that give activations and constants other dimensions, and those that make or read such.
 
+use std::sync::Arc;
+
 use resnet_compiler::graph::Shape;
 
 use super::{Known, Reader};
-use crate::checkpoint::{Elements, Stored};
+use crate::checkpoint::{Elements, Quantised, Stored};
 use crate::error::Fault;
 use crate::onnx::files::product;
 use crate::onnx::form::{Form, View, places, squeezed, unsqueezed};
@@ -75,8 +77,18 @@ impl Reader<'_> {
         node.input(0);
         // Elements that are not in the order of their dimensions would change places.
         let moved = matches!(stored.elements, Elements::At { strides: Some(_), .. });
+        let keeps_axis = |shape: &[usize]| {
+            stored.quantised.as_ref().is_none_or(|layer| {
+                let inner = |sizes: &[usize]| sizes.iter().skip(layer.axis + 1).product::<usize>();
+                layer.scale.len() == 1
+                    || shape.get(layer.axis) == stored.shape.get(layer.axis)
+                        && inner(shape) == inner(&stored.shape)
+            })
+        };
         match shape {
-            Some(shape) if !moved && product(&shape) == Some(stored.count()) => {
+            Some(shape)
+                if !moved && keeps_axis(&shape) && product(&shape) == Some(stored.count()) =>
+            {
                 Ok(Some(Known::Floats(Stored { shape, ..stored })))
             }
             _ => node.refuse("it reshapes a constant; export with constants folded"),
@@ -295,6 +307,10 @@ impl Stored {
         };
         let strides = Some(vec![column, row]);
         let elements = Elements::At { file, start, strides };
-        Self { dtype: self.dtype, shape: vec![columns, rows], elements }
+        let quantised = self.quantised.map(|layer| {
+            let axis = if layer.scale.len() == 1 { 0 } else { 1 - layer.axis.min(1) };
+            Arc::new(Quantised { axis, ..(*layer).clone() })
+        });
+        Self { dtype: self.dtype, shape: vec![columns, rows], elements, quantised }
     }
 }

@@ -60,6 +60,7 @@ impl Reader<'_> {
         if by_channel && is_blur(&window) && self.files.is_binomial(&weight, [rows, columns]) {
             return self.push(node, Op::Blur(window), &[value], to, Form::Planar);
         }
+        let weight = self.of_layer(node, weight);
         let conv = Box::new(Conv { window, groups, weight, bias });
         self.push(node, Op::Conv(conv), &[value], to, Form::Planar)
     }
