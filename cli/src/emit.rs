@@ -10,7 +10,7 @@ use resnet_compiler::emit::clif::Listing;
 use resnet_compiler::emit::jit::Jit;
 use resnet_compiler::graph::{Graph, NodeId};
 use resnet_compiler::onnx::{self, OnnxError};
-use resnet_compiler::plan::{Levels, Plan};
+use resnet_compiler::plan::{self, Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::target::Target;
 
@@ -72,10 +72,11 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
     }
     let graph = Graph::build(&model.spec)?;
     let opened = open_weights(options.weights.as_deref(), false)?;
-    if let Some(opened) = &opened {
-        opened.check_real("the ONNX file")?;
-    }
-    let weights = weights(opened, options.random_weights, &graph.tensors)?;
+    let tensors = match &opened {
+        Some(opened) => plan::tensors(&graph, opened)?,
+        None => graph.tensors.clone(),
+    };
+    let weights = weights(opened, options.random_weights, &tensors)?;
     onnx::write(&graph, &weights, options.batch, sink).map_err(|error| match error {
         OnnxError::Io(error) => error.into(),
         error => error.into(),

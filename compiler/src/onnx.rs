@@ -7,6 +7,9 @@
 //! Weights go from their file to the ONNX file one tensor at a time. That works because a message
 //! of Protocol Buffers is the concatenation of its fields: small parts are encoded from the
 //! messages in `proto`, and the bytes of the tensors are written between them.
+//!
+//! Quantised layers are written as `QuantizeLinear` and `DequantizeLinear` around a convolution of real numbers,
+//! of which a runtime makes one of bytes. Their bias, with the norm folded in, stays `f32`.
 
 pub mod proto;
 mod translate;
@@ -20,12 +23,12 @@ use prost::encoding::{
     WireType, encode_key, encode_varint, encoded_len_varint as varint_len, key_len,
 };
 use resnet_runtime::kernels::Element;
-use resnet_runtime::weights::TensorSpec;
 use resnet_runtime::weights::pack::Standard;
-use resnet_runtime::weights::{Weights, WeightsError};
+use resnet_runtime::weights::{Stored, TensorSpec, Weights, WeightsError};
 
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
 use crate::graph::{Graph, Node, Op};
+use crate::plan::{PlanError, tensors};
 
 /// ONNX 1.12. It has every operator needed here, and runtimes of the last years read it.
 const OPSET: i64 = 17;
@@ -45,6 +48,9 @@ pub enum OnnxError {
     /// The weights do not fit the network, or cannot be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights are quantised that cannot be.
+    #[error(transparent)]
+    Quantised(#[from] PlanError),
     /// The file would be longer than the format allows.
     #[error(
         "the ONNX file would have {bytes} bytes; the format allows {MOST_BYTES} (2 GiB). \
@@ -75,8 +81,8 @@ pub fn write(
     batch: Option<NonZeroU32>,
     sink: &mut dyn Write,
 ) -> Result<(), OnnxError> {
-    weights.check_real("the ONNX file")?;
-    weights.check(&graph.tensors)?;
+    let tensors = tensors(graph, weights)?;
+    weights.check(&tensors)?;
     let model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: "resnet".into(),
@@ -84,11 +90,12 @@ pub fn write(
         opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
         ..ModelProto::default()
     };
-    let network = translate::translate(graph, batch).encode_to_vec();
+    let translated = translate::translate(graph, &tensors, batch);
+    let network = translated.proto.encode_to_vec();
     let standardised: HashMap<&str, f64> = graph.nodes.iter().filter_map(standardised).collect();
-    let tensors: Vec<Initializer> = graph
-        .tensors
+    let tensors: Vec<Initializer> = tensors
         .iter()
+        .filter(|tensor| !translated.unused.contains(&*tensor.name))
         .map(|tensor| Initializer {
             standardise: standardised.get(&*tensor.name).copied(),
             ..Initializer::new(tensor)
@@ -124,6 +131,8 @@ struct Initializer<'a> {
     name: &'a str,
     /// All fields but the values.
     header: Vec<u8>,
+    /// What its elements are.
+    stored: Stored,
     /// Bytes of the values.
     values: u64,
     /// Values of an output channel.
@@ -135,9 +144,14 @@ struct Initializer<'a> {
 
 impl<'a> Initializer<'a> {
     fn new(spec: &'a TensorSpec) -> Self {
+        let (data_type, size) = match spec.stored {
+            Stored::Float => (proto::FLOAT, Element::F32.bytes()),
+            Stored::I8 => (proto::INT8, 1),
+            Stored::U8 => (proto::UINT8, 1),
+        };
         let header = TensorProto {
             dims: spec.shape.iter().map(|&size| size as i64).collect(),
-            data_type: proto::FLOAT,
+            data_type,
             name: spec.name.to_string(),
             ..TensorProto::default()
         };
@@ -145,7 +159,8 @@ impl<'a> Initializer<'a> {
         Self {
             name: &spec.name,
             header: header.encode_to_vec(),
-            values: (elements * Element::F32.bytes()) as u64,
+            stored: spec.stored,
+            values: (elements * size) as u64,
             channel: spec.shape.iter().skip(1).product(),
             standardise: None,
         }
@@ -159,6 +174,11 @@ impl<'a> Initializer<'a> {
     fn write(&self, weights: &Weights, sink: &mut dyn Write) -> Result<(), OnnxError> {
         sink.write_all(&self.header)?;
         open_field(proto::RAW_DATA, self.values, sink)?;
+        if self.stored != Stored::Float {
+            let mut bytes = Vec::new();
+            weights.read_bytes(self.name, 0..self.values as usize, &mut bytes)?;
+            return Ok(sink.write_all(&bytes)?);
+        }
         let mut tensor = weights.tensor(self.name)?;
         if let Some(epsilon) = self.standardise {
             for values in tensor.values.chunks_mut(self.channel) {

@@ -102,7 +102,13 @@ fn what_is_quantised_runs_wherever_weights_do() {
     let profile = "bench colours.yaml --weights int8.safetensors --seconds 0.01 --profile";
     let said = workshop.resnet(profile).succeeds();
     assert!(said.contains("of bytes") && said.contains("; u8 to f32"), "{said}");
-    workshop
-        .resnet("emit colours.yaml --weights int8.safetensors --as onnx -o x.onnx")
-        .fails("the ONNX file has real numbers only");
+    // As an ONNX file, and back.
+    let emit = "emit colours.yaml --weights int8.safetensors --as onnx -o int8.onnx";
+    workshop.resnet(emit).succeeds();
+    let said = workshop.resnet("import int8.onnx -o back --name back");
+    assert!(said.err.contains("layers are quantised"), "{}", said.err);
+    let answers =
+        |options: &str| workshop.resnet(&format!("run {options} --top 3 classes")).succeeds();
+    let own = answers("colours.yaml --weights int8.safetensors");
+    assert_eq!(answers("back/back.yaml --weights back/back.safetensors"), own);
 }

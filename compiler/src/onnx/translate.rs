@@ -1,9 +1,11 @@
 //! From the graph's nodes to ONNX's: names, operators, attributes, shapes. No weights.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 
 use resnet_runtime::kernels::Activation;
+use resnet_runtime::weights::quantised::{Names, module};
+use resnet_runtime::weights::{Stored, TensorSpec};
 
 use super::proto::{
     AttributeProto, AttributeType, Dimension, FLOAT, GraphProto, INT64, NodeProto, Size,
@@ -13,8 +15,21 @@ use crate::graph::{
     Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, PoolKind, Pooling, Shape, Window, binomial,
 };
 
-/// The network without its initialisers.
-pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto {
+/// A network without its initialisers.
+pub(super) struct Translated {
+    pub(super) proto: GraphProto,
+    /// The tensors that nothing reads: scales and zero points that layers have in common.
+    pub(super) unused: HashSet<String>,
+}
+
+/// The network with these tensors.
+pub(super) fn translate(
+    graph: &Graph,
+    tensors: &[TensorSpec],
+    batch: Option<NonZeroU32>,
+) -> Translated {
+    let names = tensors.iter().map(|tensor| tensor.name.to_string());
+    let bytes = tensors.iter().filter(|tensor| tensor.stored == Stored::I8);
     let mut translator = Translator {
         graph,
         batch: match batch {
@@ -22,7 +37,11 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
             None => Size::DimParam("N".into()),
         },
         // Tensors keep their names whatever the rows are called.
-        taken: graph.tensors.iter().map(|tensor| tensor.name.to_string()).collect(),
+        taken: names.clone().collect(),
+        tensors: names.collect(),
+        bytes: bytes.map(|tensor| tensor.name.to_string()).collect(),
+        rounded: HashMap::new(),
+        unused: HashSet::new(),
         values: Vec::new(),
         proto: GraphProto { name: graph.name.clone(), ..GraphProto::default() },
     };
@@ -51,7 +70,7 @@ pub(super) fn translate(graph: &Graph, batch: Option<NonZeroU32>) -> GraphProto 
             _ => proto.value_info.push(info),
         }
     }
-    translator.proto
+    Translated { proto: translator.proto, unused: translator.unused }
 }
 
 struct Translator<'a> {
@@ -59,6 +78,13 @@ struct Translator<'a> {
     batch: Size,
     /// ONNX has one space of names for tensors and values.
     taken: HashSet<String>,
+    /// Those that there are.
+    tensors: HashSet<String>,
+    /// Weights that are bytes.
+    bytes: HashSet<String>,
+    /// What activations are when they are rounded to bytes.
+    rounded: HashMap<String, String>,
+    unused: HashSet<String>,
     /// What each node makes.
     values: Vec<Value>,
     proto: GraphProto,
@@ -100,9 +126,15 @@ impl Translator<'_> {
                 let dilation = window.dilation;
                 attributes.push(ints("dilations", &[dilation.rows, dilation.columns]));
                 attributes.push(int("group", *groups as i64));
-                let inputs = and(&[weight]);
-                let inputs = inputs.into_iter().chain(bias.clone()).collect();
+                let inputs = match self.bytes.contains(weight) {
+                    true => self.quantised(weight, inputs[0].clone()),
+                    false => and(&[weight]).into_iter().chain(bias.clone()).collect(),
+                };
                 self.push("Conv", inputs, own, attributes);
+            }
+            // Quantised weights have taken it in.
+            Op::BatchNorm(norm) if !self.tensors.contains(&*norm.weight) => {
+                self.push("Identity", inputs, own, vec![]);
             }
             Op::BatchNorm(norm) => {
                 let inputs = and(&norm.names());
@@ -264,6 +296,34 @@ impl Translator<'_> {
         self.push("Reshape", vec![sums, shape], own, vec![]);
     }
 
+    /// The inputs of a layer whose weights are bytes: what it reads, rounded to bytes, its weights as real
+    /// numbers, and its bias.
+    fn quantised(&mut self, weight: &str, input: String) -> Vec<String> {
+        let Names { weight_scale, bias, input_scale, input_zero_point } = Names::of(module(weight));
+        let rounded = match self.rounded.get(&input) {
+            Some(rounded) => {
+                self.unused.extend([input_scale, input_zero_point]);
+                rounded.clone()
+            }
+            None => {
+                let [bytes, rounded] =
+                    ["bytes", "rounded"].map(|what| self.fresh(&format!("{input}.{what}")));
+                let of = |name: &str| {
+                    vec![name.to_owned(), input_scale.clone(), input_zero_point.clone()]
+                };
+                self.push("QuantizeLinear", of(&input), bytes.clone(), vec![]);
+                self.push("DequantizeLinear", of(&bytes), rounded.clone(), vec![]);
+                self.rounded.insert(input, rounded.clone());
+                rounded
+            }
+        };
+        let real = self.fresh(&format!("{weight}.real"));
+        let of_channels = vec![int("axis", 0)];
+        let inputs = vec![weight.to_owned(), weight_scale];
+        self.push("DequantizeLinear", inputs, real.clone(), of_channels);
+        vec![rounded, real, bias]
+    }
+
     fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {
         let input = self.value(node, 0);
         let (mut name, flat) = (input.name.clone(), input.flat);
@@ -272,7 +332,10 @@ impl Translator<'_> {
             self.push("Flatten", vec![name], flattened.clone(), vec![int("axis", 1)]);
             name = flattened;
         }
-        let inputs = vec![name, weight.to_owned(), bias.to_owned()];
+        let inputs = match self.bytes.contains(weight) {
+            true => self.quantised(weight, name),
+            false => vec![name, weight.to_owned(), bias.to_owned()],
+        };
         self.push("Gemm", inputs, own, vec![int("transB", 1)]);
     }
 

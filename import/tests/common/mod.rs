@@ -1,4 +1,5 @@
 //! What the tests of all formats share.
+#![allow(dead_code, reason = "not every test takes all of it")]
 
 use std::path::Path;
 

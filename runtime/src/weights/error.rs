@@ -90,17 +90,6 @@ pub enum WeightsError {
         /// Layers that are quantised.
         quantised: usize,
     },
-    /// Quantised weights were given to what has no arithmetic for them.
-    #[error(
-        "`{origin}` is quantised, and {what} has real numbers only: give it the weights that were \
-         quantised"
-    )]
-    Quantised {
-        /// Path, or a phrase.
-        origin: String,
-        /// What they were given to.
-        what: &'static str,
-    },
     /// A scale is no positive number.
     #[error("`{origin}`: `{tensor}` is {value} at {index}; a scale is a positive number")]
     Scale {

@@ -260,18 +260,6 @@ impl Weights {
         })
     }
 
-    /// Refuses quantised weights, on behalf of `what`.
-    ///
-    /// # Errors
-    ///
-    /// [`WeightsError::Quantised`].
-    pub fn check_real(&self, what: &'static str) -> Result<(), WeightsError> {
-        match self.quantised().is_empty() {
-            true => Ok(()),
-            false => Err(WeightsError::Quantised { origin: self.origin.clone(), what }),
-        }
-    }
-
     /// The names of the weights that are quantised: a network is compiled for them.
     pub fn quantised(&self) -> BTreeSet<String> {
         match &self.store {

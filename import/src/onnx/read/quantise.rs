@@ -1,7 +1,7 @@
 //! Quantised networks: where activations become bytes and bytes numbers again, and weights that are bytes.
 //!
-//! Activations stay what they are here, and it is kept by what scale a layer reads them as bytes. An exporter leaves
-//! out a ReLU before bytes that begin at zero, as they are no less: it is put back.
+//! Activations stay what they are here, and it is kept by what scale a layer reads them as bytes. Quantisers leave out a
+//! ReLU before bytes that begin at zero, as they are no less: it is put back.
 
 use std::sync::Arc;
 
@@ -24,9 +24,16 @@ impl Reader<'_> {
             Known::Activation(view) => {
                 let bytes = self.bytes(node)?;
                 self.scales.insert(node.output().to_owned(), bytes);
-                let value = &self.network.values[view.value];
-                // A picture is cut off where its bytes end, whatever the network is.
-                if bytes.zero == 0 && !value.positive && view.value != self.network.input {
+                let positive = self.network.values[view.value].positive;
+                let maker = self.network.steps.iter().rfind(|step| step.output == view.value);
+                // Anything else is cut off where its bytes end, whatever the network is.
+                let has_activation = maker.is_some_and(|step| {
+                    matches!(
+                        step.op,
+                        Op::Conv(_) | Op::Norm(_) | Op::Affine(_) | Op::Add | Op::Linear(_)
+                    )
+                });
+                if bytes.zero == 0 && !positive && has_activation {
                     return self.keep(node, Op::Apply(Function::Relu), view);
                 }
                 self.alias(node, Known::Activation(view));
@@ -149,8 +156,10 @@ impl Reader<'_> {
         let over = self.files.whole(&stored).enumerate().map(|(at, whole)| whole - zeros[own(at)]);
         let bytes: Option<Vec<u8>> =
             over.map(|over| i8::try_from(over).ok().map(|byte| byte as u8)).collect();
+        // Further from their zero points than bytes reach, they are numbers.
         let Some(bytes) = bytes else {
-            return node.refuse("its weights are further from their zero points than bytes reach");
+            let values: Vec<f64> = self.files.whole(&stored).map(|whole| whole as f64).collect();
+            return self.floats_of(node, stored.shape, &values);
         };
         let elements = self.files.own(bytes);
         Ok(Known::Floats(Stored { dtype: Dtype::I8, elements, quantised: Some(layer), ..stored }))
@@ -187,8 +196,8 @@ impl Reader<'_> {
         let (scales, zeros, axis) = self.scales_of(node, &shape)?;
         let own = places(&shape, axis, scales.len());
         let value = |(at, whole): (usize, &f64)| (whole - zeros[own(at)] as f64) * scales[own(at)];
-        let values: Vec<f64> = whole.iter().enumerate().map(value).collect();
-        self.files.computed(shape, &values).map(Known::Floats)
+        let values = whole.iter().enumerate().map(value);
+        Ok(Known::Floats(self.files.floats_of(shape, values)))
     }
 
     /// What an operator makes of bytes without looking at them are bytes of the same scale.

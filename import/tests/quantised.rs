@@ -1,0 +1,154 @@
+//! ONNX files of quantised networks, as others and as `resnet emit --as onnx` write them.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{array, contains, weights};
+use prost::Message;
+use resnet_compiler::graph::Graph;
+use resnet_compiler::network::{Backend, Compiler};
+use resnet_compiler::onnx;
+use resnet_compiler::onnx::proto::{ModelProto, TensorProto};
+use resnet_compiler::spec::Spec;
+use resnet_import::{Imported, Options, import, import_bytes};
+use resnet_runtime::weights::Weights;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/int8").join(name)
+}
+
+fn imported(name: &str) -> Imported {
+    import(file(name), &Options::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What the network answers, by the definition of its quantised layers.
+fn answers(spec: &Spec, weights: &Weights, input: &[f32], count: usize) -> Vec<f32> {
+    let compiler = Compiler::new(spec).weights(weights).backend(Backend::Reference);
+    let network = compiler.compile().unwrap().load(weights).unwrap();
+    let mut output = vec![f32::NAN; count];
+    network.session().run_batch(input, &mut output).unwrap();
+    output
+}
+
+/// Imports a file and compares with what ONNX Runtime computed, which rounds sums, means and the answers to bytes
+/// too: `bound` is for the root of the mean square, in units of the outputs' own.
+fn check(name: &str, bound: f32) -> (Imported, Vec<f32>) {
+    let imported = imported(name);
+    let path = file(name);
+    let expected = array(&path, "output.npy");
+    let spec = Spec::from_yaml(&imported.table).unwrap();
+    let input = array(&path, "input.npy");
+    let found = answers(&spec, &weights(&imported), &input, expected.len());
+    let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+    let off = power(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+    let whole = power(&mut expected.iter().copied());
+    assert!(off <= bound * whole, "{name}: {off} of {whole}");
+    let first = |values: &[f32]| values.iter().position(|v| values.iter().all(|w| w <= v));
+    for (found, expected) in found.chunks(5).zip(expected.chunks(5)) {
+        assert_eq!(first(found), first(expected), "{name}: {found:?}, {expected:?}");
+    }
+    (imported, found)
+}
+
+#[test]
+fn files_of_onnx_runtime() {
+    let (quantised, answers) = check("qdq.onnx", 0.07);
+    contains(&quantised.notes.join("\n"), &["15 of 15 layers are quantised"]);
+    contains(&quantised.table, &["input: 3x33x29", "op: basic", "repeat: 2"]);
+    assert_eq!(weights(&quantised).quantised().len(), 15);
+    // The same network with operators on bytes, and with weights that the graph rounds.
+    for name in ["operators.onnx", "rounded.onnx"] {
+        assert_eq!(check(name, 0.07).1, answers, "{name}");
+    }
+    let (signed, _) = check("signed.onnx", 0.15);
+    contains(&signed.notes.join("\n"), &["21 of 21 layers are quantised"]);
+}
+
+#[test]
+fn weights_that_no_byte_holds_become_numbers() {
+    let (imported, _) = check("one-scale.onnx", 0.15);
+    let notes = imported.notes.join("\n");
+    assert!(notes.contains("of 21 layers are quantised") && !notes.contains("21 of 21"), "{notes}");
+    let some = weights(&imported).quantised().len();
+    assert!(some < 21 && notes.contains(&format!("{some} of 21")), "{some}: {notes}");
+}
+
+/// What `emit --as onnx` writes comes back, byte for byte.
+#[test]
+fn our_own_files() {
+    for name in ["basic", "option-a", "bottleneck"] {
+        let table = std::fs::read_to_string(file(name).with_extension("yaml")).unwrap();
+        let spec = Spec::from_yaml(&table).unwrap();
+        let graph = Graph::build(&spec).unwrap();
+        let own = Weights::open(file(name).with_extension("safetensors")).unwrap();
+        let mut bytes = Vec::new();
+        onnx::write(&graph, &own, None, &mut bytes).unwrap();
+        let imported = import_bytes(bytes, "own.onnx", &Options::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let spec_back = Spec::from_yaml(&imported.table).unwrap();
+        let path = file(name).with_extension("onnx");
+        let (input, expected) = (array(&path, "input.npy"), array(&path, "output.npy"));
+        let found = answers(&spec_back, &weights(&imported), &input, expected.len());
+        assert_eq!(found, expected, "{name}\n{}", imported.table);
+    }
+}
+
+/// Damage to scales, zero points and types is an error or another network, never a panic.
+#[test]
+fn damaged_files_are_errors_or_networks() {
+    let good = std::fs::read(file("qdq.onnx")).unwrap();
+    let model = ModelProto::decode(&good[..]).unwrap();
+    let mut refused = 0;
+    for index in 0..200 {
+        let mut damaged = model.clone();
+        let graph = damaged.graph.as_mut().unwrap();
+        let place = index * 7919;
+        let node = graph.node.len();
+        match index % 5 {
+            0 => drop(graph.node[place % node].input.pop()),
+            1 => graph.node[place % node].input.swap(0, 1),
+            2 => {
+                let count = graph.initializer.len();
+                let TensorProto { data_type, .. } = &mut graph.initializer[place % count];
+                *data_type = (*data_type + 1) % 17;
+            }
+            3 => {
+                let count = graph.initializer.len();
+                graph.initializer[place % count].dims.push(2);
+            }
+            _ => {
+                let count = graph.initializer.len();
+                graph.initializer.remove(place % count);
+            }
+        }
+        let imported = import_bytes(damaged.encode_to_vec(), "x.onnx", &Options::default());
+        refused += usize::from(imported.is_err());
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn bytes_that_mean_two_things_are_errors() {
+    let good = std::fs::read(file("qdq.onnx")).unwrap();
+    let change = |change: fn(&mut ModelProto)| {
+        let mut model = ModelProto::decode(&good[..]).unwrap();
+        change(&mut model);
+        let imported = import_bytes(model.encode_to_vec(), "x.onnx", &Options::default());
+        imported.unwrap_err().to_string()
+    };
+    let error = change(|model| {
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        let other =
+            nodes.iter().rev().find(|n| n.op_type == "QuantizeLinear").unwrap().input[1].clone();
+        let first = nodes.iter_mut().find(|n| n.op_type == "QuantizeLinear").unwrap();
+        first.input[1] = other;
+    });
+    contains(&error, &["bytes are read by another scale than they were made by"]);
+    let error = change(|model| {
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        let first = nodes.iter_mut().find(|n| n.op_type == "QuantizeLinear").unwrap();
+        first.input[2] = "nowhere".into();
+    });
+    contains(&error, &["activations are bytes with a zero point of their type"]);
+}
