@@ -107,7 +107,7 @@ fn damaged_files_are_errors_or_networks() {
         let node = graph.node.len();
         match index % 5 {
             0 => drop(graph.node[place % node].input.pop()),
-            1 => graph.node[place % node].input.swap(0, 1),
+            1 => graph.node[place % node].input.reverse(),
             2 => {
                 let count = graph.initializer.len();
                 let TensorProto { data_type, .. } = &mut graph.initializer[place % count];

@@ -1,7 +1,7 @@
 //! ONNX files: the graph tells what tensors alone do not.
 //!
 //! ```text
-//! file -decode-> messages -read-> steps -simplify-> steps -decompose-> a line with branches -> rows
+//! file -decode-> messages -expand-> messages -read-> steps -simplify-> steps -decompose-> a line with branches -> rows
 //! ```
 //!
 //! Each arrow refuses what a table cannot say, by the node's name. Batch norms that the exporter

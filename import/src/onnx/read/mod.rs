@@ -296,12 +296,11 @@ impl<'a> Reader<'a> {
             "Split" => self.split(node)?,
             "Pad" => self.pad(node)?,
             "Concat" => self.concat(node)?,
-            "QLinearConv"
-            | "QLinearMatMul"
-            | "ConvInteger"
-            | "MatMulInteger"
-            | "DynamicQuantizeLinear" => {
-                return node.refuse("the network is quantised; import the one of floats");
+            "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
+                return node.refuse(
+                    "its scales are computed while the network runs; quantise it with a calibration, or import the one \
+                     of floats",
+                );
             }
             _ => return node.refuse(format!("no operator of a residual network; {KNOWN}")),
         }
