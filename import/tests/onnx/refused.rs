@@ -428,8 +428,8 @@ fn claims_that_do_not_hold_are_errors() {
         let error = wrong(&|tensor| tensor.dims.clone_from(&dims));
         assert!(matches!(error, ImportError::Corrupt { .. }), "{error}");
     }
-    let error = wrong(&|tensor| tensor.data_type = 3);
-    contains(&error.to_string(), &["has elements of ONNX's type 3"]);
+    let error = wrong(&|tensor| tensor.data_type = 5);
+    contains(&error.to_string(), &["has elements of ONNX's type 5"]);
     // Two bytes a node, which would become a hundred times as much.
     let mut many = vec![0x08, 8, 0x12, 0];
     let nodes = [0x0a, 0].repeat(1 << 20);
