@@ -267,6 +267,11 @@ pub struct FuseError {
 ///
 /// If an activation, a slice or a concatenation has no operator to go into.
 pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
+    Ok(fuse_values(graph)?.0)
+}
+
+/// The same, and for each node of the graph the one that writes its value, if one does.
+pub(crate) fn fuse_values(graph: &Graph) -> Result<(Fused, Vec<Option<FusedId>>), FuseError> {
     let mut fuser = Fuser {
         graph,
         readers: count_readers(graph),
@@ -279,7 +284,12 @@ pub fn fuse(graph: &Graph) -> Result<Fused, FuseError> {
     }
     let outputs = graph.outputs().into_iter().map(|output| fuser.written(output));
     let outputs = outputs.collect::<Result<_, _>>()?;
-    Ok(Fused { outputs, nodes: fuser.nodes })
+    let written = |value: &Value| match value {
+        Value::Written(id) => Some(*id),
+        _ => None,
+    };
+    let values = fuser.values.iter().map(written).collect();
+    Ok((Fused { outputs, nodes: fuser.nodes }, values))
 }
 
 fn count_readers(graph: &Graph) -> Vec<usize> {

@@ -27,6 +27,7 @@ use resnet_runtime::weights::pack::Standard;
 use resnet_runtime::weights::{Stored, TensorSpec, Weights, WeightsError};
 
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
+use crate::fuse::{Format, FusedId, FusedOp, formats, fuse_values};
 use crate::graph::{Graph, Node, Op};
 use crate::plan::{PlanError, tensors};
 
@@ -90,7 +91,8 @@ pub fn write(
         opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
         ..ModelProto::default()
     };
-    let translated = translate::translate(graph, &tensors, batch);
+    let scales = scales(graph, weights)?;
+    let translated = translate::translate(graph, &tensors, scales, batch);
     let network = translated.proto.encode_to_vec();
     let standardised: HashMap<&str, f64> = graph.nodes.iter().filter_map(standardised).collect();
     let tensors: Vec<Initializer> = tensors
@@ -116,6 +118,25 @@ pub fn write(
         tensor.write(weights, sink)?;
     }
     Ok(())
+}
+
+/// For each node of a graph, whose weights are quantised as these are, the weight of the layer by whose scale
+/// its value is bytes, if it is.
+///
+/// # Errors
+///
+/// Weights that are quantised and cannot be.
+fn scales(graph: &Graph, weights: &Weights) -> Result<Vec<Option<String>>, PlanError> {
+    let (fused, values) = fuse_values(graph)?;
+    let fused = formats::assign(fused, &weights.quantised())?;
+    let converts = |op: &FusedOp| matches!(op, FusedOp::Quantise | FusedOp::Dequantise);
+    // The others are those that there were, in their order.
+    let nodes: Vec<_> = fused.nodes.iter().filter(|node| !converts(&node.op)).collect();
+    let scale = |id: FusedId| match &nodes[id.index()].format {
+        Format::U8(weight) => Some(weight.clone()),
+        Format::F32 => None,
+    };
+    Ok(values.into_iter().map(|id| id.and_then(scale)).collect())
 }
 
 /// The tensor that a node standardises, and the epsilon.

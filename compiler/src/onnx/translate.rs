@@ -22,10 +22,12 @@ pub(super) struct Translated {
     pub(super) unused: HashSet<String>,
 }
 
-/// The network with these tensors.
+/// The network with these tensors. `scales`: of each node the weight of the layer by whose scale its value is
+/// bytes, if it is.
 pub(super) fn translate(
     graph: &Graph,
     tensors: &[TensorSpec],
+    mut scales: Vec<Option<String>>,
     batch: Option<NonZeroU32>,
 ) -> Translated {
     let names = tensors.iter().map(|tensor| tensor.name.to_string());
@@ -60,8 +62,20 @@ pub(super) fn translate(
             Op::Activation(_) | Op::Softmax => translator.value(node, 0).flat,
             _ => false,
         };
-        translator.values.push(Value { name, flat });
-        translator.node(id, node);
+        match scales[id.index()].take() {
+            None => {
+                translator.values.push(Value { name, flat });
+                translator.node(id, node);
+            }
+            // Whoever reads it reads what the bytes stand for.
+            Some(weight) => {
+                let real = translator.fresh(&format!("{name}.real"));
+                translator.values.push(Value { name: real.clone(), flat });
+                translator.node(id, node);
+                translator.round(real, &weight, name.clone());
+                translator.values[id.index()].name = name;
+            }
+        }
         let info = translator.info(id);
         let proto = &mut translator.proto;
         match &node.op {
@@ -82,8 +96,8 @@ struct Translator<'a> {
     tensors: HashSet<String>,
     /// Weights that are bytes.
     bytes: HashSet<String>,
-    /// What activations are when they are rounded to bytes.
-    rounded: HashMap<String, String>,
+    /// What activations are when they are rounded to bytes, and the weight of the layer by whose scale.
+    rounded: HashMap<String, (String, String)>,
     unused: HashSet<String>,
     /// What each node makes.
     values: Vec<Value>,
@@ -300,20 +314,16 @@ impl Translator<'_> {
     /// numbers, and its bias.
     fn quantised(&mut self, weight: &str, input: String) -> Vec<String> {
         let Names { weight_scale, bias, input_scale, input_zero_point } = Names::of(module(weight));
-        let rounded = match self.rounded.get(&input) {
-            Some(rounded) => {
-                self.unused.extend([input_scale, input_zero_point]);
-                rounded.clone()
+        let rounded = match self.rounded.get(&input).cloned() {
+            Some((rounded, by)) => {
+                if by != weight {
+                    self.unused.extend([input_scale, input_zero_point]);
+                }
+                rounded
             }
             None => {
-                let [bytes, rounded] =
-                    ["bytes", "rounded"].map(|what| self.fresh(&format!("{input}.{what}")));
-                let of = |name: &str| {
-                    vec![name.to_owned(), input_scale.clone(), input_zero_point.clone()]
-                };
-                self.push("QuantizeLinear", of(&input), bytes.clone(), vec![]);
-                self.push("DequantizeLinear", of(&bytes), rounded.clone(), vec![]);
-                self.rounded.insert(input, rounded.clone());
+                let rounded = self.fresh(&format!("{input}.rounded"));
+                self.round(input, weight, rounded.clone());
                 rounded
             }
         };
@@ -322,6 +332,18 @@ impl Translator<'_> {
         let inputs = vec![weight.to_owned(), weight_scale];
         self.push("DequantizeLinear", inputs, real.clone(), of_channels);
         vec![rounded, real, bias]
+    }
+
+    /// Makes bytes of a value, by the scale of a layer, and `rounded` of the bytes.
+    fn round(&mut self, value: String, weight: &str, rounded: String) {
+        let Names { input_scale, input_zero_point, .. } = Names::of(module(weight));
+        let bytes = self.fresh(&format!("{value}.bytes"));
+        let of = |name: &str| vec![name.to_owned(), input_scale.clone(), input_zero_point.clone()];
+        self.push("QuantizeLinear", of(&value), bytes.clone(), vec![]);
+        self.push("DequantizeLinear", of(&bytes), rounded.clone(), vec![]);
+        let found = (rounded.clone(), weight.to_owned());
+        self.rounded.insert(rounded, found.clone());
+        self.rounded.insert(value, found);
     }
 
     fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {
