@@ -7,8 +7,8 @@ use resnet_compiler::spec::Spec;
 use resnet_compiler::spec::rows::{Row, aligned};
 use resnet_runtime::picture::Filter;
 
-use crate::beside::{CAFFE, IMAGENET};
 use crate::error::{Fault, unknown};
+use crate::normalise::{CAFFE, IMAGENET};
 use crate::{Activation, Assumption, Options};
 
 /// A table, but for its name and for how pictures are prepared.

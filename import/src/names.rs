@@ -79,6 +79,13 @@ pub(crate) struct Stage {
     pub(crate) blocks: Vec<Block>,
 }
 
+impl Stage {
+    /// Output channels.
+    pub(crate) fn outputs(&self) -> usize {
+        self.blocks[0].convs.last().map_or(0, |conv| conv.channels)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Block {
     /// Its name.

@@ -8,6 +8,14 @@ use crate::error::{Fault, unknown};
 use crate::names::Network;
 use crate::write;
 
+/// What ImageNet's networks are trained with.
+pub(crate) const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+
+/// What Caffe's networks of ImageNet are, and Keras's, blue first: 103.939, 116.779, 123.68 and 1 of values from 0 to
+/// 255.
+pub(crate) const CAFFE: ([f64; 3], [f64; 3]) =
+    ([0.407604, 0.457957, 0.48502], [1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0]);
+
 /// The options with means and deviations of values from 0 to 1, and what was done to that end.
 pub(crate) fn of_0_to_1(options: &Options) -> Result<(Options, Vec<String>), Fault> {
     let mut options = options.clone();

@@ -11,12 +11,11 @@ use resnet_compiler::spec::rows::Row;
 use resnet_compiler::spec::{Shortcut, StrideOn};
 
 pub(crate) use self::pairs::Pairs;
-pub(crate) use self::stage::outputs;
 use crate::beside::Known;
 use crate::checkpoint::Flat;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
-use crate::names::{Dialect, Linear, Network};
+use crate::names::{Dialect, Linear, Network, Stage};
 use crate::{Activation, GlobalPool, Options};
 
 /// Modules by their names in the table's weights; the values are their names in the checkpoint.
@@ -109,7 +108,7 @@ impl Writer<'_> {
         let mut row = Row::new("norm", "norm");
         let channels = match &self.network.final_conv {
             Some(unit) => unit.conv.channels,
-            None => self.network.stages.last().map_or(0, outputs),
+            None => self.network.stages.last().map_or(0, Stage::outputs),
         };
         self.group_norm(&mut row, &[channels])?;
         if bare {

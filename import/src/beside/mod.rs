@@ -20,16 +20,8 @@ use self::keys::Keys;
 pub(crate) use self::place::Place;
 use crate::draft::Draft;
 use crate::error::{Fault, unknown};
-use crate::names::Network;
+use crate::names::{Network, Stage};
 use crate::{Activation, Options, normalise};
-
-/// What ImageNet's networks are trained with.
-pub(crate) const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-
-/// What Caffe's networks of ImageNet are, and Keras's, blue first: 103.939, 116.779, 123.68 and 1 of values from 0 to
-/// 255.
-pub(crate) const CAFFE: ([f64; 3], [f64; 3]) =
-    ([0.407604, 0.457957, 0.48502], [1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0]);
 
 /// A configuration is shorter, also one with 21,000 labels.
 const LONGEST: u64 = 16 << 20;
@@ -321,7 +313,7 @@ impl Facts {
         if *depths != counts {
             return differs("blocks in its stages:", format!("{depths:?}"), format!("{counts:?}"));
         }
-        let found: Vec<usize> = network.stages.iter().map(crate::table::outputs).collect();
+        let found: Vec<usize> = network.stages.iter().map(Stage::outputs).collect();
         if *widths != found {
             return differs("channels of its stages:", format!("{widths:?}"), format!("{found:?}"));
         }

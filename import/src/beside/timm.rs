@@ -5,9 +5,10 @@
 use resnet_compiler::spec::{AntiAlias, Shortcut};
 
 use super::keys::Keys;
-use super::{Facts, IMAGENET, rules};
+use super::{Facts, rules};
 use crate::GlobalPool;
 use crate::error::{Fault, unknown};
+use crate::normalise::IMAGENET;
 
 /// Entries of `pretrained_cfg` that say where weights come from, or for which layers training begins.
 const ORIGIN: &[&str] = &[

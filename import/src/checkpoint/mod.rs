@@ -117,7 +117,7 @@ impl Checkpoint {
         let read = match *bytes {
             // The length of a safetensors header may begin as a pickle does.
             [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::read_other(bytes, key),
-            [b'P', b'K', 3, 4, ..] => torch::zipped(bytes, key)?.decode(bytes),
+            [b'P', b'K', 3, 4, ..] => Self::read_archive(bytes, key),
             _ if bytes.starts_with(npy::MAGIC) => npy::object(bytes, key)?.decode(bytes),
             [0x80, 2..=5, ..] if torch::is_legacy(bytes) => {
                 torch::legacy(bytes, key)?.decode(bytes)
@@ -126,6 +126,21 @@ impl Checkpoint {
             _ => Self::read_other(bytes, key),
         };
         read?.unflatten()
+    }
+
+    /// An archive of PyTorch's or of NumPy's.
+    fn read_archive(bytes: &mut [u8], key: Option<&str>) -> Result<Self, Fault> {
+        let mut archive = torch::Archive::open(bytes)?;
+        let is_torch = archive.names.iter().any(|name| name.ends_with("data.pkl"));
+        let arrays = if is_torch { None } else { npy::archive(&mut archive)? };
+        match arrays {
+            Some(_) if key.is_some() => unknown(
+                "`--key` names a dict of a PyTorch file, and this is an archive of NumPy's, which has arrays alone; \
+                 leave it out",
+            ),
+            Some(checkpoint) => Ok(checkpoint),
+            None => torch::zipped(archive, bytes, key)?.decode(bytes),
+        }
     }
 
     /// Refuses tensors that cannot be read.

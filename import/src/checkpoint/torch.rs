@@ -11,8 +11,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::dicts::StateDict;
 use super::pickle::{Object, Pickle, Source, Storage, TensorRecord, Value};
-use super::{Checkpoint, Stored, Unread, npy};
-use crate::error::{Fault, corrupt, unknown};
+use super::{Checkpoint, Stored, Unread};
+use crate::error::{Fault, corrupt};
 
 /// What a file of the old form begins with, after the opcode for a number of ten bytes.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -30,18 +30,14 @@ const BIG_ENDIAN: Fault = Fault::Foreign("a PyTorch file of a big-endian machine
 type Places<'a> = HashMap<&'a str, Range<usize>>;
 
 /// Reads a zip archive.
-pub(super) fn zipped(bytes: &[u8], key: Option<&str>) -> Result<Placed, Fault> {
-    let mut archive = Archive::open(bytes)?;
+pub(super) fn zipped(
+    mut archive: Archive<'_>,
+    bytes: &[u8],
+    key: Option<&str>,
+) -> Result<Placed, Fault> {
     let root = archive.names.iter().find_map(|name| name.strip_suffix("data.pkl"));
     let Some(root) = root.map(str::to_owned) else {
-        return match npy::archive(&mut archive)? {
-            Some(_) if key.is_some() => unknown(
-                "`--key` names a dict of a PyTorch file, and this is an archive of NumPy's, which has arrays alone; \
-                 leave it out",
-            ),
-            Some(checkpoint) => Ok(Placed { checkpoint, texts: BTreeMap::new() }),
-            None => Err(Fault::Foreign("a zip archive without a `data.pkl`")),
-        };
+        return Err(Fault::Foreign("a zip archive without a `data.pkl`"));
     };
     if archive.names.iter().any(|name| name.strip_prefix(&*root) == Some("constants.pkl")) {
         return Err(Fault::Foreign("a TorchScript program"));
@@ -74,7 +70,7 @@ pub(super) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
         check_entries(bytes)?;
         // The directory is where the end record says, nothing stands before the archive. Looked for from the
         // end, an entry of it is taken for its beginning where the folder's name has 21 bytes.

@@ -26,6 +26,7 @@ mod scales;
 mod simplify;
 mod stage;
 mod values;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

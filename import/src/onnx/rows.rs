@@ -9,7 +9,7 @@ use super::block::{Block, Blocks};
 use super::chain::{Branch, Item};
 use super::files::Files;
 use super::graph::{Function, Network, Norm, Op, Statistics, Step, ValueId};
-use super::layers::{pooled, windowed};
+use super::windows::{pooled, windowed};
 use crate::checkpoint::Stored;
 use crate::draft::{Draft, Prepared};
 use crate::error::{Fault, unknown};

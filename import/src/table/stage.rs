@@ -64,7 +64,7 @@ impl Writer<'_> {
         let mut channels = self.network.stem.last().map_or(0, |unit| unit.conv.channels);
         let mut strides = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            let before = std::mem::replace(&mut channels, outputs(stage));
+            let before = std::mem::replace(&mut channels, stage.outputs());
             let changes = before != channels;
             let first = &stage.blocks[0];
             // A projection where channels stay must be there for a stride, and none means that there is
@@ -449,9 +449,4 @@ fn alike(a: &Block, b: &Block) -> bool {
         block.convs.iter().enumerate().map(shape).collect()
     };
     attention(a) == attention(b) && convs(a) == convs(b) && a.scale() == b.scale()
-}
-
-/// Output channels of a stage.
-pub(crate) fn outputs(stage: &Stage) -> usize {
-    stage.blocks[0].convs.last().map_or(0, |conv| conv.channels)
 }
