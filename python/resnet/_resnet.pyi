@@ -101,7 +101,8 @@ class Network:
     def bench(self, seconds: float = 0.2, *, batch: int = 1, runs: int = 5) -> list[float]:
         """Times in seconds of runs of `batch` images: for about `seconds`, and at least `runs` of them."""
     def profile(self, seconds: float = 0.2) -> list[dict[str, Any]]:
-        """Where the time of a run goes: `name`, `algorithm`, `ms`, `macs` and `bytes` of each layer."""
+        """Where the time of a run goes: `name`, `algorithm` (of what multiplies and adds; else None), `ms`, `macs` and
+        `bytes` of each layer."""
 
 class Imported:
     """A table that was derived from a checkpoint, and its weights; `compile` takes it."""

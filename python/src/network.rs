@@ -331,7 +331,7 @@ impl Network {
         let dict = |layer: &resnet_compiler::profile::Layer| {
             let dict = PyDict::new(py);
             dict.set_item("name", &layer.name)?;
-            dict.set_item("algorithm", layer.algorithm.to_string())?;
+            dict.set_item("algorithm", layer.algorithm.map(|algorithm| algorithm.word()))?;
             dict.set_item("ms", 1e3 * layer.time().as_secs_f64())?;
             dict.set_item("macs", layer.macs)?;
             dict.set_item("bytes", layer.bytes)?;
