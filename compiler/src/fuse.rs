@@ -9,8 +9,7 @@
 //! reads a concatenation, a chain of convolutions that read the parts, each of which adds to the one before. What is
 //! cut instead is the weight, when it is packed.
 //!
-//! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its
-//! whole input, so that there is one operator to schedule.
+//! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its whole input.
 
 mod display;
 pub(crate) mod formats;
@@ -284,10 +283,7 @@ pub(crate) fn fuse_values(graph: &Graph) -> Result<(Fused, Vec<Option<FusedId>>)
     }
     let outputs = graph.outputs().into_iter().map(|output| fuser.written(output));
     let outputs = outputs.collect::<Result<_, _>>()?;
-    let written = |value: &Value| match value {
-        Value::Written(id) => Some(*id),
-        _ => None,
-    };
+    let written = |v: &Value| if let Value::Written(id) = v { Some(*id) } else { None };
     let values = fuser.values.iter().map(written).collect();
     Ok((Fused { outputs, nodes: fuser.nodes }, values))
 }
