@@ -9,7 +9,7 @@ use prost::Message;
 use resnet_compiler::graph::Graph;
 use resnet_compiler::network::{Backend, Compiler};
 use resnet_compiler::onnx;
-use resnet_compiler::onnx::proto::{ModelProto, TensorProto};
+use resnet_compiler::onnx::proto::{self, ModelProto, TensorProto};
 use resnet_compiler::spec::Spec;
 use resnet_import::{Imported, Options, import, import_bytes};
 use resnet_runtime::weights::Weights;
@@ -94,6 +94,43 @@ fn our_own_files() {
     }
 }
 
+/// Each reader of an activation may round it for itself.
+#[test]
+fn readers_with_bytes_of_their_own() {
+    let good = std::fs::read(file("qdq.onnx")).unwrap();
+    let read = |scale: usize| {
+        let mut model = ModelProto::decode(&good[..]).unwrap();
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        // The first projection reads what the convolution before it reads.
+        let place = nodes.iter().position(|n| n.name.contains("downsample.0/Conv")).unwrap();
+        let rounded = nodes[place].input[0].clone();
+        let of = |name: &str| nodes.iter().position(|n| n.output[0] == name).unwrap();
+        let (back, scales) = (of(&rounded), of(&nodes[of(&rounded)].input[0]));
+        let other = nodes.iter().filter(|n| n.op_type == "QuantizeLinear").nth(scale);
+        let other = if scale == 0 {
+            nodes[scales].input[1].clone()
+        } else {
+            other.unwrap().input[1].clone()
+        };
+        let (mut own, mut own_back) = (nodes[scales].clone(), nodes[back].clone());
+        own.output = vec!["own".into()];
+        own.input[1] = other.clone();
+        own_back.input[0] = "own".into();
+        own_back.input[1] = other;
+        own_back.output = vec!["own back".into()];
+        nodes[place].input[0] = "own back".into();
+        nodes.insert(place, own_back);
+        nodes.insert(place, own);
+        let imported = import_bytes(model.encode_to_vec(), "x.onnx", &Options::default());
+        imported.unwrap_or_else(|error| panic!("{error}"))
+    };
+    assert!(read(0).notes.join("\n").contains("15 of 15 layers are quantised"));
+    // Bytes of two scales are not one activation's: one of the layers computes in f32.
+    let notes = read(1).notes.join("\n");
+    contains(&notes, &["14 of 15 layers", "another layer reads its input by another scale"]);
+    assert_eq!(weights(&read(1)).quantised().len(), 14);
+}
+
 /// Damage to scales, zero points and types is an error or another network, never a panic.
 #[test]
 fn damaged_files_are_errors_or_networks() {
@@ -151,4 +188,12 @@ fn bytes_that_mean_two_things_are_errors() {
         first.input[2] = "nowhere".into();
     });
     contains(&error, &["activations are bytes with a zero point of their type"]);
+    let error = change(|model| {
+        let tensors = &mut model.graph.as_mut().unwrap().initializer;
+        let zero = tensors.iter_mut().find(|tensor| tensor.data_type == proto::UINT8).unwrap();
+        // 300, as a list has it.
+        zero.raw_data = Default::default();
+        zero.int32_data = vec![0xac, 0x02].into();
+    });
+    contains(&error, &["lists a number that U8 does not hold"]);
 }

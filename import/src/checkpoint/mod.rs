@@ -60,6 +60,18 @@ pub(crate) struct Quantised {
     pub(crate) input: Option<Bytes>,
 }
 
+impl Quantised {
+    /// Which of `count` numbers along an axis an element has, by its place in row-major order.
+    pub(crate) fn places(
+        shape: &[usize],
+        axis: usize,
+        count: usize,
+    ) -> impl Fn(usize) -> usize + use<> {
+        let inner: usize = shape.iter().skip(axis + 1).product();
+        move |at| if count == 1 { 0 } else { at / inner.max(1) % count }
+    }
+}
+
 /// What bytes of an activation stand for: `(byte - zero) * scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bytes {

@@ -171,12 +171,21 @@ impl Files {
         let mut elements = Elements::At { file, start, strides: None };
         let mut found = length;
         if length == 0 && !tensor.int32_data.is_empty() {
-            let bytes: Option<Vec<u8>> = listed(&tensor.int32_data)
-                .map(|number| number.map(|number| number.to_le_bytes()))
-                .map(|bytes| bytes.map(|bytes| bytes[..size].to_vec()))
-                .collect::<Option<Vec<_>>>()
-                .map(|numbers| numbers.concat());
-            let bytes = bytes.unwrap_or_default();
+            let range = match dtype {
+                Dtype::I8 => -128..=127,
+                Dtype::U8 => 0..=255,
+                _ => i64::from(i32::MIN)..=i64::from(i32::MAX),
+            };
+            let mut bytes = Vec::new();
+            for number in listed(&tensor.int32_data) {
+                let Some(number) = number.filter(|number| range.contains(number)) else {
+                    return corrupt(format!(
+                        "tensor `{}` lists a number that {dtype:?} does not hold",
+                        tensor.name
+                    ));
+                };
+                bytes.extend_from_slice(&number.to_le_bytes()[..size]);
+            }
             found = bytes.len();
             elements = self.own(bytes);
         }

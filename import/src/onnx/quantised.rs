@@ -1,9 +1,9 @@
 //! The tensors of a network some of whose layers are quantised, as a file of quantised weights has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use resnet_compiler::fuse::quantisable::{Kept, quantisable};
-use resnet_compiler::fuse::{Conv, FusedOp, fuse};
+use resnet_compiler::fuse::{Conv, Fused, FusedId, FusedOp, fuse};
 use resnet_compiler::graph::Graph;
 use resnet_runtime::weights::quantised::{Names, module};
 use safetensors::tensor::Dtype;
@@ -28,24 +28,27 @@ pub(crate) fn settle(
         Ok(fused) => fused,
         Err(error) => return unknown(error.to_string()),
     };
-    let mut layers = BTreeMap::new();
+    let (mut layers, mut folded) = (BTreeMap::new(), BTreeSet::new());
+    // By what scale an activation is read, which all that read it share.
+    let mut scales: BTreeMap<FusedId, Bytes> = BTreeMap::new();
     let (mut all, mut kept) = (0, Vec::new());
     for (id, verdict) in quantisable(&fused) {
         let FusedOp::Conv(conv) = &fused.node(id).op else { continue };
         all += 1;
         let Some(stored) = found.get(&conv.weight) else { continue };
         let Some(layer) = stored.quantised.clone() else { continue };
-        let reason = match (verdict, layer.input) {
+        let made = match (verdict, layer.input) {
             (Err(reason), _) if reason != Kept::Gate => Err(reason.to_string()),
             (_, None) => Err("its input are no bytes".to_owned()),
+            (_, Some(bytes)) if *scales.entry(source(&fused, id)).or_insert(bytes) != bytes => {
+                Err("another layer reads its input by another scale".to_owned())
+            }
             (_, Some(bytes)) => tensors(conv, &layer, bytes, &found, &mut files),
         };
-        match reason {
+        match made {
             Ok(tensors) => {
-                layers.insert(
-                    conv.weight.clone(),
-                    (tensors, conv.folded().map(str::to_owned).collect::<Vec<_>>()),
-                );
+                layers.insert(conv.weight.clone(), tensors);
+                folded.extend(conv.folded().map(str::to_owned));
             }
             Err(reason) => kept.push(format!("`{}` is f32: {reason}", module(&conv.weight))),
         }
@@ -62,8 +65,6 @@ pub(crate) fn settle(
         layers.len()
     ));
     notes.extend(kept);
-    // Numbers in the place of the bytes, to compare shapes.
-    let folded: Vec<String> = layers.values().flat_map(|(_, folded)| folded.clone()).collect();
     let mut list = Vec::new();
     for (name, stored) in fit(graph, found)? {
         if folded.contains(&name) {
@@ -71,9 +72,20 @@ pub(crate) fn settle(
         }
         let own = layers.remove(&name);
         list.push((name, stored));
-        list.extend(own.into_iter().flat_map(|(tensors, _)| tensors));
+        list.extend(own.into_iter().flatten());
     }
     Ok((list, files))
+}
+
+/// The activation that a node reads, through max pools, which pass bytes on.
+fn source(fused: &Fused, id: FusedId) -> FusedId {
+    let mut input = fused.node(id).source();
+    while let FusedOp::Pool(pool) = &fused.node(input).op
+        && pool.selects()
+    {
+        input = fused.node(input).source();
+    }
+    input
 }
 
 /// The tensors of a quantised layer beside its weight, with bias and norm folded in, or why it has none.

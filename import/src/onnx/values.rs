@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use super::files::{Files, product};
 use super::graph::{Affine, Norm};
 use super::node::Node;
-use crate::checkpoint::{Elements, Stored};
+use crate::checkpoint::{Elements, Quantised, Stored};
 use crate::error::Fault;
 
 /// No network has more channels.
@@ -26,10 +26,12 @@ impl Files {
     /// The elements, in row-major order; those of quantised weights as what their bytes stand for.
     pub(super) fn elements<'a>(&'a self, stored: &Stored) -> Box<dyn Iterator<Item = f64> + 'a> {
         let Some(layer) = stored.quantised.clone() else { return self.raw(stored) };
-        let inner: usize = stored.shape.iter().skip(layer.axis + 1).product();
-        Box::new(self.raw(stored).enumerate().map(move |(index, value)| {
-            value * f64::from(layer.scale[index / inner.max(1) % layer.scale.len()])
-        }))
+        let own = Quantised::places(&stored.shape, layer.axis, layer.scale.len());
+        Box::new(
+            self.raw(stored)
+                .enumerate()
+                .map(move |(index, value)| value * f64::from(layer.scale[own(index)])),
+        )
     }
 
     /// Whole numbers, in row-major order.

@@ -73,6 +73,8 @@ struct Reader<'a> {
     names: HashMap<String, Known>,
     /// What the bytes of activations stand for, by the names of what makes or reads them.
     scales: HashMap<String, Bytes>,
+    /// Activations after a ReLU that was left out, by what they are without.
+    put_back: HashMap<ValueId, View>,
     /// Names that an answer depends on.
     needed: HashSet<&'a str>,
     /// The number of pictures, if the graph says it.
@@ -111,6 +113,7 @@ pub(super) fn read(
         functions,
         names: HashMap::new(),
         scales: HashMap::new(),
+        put_back: HashMap::new(),
         needed: needed(graph),
         batch: None,
         network,

@@ -10,6 +10,7 @@ use safetensors::tensor::Dtype;
 use super::{Known, Reader};
 use crate::checkpoint::{Bytes, Quantised, Stored};
 use crate::error::Fault;
+use crate::onnx::form::View;
 use crate::onnx::graph::{Function, Op};
 use crate::onnx::node::Node;
 
@@ -34,7 +35,15 @@ impl Reader<'_> {
                     )
                 });
                 if bytes.zero == 0 && !positive && has_activation {
-                    return self.keep(node, Op::Apply(Function::Relu), view);
+                    // Each of several readers may have bytes of its own.
+                    if let Some(&known) = self.put_back.get(&view.value) {
+                        self.alias(node, Known::Activation(known));
+                        return Ok(());
+                    }
+                    self.keep(node, Op::Apply(Function::Relu), view)?;
+                    let known = View { value: self.network.values.len() - 1, ..view };
+                    self.put_back.insert(view.value, known);
+                    return Ok(());
                 }
                 self.alias(node, Known::Activation(view));
                 Ok(())
@@ -152,7 +161,7 @@ impl Reader<'_> {
         if stored.dtype == Dtype::I8 && zeros.iter().all(|&zero| zero == 0) {
             return Ok(Known::Floats(Stored { quantised: Some(layer), ..stored }));
         }
-        let own = places(&stored.shape, axis, zeros.len());
+        let own = Quantised::places(&stored.shape, axis, zeros.len());
         let over = self.files.whole(&stored).enumerate().map(|(at, whole)| whole - zeros[own(at)]);
         let bytes: Option<Vec<u8>> =
             over.map(|over| i8::try_from(over).ok().map(|byte| byte as u8)).collect();
@@ -175,7 +184,7 @@ impl Reader<'_> {
             _ => return node.refuse("it makes something other than bytes of weights"),
         };
         let [least, most] = if dtype == Dtype::I8 { [-128.0, 127.0] } else { [0.0, 255.0] };
-        let own = places(&stored.shape, axis, scales.len());
+        let own = Quantised::places(&stored.shape, axis, scales.len());
         let byte = |(at, value): (usize, f64)| {
             let step = ((value as f32) / (scales[own(at)] as f32)).round_ties_even();
             (f64::from(step) + zeros[own(at)] as f64).clamp(least, most) as i16 as u8
@@ -194,7 +203,7 @@ impl Reader<'_> {
         whole: &[f64],
     ) -> Result<Known, Fault> {
         let (scales, zeros, axis) = self.scales_of(node, &shape)?;
-        let own = places(&shape, axis, scales.len());
+        let own = Quantised::places(&shape, axis, scales.len());
         let value = |(at, whole): (usize, &f64)| (whole - zeros[own(at)] as f64) * scales[own(at)];
         let values = whole.iter().enumerate().map(value);
         Ok(Known::Floats(self.files.floats_of(shape, values)))
@@ -219,10 +228,4 @@ impl Reader<'_> {
             _ => weight,
         }
     }
-}
-
-/// Which of `count` scales along an axis an element has, by its place.
-fn places(shape: &[usize], axis: usize, count: usize) -> impl Fn(usize) -> usize + use<> {
-    let inner: usize = shape.iter().skip(axis + 1).product();
-    move |at| if count == 1 { 0 } else { at / inner.max(1) % count }
 }
