@@ -10,7 +10,7 @@ use resnet_compiler::emit::clif::Listing;
 use resnet_compiler::emit::jit::Jit;
 use resnet_compiler::graph::{Graph, NodeId};
 use resnet_compiler::onnx::{self, OnnxError};
-use resnet_compiler::plan::{self, Levels, Plan};
+use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::target::Target;
 
@@ -73,7 +73,7 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
     let graph = Graph::build(&model.spec)?;
     let opened = open_weights(options.weights.as_deref(), false)?;
     let tensors = match &opened {
-        Some(opened) => plan::tensors(&graph, opened)?,
+        Some(opened) => onnx::tensors(&graph, opened)?,
         None => graph.tensors.clone(),
     };
     let weights = weights(opened, options.random_weights, &tensors)?;

@@ -14,7 +14,7 @@
 pub mod proto;
 mod translate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 
@@ -29,7 +29,7 @@ use resnet_runtime::weights::{Stored, TensorSpec, Weights, WeightsError};
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
 use crate::fuse::{Format, FusedId, FusedOp, formats, fuse_values};
 use crate::graph::{Graph, Node, Op};
-use crate::plan::{PlanError, tensors};
+use crate::plan::PlanError;
 
 /// ONNX 1.12. It has every operator needed here, and runtimes of the last years read it.
 const OPSET: i64 = 17;
@@ -82,7 +82,7 @@ pub fn write(
     batch: Option<NonZeroU32>,
     sink: &mut dyn Write,
 ) -> Result<(), OnnxError> {
-    let tensors = tensors(graph, weights)?;
+    let (tensors, scales) = quantised(graph, weights)?;
     weights.check(&tensors)?;
     let model = ModelProto {
         ir_version: IR_VERSION,
@@ -91,13 +91,15 @@ pub fn write(
         opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
         ..ModelProto::default()
     };
-    let scales = scales(graph, weights)?;
     let translated = translate::translate(graph, &tensors, scales, batch);
-    let network = translated.proto.encode_to_vec();
+    // Layers that read one activation have one scale: that of the first is written.
+    let read: HashSet<&str> =
+        translated.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    let network = translated.encode_to_vec();
     let standardised: HashMap<&str, f64> = graph.nodes.iter().filter_map(standardised).collect();
     let tensors: Vec<Initializer> = tensors
         .iter()
-        .filter(|tensor| !translated.unused.contains(&*tensor.name))
+        .filter(|tensor| read.contains(&*tensor.name))
         .map(|tensor| Initializer {
             standardise: standardised.get(&*tensor.name).copied(),
             ..Initializer::new(tensor)
@@ -120,15 +122,26 @@ pub fn write(
     Ok(())
 }
 
-/// For each node of a graph, whose weights are quantised as these are, the weight of the layer by whose scale
-/// its value is bytes, if it is.
+/// The tensors that a graph asks for, with those of quantised layers where these weights have such.
 ///
 /// # Errors
 ///
 /// Weights that are quantised and cannot be.
-fn scales(graph: &Graph, weights: &Weights) -> Result<Vec<Option<String>>, PlanError> {
+pub fn tensors(graph: &Graph, weights: &Weights) -> Result<Vec<TensorSpec>, PlanError> {
+    Ok(quantised(graph, weights)?.0)
+}
+
+/// The tensors, and for each node the weight of the layer by whose scale its value is bytes, if it is.
+fn quantised(
+    graph: &Graph,
+    weights: &Weights,
+) -> Result<(Vec<TensorSpec>, Vec<Option<String>>), PlanError> {
+    let quantised = weights.quantised();
+    if quantised.is_empty() {
+        return Ok((graph.tensors.clone(), vec![None; graph.nodes.len()]));
+    }
     let (fused, values) = fuse_values(graph)?;
-    let fused = formats::assign(fused, &weights.quantised())?;
+    let fused = formats::assign(fused, &quantised)?;
     let converts = |op: &FusedOp| matches!(op, FusedOp::Quantise | FusedOp::Dequantise);
     // The others are those that there were, in their order.
     let nodes: Vec<_> = fused.nodes.iter().filter(|node| !converts(&node.op)).collect();
@@ -136,7 +149,8 @@ fn scales(graph: &Graph, weights: &Weights) -> Result<Vec<Option<String>>, PlanE
         Format::U8(weight) => Some(weight.clone()),
         Format::F32 => None,
     };
-    Ok(values.into_iter().map(|id| id.and_then(scale)).collect())
+    let scales = values.into_iter().map(|id| id.and_then(scale)).collect();
+    Ok((formats::tensors(&graph.tensors, &fused), scales))
 }
 
 /// The tensor that a node standardises, and the epsilon.

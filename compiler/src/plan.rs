@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
-use resnet_runtime::weights::{LoadError, TensorSpec, Weights, WeightsPlan, file, load};
+use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 
 use crate::fuse::formats::{self, QuantisedError};
 use crate::fuse::{FuseError, Fused, fuse};
@@ -117,20 +117,6 @@ impl Plan {
 /// The graph, fused, with the formats that its weights ask for.
 pub(crate) fn fused(graph: &Graph, wishes: &Wishes) -> Result<Fused, PlanError> {
     Ok(formats::assign(fuse(graph)?, &wishes.quantised)?)
-}
-
-/// The tensors that a graph asks for, with those of quantised layers where these weights have such.
-///
-/// # Errors
-///
-/// Weights that are quantised and cannot be.
-pub fn tensors(graph: &Graph, weights: &Weights) -> Result<Vec<TensorSpec>, PlanError> {
-    let quantised = weights.quantised();
-    if quantised.is_empty() {
-        return Ok(graph.tensors.clone());
-    }
-    let wishes = Wishes { quantised: quantised.into(), ..Wishes::default() };
-    Ok(formats::tensors(&graph.tensors, &fused(graph, &wishes)?))
 }
 
 /// Why a network could not be planned.

@@ -196,4 +196,11 @@ fn bytes_that_mean_two_things_are_errors() {
         zero.int32_data = vec![0xac, 0x02].into();
     });
     contains(&error, &["lists a number that U8 does not hold"]);
+    let error = change(|model| {
+        let tensors = &mut model.graph.as_mut().unwrap().initializer;
+        let scale = tensors.iter_mut().find(|tensor| tensor.name == "input_scale").unwrap();
+        scale.raw_data = Default::default();
+        scale.float_data = 0f32.to_le_bytes().to_vec().into();
+    });
+    contains(&error, &["one scale for all channels, a positive number"]);
 }

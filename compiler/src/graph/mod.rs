@@ -106,7 +106,19 @@ impl Op {
         match self {
             Self::Conv { window, .. } | Self::Blur(window) => Some(*window),
             Self::Pool(pooling) => Some(pooling.window),
-            _ => None,
+            Self::Input
+            | Self::BatchNorm(_)
+            | Self::GroupNorm(_)
+            | Self::Activation(_)
+            | Self::Add
+            | Self::Gate
+            | Self::ChannelConv { .. }
+            | Self::ZeroPad { .. }
+            | Self::GlobalAveragePool
+            | Self::Linear { .. }
+            | Self::Slice(_)
+            | Self::Concat
+            | Self::Softmax => None,
         }
     }
 }

@@ -130,6 +130,14 @@ pub struct AttributeProto {
     pub r#type: i32,
 }
 
+impl AttributeProto {
+    /// A whole number.
+    pub fn int(name: &str, value: i64) -> Self {
+        let r#type = AttributeType::Int.into();
+        Self { name: name.into(), i: Some(value), r#type, ..Self::default() }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum AttributeType {

@@ -15,21 +15,14 @@ use crate::graph::{
     Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, PoolKind, Pooling, Shape, Window, binomial,
 };
 
-/// A network without its initialisers.
-pub(super) struct Translated {
-    pub(super) proto: GraphProto,
-    /// The tensors that nothing reads: scales and zero points that layers have in common.
-    pub(super) unused: HashSet<String>,
-}
-
-/// The network with these tensors. `scales`: of each node the weight of the layer by whose scale its value is
+/// The network without its initialisers, which are these tensors. `scales`: of each node the weight of the layer by whose scale its value is
 /// bytes, if it is.
 pub(super) fn translate(
     graph: &Graph,
     tensors: &[TensorSpec],
     mut scales: Vec<Option<String>>,
     batch: Option<NonZeroU32>,
-) -> Translated {
+) -> GraphProto {
     let names = tensors.iter().map(|tensor| tensor.name.to_string());
     let bytes = tensors.iter().filter(|tensor| tensor.stored == Stored::I8);
     let mut translator = Translator {
@@ -43,7 +36,6 @@ pub(super) fn translate(
         tensors: names.collect(),
         bytes: bytes.map(|tensor| tensor.name.to_string()).collect(),
         rounded: HashMap::new(),
-        unused: HashSet::new(),
         values: Vec::new(),
         proto: GraphProto { name: graph.name.clone(), ..GraphProto::default() },
     };
@@ -84,7 +76,7 @@ pub(super) fn translate(
             _ => proto.value_info.push(info),
         }
     }
-    Translated { proto: translator.proto, unused: translator.unused }
+    translator.proto
 }
 
 struct Translator<'a> {
@@ -96,9 +88,8 @@ struct Translator<'a> {
     tensors: HashSet<String>,
     /// Weights that are bytes.
     bytes: HashSet<String>,
-    /// What activations are when they are rounded to bytes, and the weight of the layer by whose scale.
-    rounded: HashMap<String, (String, String)>,
-    unused: HashSet<String>,
+    /// What activations are when they are rounded to bytes.
+    rounded: HashMap<String, String>,
     /// What each node makes.
     values: Vec<Value>,
     proto: GraphProto,
@@ -139,7 +130,7 @@ impl Translator<'_> {
                 let mut attributes = sliding(window);
                 let dilation = window.dilation;
                 attributes.push(ints("dilations", &[dilation.rows, dilation.columns]));
-                attributes.push(int("group", *groups as i64));
+                attributes.push(AttributeProto::int("group", *groups as i64));
                 let inputs = match self.bytes.contains(weight) {
                     true => self.quantised(weight, inputs[0].clone()),
                     false => and(&[weight]).into_iter().chain(bias.clone()).collect(),
@@ -169,14 +160,14 @@ impl Translator<'_> {
                 let bounds = bounds.map(|(what, number)| self.constant(node, what, &[number]));
                 self.push("Slice", [inputs, bounds.into()].concat(), own, vec![]);
             }
-            Op::Concat => self.push("Concat", inputs, own, vec![int("axis", 1)]),
+            Op::Concat => self.push("Concat", inputs, own, vec![AttributeProto::int("axis", 1)]),
             Op::ChannelConv { kernel, weight } => self.channel_conv(node, *kernel, weight, own),
             Op::ZeroPad { stride, before } => self.zero_pad(node, *stride, *before, own),
             Op::Pool(pool) => self.pool(node, pool, own),
             Op::Blur(window) => self.blur(node, window, own),
             Op::GlobalAveragePool => self.push("GlobalAveragePool", inputs, own, vec![]),
             Op::Linear { weight, bias } => self.linear(node, weight, bias, own),
-            Op::Softmax => self.push("Softmax", inputs, own, vec![int("axis", 1)]),
+            Op::Softmax => self.push("Softmax", inputs, own, vec![AttributeProto::int("axis", 1)]),
         }
     }
 
@@ -199,7 +190,7 @@ impl Translator<'_> {
         let op_type = match kind {
             PoolKind::Max => "MaxPool",
             PoolKind::Average => {
-                attributes.push(int("count_include_pad", i64::from(whole)));
+                attributes.push(AttributeProto::int("count_include_pad", i64::from(whole)));
                 "AveragePool"
             }
         };
@@ -291,7 +282,7 @@ impl Translator<'_> {
         let dims = [channels, 1, rows.len(), columns.len()];
         let filter = self.floats(node, "filter", &dims, values);
         let mut attributes = sliding(&Window { padding: Padding::NONE, ..*window });
-        attributes.push(int("group", channels as i64));
+        attributes.push(AttributeProto::int("group", channels as i64));
         self.push("Conv", vec![input, filter], own, attributes);
     }
 
@@ -313,14 +304,9 @@ impl Translator<'_> {
     /// The inputs of a layer whose weights are bytes: what it reads, rounded to bytes, its weights as real
     /// numbers, and its bias.
     fn quantised(&mut self, weight: &str, input: String) -> Vec<String> {
-        let Names { weight_scale, bias, input_scale, input_zero_point } = Names::of(module(weight));
+        let Names { weight_scale, bias, .. } = Names::of(module(weight));
         let rounded = match self.rounded.get(&input).cloned() {
-            Some((rounded, by)) => {
-                if by != weight {
-                    self.unused.extend([input_scale, input_zero_point]);
-                }
-                rounded
-            }
+            Some(rounded) => rounded,
             None => {
                 let rounded = self.fresh(&format!("{input}.rounded"));
                 self.round(input, weight, rounded.clone());
@@ -328,7 +314,7 @@ impl Translator<'_> {
             }
         };
         let real = self.fresh(&format!("{weight}.real"));
-        let of_channels = vec![int("axis", 0)];
+        let of_channels = vec![AttributeProto::int("axis", 0)];
         let inputs = vec![weight.to_owned(), weight_scale];
         self.push("DequantizeLinear", inputs, real.clone(), of_channels);
         vec![rounded, real, bias]
@@ -341,9 +327,8 @@ impl Translator<'_> {
         let of = |name: &str| vec![name.to_owned(), input_scale.clone(), input_zero_point.clone()];
         self.push("QuantizeLinear", of(&value), bytes.clone(), vec![]);
         self.push("DequantizeLinear", of(&bytes), rounded.clone(), vec![]);
-        let found = (rounded.clone(), weight.to_owned());
-        self.rounded.insert(rounded, found.clone());
-        self.rounded.insert(value, found);
+        self.rounded.insert(value, rounded.clone());
+        self.rounded.insert(rounded.clone(), rounded);
     }
 
     fn linear(&mut self, node: &Node, weight: &str, bias: &str, own: String) {
@@ -351,14 +336,19 @@ impl Translator<'_> {
         let (mut name, flat) = (input.name.clone(), input.flat);
         if !flat {
             let flattened = self.fresh(&format!("{}.flatten", node.name));
-            self.push("Flatten", vec![name], flattened.clone(), vec![int("axis", 1)]);
+            self.push(
+                "Flatten",
+                vec![name],
+                flattened.clone(),
+                vec![AttributeProto::int("axis", 1)],
+            );
             name = flattened;
         }
         let inputs = match self.bytes.contains(weight) {
             true => self.quantised(weight, name),
             false => vec![name, weight.to_owned(), bias.to_owned()],
         };
-        self.push("Gemm", inputs, own, vec![int("transB", 1)]);
+        self.push("Gemm", inputs, own, vec![AttributeProto::int("transB", 1)]);
     }
 
     /// Shortcut option A: a slice with steps, then a pad of channels; each only where it does
@@ -460,10 +450,6 @@ fn sliding(window: &Window) -> Vec<AttributeProto> {
 fn ints(name: &str, values: &[usize]) -> AttributeProto {
     let ints = values.iter().map(|&value| value as i64).collect();
     AttributeProto { ints, ..attribute(name, AttributeType::Ints) }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
 }
 
 fn float(name: &str, value: f32) -> AttributeProto {

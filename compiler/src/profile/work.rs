@@ -76,7 +76,15 @@ impl Work<'_> {
                 Operator::Conv(plan) => plan.panels.shape.channel_len(),
                 Operator::Blur(window) => window.kernel.rows * window.kernel.columns,
                 Operator::ChannelConv { kernel, .. } => *kernel,
-                _ => 0,
+                Operator::Pool(_)
+                | Operator::GlobalAveragePool
+                | Operator::Affine { .. }
+                | Operator::GroupNorm { .. }
+                | Operator::Add
+                | Operator::Gate { .. }
+                | Operator::Softmax
+                | Operator::Quantise
+                | Operator::Dequantise => 0,
             },
             Plan::InPlace | Plan::Copy => 0,
         };

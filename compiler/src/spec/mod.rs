@@ -177,7 +177,11 @@ impl RowOp {
             Self::Conv(conv) => Some(conv.channels.value),
             Self::Block(block) => Some(block.channels.value),
             Self::Linear { channels, .. } => Some(channels.value),
-            _ => None,
+            Self::Pool(_)
+            | Self::Blur(_)
+            | Self::Norm { .. }
+            | Self::GlobalAveragePool
+            | Self::Softmax => None,
         }
     }
 
@@ -187,7 +191,11 @@ impl RowOp {
             Self::Conv(ConvRow { window, .. })
             | Self::Pool(PoolRow { window, .. })
             | Self::Blur(window) => Some(window),
-            _ => None,
+            Self::Block(_)
+            | Self::Norm { .. }
+            | Self::GlobalAveragePool
+            | Self::Linear { .. }
+            | Self::Softmax => None,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checkpoint, Elements, Stored};
+use super::{Checkpoint, Elements, Stored, pickle};
 use crate::error::{Fault, unknown};
 
 /// Whose names they were.
@@ -211,13 +211,7 @@ fn outputs_first(stored: Stored) -> Stored {
         _ => return stored,
     };
     let Elements::At { file, start, strides } = stored.elements else { return stored };
-    let strides = strides.unwrap_or_else(|| {
-        let mut strides = vec![1_usize; stored.shape.len()];
-        for axis in (1..strides.len()).rev() {
-            strides[axis - 1] = strides[axis].saturating_mul(stored.shape[axis]);
-        }
-        strides
-    });
+    let strides = strides.unwrap_or_else(|| pickle::strides(&stored.shape, false));
     let turned = |sizes: &[usize]| order.iter().map(|&axis| sizes[axis]).collect::<Vec<_>>();
     Stored {
         shape: turned(&stored.shape),

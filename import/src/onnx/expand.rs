@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use resnet_compiler::onnx::proto::{AttributeProto, AttributeType, GraphProto, NodeProto};
+use resnet_compiler::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::node::Node;
 use crate::error::Fault;
@@ -79,14 +79,19 @@ impl Form {
             let name = format!("{output}/input {index}");
             // Of weights; an activation has a scale alone.
             let outputs_first = self.op_type == "Conv" || transposed;
-            let axis = vec![int("axis", i64::from(!outputs_first))];
+            let axis = vec![AttributeProto::int("axis", i64::from(!outputs_first))];
             nodes.push(new("DequantizeLinear", &three(first), &name, axis));
             inputs.push(name);
         }
         if let Some(bias) = self.bias.map(|bias| node.input(bias)).filter(|bias| !bias.is_empty()) {
             let [scale, name] = ["scale", "bias"].map(|what| format!("{output}/{what}"));
             nodes.push(new("Mul", &[node.input(1), node.input(4)], &scale, vec![]));
-            nodes.push(new("DequantizeLinear", &[bias, &scale], &name, vec![int("axis", 0)]));
+            nodes.push(new(
+                "DequantizeLinear",
+                &[bias, &scale],
+                &name,
+                vec![AttributeProto::int("axis", 0)],
+            ));
             inputs.push(name);
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -101,14 +106,5 @@ impl Form {
         let bytes = [&*real, scale, node.input(self.output + 1)];
         nodes.push(new("QuantizeLinear", &bytes, output, vec![]));
         Ok(())
-    }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        i: Some(value),
-        r#type: AttributeType::Int.into(),
-        ..AttributeProto::default()
     }
 }

@@ -116,12 +116,11 @@ impl Evaluator {
         let residual =
             node.epilogue.residual.map(|residual| self.residual(node, residual, inputs[1]));
         let (pixels, products) = (node.shape.pixels(), weights.len() / channels.len());
+        let zeros: Values =
+            weights.chunks(products).map(|own| zero * own.iter().sum::<f64>()).collect();
         let finish = |(at, sum): (usize, f64)| {
-            let channel = at / pixels;
-            let own = &weights[channel * products..][..products];
-            let sum = sum + zero * own.iter().sum::<f64>();
-            let [factor, shift] = channels[channel];
-            let mut v = sum as f32 * factor + shift;
+            let [factor, shift] = channels[at / pixels];
+            let mut v = (sum + zeros[at / pixels]) as f32 * factor + shift;
             if let Some(residual) = &residual {
                 v += residual[at] as f32 * tensor.factor;
             }

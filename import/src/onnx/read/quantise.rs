@@ -91,9 +91,9 @@ impl Reader<'_> {
         // Of a single scale there is no axis.
         node.ignore(&["axis", "block_size"]);
         let scale = self.floats(node, 1)?;
-        let Some(scale) = self.files.number(&scale) else {
-            return node
-                .refuse("an activation has a scale for each channel; one for all is expected");
+        let scale = self.files.number(&scale).map(|scale| scale as f32);
+        let Some(scale) = scale.filter(|scale| scale.is_normal() && *scale > 0.0) else {
+            return node.refuse("an activation has one scale for all channels, a positive number");
         };
         let zero = match self.names.get(node.input(2)) {
             None if node.input(2).is_empty() => Some(0),
@@ -109,7 +109,7 @@ impl Reader<'_> {
             _ => None,
         };
         match zero.and_then(|zero| u8::try_from(zero).ok()) {
-            Some(zero) => Ok(Bytes { scale: scale as f32, zero }),
+            Some(zero) => Ok(Bytes { scale, zero }),
             None => node.refuse("activations are bytes with a zero point of their type"),
         }
     }
