@@ -159,8 +159,8 @@ params! {
     }
 
     /// The mean, or the mean square distance from given values, of one channel block's plane: 16
-    /// results. Each row has four running sums, of every fourth column; the rows' sums are added in
-    /// order.
+    /// results. Each 64 columns of a row have four running sums, of every fourth column, which are added in
+    /// pairs; these parts are added in pairs, the pairs in pairs, and so on.
     pub struct MeanParams {
         /// Height.
         pub rows: usize,
