@@ -36,6 +36,8 @@ const REST: &[Step] = &[
     ("documentation", "cargo doc --workspace --no-deps"),
     // Builds nothing: the tests have. It tells what would be missing in a published crate.
     ("packages", "cargo package --workspace --no-verify --allow-dirty --quiet"),
+    // Installs what the tests have built.
+    ("C", "capi/test"),
     // A workspace of its own.
     ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
     ("Python's lints", "cargo clippy --manifest-path python/Cargo.toml -- -D warnings"),
