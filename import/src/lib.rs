@@ -28,6 +28,7 @@ mod names;
 mod normalise;
 mod note;
 mod onnx;
+mod quantised;
 mod table;
 mod write;
 
@@ -201,7 +202,7 @@ fn derive(
             onnx::import(bytes.into(), folder, &options)?;
         facts.finish(&mut draft);
         let (table, graph) = draft.finish(&options, &name, &file)?;
-        let (tensors, files) = onnx::quantised::settle(&graph, tensors, files, &mut draft.notes)?;
+        let (tensors, files) = quantised::settle(&graph, tensors, files, &mut draft.notes)?;
         notes.extend(facts.notes.into_iter().chain(draft.notes));
         beside.extend(facts.files);
         let (labels, assumed) = (draft.labels, draft.assumed);
@@ -212,23 +213,24 @@ fn derive(
     let prefix = options.prefix.as_deref();
     candidates::select(&mut checkpoint, prefix, &options.without)?;
     checkpoint.check_read()?;
+    checkpoint.unfold_quantised(&bytes)?;
     facts.refuse()?;
     let network = Network::find(&checkpoint)
         .map_err(|fault| fault.advised(|| candidates::advice(&checkpoint, prefix)))?;
-    let files = vec![bytes.into()];
+    let files = onnx::files::Files::new(bytes.into(), None);
     notes.extend(facts.hint(&place.name, &options));
-    let options = normalise::by_layer(&network, &checkpoint, &files, options, &mut notes)?;
+    let options = normalise::by_layer(&network, &checkpoint, &files.bytes, options, &mut notes)?;
     let known = facts.under(&options, &network)?;
     let (mut draft, pairs) = table::derive(&network, &known)?;
     facts.finish(&mut draft);
     let (table, graph) = draft.finish(&known.options, &name, &file)?;
     let found = pairs.find(&graph, &checkpoint, &mut draft.notes)?;
-    let tensors = fit(&graph, found)?;
+    let (tensors, files) = quantised::settle(&graph, found, files, &mut draft.notes)?;
     notes.extend(checkpoint.notes.into_iter().chain(facts.notes).chain(draft.notes));
     if !network.wrapper.is_empty() {
         notes.push(format!("left out: the prefix `{}` of all names", network.wrapper));
     }
-    let (labels, assumed, beside) = (draft.labels, draft.assumed, facts.files);
+    let (labels, assumed, beside, files) = (draft.labels, draft.assumed, facts.files, files.bytes);
     Ok(Imported { name, table, notes, assumed, labels, beside, tensors, files })
 }
 

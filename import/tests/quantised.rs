@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use common::{array, contains, weights};
@@ -18,8 +19,13 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/int8").join(name)
 }
 
+/// No tensor of a state dict tells the size of its pictures.
+fn options(name: &str) -> Options {
+    Options { input: name.ends_with(".pth").then_some((33, 29)), ..Options::default() }
+}
+
 fn imported(name: &str) -> Imported {
-    import(file(name), &Options::default()).unwrap_or_else(|error| panic!("{error}"))
+    import(file(name), &options(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// What the network answers, by the definition of its quantised layers.
@@ -31,7 +37,7 @@ fn answers(spec: &Spec, weights: &Weights, input: &[f32], count: usize) -> Vec<f
     output
 }
 
-/// Imports a file and compares with what ONNX Runtime computed, which rounds sums, means and the answers to bytes
+/// Imports a file and compares with what ONNX Runtime or PyTorch computed, which rounds sums, means and the answers to bytes
 /// too: `bound` is for the root of the mean square, in units of the outputs' own.
 fn check(name: &str, bound: f32) -> (Imported, Vec<f32>) {
     let imported = imported(name);
@@ -63,6 +69,103 @@ fn files_of_onnx_runtime() {
     }
     let (signed, _) = check("signed.onnx", 0.15);
     contains(&signed.notes.join("\n"), &["21 of 21 layers are quantised"]);
+}
+
+#[test]
+fn files_of_other_quantisers() {
+    for (name, bound) in [("nncf.onnx", 0.07), ("pt2e-x86.onnx", 0.07), ("pt2e-xnnpack.onnx", 0.07)]
+    {
+        let (quantised, _) = check(name, bound);
+        contains(&quantised.notes.join("\n"), &["15 of 15 layers are quantised"]);
+    }
+}
+
+#[test]
+fn state_dicts_that_pytorch_quantised() {
+    let (quantised, _) = check("torch-channels.pth", 0.15);
+    let notes = quantised.notes.join("\n");
+    contains(&notes, &["15 of 15 layers are quantised", "14 batch norms were folded"]);
+    contains(&quantised.table, &["op: basic", "repeat: 2"]);
+    let (quantised, _) = check("torch-tensor.pth", 0.15);
+    contains(&quantised.notes.join("\n"), &["21 of 21 layers are quantised"]);
+    // What a norm that is not there adds to its variance does not matter.
+    let epsilon = Options { norm_epsilon: Some(0.5), ..options("torch-tensor.pth") };
+    let other = import(file("torch-tensor.pth"), &epsilon).unwrap();
+    let scale =
+        |imported: &Imported| weights(imported).tensor("conv1.weight_scale").unwrap().values;
+    assert_eq!(scale(&other), scale(&quantised));
+}
+
+/// The archive of a state dict, with some of its bytes changed.
+fn changed(change: impl Fn(&str, &mut Vec<u8>)) -> Result<Imported, String> {
+    let whole = std::fs::read(file("torch-channels.pth")).unwrap();
+    let mut from = zip::ZipArchive::new(Cursor::new(whole)).unwrap();
+    let mut to = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for index in 0..from.len() {
+        let mut entry = from.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        change(&name, &mut bytes);
+        to.start_file(name, stored).unwrap();
+        to.write_all(&bytes).unwrap();
+    }
+    let bytes = to.finish().unwrap().into_inner();
+    import_bytes(bytes, "x.pth", &options("x.pth")).map_err(|error| error.to_string())
+}
+
+/// The same with another name for some tensors, of the same length.
+fn renamed(old: &str, new: &str) -> Result<Imported, String> {
+    assert_eq!(old.len(), new.len());
+    changed(|entry, bytes| {
+        if entry.ends_with("data.pkl") {
+            let places: Vec<usize> =
+                (0..bytes.len()).filter(|&at| bytes[at..].starts_with(old.as_bytes())).collect();
+            assert!(!places.is_empty(), "{old}");
+            places.iter().for_each(|&at| bytes[at..][..new.len()].copy_from_slice(new.as_bytes()));
+        }
+    })
+}
+
+#[test]
+fn state_dicts_whose_scales_are_not_known_are_errors() {
+    assert_eq!(weights(&changed(|_, _| {}).unwrap()).quantised().len(), 15);
+    let error = renamed("layer1.0.add_relu.scale", "conv1_1_1_input_scale_0").unwrap_err();
+    contains(&error, &["`conv1_1_1_input_scale_0` is a scale as PyTorch's FX graph mode names"]);
+    let error = renamed("layer1.1.add_relu.", "layer1.0.bn_relu1.").unwrap_err();
+    contains(
+        &error,
+        &["`layer1.0.add_relu` and `layer1.0.bn_relu1` both write bytes", "fuse_modules"],
+    );
+    let error = renamed("quant.scale", "quant.scalf").unwrap_err();
+    contains(&error, &["quant.scalf"]);
+    // The zero points of eight channels, in 64 bits each.
+    let error = changed(|entry, bytes| {
+        if entry.contains("/data/") && bytes.len() == 64 && bytes.iter().all(|&byte| byte == 0) {
+            bytes[0] = 1;
+        }
+    });
+    contains(&error.unwrap_err(), &["is quantised (and", "of zero point 0 and one scale"]);
+    // Scales of activations, of channels.
+    let error = changed(|entry, bytes| {
+        if entry.contains("/data/") && bytes.len() == 4 {
+            bytes.fill(0);
+        }
+    });
+    contains(
+        &error.unwrap_err(),
+        &["writes bytes by a scale that is not known", ".scale` has to be"],
+    );
+    let error = changed(|entry, bytes| {
+        if entry.ends_with("/data/1") {
+            bytes.fill(0xff);
+        }
+    });
+    contains(&error.unwrap_err(), &["`conv1.weight` is quantised"]);
+    let error = import(file("torch-module.pth"), &Options::default()).unwrap_err().to_string();
+    contains(&error, &["a whole module", "save `model.state_dict()`"]);
 }
 
 #[test]

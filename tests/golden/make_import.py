@@ -38,9 +38,9 @@ import onnx_networks
 HERE = pathlib.Path(__file__).resolve().parent / "import"
 
 
-def narrow(block, layers, widths, classes=5, **keys):
+def narrow(block, layers, widths, classes=5, kind=ResNet, **keys):
     """torchvision's ResNet with other widths."""
-    model = ResNet(block, layers, num_classes=classes, **keys)
+    model = kind(block, layers, num_classes=classes, **keys)
     model.inplanes = widths[0]
     model.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
     model.bn1 = nn.BatchNorm2d(widths[0])

@@ -104,7 +104,7 @@ def trained(model):
 
 def quantised(state):
     names = ["conv1.weight", "fc.weight"]
-    return state | {n: torch.quantize_per_tensor(state[n], 0.1, 0, torch.qint8) for n in names}
+    return state | {n: torch.quantize_per_tensor(state[n], 0.1, 128, torch.quint8) for n in names}
 
 
 def ways(model, state, path):

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "golden"))
@@ -46,10 +46,10 @@ class Calibration(CalibrationDataReader):
         return None if picture is None else {"input": picture.numpy()}
 
 
-def network(block, seed):
+def network(block, seed, kind=ResNet):
     """With statistics of these pictures."""
     torch.manual_seed(seed)
-    model = narrow(block, [2, 1, 1, 1], [8, 8, 16, 16]).train()
+    model = narrow(block, [2, 1, 1, 1], [8, 8, 16, 16], kind=kind).train()
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -102,12 +102,19 @@ def main():
             model = onnx.load(HERE / f"{name}.onnx")
             round_in_the_graph(model)
             onnx.save(model, HERE / f"{name}.onnx")
-        plain = ort.SessionOptions()
-        plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = ort.InferenceSession(str(HERE / f"{name}.onnx"), plain, providers=["CPUExecutionProvider"])
-        input = pictures(4, 2).numpy()
-        np.save(HERE / f"{name}.input.npy", input)
-        np.save(HERE / f"{name}.output.npy", session.run(None, {"input": input})[0])
+        answer(name)
+
+
+def answer(name):
+    """Saves pictures and what ONNX Runtime answers, to one picture at a time."""
+    plain = ort.SessionOptions()
+    plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(HERE / f"{name}.onnx"), plain, providers=["CPUExecutionProvider"])
+    [input] = session.get_inputs()
+    shown = pictures(4, 2)
+    answers = [session.run(None, {input.name: picture.numpy()})[0] for picture in shown.split(1)]
+    np.save(HERE / f"{name}.input.npy", shown.numpy())
+    np.save(HERE / f"{name}.output.npy", np.concatenate(answers))
 
 
 if __name__ == "__main__":

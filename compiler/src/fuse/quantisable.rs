@@ -7,8 +7,8 @@ use resnet_runtime::kernels::Activation;
 
 use super::{Conv, Fused, FusedId, FusedNode, FusedOp};
 
-/// The most products of a sum. Each is at most 127 * 255, and a sum has to stay below 2^31.
-pub const MOST_PRODUCTS: usize = 66_000;
+/// The most products of a sum. Each is at most 128 * 255, as others' weights may be -128, and a sum has to stay below 2^31.
+pub const MOST_PRODUCTS: usize = 65_000;
 
 /// Why a convolution stays in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -27,6 +27,9 @@ const WRAPPERS: [&str; 10] = [
     "ema",
 ];
 
+/// Behind the name of a quantised linear layer.
+const PACKED: &str = "._packed_params._packed_params";
+
 /// Dicts that are listed in a message.
 const MOST_LISTED: usize = 8;
 
@@ -69,7 +72,16 @@ impl<'p, 'a> StateDict<'p, 'a> {
                     Fault::Unknown(format!("no dict of tensors under `{key}`; {}", tree.keys(from)))
                 })?;
         }
-        let (found, notes) = tree.choose(from, key.unwrap_or(""))?;
+        let chosen = tree.choose(from, key.unwrap_or(""));
+        if chosen.as_ref().map_or(true, |(found, _)| tree.is_module(*found))
+            && let Some(layer) = tree.quantised_layer()
+        {
+            return unknown(format!(
+                "the file has a whole module, whose quantised layers keep their weights as their code packs them \
+                 (`{layer}`); save `model.state_dict()`"
+            ));
+        }
+        let (found, notes) = chosen?;
         let mut dict = Self { tensors: Vec::new(), unread: Vec::new(), notes };
         if let Some(instance) = pickle.instance(found).filter(|_| tree.is_module(found)) {
             let class = instance.maker;
@@ -89,16 +101,39 @@ impl<'p, 'a> StateDict<'p, 'a> {
             if name.len() > LONGEST_NAME {
                 return corrupt(format!("a tensor whose name has {} bytes", name.len()));
             }
-            match pickle.object(value) {
-                Some(Object::Tensor(tensor)) => dict.tensors.push((name, tensor)),
-                Some(Object::Instance(instance)) if instance.of_tensor => {
-                    dict.unread.push((name, instance.maker));
+            // Of a quantised linear layer, a weight and a bias in a tuple.
+            match (name.strip_suffix(PACKED), pickle.object(value)) {
+                (Some(module), Some(Object::Tuple(parts))) => {
+                    for (part, &value) in ["weight", "bias"].into_iter().zip(parts) {
+                        if value != Value::Plain {
+                            let name = Cow::Owned(format!("{module}.{part}"));
+                            others.extend(dict.take(pickle, name, value));
+                        }
+                    }
                 }
-                _ => others.push((name, value)),
+                _ if name.ends_with("._packed_params.dtype") => {}
+                _ => others.extend(dict.take(pickle, name, value)),
             }
         }
         dict.leave_out(pickle, others);
         Ok(dict)
+    }
+
+    /// Takes a value that is a tensor, or would be one; others it gives back.
+    fn take(
+        &mut self,
+        pickle: &'p Pickle<'a>,
+        name: Cow<'a, str>,
+        value: Value<'a>,
+    ) -> Option<(Cow<'a, str>, Value<'a>)> {
+        match pickle.object(value) {
+            Some(Object::Tensor(tensor)) => self.tensors.push((name, tensor)),
+            Some(Object::Instance(instance)) if instance.of_tensor => {
+                self.unread.push((name, instance.maker));
+            }
+            _ => return Some((name, value)),
+        }
+        None
     }
 
     /// Sets aside what is no tensor. What a call makes that is not known, beside the tensors of a module,
@@ -357,6 +392,16 @@ impl<'p, 'a> Tree<'p, 'a> {
             }
         }
         Ok((!names.is_empty()).then_some(names))
+    }
+
+    /// The class of a layer that PyTorch has quantised, if there is one as a module.
+    fn quantised_layer(&self) -> Option<Name<'a>> {
+        self.pickle.objects.iter().find_map(|object| match object {
+            Object::Instance(instance) if instance.maker.module.contains(".quantized.") => {
+                Some(instance.maker)
+            }
+            _ => None,
+        })
     }
 
     /// Names and values of a dict, or of a module as its `state_dict()` has them.

@@ -4,6 +4,7 @@ mod dicts;
 mod flat;
 mod npy;
 mod pickle;
+mod quantised;
 mod torch;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(crate) struct Checkpoint {
 pub(crate) enum Unread {
     /// A function makes it that is not known.
     Call(String),
+    /// It is quantised in a way that is not known.
     Quantised,
     /// An array of NumPy's of another byte order, or of what are no numbers.
     Array,
@@ -58,6 +60,19 @@ pub(crate) struct Quantised {
     pub(crate) axis: usize,
     /// `None` if its input are no bytes.
     pub(crate) input: Option<Bytes>,
+    /// Where a file says what is written, in the place of what is read.
+    pub(crate) writes: Option<Writes>,
+}
+
+/// By what scales bytes are written in a network, as one of its layers knows them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writes {
+    /// What the layer writes itself.
+    pub(crate) layer: Option<Bytes>,
+    /// The sum that it is a part of.
+    pub(crate) sum: Option<Bytes>,
+    /// The picture.
+    pub(crate) picture: Option<Bytes>,
 }
 
 impl Quantised {
@@ -172,8 +187,9 @@ impl Checkpoint {
                     more => format!(" (and {more} more)"),
                 };
                 unknown(format!(
-                    "`{name}` is quantised{more}; a network of floating-point numbers is expected, as it \
-                     was before it was quantised"
+                    "`{name}` is quantised{more} in a way that is not known: bytes with a sign are (`qint8`), of zero \
+                     point 0 and one scale, or one for each output channel; else the network as it was before it was \
+                     quantised"
                 ))
             }
         }

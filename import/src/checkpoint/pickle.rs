@@ -25,10 +25,11 @@ pub(super) use numpy::{dtype, strides};
 /// A value on the stack or in a container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
-    /// Nothing that a tensor depends on: None, a float, a whole number of more than 64 bits.
+    /// Nothing that a tensor depends on: None, a whole number of more than 64 bits.
     Plain,
     Bool(bool),
     Int(i64),
+    Float(f64),
     Text(&'a str),
     /// Also a string that is no UTF-8.
     Bytes(&'a [u8]),
@@ -120,6 +121,27 @@ pub(crate) struct TensorRecord<'a> {
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
+    pub(crate) quantiser: Option<Quantiser<'a>>,
+}
+
+impl<'a> TensorRecord<'a> {
+    /// The tensor, and those of its scales and zero points.
+    pub(crate) fn with_scales(&self) -> impl Iterator<Item = &Self> {
+        let of_channels = match &self.quantiser {
+            Some(Quantiser::Channels { scales, zeros, .. }) => Some([&**scales, &**zeros]),
+            _ => None,
+        };
+        [self].into_iter().chain(of_channels.into_iter().flatten())
+    }
+}
+
+/// For what the whole numbers of a quantised tensor stand.
+#[derive(Clone, Debug)]
+pub(crate) enum Quantiser<'a> {
+    /// All have one scale and one zero point.
+    Tensor { scale: f64, zero: i64 },
+    /// Each place along an axis has its own.
+    Channels { scales: Box<TensorRecord<'a>>, zeros: Box<TensorRecord<'a>>, axis: usize },
 }
 
 /// A pickle that was read.

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, Cursor};
 use std::ops::Range;
+use std::sync::Arc;
 
 use safetensors::tensor::Dtype;
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::dicts::StateDict;
-use super::pickle::{Object, Pickle, Source, Storage, TensorRecord, Value};
-use super::{Checkpoint, Stored, Unread};
+use super::pickle::{Object, Pickle, Quantiser, Source, Storage, TensorRecord, Value};
+use super::{Checkpoint, Quantised as Layer, Stored, Unread};
 use crate::error::{Fault, corrupt};
 
 /// What a file of the old form begins with, after the opcode for a number of ten bytes.
@@ -51,7 +52,7 @@ pub(super) fn zipped(
     }
     let dict = StateDict::find(&pickle, key)?;
     let mut places = Places::new();
-    for (_, tensor) in &dict.tensors {
+    for tensor in dict.tensors.iter().flat_map(|(_, tensor)| tensor.with_scales()) {
         if let Source::Key(key) = tensor.storage.source
             && !places.contains_key(key)
         {
@@ -272,46 +273,74 @@ fn place(dict: StateDict<'_, '_>, places: &Places<'_>, file: &[u8]) -> Result<Pl
     }
     let mut texts = BTreeMap::new();
     for (name, tensor) in dict.tensors {
-        let TensorRecord { storage, offset, shape, strides } = tensor;
-        let (place, found) = match storage.source {
-            Source::Key(key) => match places.get(key) {
-                Some(place) => (place.clone(), storage.dtype),
-                None => return corrupt(format!("storage `{key}` of `{name}` is missing")),
-            },
-            Source::Bytes(bytes) => (within(bytes, file), storage.dtype),
-            Source::Latin1(text) => {
-                let Range { start, end } = within(text.as_bytes(), file);
-                let Some(length) = latin1_length(text) else {
-                    return corrupt(format!("the elements of `{name}` are no bytes"));
-                };
-                texts.insert(start, end);
-                (start..start + length, storage.dtype)
-            }
-            Source::File(bytes) => {
-                let (place, dtype) = stored_alone(bytes)
-                    .map_err(|fault| fault.inside(&format!("the elements of `{name}`")))?;
-                let start = within(bytes, file).start;
-                (start + place.start..start + place.end, Some(dtype))
-            }
-        };
-        let Some(dtype) = found else {
-            return corrupt(format!("the elements of `{name}` have no type"));
-        };
-        let size = dtype.bitsize() / 8;
-        let reach = reach(shape, strides).and_then(|reach| reach.checked_add(*offset));
-        if reach.is_none_or(|reach| reach > place.len() / size) {
-            return corrupt(format!(
-                "`{name}` of shape {shape:?}, strides {strides:?} and offset {offset} does not fit its \
-                 storage of {} bytes",
-                place.len()
-            ));
+        let mut stored = locate(&name, tensor, places, file, &mut texts)?;
+        if let Some(quantiser) = &tensor.quantiser {
+            let layer = match quantiser {
+                Quantiser::Tensor { scale, zero } => Layer::new(&[*scale], &[*zero], 0, &stored),
+                Quantiser::Channels { scales, zeros, axis } => {
+                    let [scales, zeros] = [scales, zeros].map(|numbers| {
+                        let stored = locate(&name, numbers, places, file, &mut texts)?;
+                        Ok(stored.small(file).unwrap_or_default())
+                    });
+                    let zeros: Vec<i64> = zeros?.iter().map(|&zero| zero as i64).collect();
+                    Layer::new(&scales?, &zeros, *axis, &stored)
+                }
+            };
+            let Some(layer) = layer else {
+                checkpoint.unread.insert(name.into_owned(), Unread::Quantised);
+                continue;
+            };
+            stored.quantised = Some(Arc::new(layer));
         }
-        let strides = (!is_contiguous(shape, strides)).then(|| strides.clone());
-        let start = place.start + offset * size;
-        let stored = Stored::at(dtype, shape.clone(), start, strides);
         checkpoint.tensors.insert(name.into_owned(), stored);
     }
     Ok(Placed { checkpoint, texts })
+}
+
+/// Where the elements of a tensor are, checked against the bytes of its storage.
+fn locate(
+    name: &str,
+    tensor: &TensorRecord<'_>,
+    places: &Places<'_>,
+    file: &[u8],
+    texts: &mut BTreeMap<usize, usize>,
+) -> Result<Stored, Fault> {
+    let TensorRecord { storage, offset, shape, strides, .. } = tensor;
+    let (place, found) = match storage.source {
+        Source::Key(key) => match places.get(key) {
+            Some(place) => (place.clone(), storage.dtype),
+            None => return corrupt(format!("storage `{key}` of `{name}` is missing")),
+        },
+        Source::Bytes(bytes) => (within(bytes, file), storage.dtype),
+        Source::Latin1(text) => {
+            let Range { start, end } = within(text.as_bytes(), file);
+            let Some(length) = latin1_length(text) else {
+                return corrupt(format!("the elements of `{name}` are no bytes"));
+            };
+            texts.insert(start, end);
+            (start..start + length, storage.dtype)
+        }
+        Source::File(bytes) => {
+            let (place, dtype) = stored_alone(bytes)
+                .map_err(|fault| fault.inside(&format!("the elements of `{name}`")))?;
+            let start = within(bytes, file).start;
+            (start + place.start..start + place.end, Some(dtype))
+        }
+    };
+    let Some(dtype) = found else {
+        return corrupt(format!("the elements of `{name}` have no type"));
+    };
+    let size = dtype.bitsize() / 8;
+    let reach = reach(shape, strides).and_then(|reach| reach.checked_add(*offset));
+    if reach.is_none_or(|reach| reach > place.len() / size) {
+        return corrupt(format!(
+            "`{name}` of shape {shape:?}, strides {strides:?} and offset {offset} does not fit its \
+             storage of {} bytes",
+            place.len()
+        ));
+    }
+    let strides = (!is_contiguous(shape, strides)).then(|| strides.clone());
+    Ok(Stored::at(dtype, shape.clone(), place.start + offset * size, strides))
 }
 
 /// One past the last element of a tensor, counted from its first; `None` if that is more than there

@@ -247,7 +247,7 @@ impl Files {
     }
 
     /// Elements that no file has.
-    pub(super) fn own(&mut self, bytes: Vec<u8>) -> Elements {
+    pub(crate) fn own(&mut self, bytes: Vec<u8>) -> Elements {
         self.bytes.push(bytes.into());
         Elements::At { file: self.bytes.len() - 1, start: 0, strides: None }
     }

@@ -19,7 +19,7 @@ const MOST_FILTER: usize = 1 << 22;
 
 impl Files {
     /// The elements, in row-major order; `None` if there are too many.
-    pub(super) fn values(&self, stored: &Stored) -> Option<Vec<f64>> {
+    pub(crate) fn values(&self, stored: &Stored) -> Option<Vec<f64>> {
         (stored.count() <= MOST_VALUES).then(|| self.elements(stored).collect())
     }
 
@@ -40,13 +40,13 @@ impl Files {
     }
 
     /// Weights whose bytes are made the numbers that they stand for.
-    pub(super) fn real(&mut self, stored: &Stored) -> Stored {
+    pub(crate) fn real(&mut self, stored: &Stored) -> Stored {
         let values: Vec<f64> = self.elements(stored).collect();
         self.floats_of(stored.shape.clone(), values.into_iter())
     }
 
     /// A tensor of f32 with these elements, of which there are no more than a tensor of the file has.
-    pub(super) fn floats_of(
+    pub(crate) fn floats_of(
         &mut self,
         shape: Vec<usize>,
         values: impl Iterator<Item = f64>,

@@ -59,6 +59,14 @@ fn what_a_table_cannot_say_is_refused_by_the_node_s_name() {
         ],
     );
     refuses(
+        |model| {
+            let node = node(model, "conv1");
+            node.domain = "org.openvinotoolkit".to_owned();
+            node.op_type = "FakeQuantize".to_owned();
+        },
+        &["export what `nncf.strip` makes"],
+    );
+    refuses(
         |model| attribute(node(model, "conv2_x.0.conv2"), "strides").ints = vec![2, 2],
         &["node `conv2_x.0.add` (Add): it adds 4x4x4 and 4x8x8"],
     );

@@ -174,7 +174,13 @@ fn what_to_choose_from_is_listed() {
             ["no dict of tensors under `state_dict`", "its keys are `model`, `queue`", "", ""],
         ),
         ("nested.pth", "queue", "", "", ["no dict of tensors under `queue`", "", "", ""]),
-        ("quantised.pth", "", "", "", ["`conv1.weight` is quantised (and 1 more)", "", "", ""]),
+        (
+            "quantised.pth",
+            "",
+            "",
+            "",
+            ["`conv1.weight` is quantised (and 1 more) in a way", "", "", ""],
+        ),
         ("arrays-big.pkl", "", "", "", ["`conv1.weight` is an array of NumPy's whose", "", "", ""]),
         (
             "packed.npz",

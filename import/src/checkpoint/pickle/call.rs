@@ -4,7 +4,9 @@ use safetensors::tensor::Dtype;
 
 use super::globals::Global;
 use super::machine::Machine;
-use super::{Dict, Instance, List, Name, Object, Source, Storage, TensorRecord, Value, numpy};
+use super::{
+    Dict, Instance, List, Name, Object, Quantiser, Source, Storage, TensorRecord, Value, numpy,
+};
 use crate::error::{Fault, corrupt};
 
 /// More than a constructor of tensors takes; the rest of a longer tuple is not looked at, so that calls
@@ -95,6 +97,10 @@ impl<'a> Machine<'a> {
                     None => return self.inert(known(global), true),
                 }
             }
+            (Global::RebuildQuantised, parts) => match self.quantised(parts)? {
+                Some(tensor) => self.boxed(tensor)?,
+                None => return self.inert(known(global), true),
+            },
             (Global::StorageFromBytes, &[Value::Bytes(bytes)]) => {
                 Object::Storage(Storage { source: Source::File(bytes), dtype: None })
             }
@@ -142,7 +148,33 @@ impl<'a> Machine<'a> {
             return corrupt(format!("a tensor of shape {shape:?}, strides {strides:?}"));
         }
         let storage = Storage { dtype, ..storage };
-        Ok(Some(TensorRecord { storage, offset, shape, strides }))
+        Ok(Some(TensorRecord { storage, offset, shape, strides, quantiser: None }))
+    }
+
+    /// The same with, in the fifth place, `(per_tensor_affine, scale, zero point)` or `(per_channel_affine, scales, zero
+    /// points, axis)`. `None` for another scheme, or for bits that are no bytes.
+    fn quantised(&self, parts: &[Value<'a>]) -> Result<Option<TensorRecord<'a>>, Fault> {
+        let scheme = parts.get(4).and_then(|&scheme| self.tuple(scheme));
+        let tensor_of = |value| match self.object(value) {
+            Some(Object::Tensor(tensor)) if tensor.quantiser.is_none() => Some(tensor.clone()),
+            _ => None,
+        };
+        let quantiser = match scheme {
+            Some(&[Value::Global(Global::PerTensor), Value::Float(scale), Value::Int(zero)]) => {
+                Quantiser::Tensor { scale, zero }
+            }
+            Some(&[Value::Global(Global::PerChannel), scales, zeros, Value::Int(axis)]) => {
+                match (tensor_of(scales), tensor_of(zeros), usize::try_from(axis)) {
+                    (Some(scales), Some(zeros), Ok(axis)) => {
+                        Quantiser::Channels { scales, zeros, axis }
+                    }
+                    _ => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        };
+        let tensor = self.tensor(Global::RebuildQuantised, parts)?;
+        Ok(tensor.map(|tensor| TensorRecord { quantiser: Some(quantiser), ..tensor }))
     }
 
     /// The ordered dict of a list of pairs, as Python 2 writes it.
@@ -240,8 +272,14 @@ impl<'a> Machine<'a> {
     }
 
     fn boxed(&mut self, tensor: TensorRecord<'a>) -> Result<Object<'a>, Fault> {
-        let numbers = tensor.shape.len() + tensor.strides.len();
-        self.room.take(size_of::<TensorRecord<'_>>() + numbers * size_of::<usize>())?;
+        let of = |tensor: &TensorRecord<'_>| {
+            let numbers = tensor.shape.len() + tensor.strides.len();
+            size_of::<TensorRecord<'_>>() + numbers * size_of::<usize>()
+        };
+        self.room.take(of(&tensor))?;
+        if let Some(Quantiser::Channels { scales, zeros, .. }) = &tensor.quantiser {
+            self.room.take(of(scales) + of(zeros))?;
+        }
         Ok(Object::Tensor(Box::new(tensor)))
     }
 }

@@ -15,6 +15,11 @@ pub(crate) enum Global {
     RebuildTensor,
     /// The same with the type of the elements, of a storage of bytes.
     RebuildTensorOfType,
+    /// The same with what its whole numbers stand for.
+    RebuildQuantised,
+    /// A name: one scale for a tensor, or one for each channel.
+    PerTensor,
+    PerChannel,
     /// Of a tensor with attributes: a constructor, a class, the constructor's arguments, the attributes.
     RebuildFromType,
     /// Of a tensor and what does not matter.
@@ -39,6 +44,9 @@ impl Global {
             ("_codecs", "encode") => Self::Encode,
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_tensor_v3") => Self::RebuildTensorOfType,
+            ("torch._utils", "_rebuild_qtensor") => Self::RebuildQuantised,
+            ("torch", "per_tensor_affine") => Self::PerTensor,
+            ("torch", "per_channel_affine") => Self::PerChannel,
             ("torch._tensor", "_rebuild_from_type_v2" | "_rebuild_from_type") => {
                 Self::RebuildFromType
             }
@@ -70,6 +78,9 @@ impl Global {
             Self::Encode => ("_codecs", "encode"),
             Self::RebuildTensor => ("torch._utils", "_rebuild_tensor_v2"),
             Self::RebuildTensorOfType => ("torch._utils", "_rebuild_tensor_v3"),
+            Self::RebuildQuantised => ("torch._utils", "_rebuild_qtensor"),
+            Self::PerTensor => ("torch", "per_tensor_affine"),
+            Self::PerChannel => ("torch", "per_channel_affine"),
             Self::RebuildFromType => ("torch._tensor", "_rebuild_from_type_v2"),
             Self::Parameter => ("torch._utils", "_rebuild_parameter"),
             Self::StorageFromBytes => ("torch.storage", "_load_from_bytes"),
@@ -83,8 +94,7 @@ impl Global {
     }
 }
 
-/// PyTorch's class of storages `torch.{word}Storage`. Quantised elements are whole numbers here: a
-/// tensor of them is rebuilt by a function that is not known.
+/// PyTorch's class of storages `torch.{word}Storage`. Quantised elements are whole numbers here.
 fn storage(word: &str) -> Option<Dtype> {
     Some(match word {
         "Double" => Dtype::F64,

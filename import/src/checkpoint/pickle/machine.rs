@@ -175,10 +175,7 @@ impl<'a> Machine<'a> {
             b'N' => Value::Plain,
             0x88 | 0x89 => Value::Bool(opcode == 0x88),
             // BINFLOAT
-            b'G' => {
-                self.take(8)?;
-                Value::Plain
-            }
+            b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
             // BININT, BININT1, BININT2, LONG1, LONG4
             b'J' => Value::Int(i32::from_le_bytes(self.array()?).into()),
             b'K' => Value::Int(self.byte()?.into()),
@@ -280,7 +277,10 @@ impl<'a> Machine<'a> {
         match &mut self.objects[number] {
             Object::List(list) => {
                 for (place, item) in (list.length..).zip(items) {
-                    if !matches!(item, Value::Plain | Value::Bool(_) | Value::Int(_)) {
+                    if !matches!(
+                        item,
+                        Value::Plain | Value::Bool(_) | Value::Int(_) | Value::Float(_)
+                    ) {
                         self.room.grow(&mut list.items, 1)?;
                         list.items.push((place, *item));
                     }

@@ -96,6 +96,12 @@ impl<'a> Machine<'a> {
         let &Object::Dtype(dtype @ Some(_)) = self.object(dtype)? else { return None };
         let shape = self.numbers(shape).ok()?;
         let strides = strides(&shape, fortran);
-        Some(TensorRecord { storage: Storage { source, dtype }, offset: 0, shape, strides })
+        Some(TensorRecord {
+            storage: Storage { source, dtype },
+            offset: 0,
+            shape,
+            strides,
+            quantiser: None,
+        })
     }
 }

@@ -241,6 +241,11 @@ impl<'a> Reader<'a> {
                 "it calls a function of the file; inline it (`onnx.inliner.inline_local_functions`)",
             );
         }
+        if node.op() == "FakeQuantize" {
+            return node.refuse(
+                "it rounds numbers by an operator of NNCF's own; export what `nncf.strip` makes, or quantise the ONNX file",
+            );
+        }
         if !own(domain) {
             return node.refuse(format!(
                 "an operator of `{domain}`, not of ONNX itself; export the network without a runtime's \

@@ -157,7 +157,7 @@ impl Reader<'_> {
         }
         let (scales, zeros, axis) = self.scales_of(node, &stored.shape)?;
         let scale = scales.iter().map(|&scale| scale as f32).collect();
-        let layer = Arc::new(Quantised { scale, axis, input: None });
+        let layer = Arc::new(Quantised { scale, axis, input: None, writes: None });
         if stored.dtype == Dtype::I8 && zeros.iter().all(|&zero| zero == 0) {
             return Ok(Known::Floats(Stored { quantised: Some(layer), ..stored }));
         }

@@ -1,6 +1,7 @@
 //! The tensors of a network some of whose layers are quantised, as a file of quantised weights has them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use resnet_compiler::fuse::quantisable::{Kept, quantisable};
 use resnet_compiler::fuse::{Conv, Fused, FusedId, FusedOp, fuse};
@@ -8,10 +9,10 @@ use resnet_compiler::graph::Graph;
 use resnet_runtime::weights::quantised::{Names, module};
 use safetensors::tensor::Dtype;
 
-use super::files::Files;
-use crate::checkpoint::{Bytes, Quantised, Stored};
+use crate::checkpoint::{Bytes, Elements, Quantised, Stored};
 use crate::error::{Fault, unknown};
 use crate::fit;
+use crate::onnx::files::Files;
 
 /// Lists the tensors of a network, with those of quantised layers, and the files that they are in. Weights that
 /// are bytes where the network cannot compute with bytes become the numbers that they stand for.
@@ -28,6 +29,7 @@ pub(crate) fn settle(
         Ok(fused) => fused,
         Err(error) => return unknown(error.to_string()),
     };
+    find_inputs(&fused, &mut found);
     let (mut layers, mut folded) = (BTreeMap::new(), BTreeSet::new());
     // By what scale an activation is read, which all that read it share.
     let mut scales: BTreeMap<FusedId, Bytes> = BTreeMap::new();
@@ -86,6 +88,45 @@ fn source(fused: &Fused, id: FusedId) -> FusedId {
         input = fused.node(input).source();
     }
     input
+}
+
+/// Where a file says what layers write, follows from the network what they read. Norms that the file does not have change
+/// nothing, whatever their epsilon is.
+fn find_inputs(fused: &Fused, found: &mut BTreeMap<String, Stored>) {
+    let mut inputs = Vec::new();
+    for (id, node) in fused.iter() {
+        let FusedOp::Conv(conv) = &node.op else { continue };
+        let layer = found.get(&conv.weight).and_then(|stored| stored.quantised.as_ref());
+        let Some(own) = layer.and_then(|layer| layer.writes) else { continue };
+        if let Some(norm) = &conv.norm
+            && let Some(variance) = found.get_mut(&*norm.variance)
+            && let Elements::Same(value) = &mut variance.elements
+        {
+            *value = (1.0 - norm.epsilon) as f32;
+        }
+        let mut source = fused.node(id).source();
+        let input = loop {
+            let node = fused.node(source);
+            match &node.op {
+                FusedOp::Input => break own.picture,
+                FusedOp::Conv(conv) => {
+                    let layer = found.get(&conv.weight).and_then(|s| s.quantised.as_ref());
+                    let writes = layer.and_then(|layer| layer.writes);
+                    let is_sum = node.epilogue.residual.is_some();
+                    break writes.and_then(|w| if is_sum { w.sum } else { w.layer });
+                }
+                // They write by the scale that they read.
+                FusedOp::Pool(_) | FusedOp::GlobalAveragePool => source = node.source(),
+                _ => break None,
+            }
+        };
+        inputs.push((conv.weight.clone(), input));
+    }
+    for (weight, input) in inputs {
+        if let Some(layer) = found.get_mut(&weight).and_then(|stored| stored.quantised.as_mut()) {
+            Arc::make_mut(layer).input = input;
+        }
+    }
 }
 
 /// The tensors of a quantised layer beside its weight, with bias and norm folded in, or why it has none.
