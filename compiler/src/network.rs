@@ -387,7 +387,8 @@ impl Compiled {
             Code::Programs(variants) => variants.clone(),
             Code::Graph => return Ok(Box::new(Reference::load(&self.graph, info, weights)?)),
             Code::Quantised(fused) => {
-                let network = Reference::load_quantised(&self.graph, fused, info, weights)?;
+                let plan = &self.plan.weights;
+                let network = Reference::load_quantised(&self.graph, fused, plan, info, weights)?;
                 return Ok(Box::new(network));
             }
         };

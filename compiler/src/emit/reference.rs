@@ -9,12 +9,13 @@ mod activation;
 mod operators;
 mod quantised;
 mod real;
+mod winograd;
 
 use std::sync::Arc;
 
 use resnet_runtime::session::{DynSession, Info, Network, RunError, check_lengths};
 use resnet_runtime::threads::Pool;
-use resnet_runtime::weights::{LoadError, Weights, WeightsError};
+use resnet_runtime::weights::{LoadError, Weights, WeightsError, WeightsPlan};
 
 use self::operators::Values;
 use crate::fuse::Fused;
@@ -45,7 +46,8 @@ impl Reference {
         Ok(Self(Arc::new(Definition { info, evaluator })))
     }
 
-    /// The same of a graph some of whose layers are quantised: `fused` says which, and where bytes are made.
+    /// The same of a graph some of whose layers are quantised: `fused` says which, and where bytes are made,
+    /// and `plan` by which algorithm each is computed, as that decides how its output is rounded.
     ///
     /// # Errors
     ///
@@ -53,10 +55,12 @@ impl Reference {
     pub fn load_quantised(
         graph: &Graph,
         fused: &Fused,
+        plan: &WeightsPlan,
         info: Info,
         weights: &Weights,
     ) -> Result<Self, LoadError> {
-        let evaluator = Evaluator::Quantised(quantised::Evaluator::load(graph, fused, weights)?);
+        let evaluator = quantised::Evaluator::load(graph, fused, plan, weights)?;
+        let evaluator = Evaluator::Quantised(evaluator);
         Ok(Self(Arc::new(Definition { info, evaluator })))
     }
 

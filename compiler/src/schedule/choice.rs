@@ -4,8 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use resnet_runtime::kernels::{BLOCK, Element, PANEL, Transform};
+use resnet_runtime::kernels::{BLOCK, Element, PAIR, PANEL, QUAD, Transform};
 
+use super::conv::weight_element;
 use super::winograd;
 use crate::fuse::{Conv, FusedId};
 use crate::graph::{Extent, Shape, Window};
@@ -119,13 +120,12 @@ impl Site<'_> {
             return Some(Transform::None);
         }
         let Window { kernel, stride, dilation, .. } = self.conv.window;
-        let plain = dilation == Extent::square(1)
-            && self.conv.groups == 1
-            && !self.zero_pads
-            && !self.conv.quantised;
+        let plain = dilation == Extent::square(1) && self.conv.groups == 1 && !self.zero_pads;
         Transform::WINOGRAD.into_iter().find(|&transform| {
             let [filter, _] = transform.filters();
             plain
+                // Of bytes, the others' points are no words.
+                && (!self.conv.quantised || transform == Transform::Winograd4x4)
                 && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
                 && transform.suits(self.planar, (kernel.rows, kernel.columns))
@@ -202,12 +202,14 @@ impl Site<'_> {
         if self.zero_pads || (self.planar && !direct) || weights <= resident {
             return Order::RowsOuter;
         }
-        let elements = if direct {
-            padded(self.input.channels) * self.input.pixels()
+        let picture = if direct {
+            let elements = padded(self.input.channels) * self.input.pixels();
+            elements * self.input_element().bytes()
         } else {
-            self.points(transform) * self.inputs()
+            let element = weight_element(self.conv, transform);
+            self.points(transform) * self.inputs() * element.bytes()
         };
-        let picture = (elements * self.input_element().bytes()) as f64;
+        let picture = picture as f64;
         let panels = self.output.channels.div_ceil(PANEL) as f64;
         if batch > 1 && batch as f64 * picture > RESIDENT_PICTURES && weights < panels * picture {
             Order::PicturesOuter
@@ -237,16 +239,12 @@ impl Site<'_> {
         if self.conv.quantised { Element::U8 } else { Element::F32 }
     }
 
-    fn weight_element(&self) -> Element {
-        if self.conv.quantised { Element::I8 } else { Element::F32 }
-    }
-
     /// Bytes of the packed weights, near enough.
     fn weight_bytes(&self, transform: Transform) -> f64 {
         let kernel = &self.conv.window.kernel;
         let [rows, columns] = transform.filters();
         let points = rows.weights(kernel.rows) * columns.weights(kernel.columns);
-        (points * self.pairs() * self.weight_element().bytes()) as f64
+        (points * self.pairs() * weight_element(self.conv, transform).bytes()) as f64
     }
 
     /// What the model expects, in cycles of one core.
@@ -259,16 +257,27 @@ impl Site<'_> {
         let arrival = weights / costs.weight_bytes;
         let pairs = self.pairs() as f64;
         let Extent { rows, columns } = self.conv.window.kernel;
+        let fmas = FMAS * self.together(transform);
         if transform == Transform::None {
             let sums = (self.output.pixels() * rows * columns) as f64 * pairs;
-            return f64::max(batch * sums / FMAS, arrival);
+            return f64::max(batch * sums / fmas, arrival);
         }
         let points = self.points(transform) as f64;
         // Where only the rows are filtered, a product is a sum over the kernel's columns.
         let sums = if self.planar { columns as f64 } else { 1.0 };
-        let channels = self.inputs() + padded(self.output.channels);
-        let bytes = points * (channels * Element::F32.bytes()) as f64;
-        f64::max(batch * (points * sums * pairs / FMAS + bytes / POINT_BYTES), arrival)
+        let input = self.inputs() * weight_element(self.conv, transform).bytes();
+        let bytes = input + padded(self.output.channels) * Element::F32.bytes();
+        let bytes = points * bytes as f64;
+        f64::max(batch * (points * sums * pairs / fmas + bytes / POINT_BYTES), arrival)
+    }
+
+    /// Multiply-adds in the place of one of `f32`.
+    fn together(&self, transform: Transform) -> f64 {
+        match weight_element(self.conv, transform) {
+            Element::I8 | Element::U8 => QUAD as f64,
+            Element::I16 => PAIR as f64,
+            Element::F32 => 1.0,
+        }
     }
 }
 

@@ -34,8 +34,17 @@ pub(super) fn panels(
             in_blocks: reads.in_blocks,
             in_block_step: reads.in_block_step,
             transform,
-            element: if conv.quantised { Element::I8 } else { Element::F32 },
+            element: weight_element(conv, transform),
         },
+    }
+}
+
+/// What weights are packed as.
+pub(super) fn weight_element(conv: &Conv, transform: Transform) -> Element {
+    match (conv.quantised, transform) {
+        (false, _) => Element::F32,
+        (true, Transform::None) => Element::I8,
+        (true, _) => Element::I16,
     }
 }
 

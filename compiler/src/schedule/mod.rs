@@ -107,9 +107,9 @@ impl ConvPlan {
         Choice { algorithm: self.panels.format.transform.into(), order: self.order }
     }
 
-    /// Whether it sums products of bytes.
+    /// Whether it sums products of bytes, or of the words that these become.
     pub fn quantised(&self) -> bool {
-        self.panels.format.element == Element::I8
+        self.panels.format.element != Element::F32
     }
 }
 

@@ -116,8 +116,8 @@ impl Points {
     }
 }
 
-/// What points and their products consist of.
-const ELEMENT: Element = Element::F32;
+/// What products of points consist of.
+const PRODUCT: Element = Element::F32;
 
 /// Bytes that one panel's products of a band of tiles may take, a quarter of a second-level cache.
 const PRODUCT_BYTES: usize = 256 * 1024;
@@ -159,16 +159,17 @@ pub(super) fn plan(
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
     // One block more than needed, so that the points do not all fall into one set of a cache.
-    let points = |blocks: usize, block: usize| Points {
-        element: ELEMENT,
+    let points = |element: Element, blocks: usize, block: usize| Points {
+        element,
         count,
         distance: blocks * block + BLOCK,
         block,
     };
     let in_block =
         if format.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
-    let input = points(format.in_blocks, in_block);
-    let output = points(format.panel_blocks, in_strip * BLOCK);
+    // Points are what they are multiplied with, words or `f32`.
+    let input = points(format.element, format.in_blocks, in_block);
+    let output = points(PRODUCT, format.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
         Order::RowsOuter => ((Region::Scratch, 0), input.bytes().next_multiple_of(LINE_BYTES)),
         _ => ((Region::Arena, 0), 0),
@@ -185,10 +186,13 @@ fn band(
     whole: usize,
     batch: usize,
 ) -> Band {
-    let bytes = |blocks: usize, tiles: usize| count * tiles * blocks * BLOCK * ELEMENT.bytes();
+    let bytes = |element: Element, blocks: usize, tiles: usize| {
+        count * tiles * blocks * BLOCK * element.bytes()
+    };
     let fits = |tiles: usize| {
-        let products = bytes(format.panel_blocks, tiles) <= PRODUCT_BYTES;
-        products && (order != Order::RowsOuter || bytes(format.in_blocks, tiles) <= BAND_BYTES)
+        let products = bytes(PRODUCT, format.panel_blocks, tiles) <= PRODUCT_BYTES;
+        let points = bytes(format.element, format.in_blocks, tiles) <= BAND_BYTES;
+        products && (order != Order::RowsOuter || points)
     };
     let picture = tiles.rows * tiles.columns;
     if order != Order::RowsOuter && fits(picture) {

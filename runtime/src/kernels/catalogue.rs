@@ -9,7 +9,7 @@ use std::ffi::c_void;
 
 use super::constants::*;
 use super::operand::{
-    Element::{F32, I8, U8},
+    Element::{F32, I8, I16, U8},
     Operand,
 };
 use super::params::Param;
@@ -194,10 +194,23 @@ macro_rules! kernels {
         n: Operand::hint(),
         y: Operand::write(p.epilogue.output(), p.y_len(p.y_block)).over_if(p.epilogue.in_place(), "r"),
     } macs p.macs(QUAD);
+    /// Products of one point of a Winograd convolution of bytes.
+    ConvI16 = conv::conv_i16(p: ConvI16Params) {
+        x: Operand::read(I16, p.x_len(BLOCK)),
+        w: Operand::read(I16, p.w_len(BLOCK)).aligned(),
+        s: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        n: Operand::hint(),
+        y: Operand::write(F32, p.y_len(p.y_block)),
+    } macs p.macs(BLOCK);
     /// A row of tiles into the points of a Winograd form.
     WinogradInput = winograd::winograd_input(p: WinogradInputParams) {
         x: Operand::read(F32, p.x_len()),
         y: Operand::write(F32, last(points(p.form), p.y_point) + p.tiles * BLOCK),
+    };
+    /// The points of a row of Winograd tiles of bytes.
+    WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputParams) {
+        x: Operand::read(U8, p.x_len()),
+        y: Operand::write(I16, last(points(p.form), p.y_point) + p.tiles * BLOCK),
     };
     /// The products of Winograd's points into a row of tiles.
     WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {
@@ -205,6 +218,14 @@ macro_rules! kernels {
         b: Operand::read(F32, BLOCK).aligned(),
         r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+    };
+    /// The products of Winograd's points into a row of tiles of a convolution of bytes.
+    WinogradOutputU8 = winograd::winograd_output_u8(p: WinogradOutputU8Params) {
+        x: Operand::read(F32, last(points(p.form), p.x_point) + p.tiles * BLOCK),
+        b: Operand::read(F32, BLOCK).aligned(),
+        t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
+        r: Operand::read(p.epilogue.residual(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.has_residual()),
+        y: Operand::write(p.epilogue.output(), plane(p.rows, p.columns, p.y_row)).over_if(p.epilogue.in_place(), "r"),
     };
     /// Max pool of one channel block.
     MaxPool = pool::max_pool(p: PoolParams) {

@@ -1,6 +1,6 @@
 //! The constants with which kernels are called, and how far they reach from an operand's address.
 
-use super::{BLOCK, ByteEpilogue, Constant, Epilogue, Transform};
+use super::{BLOCK, ByteEpilogue, Constant, Epilogue, NoEpilogue, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -40,6 +40,10 @@ params! {
     /// Their weights are `[blocks][kernel_rows][kernel_columns][lanes / 4][out_blocks * 16][4]`, where
     /// `lanes` is 16 for [`Call::ConvU8`](super::Call::ConvU8), and 4 for [`Call::ConvU8Quads`](super::Call::ConvU8Quads), whose input is a picture
     /// `[H][W][4]` of one block.
+    ///
+    /// For [`ConvI16Params`], products of a Winograd convolution of bytes, the sums are exact too, of words,
+    /// and `y = sum * s`, with a scale for each output channel. Weights are
+    /// `[blocks][kernel_rows][kernel_columns][lanes / 2][out_blocks * 16][2]`.
     pub struct ConvParams<E = Epilogue> {
         /// Output pixels of this call, at least 1.
         pub pixels: usize,
@@ -85,6 +89,9 @@ params! {
     /// The products of a point with its weights are a [`Call::Conv`](super::Call::Conv) with a 1x1 kernel whose pixels are
     /// tiles (for `Identity`, a [`Call::ConvPlanar`](super::Call::ConvPlanar) along the rows), and [`Call::WinogradOutput`](super::Call::WinogradOutput) makes
     /// the convolution's output of them.
+    ///
+    /// Of bytes, for which there is F(4x4, 3x3) alone, the points are words, exactly; they are multiplied by
+    /// [`Call::ConvI16`](super::Call::ConvI16), and [`Call::WinogradOutputU8`](super::Call::WinogradOutputU8) makes the output.
     pub struct WinogradInputParams {
         /// The form, one of [`Transform::WINOGRAD`].
         pub form: Transform,
@@ -105,7 +112,10 @@ params! {
     /// within `rows` and `columns` are stored, at `y[row * y_row + column * 16 + l]`; their residual is
     /// `r[row * r_row + column * 16 + l]`. Products that these do not need, see
     /// [`Filter::needs`](super::Filter::needs), are read but do not count.
-    pub struct WinogradOutputParams {
+    ///
+    /// For [`WinogradOutputU8Params`] it is what [`ConvU8Params`] do with `A^T M A`, `b` being the shifts, in the
+    /// place of `sum * m`.
+    pub struct WinogradOutputParams<E = Epilogue> {
         /// The form, one of [`Transform::WINOGRAD`].
         pub form: Transform,
         /// Tiles of the row, at least 1.
@@ -121,7 +131,7 @@ params! {
         /// Distance between residual rows.
         pub r_row: usize,
         /// What is done with the result.
-        pub epilogue: Epilogue,
+        pub epilogue: E,
     }
 
     /// A max pool, an average pool or a blur over one channel block's whole plane.
@@ -277,6 +287,12 @@ params! {
 
 /// A convolution of bytes: see [`ConvParams`].
 pub type ConvU8Params = ConvParams<ByteEpilogue>;
+
+/// Products of the points of a Winograd convolution of bytes: see [`ConvParams`].
+pub type ConvI16Params = ConvParams<NoEpilogue>;
+
+/// The output of a Winograd convolution of bytes: see [`WinogradOutputParams`].
+pub type WinogradOutputU8Params = WinogradOutputParams<ByteEpilogue>;
 
 /// From the first to the last of `n` places that are so far apart.
 pub(super) const fn last(n: usize, distance: usize) -> usize {

@@ -44,10 +44,12 @@
 
 mod bytes;
 mod single;
+mod words;
 
 pub(super) use self::bytes::{conv_u8, conv_u8_quads};
 pub(super) use self::single::{conv, conv_planar};
-use super::simd::{Dot, Outlined, Simd};
+pub(super) use self::words::conv_i16;
+use super::simd::{ByteFactors, Dot, Factors, Kernels, Outlined, Simd, WordFactors};
 use super::{BLOCK, ConvParams, LINE_BYTES};
 
 /// Stands for a pixel distance that is known at run time only.
@@ -69,16 +71,17 @@ trait Arithmetic: Copy {
     /// What is done with the results.
     type Epilogue: Copy;
     /// Sixteen sums.
-    type Sums<S: Dot>: Copy;
+    type Sums<S: Kernels>: Copy;
 
-    /// Input lanes that are multiplied at once, which a row of weights is for: 1, or 4 bytes.
+    /// Input lanes that are multiplied at once, which a row of weights is for: 1, or the bytes or words of a
+    /// dot product.
     const DEPTH: usize;
 
     /// The same, so many output blocks and pixels further on.
     fn past(self, params: &ConvParams<Self::Epilogue>, blocks: usize, pixels: usize) -> Self;
 
     /// Asks for the cache lines of `P` pixels of `B` blocks of the output.
-    fn fetch_output<S: Dot, const P: usize, const B: usize>(
+    fn fetch_output<S: Kernels, const P: usize, const B: usize>(
         self,
         simd: S,
         params: &ConvParams<Self::Epilogue>,
@@ -89,7 +92,7 @@ trait Arithmetic: Copy {
     /// # Safety
     ///
     /// The operands are readable as far as [`ConvParams`] says.
-    unsafe fn start<S: Dot, const B: usize>(self, simd: S) -> [Self::Sums<S>; B];
+    unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [Self::Sums<S>; B];
 
     /// One row of weights: `P` broadcasts of [`DEPTH`](Arithmetic::DEPTH) input lanes, `B` vectors of
     /// weights, `P * B` multiply-adds.
@@ -98,7 +101,7 @@ trait Arithmetic: Copy {
     ///
     /// `x` is readable for these lanes at `P` places that are `step` apart, `w` for 16 times as many
     /// elements an output block.
-    unsafe fn accumulate<S: Dot, const P: usize, const B: usize>(
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
         simd: S,
         sums: &mut [[Self::Sums<S>; P]; B],
         x: *const Self::Input,
@@ -111,7 +114,7 @@ trait Arithmetic: Copy {
     /// # Safety
     ///
     /// The operands are readable, and the output writable, as far as [`ConvParams`] says.
-    unsafe fn finish<S: Dot, const P: usize, const B: usize>(
+    unsafe fn finish<S: Kernels, const P: usize, const B: usize>(
         self,
         simd: S,
         params: &ConvParams<Self::Epilogue>,
@@ -190,7 +193,7 @@ fn fetch_pixels<S: Simd, T, const P: usize>(simd: S, at: *const T, distance: usi
 /// The operands reach as far as [`ConvParams`] says, of an input of `LANES` elements a pixel; `TWO` is twice as
 /// much.
 #[inline(always)]
-unsafe fn call<S: Dot, A: Arithmetic, const LANES: usize, const TWO: usize>(
+unsafe fn call<S: Kernels, A: Arithmetic, const LANES: usize, const TWO: usize>(
     simd: S,
     params: &ConvParams<A::Epilogue>,
     x: *const A::Input,
@@ -214,7 +217,7 @@ unsafe fn call<S: Dot, A: Arithmetic, const LANES: usize, const TWO: usize>(
 ///
 /// The operands reach as far as [`ConvParams`] says; `STEP` is the parameters' or [`ANY_STEP`].
 #[inline(always)]
-unsafe fn run<S: Dot, A: Arithmetic, const STEP: usize>(simd: S, operands: Operands<'_, A>) {
+unsafe fn run<S: Kernels, A: Arithmetic, const STEP: usize>(simd: S, operands: Operands<'_, A>) {
     let params = operands.params;
     debug_assert!(params.pixels > 0 && (1..=2).contains(&params.out_blocks));
     // SAFETY: the output blocks in hand are among the call's.
@@ -242,7 +245,7 @@ unsafe fn run<S: Dot, A: Arithmetic, const STEP: usize>(simd: S, operands: Opera
 /// as many chains of multiply-adds would run side by side (7 pixels on AVX2: 4 + 3 of one block,
 /// or 3 + 2 + 2 of two).
 #[inline(always)]
-fn prefers_pairs<S: Dot, A: Arithmetic>(params: &ConvParams<A::Epilogue>) -> bool {
+fn prefers_pairs<S: Kernels, A: Arithmetic>(params: &ConvParams<A::Epilogue>) -> bool {
     let [single, pair] = const { tile_pixels::<S, A>() };
     pair >= single || params.pixels / params.pixels.div_ceil(single) <= pair
 }
@@ -254,7 +257,7 @@ fn prefers_pairs<S: Dot, A: Arithmetic>(params: &ConvParams<A::Epilogue>) -> boo
 ///
 /// The operands reach as far as [`ConvParams`] says, for `B` output blocks from where they point.
 #[inline(always)]
-unsafe fn run_blocks<S: Dot, A: Arithmetic, const B: usize, const STEP: usize>(
+unsafe fn run_blocks<S: Kernels, A: Arithmetic, const B: usize, const STEP: usize>(
     simd: S,
     mut operands: Operands<'_, A>,
 ) {
@@ -272,12 +275,16 @@ unsafe fn run_blocks<S: Dot, A: Arithmetic, const B: usize, const STEP: usize>(
 }
 
 /// Pixels of the largest tiles over one output block and over two.
-const fn tile_pixels<S: Dot, A: Arithmetic>() -> [usize; 2] {
-    if A::DEPTH == 1 { S::TILE_PIXELS } else { S::DOT_TILE_PIXELS }
+const fn tile_pixels<S: Kernels, A: Arithmetic>() -> [usize; 2] {
+    match A::DEPTH {
+        ByteFactors::COUNT => <S as Dot<ByteFactors>>::DOT_TILE_PIXELS,
+        WordFactors::COUNT => <S as Dot<WordFactors>>::DOT_TILE_PIXELS,
+        _ => S::TILE_PIXELS,
+    }
 }
 
 /// Pixels of the largest tile over `blocks` output blocks.
-const fn most_pixels<S: Dot, A: Arithmetic>(blocks: usize, step: usize) -> usize {
+const fn most_pixels<S: Kernels, A: Arithmetic>(blocks: usize, step: usize) -> usize {
     let most = tile_pixels::<S, A>()[blocks - 1];
     if step == ANY_STEP && most > ANY_STEP_PIXELS { ANY_STEP_PIXELS } else { most }
 }
@@ -288,7 +295,7 @@ const fn most_pixels<S: Dot, A: Arithmetic>(blocks: usize, step: usize) -> usize
 ///
 /// The operands reach as far as [`ConvParams`] says, for `pixels` pixels of `B` output blocks.
 #[inline(always)]
-unsafe fn run_tile<S: Dot, A: Arithmetic, const B: usize, const STEP: usize>(
+unsafe fn run_tile<S: Kernels, A: Arithmetic, const B: usize, const STEP: usize>(
     simd: S,
     pixels: usize,
     operands: Operands<'_, A>,
@@ -317,7 +324,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Outlined
     ///
     /// The operands reach as far as [`ConvParams`] says, for these pixels and output blocks.
     #[inline(always)]
-    unsafe fn run<S: Dot>(self, simd: S) {
+    unsafe fn run<S: Kernels>(self, simd: S) {
         // SAFETY: the operands reach as far as the contract says, which is this tile's part of a call.
         unsafe {
             let Operands { params, ends, .. } = self.0;
@@ -345,7 +352,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
     ///
     /// The operands reach as far as [`ConvParams`] says, for the tile's pixels and blocks.
     #[inline(always)]
-    unsafe fn reduce<S: Dot>(&self, simd: S) -> [[A::Sums<S>; P]; B] {
+    unsafe fn reduce<S: Kernels>(&self, simd: S) -> [[A::Sums<S>; P]; B] {
         let Operands { params, lanes, x, mut w, ends, mut ahead } = self.0;
         let step = if STEP == ANY_STEP { params.x_step } else { STEP };
         let w_row = params.out_blocks * BLOCK * A::DEPTH;

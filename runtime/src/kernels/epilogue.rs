@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::activation::{gelu, hard_swish, leaky_relu, relu, relu6, silu};
-use super::simd::{Outlined, Simd};
+use super::simd::{Outlined, Simd, Stored};
 use super::{BLOCK, Element, TENSOR_NUMBERS};
 
 choices! {
@@ -74,6 +74,12 @@ params! {
 }
 
 choices! {
+    /// What is done with a result that is scaled alone.
+    pub enum NoEpilogue {
+        /// Nothing.
+        Nothing,
+    }
+
     /// The residual of a convolution of bytes.
     pub enum ResidualElement {
         /// There is none: the operand is not read.
@@ -230,6 +236,94 @@ pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
         let activate = Activate { activation: epilogue.activation, blocks: B, pixels: count, y };
         // SAFETY: what was just written.
         unsafe { simd.outlined(activate) };
+    }
+}
+
+/// Finishes and stores the first `count` of `P` pixels of `B` blocks of a convolution of bytes, of which
+/// `values` are scaled and shifted.
+///
+/// # Safety
+///
+/// `y` is writable for these pixels, and `r` readable where there is a residual, of what the epilogue says.
+#[inline(always)]
+pub(super) unsafe fn finish_bytes<S: Simd, const P: usize, const B: usize>(
+    simd: S,
+    epilogue: ByteEpilogue,
+    line: TensorLine,
+    mut values: [[S::F32x16; P]; B],
+    count: usize,
+    r: Pixels<*const u8>,
+    y: Pixels<*mut u8>,
+) {
+    // SAFETY: the residual has these pixels.
+    unsafe {
+        match epilogue.residual {
+            ResidualElement::None => {}
+            ResidualElement::F32 => {
+                let r = Pixels { at: r.at.cast::<f32>(), block: r.block };
+                add_residual(simd, &mut values, TensorLine { offset: 0.0, ..line }, count, r);
+            }
+            ResidualElement::U8 => add_residual(simd, &mut values, line, count, r),
+        }
+    }
+    for value in values.as_flattened_mut() {
+        *value = line.clamp(simd, *value);
+    }
+    // A branch for all of them: the values are in registers.
+    match epilogue.output {
+        OutputElement::F32 => {
+            let at = y.at.cast::<f32>();
+            for (o, values) in values.iter().enumerate() {
+                for (p, value) in values.iter().enumerate() {
+                    if p < count {
+                        // SAFETY: `y` is writable for `count` pixels of `B` blocks, of which this is one.
+                        unsafe { simd.store(at.add(o * y.block + p * BLOCK), *value) };
+                    }
+                }
+            }
+        }
+        OutputElement::U8 => {
+            let zero = simd.splat(line.zero);
+            for (o, values) in values.iter().enumerate() {
+                let at = y.at.wrapping_add(o * y.block);
+                if count == P {
+                    // SAFETY: `y` is writable for all pixels of the block.
+                    unsafe { simd.store_u8s(at, *values, zero) };
+                    continue;
+                }
+                for (p, value) in values.iter().enumerate() {
+                    if p < count {
+                        // SAFETY: `y` is writable for `count` pixels of the block.
+                        unsafe { simd.store_u8(at.add(p * BLOCK), *value, zero) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the residual at `r` to the first `count` pixels.
+///
+/// # Safety
+///
+/// `r` is readable for these pixels.
+#[inline(always)]
+unsafe fn add_residual<S: Simd, R: Stored, const P: usize, const B: usize>(
+    simd: S,
+    values: &mut [[S::F32x16; P]; B],
+    line: TensorLine,
+    count: usize,
+    r: Pixels<*const R>,
+) {
+    let (factor, offset) = (simd.splat(line.factor), simd.splat(line.offset));
+    for (o, values) in values.iter_mut().enumerate() {
+        for (p, value) in values.iter_mut().enumerate() {
+            if p < count {
+                // SAFETY: the residual has the pixels and blocks of the output.
+                let residual = unsafe { R::load(simd, r.at.add(o * r.block + p * BLOCK)) };
+                *value = simd.add(*value, simd.mul(simd.sub(residual, offset), factor));
+            }
+        }
     }
 }
 

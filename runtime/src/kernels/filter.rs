@@ -9,7 +9,7 @@
 //! Here too there are as many products as inputs. Where there is one odd tap, it is multiplied with
 //! each odd pixel, so that these products share one weight.
 
-use super::simd::Simd;
+use super::simd::{Simd, Words};
 
 /// One dimension of the minimal filterings that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,14 +139,17 @@ pub(crate) mod points {
 ///
 /// Its functions are called by name: through a closure they would not be compiled for the
 /// instruction set.
-pub(super) trait Minimal<const M: usize, const N: usize> {
+pub(super) trait Minimal<const M: usize, const N: usize>: Interpolate<M, N> {
     /// [`Filter::step`].
     const STEP: usize;
 
     /// `B^T d`: row `p` of `B^T` has the coefficients of the product of `x - q` over all finite
     /// points `q` other than `p`; with stride 2, for the even and the odd pixels each.
     fn evaluate<S: Simd>(simd: S, d: [S::F32x16; N]) -> [S::F32x16; N];
+}
 
+/// What a [`Filter`] makes of the products; `M` are its outputs, `N` its points.
+pub(super) trait Interpolate<const M: usize, const N: usize> {
     /// `A^T m`: column `p` of `A^T` has the powers 0 to `M - 1` of point `p`, scaled where `G` has
     /// the inverse.
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; N]) -> [S::F32x16; M];
@@ -161,7 +164,9 @@ impl Minimal<1, 1> for Identity {
     fn evaluate<S: Simd>(_: S, d: [S::F32x16; 1]) -> [S::F32x16; 1] {
         d
     }
+}
 
+impl Interpolate<1, 1> for Identity {
     #[inline(always)]
     fn interpolate<S: Simd>(_: S, m: [S::F32x16; 1]) -> [S::F32x16; 1] {
         m
@@ -177,7 +182,9 @@ impl Minimal<2, 4> for F2 {
     fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 4]) -> [S::F32x16; 4] {
         [simd.sub(d[2], d[0]), simd.add(d[2], d[1]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
     }
+}
 
+impl Interpolate<2, 4> for F2 {
     #[inline(always)]
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 4]) -> [S::F32x16; 2] {
         let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
@@ -211,7 +218,9 @@ impl Minimal<4, 6> for F4 {
             times(simd, aa * bb, d[1], times(simd, -(aa + bb), d[3], d[5])),
         ]
     }
+}
 
+impl Interpolate<4, 6> for F4 {
     /// The scales are `1 / A` for the first pair, `1 / B^2` for the second, so that two factors
     /// become 1.
     #[inline(always)]
@@ -233,6 +242,65 @@ fn times<S: Simd>(simd: S, factor: f64, a: S::F32x16, b: S::F32x16) -> S::F32x16
     simd.mul_add(simd.splat(factor as f32), a, b)
 }
 
+/// [`Filter::F4`] of bytes, at 0, +-1, +-2 and infinity, where all of `B^T` is integers and of `A^T` powers
+/// of two. Points are words exactly, and factors of `f32` products are exact, so that whether their
+/// additions are fused does not matter: every instruction set has the same bits.
+pub(crate) struct F4OfBytes;
+
+impl F4OfBytes {
+    /// Of each row of `B^T` the sums of the positive coefficients, and of the negative ones, negated.
+    const SIDES: [[i32; 2]; 6] = [[5, 5], [2, 8], [5, 5], [3, 3], [3, 3], [5, 5]];
+
+    /// `G` without denominators.
+    pub(crate) const G: [[i32; 3]; 6] =
+        [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
+
+    /// What the rows of `G` are divided by.
+    pub(crate) const DENOMINATORS: [i32; 6] = [4, -6, -6, 24, 24, 1];
+
+    /// The magnitude that a point of a tile of bytes has at most, in the row and the column.
+    pub(crate) const fn largest(row: usize, column: usize) -> i32 {
+        let [[a, b], [c, d]] = [Self::SIDES[row], Self::SIDES[column]];
+        let (positive, negative) = (a * c + b * d, a * d + b * c);
+        u8::MAX as i32 * if positive > negative { positive } else { negative }
+    }
+
+    /// The one point of a tile of ones that is not zero, which the output adds to each pixel, and what it is.
+    pub(crate) const ONES: usize = Self::G.len() + 1;
+    pub(crate) const OF_ONES: i32 = (2 - 8) * (2 - 8);
+
+    /// `B^T d`.
+    #[inline(always)]
+    pub(super) fn evaluate<S: Words>(simd: S, d: [S::I16x16; 6]) -> [S::I16x16; 6] {
+        let (near, far) = (simd.sub_words(d[3], d[1]), simd.sub_words(d[4], d[2]));
+        let even = simd.sub_words(d[4], simd.shift_words::<2>(d[2]));
+        let odd = simd.sub_words(d[3], simd.shift_words::<2>(d[1]));
+        let twice = simd.shift_words::<1>(near);
+        [
+            simd.add_words(far, simd.shift_words::<2>(simd.sub_words(d[0], d[2]))),
+            simd.add_words(even, odd),
+            simd.sub_words(even, odd),
+            simd.add_words(far, twice),
+            simd.sub_words(far, twice),
+            simd.sub_words(simd.sub_words(d[5], d[3]), simd.shift_words::<2>(near)),
+        ]
+    }
+}
+
+impl Interpolate<4, 6> for F4OfBytes {
+    #[inline(always)]
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 6]) -> [S::F32x16; 4] {
+        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(simd.add(m[0], sum_1), sum_2),
+            times(simd, 2.0, difference_2, difference_1),
+            times(simd, 4.0, sum_2, sum_1),
+            simd.add(times(simd, 8.0, difference_2, difference_1), m[5]),
+        ]
+    }
+}
+
 /// The even pixels at 0, 1 and infinity, with two taps.
 pub(super) struct F2s2;
 
@@ -243,7 +311,9 @@ impl Minimal<2, 5> for F2s2 {
     fn evaluate<S: Simd>(simd: S, d: [S::F32x16; 5]) -> [S::F32x16; 5] {
         [simd.sub(d[0], d[2]), d[2], simd.sub(d[4], d[2]), d[1], d[3]]
     }
+}
 
+impl Interpolate<2, 5> for F2s2 {
     #[inline(always)]
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 5]) -> [S::F32x16; 2] {
         [simd.add(simd.add(m[0], m[1]), m[3]), simd.add(simd.add(m[1], m[2]), m[4])]
@@ -273,7 +343,9 @@ impl Minimal<4, 9> for F4s2 {
             o3,
         ]
     }
+}
 
+impl Interpolate<4, 9> for F4s2 {
     /// The scale of the point 1/2 is 2.
     #[inline(always)]
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 9]) -> [S::F32x16; 4] {
@@ -327,7 +399,9 @@ impl Minimal<4, 13> for F4x7s2 {
             p5,
         ]
     }
+}
 
+impl Interpolate<4, 13> for F4x7s2 {
     #[inline(always)]
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 13]) -> [S::F32x16; 4] {
         let [m0, a, minus_a, b, minus_b, c, infinity, odd @ ..] = m;

@@ -104,7 +104,7 @@ pub struct PanelFormat {
     pub in_block_step: usize,
     /// What the weights become.
     pub transform: Transform,
-    /// What they are packed as: `f32`, or `i8` of a quantised convolution.
+    /// What they are packed as: `f32`, or, of a quantised convolution, `i8`, with a Winograd transform `i16`.
     pub element: Element,
 }
 
@@ -132,6 +132,10 @@ impl PanelFormat {
 /// weights of so many 1x1 convolutions one after the other, or, where only the rows are filtered,
 /// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
 /// that they take for one follow the bias, which is for the output transform.
+///
+/// Of a quantised convolution lanes are apart: those that a dot product takes together, four of `i8` or
+/// two of `i16`, are the innermost, `[lanes / 4][panel_blocks * 16][4]`. Behind the panels are its
+/// numbers, see [`Panels::numbers_len`].
 ///
 /// Every part starts at a multiple of 64 bytes.
 ///
@@ -174,19 +178,29 @@ impl Panels {
         self.bias_offset() + self.shape.out_blocks() * BLOCK * Element::F32.bytes()
     }
 
-    /// The `f32`s behind the panels: bias and zeros, or, of a quantised convolution, a scale and a shift for each
-    /// output channel, `[block][2][16]`, and a line of [`TENSOR_NUMBERS`].
+    /// The `f32`s behind the panels. Bias and zeros; or, of a quantised convolution, a scale and a shift for each
+    /// output channel, `[block][2][16]`, and a line of [`TENSOR_NUMBERS`]; with a Winograd transform scales for
+    /// each point, as panels, `[points][panel_blocks * 16]` each, shifts, and the line.
     pub fn numbers_len(&self) -> usize {
-        if self.format.element == Element::I8 {
-            return self.tensor_numbers_offset() + TENSOR_NUMBERS;
-        }
         let zeros = if self.format.transform == Transform::None { 0 } else { PANEL };
-        self.shape.out_blocks() * BLOCK + zeros
+        match self.format.element {
+            Element::I8 | Element::I16 => self.tensor_numbers_offset() + TENSOR_NUMBERS,
+            Element::F32 | Element::U8 => self.shape.out_blocks() * BLOCK + zeros,
+        }
+    }
+
+    /// Of a quantised Winograd convolution's numbers, those before the shifts: the scales.
+    pub fn scales_len(&self) -> usize {
+        self.kernel_points() * self.shape.out_blocks() * BLOCK
     }
 
     /// Of a quantised convolution's numbers, those before the tensor's.
     pub fn tensor_numbers_offset(&self) -> usize {
-        self.shape.out_blocks() * 2 * BLOCK
+        let channels = self.shape.out_blocks() * BLOCK;
+        match self.format.transform {
+            Transform::None => 2 * channels,
+            _ => self.scales_len() + channels,
+        }
     }
 
     /// Bytes of panels and of what is behind them.

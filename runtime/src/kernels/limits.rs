@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use super::simd::{Dot, Outlined, Simd};
+use super::simd::{ByteFactors, Dot, Outlined, Simd};
 use super::{BLOCK, Isa, QUAD, UnavailableIsa};
 
 /// Does multiply-adds in registers: chains of `steps` dependent ones, as many side by side as hide
@@ -88,7 +88,7 @@ impl Outlined for Dots<'_> {
     ///
     /// None is asked for.
     #[inline(always)]
-    unsafe fn run<S: Dot>(self, simd: S) {
+    unsafe fn run<S: Dot<ByteFactors>>(self, simd: S) {
         // A convolution's tile.
         let sums = match S::DOT_TILE_PIXELS[0] {
             0..=3 => dots::<S, 2, 1>(simd, self.steps),
@@ -102,7 +102,7 @@ impl Outlined for Dots<'_> {
 
 /// Returns `P * B`.
 #[inline(always)]
-fn dots<S: Dot, const P: usize, const B: usize>(simd: S, steps: usize) -> usize {
+fn dots<S: Dot<ByteFactors>, const P: usize, const B: usize>(simd: S, steps: usize) -> usize {
     let (x, w) = ([[1u8; QUAD]; P], [[1i8; BLOCK * QUAD]; B]);
     let mut sums = [[simd.no_sums(); P]; B];
     for _ in 0..steps {

@@ -9,7 +9,7 @@
 //! # How a kernel is made
 //!
 //! The bodies are written once, over the trait `Simd` of "16 `f32` lanes", which is
-//! one block of channels, and `Dot` of products of bytes: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
+//! one block of channels, and `Dot` of products of integers: `conv`, `winograd`, `pool`, `copy`, `softmax`. An instruction set is a small type
 //! that implements the traits (`portable`, those of `x86_64`); the macro in `table`
 //! wraps every body in a function that is compiled for it and collects these in a [`Table`].
 //! [`Isa`] picks a table, once, when a network is compiled (or loaded, if `resnet!` compiled it).
@@ -51,7 +51,7 @@ mod x86_64;
 pub use catalogue::*;
 pub use constants::*;
 pub use epilogue::{
-    Activation, ByteEpilogue, Epilogue, OutputElement, ResidualElement, TensorLine,
+    Activation, ByteEpilogue, Epilogue, NoEpilogue, OutputElement, ResidualElement, TensorLine,
 };
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;
@@ -60,7 +60,7 @@ pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 pub use operand::{Element, Operand, Role};
 pub use params::Constant;
 
-pub(crate) use filter::points as winograd_points;
+pub(crate) use filter::{F4OfBytes, points as winograd_points};
 
 /// Channels in one block of an activation, and lanes of a kernel's vectors.
 pub const BLOCK: usize = 16;
@@ -70,6 +70,9 @@ pub const PANEL: usize = 2 * BLOCK;
 
 /// Channels whose bytes a dot product takes together: those of a quantised picture's pixel.
 pub const QUAD: usize = 4;
+
+/// Words that a dot product takes together: neighbouring channels of a point of a Winograd convolution.
+pub const PAIR: usize = 2;
 
 /// Elements of a [`TensorLine`]: a cache line.
 pub const TENSOR_NUMBERS: usize = 16;

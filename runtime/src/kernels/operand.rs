@@ -12,6 +12,8 @@ pub enum Element {
     U8,
     /// A byte from -127 to 127: a quantised weight.
     I8,
+    /// A word of two bytes: what Winograd's transforms make of bytes, and of quantised weights.
+    I16,
 }
 
 impl Element {
@@ -19,6 +21,7 @@ impl Element {
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => size_of::<f32>(),
+            Self::I16 => 2,
             Self::U8 | Self::I8 => 1,
         }
     }
@@ -30,6 +33,7 @@ impl std::fmt::Display for Element {
             Self::F32 => "f32",
             Self::U8 => "u8",
             Self::I8 => "i8",
+            Self::I16 => "i16",
         })
     }
 }

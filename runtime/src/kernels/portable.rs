@@ -1,6 +1,7 @@
 //! Kernels for any CPU: arrays of 16, vectorised by the compiler for the target's baseline.
 
-use super::simd::{Dot, Simd};
+use super::simd::{ByteFactors, Dot, Integers, Simd, WordFactors, Words};
+use super::{PAIR, QUAD};
 
 /// Token of the baseline instruction set, which every CPU has.
 #[derive(Clone, Copy)]
@@ -126,38 +127,103 @@ impl Simd for Portable {
     }
 }
 
-impl Dot for Portable {
+impl Words for Portable {
+    type I16x16 = [i16; 16];
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u8) -> [i16; 16] {
+        // SAFETY: readable for 16 bytes, says the caller.
+        let bytes = unsafe { from.cast::<[u8; 16]>().read() };
+        bytes.map(i16::from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, words: [i16; 16]) {
+        // SAFETY: writable for 16 words, says the caller; the write asks for no alignment.
+        unsafe { to.cast::<[i16; 16]>().write_unaligned(words) }
+    }
+
+    #[inline(always)]
+    fn add_words(self, mut a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        for lane in 0..16 {
+            a[lane] = a[lane].wrapping_add(b[lane]);
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn sub_words(self, mut a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        for lane in 0..16 {
+            a[lane] = a[lane].wrapping_sub(b[lane]);
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn shift_words<const BITS: i32>(self, a: [i16; 16]) -> [i16; 16] {
+        a.map(|word| word << BITS)
+    }
+}
+
+impl Integers for Portable {
     type Sums = [i32; 16];
+
+    #[inline(always)]
+    fn no_sums(self) -> [i32; 16] {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: [i32; 16]) -> Self::F32x16 {
+        sums.map(|sum| sum as f32)
+    }
+}
+
+impl Dot<ByteFactors> for Portable {
     type Weights = [i8; 64];
 
     // As for `f32`.
     const DOT_TILE_PIXELS: [usize; 2] = [2, 0];
 
     #[inline(always)]
-    fn no_sums(self) -> Self::Sums {
-        [0; 16]
-    }
-
-    #[inline(always)]
-    unsafe fn weights(self, from: *const i8) -> Self::Weights {
+    unsafe fn weights(self, from: *const i8) -> [i8; 64] {
         // SAFETY: readable for 64 bytes, says the caller.
         unsafe { from.cast::<[i8; 64]>().read() }
     }
 
     #[inline(always)]
-    fn dot(self, x: [u8; 4], weights: Self::Weights, mut sums: Self::Sums) -> Self::Sums {
+    fn dot(self, x: [u8; QUAD], weights: [i8; 64], mut sums: [i32; 16]) -> [i32; 16] {
         for (lane, sum) in sums.iter_mut().enumerate() {
             for (k, &x) in x.iter().enumerate() {
-                let product = i16::from(x).wrapping_mul(i16::from(weights[4 * lane + k]));
+                let product = i16::from(x).wrapping_mul(i16::from(weights[QUAD * lane + k]));
                 *sum = sum.wrapping_add(i32::from(product));
             }
         }
         sums
     }
+}
+
+impl Dot<WordFactors> for Portable {
+    type Weights = [i16; 32];
+
+    // As for `f32`.
+    const DOT_TILE_PIXELS: [usize; 2] = [2, 0];
 
     #[inline(always)]
-    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16 {
-        sums.map(|sum| sum as f32)
+    unsafe fn weights(self, from: *const i16) -> [i16; 32] {
+        // SAFETY: readable for 32 words, says the caller; the read asks for no alignment.
+        unsafe { from.cast::<[i16; 32]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn dot(self, x: [i16; PAIR], weights: [i16; 32], mut sums: [i32; 16]) -> [i32; 16] {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            for (k, &x) in x.iter().enumerate() {
+                let product = i32::from(x).wrapping_mul(i32::from(weights[PAIR * lane + k]));
+                *sum = sum.wrapping_add(product);
+            }
+        }
+        sums
     }
 }
 

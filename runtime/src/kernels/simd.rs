@@ -1,7 +1,7 @@
 //! What a kernel needs of an instruction set: 16 lanes, one block of channels. They are `f32` whatever
-//! the block is stored as ([`Stored`]); sums of products of bytes are `i32` ([`Dot`]).
+//! the block is stored as ([`Stored`]); sums of products of integers are `i32` ([`Dot`]).
 
-use super::{BLOCK, QUAD};
+use super::{BLOCK, PAIR, QUAD};
 
 /// An instruction set: a value exists only where the CPU has it.
 ///
@@ -157,67 +157,143 @@ pub(super) trait Simd: Token {
     }
 }
 
-/// Products of bytes, on top of the rest: exact sums of `u8` times `s8` in `i32`.
+/// Integers, on top of the rest: exact sums in `i32`, and 16-bit words, which wrap.
 ///
 /// Implementations mark every method `#[inline(always)]`.
-pub(super) trait Dot: Simd {
+pub(super) trait Integers: Words {
     /// Sixteen sums.
     type Sums: Copy;
-
-    /// Four weights of each of 16 sums, as the products take them.
-    type Weights: Copy;
-
-    /// [`Simd::TILE_PIXELS`], of a convolution of bytes.
-    const DOT_TILE_PIXELS: [usize; 2];
 
     /// Sums of nothing.
     fn no_sums(self) -> Self::Sums;
 
-    /// Reads weights, `[16][4]`, at any alignment.
+    /// The sums, each rounded once, half to even.
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16;
+}
+
+/// Sixteen words of 16 bits, for transforms of bytes.
+///
+/// Implementations mark every method `#[inline(always)]`.
+pub(super) trait Words: Simd {
+    /// Sixteen words.
+    type I16x16: Copy;
+
+    /// Reads 16 bytes as words from 0 to 255.
     ///
     /// # Safety
     ///
-    /// `from` is readable for 64 bytes.
-    unsafe fn weights(self, from: *const i8) -> Self::Weights;
+    /// `from` is readable for 16 bytes.
+    unsafe fn load_words(self, from: *const u8) -> Self::I16x16;
 
-    /// Adds to sum `i` the products of the four bytes of `x`, the first in memory first, and weights
-    /// `[i][0..4]`. Nothing is rounded nor saturates; sums beyond `i32` wrap.
-    fn dot(self, x: [u8; QUAD], weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
+    /// Writes 16 words, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 words.
+    unsafe fn store_words(self, to: *mut i16, words: Self::I16x16);
 
-    /// Adds to the sums of `P` inputs by `B` blocks, by [`Dot::dot`], the products of four bytes of each
-    /// input, which are `step` apart, and a row of weights; an override may only choose another order of
+    /// `a + b`, which wraps.
+    fn add_words(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+
+    /// `a - b`, which wraps.
+    fn sub_words(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+
+    /// `a * 2^BITS`, which wraps.
+    fn shift_words<const BITS: i32>(self, a: Self::I16x16) -> Self::I16x16;
+}
+
+/// Integers that are multiplied: as many neighbouring inputs at once as take four bytes.
+pub(super) trait Factors: Copy {
+    /// An input.
+    type Input: Copy;
+    /// A weight.
+    type Weight: Copy;
+    /// Inputs that are multiplied at once.
+    type Inputs: Copy;
+    /// How many these are.
+    const COUNT: usize;
+}
+
+/// `u8` times `s8`.
+#[derive(Clone, Copy)]
+pub(super) struct ByteFactors;
+
+impl Factors for ByteFactors {
+    type Input = u8;
+    type Weight = i8;
+    type Inputs = [u8; QUAD];
+    const COUNT: usize = QUAD;
+}
+
+/// `s16` times `s16`.
+#[derive(Clone, Copy)]
+pub(super) struct WordFactors;
+
+impl Factors for WordFactors {
+    type Input = i16;
+    type Weight = i16;
+    type Inputs = [i16; PAIR];
+    const COUNT: usize = PAIR;
+}
+
+/// Sums of products of such integers.
+///
+/// Implementations mark every method `#[inline(always)]`.
+pub(super) trait Dot<F: Factors>: Integers {
+    /// The weights of each of 16 sums for as many inputs as are multiplied at once, as the products take
+    /// them.
+    type Weights: Copy;
+
+    /// [`Simd::TILE_PIXELS`], of a convolution of such integers.
+    const DOT_TILE_PIXELS: [usize; 2];
+
+    /// Reads weights, `[16][F::COUNT]`, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for so many.
+    unsafe fn weights(self, from: *const F::Weight) -> Self::Weights;
+
+    /// Adds to sum `i` the products of the inputs, the first in memory first, and weights
+    /// `[i][..]`. Nothing is rounded nor saturates; sums beyond `i32` wrap.
+    fn dot(self, x: F::Inputs, weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
+
+    /// Adds to the sums of `P` pixels by `B` blocks, by [`Dot::dot`], the products of a few inputs of each
+    /// pixel, which are `step` apart, and a row of weights; an override may only choose another order of
     /// instructions.
     ///
     /// # Safety
     ///
-    /// `x` is readable for these bytes, `w` for 64 bytes a block.
+    /// `x` is readable for these inputs, `w` for the row: 16 times as many weights a block.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
     unsafe fn dots<const P: usize, const B: usize>(
         self,
         sums: &mut [[Self::Sums; P]; B],
-        x: *const u8,
+        x: *const F::Input,
         step: usize,
-        w: *const i8,
+        w: *const F::Weight,
     ) {
-        // SAFETY: a row of weights has 64 bytes a block.
+        // SAFETY: a row of weights has this many a block.
         let mut weights = [unsafe { self.weights(w) }; B];
         for o in 1..B {
             // SAFETY: as above.
-            weights[o] = unsafe { self.weights(w.wrapping_add(o * BLOCK * QUAD)) };
+            weights[o] = unsafe { self.weights(w.wrapping_add(o * BLOCK * F::COUNT)) };
         }
         for p in 0..P {
-            // SAFETY: four bytes of input `p`.
-            let x = unsafe { x.wrapping_add(p * step).cast::<[u8; QUAD]>().read() };
+            // SAFETY: the inputs of pixel `p`.
+            let x = unsafe { x.wrapping_add(p * step).cast::<F::Inputs>().read_unaligned() };
             for o in 0..B {
                 sums[o][p] = self.dot(x, weights[o], sums[o][p]);
             }
         }
     }
-
-    /// The sums, each rounded once, half to even.
-    fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16;
 }
+
+/// All that kernels need.
+pub(super) trait Kernels: Dot<ByteFactors> + Dot<WordFactors> {}
+
+impl<S: Dot<ByteFactors> + Dot<WordFactors>> Kernels for S {}
 
 /// What activations are stored as: 16 lanes of it are 16 lanes of `f32`, exactly.
 pub(super) trait Stored: Copy {
@@ -252,5 +328,5 @@ pub(super) trait Outlined {
     /// # Safety
     ///
     /// Each implementation states its own.
-    unsafe fn run<S: Dot>(self, simd: S);
+    unsafe fn run<S: Kernels>(self, simd: S);
 }

@@ -25,10 +25,16 @@
 //! Andrew Lavin, Scott Gray: Fast Algorithms for Convolutional Neural Networks, 2015
 //! (arXiv 1509.09308).
 
-use super::epilogue::{Pixels, finish};
-use super::filter::{F2, F2s2, F4, F4s2, F4x7s2, Identity, Minimal};
-use super::simd::Simd;
-use super::{BLOCK, Transform, WinogradInputParams, WinogradOutputParams};
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use super::epilogue::{Pixels, finish, finish_bytes};
+use super::filter::{F2, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate, Minimal};
+use super::simd::{Simd, Words};
+use super::{
+    BLOCK, ByteEpilogue, Epilogue, Filter, TensorLine, Transform, WinogradInputParams,
+    WinogradOutputParams, WinogradOutputU8Params,
+};
 
 /// A call of a function over the filters of a form.
 macro_rules! by_form {
@@ -58,8 +64,25 @@ pub(super) unsafe fn winograd_input<S: Simd>(
 ) {
     // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
     unsafe {
-        by_form!(params, input(simd, params, x, y));
+        by_form!(params, real_input(simd, params, x, y));
     }
+}
+
+/// [`Call::WinogradInputU8`](super::Call::WinogradInputU8).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`WinogradInputParams`] says.
+#[inline(always)]
+pub(super) unsafe fn winograd_input_u8<S: Words>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *mut u8,
+    y: *mut i16,
+) {
+    debug_assert_eq!(params.form, Transform::Winograd4x4, "the one form of bytes");
+    // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
+    unsafe { input::<S, F4OfBytes, 6, 6>(simd, params, x, y) }
 }
 
 /// [`Call::WinogradOutput`](super::Call::WinogradOutput).
@@ -78,7 +101,126 @@ pub(super) unsafe fn winograd_output<S: Simd>(
 ) {
     // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
     unsafe {
-        by_form!(params, output(simd, params, [x, b, r, y]));
+        by_form!(params, real_output(simd, params, x, Reals { b, r, y }));
+    }
+}
+
+/// [`Call::WinogradOutputU8`](super::Call::WinogradOutputU8).
+///
+/// # Safety
+///
+/// `x`, `b`, `t` and `r` are readable and `y` writable as far as [`WinogradOutputParams`] says.
+#[inline(always)]
+pub(super) unsafe fn winograd_output_u8<S: Simd>(
+    simd: S,
+    params: &WinogradOutputU8Params,
+    x: *mut f32,
+    b: *mut f32,
+    t: *mut f32,
+    r: *mut c_void,
+    y: *mut c_void,
+) {
+    debug_assert_eq!(params.form, Transform::Winograd4x4, "the one form of bytes");
+    // SAFETY: the line has 16 elements, and `output` asks for what this function does.
+    unsafe {
+        let ends = Bytes { b, line: TensorLine::read(t), r: r.cast(), y: y.cast() };
+        output::<S, F4OfBytes, F4OfBytes, 4, 6, 4, 6, _>(simd, params, x, ends);
+    }
+}
+
+/// How a tile of pixels becomes points, `RN` down a column and `CN` along a row.
+trait Evaluate<S: Simd, const RN: usize, const CN: usize> {
+    /// A pixel's channel.
+    type Pixel;
+    /// A point's.
+    type Point;
+    /// Sixteen of them.
+    type Lanes: Copy;
+
+    /// Columns between tiles.
+    const STEP: usize;
+
+    /// # Safety
+    ///
+    /// `from` is readable for 16 elements.
+    unsafe fn load(simd: S, from: *const Self::Pixel) -> Self::Lanes;
+
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn store(simd: S, to: *mut Self::Point, lanes: Self::Lanes);
+
+    fn down(simd: S, column: [Self::Lanes; RN]) -> [Self::Lanes; RN];
+
+    fn along(simd: S, row: [Self::Lanes; CN]) -> [Self::Lanes; CN];
+}
+
+/// By filters of `f32`, for rows and for columns, with so many outputs.
+struct Filters<R, C, const RM: usize, const CM: usize>(PhantomData<(R, C)>);
+
+impl<S, R, C, const RM: usize, const RN: usize, const CM: usize, const CN: usize>
+    Evaluate<S, RN, CN> for Filters<R, C, RM, CM>
+where
+    S: Simd,
+    R: Minimal<RM, RN>,
+    C: Minimal<CM, CN>,
+{
+    type Pixel = f32;
+    type Point = f32;
+    type Lanes = S::F32x16;
+
+    const STEP: usize = C::STEP;
+
+    #[inline(always)]
+    unsafe fn load(simd: S, from: *const f32) -> S::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(simd: S, to: *mut f32, lanes: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store(to, lanes) }
+    }
+
+    #[inline(always)]
+    fn down(simd: S, column: [S::F32x16; RN]) -> [S::F32x16; RN] {
+        R::evaluate(simd, column)
+    }
+
+    #[inline(always)]
+    fn along(simd: S, row: [S::F32x16; CN]) -> [S::F32x16; CN] {
+        C::evaluate(simd, row)
+    }
+}
+
+impl<S: Words> Evaluate<S, 6, 6> for F4OfBytes {
+    type Pixel = u8;
+    type Point = i16;
+    type Lanes = S::I16x16;
+
+    const STEP: usize = Filter::F4.step();
+
+    #[inline(always)]
+    unsafe fn load(simd: S, from: *const u8) -> S::I16x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load_words(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(simd: S, to: *mut i16, lanes: S::I16x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store_words(to, lanes) }
+    }
+
+    #[inline(always)]
+    fn down(simd: S, column: [S::I16x16; 6]) -> [S::I16x16; 6] {
+        Self::evaluate(simd, column)
+    }
+
+    #[inline(always)]
+    fn along(simd: S, row: [S::I16x16; 6]) -> [S::I16x16; 6] {
+        Self::evaluate(simd, row)
     }
 }
 
@@ -86,7 +228,7 @@ pub(super) unsafe fn winograd_output<S: Simd>(
 ///
 /// That of [`winograd_input`].
 #[inline(always)]
-unsafe fn input<
+unsafe fn real_input<
     S: Simd,
     R: Minimal<RM, RN>,
     C: Minimal<CM, CN>,
@@ -100,32 +242,175 @@ unsafe fn input<
     x: *const f32,
     y: *mut f32,
 ) {
+    // SAFETY: the same.
+    unsafe { input::<S, Filters<R, C, RM, CM>, RN, CN>(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// That of [`winograd_input`], for its operands.
+#[inline(always)]
+unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usize>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *const E::Pixel,
+    y: *mut E::Point,
+) {
     for tile in 0..params.tiles {
-        let x = x.wrapping_add(tile * C::STEP * BLOCK);
+        let x = x.wrapping_add(tile * E::STEP * BLOCK);
         let y = y.wrapping_add(tile * BLOCK);
         // Down the columns, then along the rows.
-        let mut columns = [[simd.splat(0.0); RN]; CN];
+        // SAFETY: the tile's first pixel.
+        let mut columns = [[unsafe { E::load(simd, x) }; RN]; CN];
         for (c, column) in columns.iter_mut().enumerate() {
             for (r, pixel) in column.iter_mut().enumerate() {
                 // SAFETY: the row and column are the tile's.
-                *pixel = unsafe { simd.load(x.add(r * params.x_row + c * BLOCK)) };
+                *pixel = unsafe { E::load(simd, x.add(r * params.x_row + c * BLOCK)) };
             }
-            *column = R::evaluate(simd, *column);
+            *column = E::down(simd, *column);
         }
         for i in 0..RN {
-            for (j, point) in C::evaluate(simd, row(&columns, i)).iter().enumerate() {
+            for (j, point) in E::along(simd, row(&columns, i)).iter().enumerate() {
                 // SAFETY: the point is the tile's.
-                unsafe { simd.store(y.add((CN * i + j) * params.y_point), *point) };
+                unsafe { E::store(simd, y.add((CN * i + j) * params.y_point), *point) };
             }
         }
     }
 }
 
+/// What is done with the output of `A^T M A`. A value is where the operands lie for the tile at hand.
+trait Ends: Copy {
+    /// As the parameters say it.
+    type Epilogue: Copy;
+
+    /// The same, so many columns further on.
+    fn past(self, params: &WinogradOutputParams<Self::Epilogue>, columns: usize) -> Self;
+
+    /// Asks for the cache lines of a row of `M` pixels.
+    fn fetch<S: Simd, const M: usize>(
+        self,
+        simd: S,
+        params: &WinogradOutputParams<Self::Epilogue>,
+        row: usize,
+    );
+
+    /// Finishes and stores the first `width` pixels of a row.
+    ///
+    /// # Safety
+    ///
+    /// The operands reach as far as [`WinogradOutputParams`] says, which the pixels are within.
+    unsafe fn finish<S: Simd, const M: usize>(
+        self,
+        simd: S,
+        params: &WinogradOutputParams<Self::Epilogue>,
+        pixels: [S::F32x16; M],
+        row: usize,
+        width: usize,
+    );
+}
+
+#[derive(Clone, Copy)]
+struct Reals {
+    b: *const f32,
+    r: *const f32,
+    y: *mut f32,
+}
+
+impl Ends for Reals {
+    type Epilogue = Epilogue;
+
+    #[inline(always)]
+    fn past(self, _: &WinogradOutputParams, columns: usize) -> Self {
+        let (r, y) = (self.r.wrapping_add(columns * BLOCK), self.y.wrapping_add(columns * BLOCK));
+        Self { r, y, ..self }
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd, const M: usize>(self, simd: S, params: &WinogradOutputParams, row: usize) {
+        for c in 0..M {
+            simd.prefetch_near(self.y.wrapping_add(row * params.y_row + c * BLOCK));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const M: usize>(
+        self,
+        simd: S,
+        params: &WinogradOutputParams,
+        mut pixels: [S::F32x16; M],
+        row: usize,
+        width: usize,
+    ) {
+        // SAFETY: the bias has 16 elements.
+        let bias = unsafe { simd.load(self.b) };
+        for pixel in &mut pixels {
+            *pixel = simd.add(*pixel, bias);
+        }
+        let r = Pixels { at: self.r.wrapping_add(row * params.r_row), block: 0 };
+        let y = Pixels { at: self.y.wrapping_add(row * params.y_row), block: 0 };
+        // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
+        unsafe { finish(simd, params.epilogue, [pixels], width, r, y) };
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bytes {
+    b: *const f32,
+    line: TensorLine,
+    r: *const u8,
+    y: *mut u8,
+}
+
+impl Ends for Bytes {
+    type Epilogue = ByteEpilogue;
+
+    #[inline(always)]
+    fn past(self, params: &WinogradOutputU8Params, columns: usize) -> Self {
+        let (r, y) = (params.epilogue.residual().bytes(), params.epilogue.output().bytes());
+        Self {
+            r: self.r.wrapping_add(columns * BLOCK * r),
+            y: self.y.wrapping_add(columns * BLOCK * y),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd, const M: usize>(self, simd: S, params: &WinogradOutputU8Params, row: usize) {
+        let pixel = BLOCK * params.epilogue.output().bytes();
+        let y = self.y.wrapping_add(row * params.y_row * params.epilogue.output().bytes());
+        simd.prefetch_near(y);
+        simd.prefetch_near(y.wrapping_add((M - 1) * pixel));
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const M: usize>(
+        self,
+        simd: S,
+        params: &WinogradOutputU8Params,
+        mut pixels: [S::F32x16; M],
+        row: usize,
+        width: usize,
+    ) {
+        // SAFETY: there are 16 shifts.
+        let shifts = unsafe { simd.load(self.b) };
+        for pixel in &mut pixels {
+            *pixel = simd.add(*pixel, shifts);
+        }
+        let epilogue = params.epilogue;
+        let r = row * params.r_row * epilogue.residual().bytes();
+        let y = row * params.y_row * epilogue.output().bytes();
+        let r = Pixels { at: self.r.wrapping_add(r), block: 0 };
+        let y = Pixels { at: self.y.wrapping_add(y), block: 0 };
+        // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
+        unsafe { finish_bytes(simd, epilogue, self.line, [pixels], width, r, y) };
+    }
+}
+
 /// # Safety
 ///
-/// That of [`winograd_output`], for its operands.
+/// That of [`winograd_output`].
 #[inline(always)]
-unsafe fn output<
+unsafe fn real_output<
     S: Simd,
     R: Minimal<RM, RN>,
     C: Minimal<CM, CN>,
@@ -136,19 +421,38 @@ unsafe fn output<
 >(
     simd: S,
     params: &WinogradOutputParams,
-    [x, b, r, y]: [*mut f32; 4],
+    x: *const f32,
+    ends: Reals,
 ) {
-    // SAFETY: the bias has 16 elements.
-    let bias = unsafe { simd.load(b) };
+    // SAFETY: the same.
+    unsafe { output::<S, R, C, RM, RN, CM, CN, Reals>(simd, params, x, ends) }
+}
+
+/// # Safety
+///
+/// That of [`winograd_output`], for its operands.
+#[inline(always)]
+unsafe fn output<
+    S: Simd,
+    R: Interpolate<RM, RN>,
+    C: Interpolate<CM, CN>,
+    const RM: usize,
+    const RN: usize,
+    const CM: usize,
+    const CN: usize,
+    E: Ends,
+>(
+    simd: S,
+    params: &WinogradOutputParams<E::Epilogue>,
+    x: *const f32,
+    ends: E,
+) {
     for tile in 0..params.tiles {
         let x = x.wrapping_add(tile * BLOCK);
-        let r = r.wrapping_add(tile * CM * BLOCK);
-        let y = y.wrapping_add(tile * CM * BLOCK);
+        let ends = ends.past(params, tile * CM);
         let width = (params.columns - tile * CM).min(CM);
         for i in 0..RM {
-            for c in 0..CM {
-                simd.prefetch_near(y.wrapping_add(i * params.y_row + c * BLOCK));
-            }
+            ends.fetch::<S, CM>(simd, params, i);
         }
         let mut columns = [[simd.splat(0.0); RM]; CN];
         for (j, column) in columns.iter_mut().enumerate() {
@@ -161,14 +465,9 @@ unsafe fn output<
         }
         for i in 0..RM {
             if i < params.rows {
-                let mut pixels = C::interpolate(simd, row(&columns, i));
-                for pixel in &mut pixels {
-                    *pixel = simd.add(*pixel, bias);
-                }
-                let (r, y) = (r.wrapping_add(i * params.r_row), y.wrapping_add(i * params.y_row));
-                let (r, y) = (Pixels { at: r.cast_const(), block: 0 }, Pixels { at: y, block: 0 });
-                // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
-                unsafe { finish(simd, params.epilogue, [pixels], width, r, y) };
+                let pixels = C::interpolate(simd, row(&columns, i));
+                // SAFETY: the row and the columns are the call's.
+                unsafe { ends.finish(simd, params, pixels, i, width) };
             }
         }
     }

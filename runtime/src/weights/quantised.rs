@@ -16,12 +16,16 @@
 //! output `y`. What stands in brackets is computed here in `f64` and rounded once; the rest is `f32`,
 //! each operation rounded, so that all instruction sets agree. An output of `f32` has scale 1, no zero
 //! point, and is not rounded to integers. An activation function is `lo` and `hi`.
+//!
+//! A Winograd convolution has, in the place of `acc * (sx * sw / sy)`, the sums of its points, each multiplied
+//! by a scale of its own, as [`WinogradOutputParams`](crate::kernels::WinogradOutputParams) says; their words
+//! are [`Points`].
 
 use super::error::WeightsError;
-use super::pack::{numbers, pack_bytes};
+use super::pack::{POINTS, Points, numbers, pack_bytes, pack_words};
 use super::recipe::QuantisedSource;
 use super::source::Weights;
-use crate::kernels::{Activation, BLOCK, Panels, TENSOR_NUMBERS, TensorLine};
+use crate::kernels::{Activation, BLOCK, F4OfBytes, Panels, TENSOR_NUMBERS, TensorLine, Transform};
 
 /// The layer of a weight tensor: `X` of `X.weight`.
 pub fn module(weight: &str) -> &str {
@@ -133,24 +137,22 @@ fn positive(name: &str, weights: &Weights) -> Result<Vec<f64>, WeightsError> {
 pub struct Layer {
     /// The weight's elements, in row-major order.
     pub weight: Vec<i8>,
-    /// For each output channel what sums are multiplied by, and what is added then.
-    pub channels: Vec<[f32; 2]>,
+    /// For each output channel `sx * sw / sy`, and `bias / sy`.
+    channels: Vec<[f64; 2]>,
+    /// `zx`.
+    zero: f64,
     /// What the residual is multiplied by after its zero point is subtracted, limits, and the output's
     /// zero point.
     pub tensor: TensorLine,
 }
 
 impl Layer {
-    /// Reads a layer with so many output channels.
+    /// Reads a layer.
     ///
     /// # Errors
     ///
     /// Scales that are no positive numbers, or two layers that read one activation by different scales.
-    pub fn read(
-        source: &QuantisedSource,
-        channels: usize,
-        weights: &Weights,
-    ) -> Result<Self, WeightsError> {
+    pub fn read(source: &QuantisedSource, weights: &Weights) -> Result<Self, WeightsError> {
         let own = scale(&source.weight, weights)?;
         let x = scale(&source.input, weights)?;
         if own != x {
@@ -170,13 +172,9 @@ impl Layer {
         let len = weights.shape(&source.weight)?.iter().product();
         weights.read_bytes(&source.weight, 0..len, &mut bytes)?;
         let weight: Vec<i8> = bytes.into_iter().map(|byte| byte as i8).collect();
-        let of_channel = |(channel, weight): (usize, &[i8])| {
-            let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
-            let factor = x.scale * scales[channel] / y.scale;
-            let shift = f64::from(biases.values[channel]) / y.scale - x.zero * sum as f64 * factor;
-            [factor as f32, shift as f32]
-        };
-        let channels = weight.chunks_exact(len / channels).enumerate().map(of_channel).collect();
+        let channel =
+            |(&scale, &bias): (&f64, &f32)| [x.scale * scale / y.scale, f64::from(bias) / y.scale];
+        let channels = scales.iter().zip(biases.values.iter()).map(channel).collect();
         let [low, high] = match (&source.output, source.activation) {
             (Some(_), activation) => y.limits(activation),
             (None, Activation::Relu) => [0.0, f32::INFINITY],
@@ -190,12 +188,50 @@ impl Layer {
             high,
             zero: y.zero as f32,
         };
-        Ok(Self { weight, channels, tensor })
+        Ok(Self { weight, channels, zero: x.zero, tensor })
+    }
+
+    /// The weights of each output channel.
+    fn rows(&self) -> impl Iterator<Item = (&[i8], [f64; 2])> {
+        let len = self.weight.len() / self.channels.len();
+        self.weight.chunks_exact(len).zip(self.channels.iter().copied())
+    }
+
+    /// For each output channel what the sums of a direct convolution are multiplied by, and what is added
+    /// then.
+    pub fn direct(&self) -> Vec<[f32; 2]> {
+        let of_channel = |(weight, [factor, bias]): (&[i8], [f64; 2])| {
+            let sum: i64 = weight.iter().map(|&weight| i64::from(weight)).sum();
+            [factor as f32, (bias - self.zero * sum as f64 * factor) as f32]
+        };
+        self.rows().map(of_channel).collect()
+    }
+
+    /// What a Winograd convolution has for each output channel of a 3x3 kernel.
+    pub fn winograd(&self) -> Vec<WinogradChannel> {
+        let of_channel = |(weight, [factor, bias]): (&[i8], [f64; 2])| {
+            let points = Points::of(weight);
+            let scales = points.each_ref().map(|point| (point.step * factor) as f32);
+            let Points { words, step } = &points[F4OfBytes::ONES];
+            let sum: i64 = words.iter().map(|&word| i64::from(word)).sum();
+            let of_zeros = self.zero * f64::from(F4OfBytes::OF_ONES) * sum as f64 * step * factor;
+            WinogradChannel { points, scales, shift: (bias - of_zeros) as f32 }
+        };
+        self.rows().map(of_channel).collect()
     }
 }
 
-/// Packs a quantised convolution: its panels, then a scale and a shift for each output channel, then the
-/// numbers of the whole tensor.
+/// An output channel of a quantised Winograd convolution.
+pub struct WinogradChannel {
+    /// Its weights.
+    pub points: [Points; POINTS],
+    /// What the sums of each point are multiplied by.
+    pub scales: [f32; POINTS],
+    /// What is added to the output.
+    pub shift: f32,
+}
+
+/// Packs a quantised convolution: its panels and its numbers, see [`Panels`].
 ///
 /// # Errors
 ///
@@ -206,16 +242,35 @@ pub(super) fn pack(
     weights: &Weights,
     out: &mut [u8],
 ) -> Result<(), WeightsError> {
-    let layer = Layer::read(source, panels.shape.out_channels, weights)?;
+    let layer = Layer::read(source, weights)?;
     let (packed, rest) = out.split_at_mut(panels.bias_offset());
-    pack_bytes(panels, &layer.weight, bytemuck::cast_slice_mut(packed));
-
     let (of_channels, of_tensor) = numbers(rest).split_at_mut(panels.tensor_numbers_offset());
     of_channels.fill(0.0);
-    for (channel, [factor, shift]) in layer.channels.into_iter().enumerate() {
-        let (block, lane) = (channel / BLOCK * 2 * BLOCK, channel % BLOCK);
-        of_channels[block + lane] = factor;
-        of_channels[block + BLOCK + lane] = shift;
+    if panels.format.transform == Transform::None {
+        pack_bytes(panels, &layer.weight, bytemuck::cast_slice_mut(packed));
+        for (channel, [factor, shift]) in layer.direct().into_iter().enumerate() {
+            let (block, lane) = (channel / BLOCK * 2 * BLOCK, channel % BLOCK);
+            of_channels[block + lane] = factor;
+            of_channels[block + BLOCK + lane] = shift;
+        }
+    } else {
+        let channels = layer.winograd();
+        let points = channels.iter().map(|channel| &channel.points);
+        pack_words(panels, points, bytemuck::cast_slice_mut(packed));
+        let (scales, shifts) = of_channels.split_at_mut(panels.scales_len());
+        let of_panel = panels.format.panel_blocks * BLOCK;
+        let scales = scales.chunks_mut(POINTS * of_panel);
+        for (scales, channels) in scales.zip(channels.chunks(of_panel)) {
+            let row = scales.len() / POINTS;
+            for (point, scales) in scales.chunks_mut(row).enumerate() {
+                for (scale, channel) in scales.iter_mut().zip(channels) {
+                    *scale = channel.scales[point];
+                }
+            }
+        }
+        for (shift, channel) in shifts.iter_mut().zip(&channels) {
+            *shift = channel.shift;
+        }
     }
     of_tensor.copy_from_slice(&layer.tensor.to_line());
     Ok(())

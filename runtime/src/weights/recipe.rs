@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::tensor::{Name, NormTensors, TensorSpec};
-use crate::kernels::{Activation, BLOCK, Element, Panels, TENSOR_NUMBERS};
+use crate::kernels::{Activation, BLOCK, Element, Panels, TENSOR_NUMBERS, Transform};
 
 /// All that a compiled network asks of weights, whatever runs it and for any number of pictures.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,16 @@ impl WeightsPlan {
             | Content::Scale { .. }
             | Content::Norm { .. }
             | Content::Vector { .. } => None,
+        })
+    }
+
+    /// What becomes of the weights of a quantised layer.
+    pub fn transform(&self, quantised: &str) -> Option<Transform> {
+        self.recipes.iter().find_map(|recipe| match &recipe.content {
+            Content::Quantised { source, panels } if source.weight == quantised => {
+                Some(panels.format.transform)
+            }
+            _ => None,
         })
     }
 }

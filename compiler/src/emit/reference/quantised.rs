@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use resnet_runtime::kernels::TensorLine;
-use resnet_runtime::weights::quantised::{Layer, conversions};
-use resnet_runtime::weights::{LoadError, NormTensors, Slice, Stored, Weights};
+use resnet_runtime::kernels::{TensorLine, Transform};
+use resnet_runtime::weights::quantised::{Layer, WinogradChannel, conversions};
+use resnet_runtime::weights::{LoadError, NormTensors, Slice, Stored, Weights, WeightsPlan};
 
 use super::activation::activate;
 use super::operators::{
     Tensors, Values, blur, convolve, gate, pool, pooling, softmax, surrounded, zero_pad,
 };
-use super::walk;
+use super::{walk, winograd};
 use crate::fuse::formats::{self, tensors};
 use crate::fuse::{Conv, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
 use crate::graph::{Extent, Graph, Padding, PoolKind, Pooling, Shape, Window};
@@ -23,13 +23,25 @@ pub(super) struct Evaluator {
     /// The tensors of layers that are not quantised.
     tensors: Tensors,
     /// Those that are, by their weights.
-    layers: BTreeMap<String, Layer>,
+    layers: BTreeMap<String, (Layer, Channels)>,
     /// To bytes and back, by the weights of the layers that read the bytes.
     conversions: BTreeMap<String, [TensorLine; 2]>,
 }
 
+/// A quantised layer's output channels.
+enum Channels {
+    /// What sums are multiplied by, and what is added then.
+    Direct(Vec<[f32; 2]>),
+    Winograd(Vec<WinogradChannel>),
+}
+
 impl Evaluator {
-    pub(super) fn load(graph: &Graph, fused: &Fused, weights: &Weights) -> Result<Self, LoadError> {
+    pub(super) fn load(
+        graph: &Graph,
+        fused: &Fused,
+        plan: &WeightsPlan,
+        weights: &Weights,
+    ) -> Result<Self, LoadError> {
         let specs = tensors(&graph.tensors, fused);
         weights.check(&specs)?;
         let real = specs.iter().filter(|spec| matches!(spec.stored, Stored::Float));
@@ -40,8 +52,12 @@ impl Evaluator {
                 && conv.quantised
             {
                 let source = formats::source(fused, node, conv);
-                let layer = Layer::read(&source, node.shape.channels, weights)?;
-                layers.insert(conv.weight.clone(), layer);
+                let layer = Layer::read(&source, weights)?;
+                let channels = match plan.transform(&conv.weight) {
+                    Some(Transform::None) | None => Channels::Direct(layer.direct()),
+                    Some(_) => Channels::Winograd(layer.winograd()),
+                };
+                layers.insert(conv.weight.clone(), (layer, channels));
             }
             if let Format::U8(weight) = &node.format {
                 lines.insert(weight.clone(), conversions(weight, weights)?);
@@ -105,31 +121,60 @@ impl Evaluator {
     }
 
     fn quantised(&self, node: &FusedNode, conv: &Conv, inputs: &[&Values]) -> Values {
-        let Layer { weight, channels, tensor } = &self.layers[&conv.weight];
+        let (layer, channels) = &self.layers[&conv.weight];
         let input = self.fused.node(node.input.expect("a convolution reads"));
+        let (from, to) = (input.shape, node.shape);
         let zero = self.zero(&input.format);
-        // Around the image are zero points.
-        let x: Values = inputs[0].iter().map(|byte| byte - zero).collect();
-        let weights: Values = weight.iter().map(|&w| f64::from(w)).collect();
-        // Whole numbers that `f64` holds.
-        let sums = convolve(&x, input.shape, node.shape, &conv.window, conv.groups, &weights, None);
+        let values: Vec<f32> = match channels {
+            Channels::Direct(channels) => {
+                let sums = self.sums(layer, conv, inputs[0], zero, [from, to]);
+                let shifted =
+                    |(channel, sum): (&[f32; 2], f64)| sum as f32 * channel[0] + channel[1];
+                let channels = channels.iter().flat_map(|c| std::iter::repeat_n(c, to.pixels()));
+                channels.zip(sums).map(shifted).collect()
+            }
+            Channels::Winograd(channels) => {
+                let mut y = winograd::convolve(inputs[0], zero, from, to, &conv.window, channels);
+                for (channel, plane) in channels.iter().zip(y.chunks_mut(to.pixels())) {
+                    plane.iter_mut().for_each(|v| *v += channel.shift);
+                }
+                y
+            }
+        };
         let residual =
             node.epilogue.residual.map(|residual| self.residual(node, residual, inputs[1]));
-        let (pixels, products) = (node.shape.pixels(), weights.len() / channels.len());
-        let zeros: Values =
-            weights.chunks(products).map(|own| zero * own.iter().sum::<f64>()).collect();
-        let finish = |(at, sum): (usize, f64)| {
-            let [factor, shift] = channels[at / pixels];
-            let mut v = (sum + zeros[at / pixels]) as f32 * factor + shift;
+        let tensor = layer.tensor;
+        let finish = |(at, mut v): (usize, f32)| {
             if let Some(residual) = &residual {
                 v += residual[at] as f32 * tensor.factor;
             }
             match node.format {
-                Format::U8(_) => f64::from(to_byte(*tensor, v)),
+                Format::U8(_) => f64::from(to_byte(tensor, v)),
                 Format::F32 => f64::from(v.clamp(tensor.low, tensor.high)),
             }
         };
-        sums.into_iter().enumerate().map(finish).collect()
+        values.into_iter().enumerate().map(finish).collect()
+    }
+
+    /// The sums of products of bytes: whole numbers that `f64` holds.
+    fn sums(
+        &self,
+        layer: &Layer,
+        conv: &Conv,
+        x: &Values,
+        zero: f64,
+        [from, to]: [Shape; 2],
+    ) -> Values {
+        // Around the image are zero points.
+        let x: Values = x.iter().map(|byte| byte - zero).collect();
+        let weights: Values = layer.weight.iter().map(|&w| f64::from(w)).collect();
+        let mut sums = convolve(&x, from, to, &conv.window, conv.groups, &weights, None);
+        let products = weights.len() / to.channels;
+        for (own, plane) in weights.chunks(products).zip(sums.chunks_mut(to.pixels())) {
+            let of_zeros = zero * own.iter().sum::<f64>();
+            plane.iter_mut().for_each(|sum| *sum += of_zeros);
+        }
+        sums
     }
 
     /// A convolution of real numbers, with its batch norm.

@@ -247,7 +247,7 @@ impl Layer<'_> {
     }
 
     /// The epilogue of a quantised convolution, to whose kernel an activation is data.
-    fn byte_epilogue(&self) -> ByteEpilogue {
+    pub(super) fn byte_epilogue(&self) -> ByteEpilogue {
         let residual = match (&self.of.residual, self.of.epilogue.zero_pads()) {
             (None, _) => None,
             (Some(residual), false) => Some(residual.element()),

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Element, Epilogue, Filter, WinogradInputParams, WinogradOutputParams,
+    BLOCK, Call, ConvParams, Element, Epilogue, Filter, NoEpilogue, WinogradInputParams,
+    WinogradOutputParams,
 };
 
 use super::conv::Layer;
@@ -60,7 +61,7 @@ impl Lowering {
         let Bands { layer, plan, .. } = part;
         let parallel = [&part.bands[..], &[part.in_blocks()], &part.rows].concat();
         let Sides { x, v, .. } = &part.sides;
-        let call = Call::WinogradInput(part.input_params());
+        let call = part.input_call();
         let doc = format!("points of {} for {plan}{}", layer.of.input.shape, part.what());
         let sides = [x.clone(), v.clone()];
         self.simple((layer.of.id, Part::Points), doc, call, sides, &parallel);
@@ -89,10 +90,11 @@ impl Lowering {
 const X: usize = 0;
 const V: usize = 0;
 const W: usize = 1;
-const ZEROS: usize = 2;
+const S: usize = 2;
 const B: usize = 3;
 const Y: usize = 4;
-const R: usize = 5;
+/// The first of those that not all have.
+const REST: usize = 5;
 /// Products are scratch, never an operand.
 const M: usize = usize::MAX;
 
@@ -116,10 +118,13 @@ struct Sides {
     x: Side,
     v: Side,
     w: Side,
-    zeros: Side,
+    /// Zeros that sums of products start from, or scales that those of words are multiplied by.
+    s: Side,
     m: Side,
     b: Side,
     y: Side,
+    /// The numbers of a quantised convolution.
+    t: Option<Side>,
     r: Option<Side>,
 }
 
@@ -181,28 +186,35 @@ impl<'a> Bands<'a> {
     }
 
     fn operands(&self) -> (Vec<&'static str>, Vec<Place>) {
-        let Sides { x, v, w, zeros, b, y, r, .. } = &self.sides;
+        let Sides { x, v, w, s, b, y, t, r, .. } = &self.sides;
         let (name, source) = match self.layer.plan.order {
             Order::RowsOuter => ("x", x),
             _ => ("v", v),
         };
-        let mut operands = vec![name, "w", "zeros", "b", "y"];
-        let mut places: Vec<Place> = [source, w, zeros, b, y].map(|side| side.place).into();
-        if let Some(r) = r {
-            operands.push("r");
-            places.push(r.place);
+        let of_sums = if self.layer.plan.quantised() { "scales" } else { "zeros" };
+        let mut operands = vec![name, "w", of_sums, "b", "y"];
+        let mut places: Vec<Place> = [source, w, s, b, y].map(|side| side.place).into();
+        for (name, side) in [("t", t), ("r", r)] {
+            if let Some(side) = side {
+                operands.push(name);
+                places.push(side.place);
+            }
         }
         (operands, places)
     }
 
-    fn input_params(&self) -> WinogradInputParams {
+    fn input_call(&self) -> Call {
         let plan = self.plan;
         let planar = self.layer.plan.panels.format.planar;
-        WinogradInputParams {
+        let params = WinogradInputParams {
             form: plan.transform,
             tiles: if planar { plan.input.block / BLOCK } else { plan.tiles.columns },
             x_row: self.layer.of.input.row_len(),
             y_point: plan.input.distance,
+        };
+        match self.layer.plan.quantised() {
+            true => Call::WinogradInputU8(params),
+            false => Call::WinogradInput(params),
         }
     }
 
@@ -210,7 +222,7 @@ impl<'a> Bands<'a> {
     fn input(&self, loops: &[Loop]) -> Statement {
         let Sides { x, v, .. } = &self.sides;
         let operands = vec![x.address(X, loops), v.address(V, loops)];
-        Statement::Call(Call::WinogradInput(self.input_params()), operands)
+        Statement::Call(self.input_call(), operands)
     }
 
     /// The products and the output of one band and one panel of `out_blocks` blocks, which is
@@ -263,11 +275,8 @@ impl<'a> Bands<'a> {
             return None;
         }
         let [rows, columns] = plan.transform.filters();
-        let (lanes, x_step, kernel_columns) = if format.planar {
-            (1, window.stride.columns, window.kernel.columns)
-        } else {
-            (BLOCK, BLOCK, 1)
-        };
+        let (lanes, kernel_columns) =
+            if format.planar { (1, window.kernel.columns) } else { (BLOCK, 1) };
         let len = format.in_blocks * lanes * kernel_columns * out_blocks * BLOCK;
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
@@ -294,8 +303,45 @@ impl<'a> Bands<'a> {
             }
             Fetch::After(_) => (0, w.clone()),
         };
-        let params = ConvParams {
-            pixels: row_tiles * plan.strip,
+        let Sides { v, s, m, .. } = &self.sides;
+        let first = row.first * columns.points() + column.first;
+        let at = |side: &Side, operand: usize, distance: usize| {
+            let side = side
+                .clone()
+                .with(Var::PointRow, columns.points() * distance)
+                .with(Var::Point, distance);
+            let address = side.past(operand, loops, Var::Panel, skipped);
+            Address { offset: address.offset + side.bytes(first * distance), ..address }
+        };
+        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
+        let pixels = row_tiles * plan.strip;
+        if self.layer.plan.quantised() {
+            let params = self.product_params(pixels, out_blocks, next, NoEpilogue::Nothing);
+            let scales = at(s, S, out_blocks * BLOCK);
+            return Some(Statement::Call(Call::ConvI16(params), vec![v, w, scales, n, m]));
+        }
+        let params = self.product_params(pixels, out_blocks, next, Epilogue::NONE);
+        let zeros = s.address(S, loops);
+        let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
+    }
+
+    fn product_params<E>(
+        &self,
+        pixels: usize,
+        out_blocks: usize,
+        next: usize,
+        epilogue: E,
+    ) -> ConvParams<E> {
+        let (plan, window) = (self.plan, &self.layer.plan.window);
+        let format = &self.layer.plan.panels.format;
+        let (lanes, x_step, kernel_columns) = if format.planar {
+            (1, window.stride.columns, window.kernel.columns)
+        } else {
+            (BLOCK, BLOCK, 1)
+        };
+        ConvParams {
+            pixels,
             x_step,
             blocks: format.in_blocks,
             x_block: plan.input.block,
@@ -306,23 +352,9 @@ impl<'a> Bands<'a> {
             out_blocks,
             y_block: plan.output.block,
             r_block: 0,
-            epilogue: Epilogue::NONE,
+            epilogue,
             next,
-        };
-        let Sides { v, zeros, m, .. } = &self.sides;
-        let first = row.first * columns.points() + column.first;
-        let at = |side: &Side, operand: usize, distance: usize| {
-            let side = side
-                .clone()
-                .with(Var::PointRow, columns.points() * distance)
-                .with(Var::Point, distance);
-            let address = side.address(operand, loops);
-            Address { offset: address.offset + side.bytes(first * distance), ..address }
-        };
-        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
-        let zeros = zeros.address(ZEROS, loops);
-        let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
-        Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
+        }
     }
 
     /// The calls that make output tiles of the products: whole rows of tiles, then a partial one.
@@ -345,9 +377,35 @@ impl<'a> Bands<'a> {
     /// The call for a row of tiles, `below` rows after the one that the loops point at, of which
     /// `rows` output rows exist.
     fn output(&self, rows: usize, below: usize, skipped: usize, loops: &[Loop]) -> Statement {
+        let address = |operand: usize, side: &Side| {
+            let mut address = side.past(operand, loops, Var::Panel, skipped);
+            address.offset += below * side.distance(Var::Row);
+            address
+        };
+        let Sides { m, b, y, t, r, .. } = &self.sides;
+        let y = address(Y, y);
+        let r = match r {
+            Some(r) => address(REST + usize::from(t.is_some()), r),
+            None => y.clone(),
+        };
+        let (m, b) = (address(M, m), address(B, b));
+        match t {
+            None => {
+                let params = self.output_params(rows, self.layer.of.epilogue.of_kernel());
+                Statement::Call(Call::WinogradOutput(params), vec![m, b, r, y])
+            }
+            Some(t) => {
+                let params = self.output_params(rows, self.layer.byte_epilogue());
+                let t = t.address(REST, loops);
+                Statement::Call(Call::WinogradOutputU8(params), vec![m, b, t, r, y])
+            }
+        }
+    }
+
+    fn output_params<E>(&self, rows: usize, epilogue: E) -> WinogradOutputParams<E> {
         let (layer, plan) = (self.layer, self.plan);
         let width = layer.of.output.shape.width;
-        let params = WinogradOutputParams {
+        WinogradOutputParams {
             form: plan.transform,
             tiles: plan.strip,
             rows,
@@ -355,17 +413,8 @@ impl<'a> Bands<'a> {
             x_point: plan.output.distance,
             y_row: layer.of.output.row_len(),
             r_row: layer.of.residual.map_or(0, Buffer::row_len),
-            epilogue: layer.of.epilogue.of_kernel(),
-        };
-        let address = |operand: usize, side: &Side| {
-            let mut address = side.past(operand, loops, Var::Panel, skipped);
-            address.offset += below * side.distance(Var::Row);
-            address
-        };
-        let Sides { m, b, y, r, .. } = &self.sides;
-        let y = address(Y, y);
-        let r = r.as_ref().map_or_else(|| y.clone(), |r| address(R, r));
-        Statement::Call(Call::WinogradOutput(params), vec![address(M, m), address(B, b), r, y])
+            epilogue,
+        }
     }
 }
 
@@ -444,6 +493,16 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     let weights = |element: Element, offset: usize, panel: usize| {
         Side::weights(element, start + offset).with(Var::Panel, panel)
     };
+    let numbers = |at: usize, panel: usize| {
+        weights(Element::F32, panels.bias_offset() + at * Element::F32.bytes(), panel)
+    };
+    let quantised = layer.plan.quantised();
+    let (of_sums, of_panel, bias) = if quantised {
+        let scales = panels.kernel_points() * format.panel_blocks * BLOCK;
+        (0, scales, panels.scales_len())
+    } else {
+        (panels.shape.out_blocks() * BLOCK, 0, 0)
+    };
     let points = |region: Region, offset: usize, points: &Points| {
         let side = Side::at(region, points.element, offset)
             .with(Var::Block, points.block)
@@ -466,11 +525,11 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         x: pixels(layer.of.input, layer.plan.window.padding.before, step),
         v,
         w: weights(format.element, 0, panels.panel_len()),
-        zeros: weights(Element::F32, panels.zeros_offset(), 0),
+        s: numbers(of_sums, of_panel),
         m: points(Region::Scratch, plan.output_offset, &plan.output),
-        b: weights(Element::F32, panels.bias_offset(), format.panel_blocks * BLOCK)
-            .with(Var::Block, BLOCK),
+        b: numbers(bias, format.panel_blocks * BLOCK).with(Var::Block, BLOCK),
         y: output(layer.of.output),
+        t: quantised.then(|| numbers(panels.tensor_numbers_offset(), 0)),
         r: layer.of.residual.map(output),
     }
 }

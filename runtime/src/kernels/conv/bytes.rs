@@ -18,10 +18,9 @@
 use std::ffi::c_void;
 
 use super::{Arithmetic, call, fetch_pixels};
-use crate::kernels::simd::{Dot, Stored};
-use crate::kernels::{
-    BLOCK, ByteEpilogue, ConvU8Params, OutputElement, QUAD, ResidualElement, TensorLine,
-};
+use crate::kernels::epilogue::{Pixels, finish_bytes};
+use crate::kernels::simd::{ByteFactors, Dot, Kernels};
+use crate::kernels::{BLOCK, ByteEpilogue, ConvU8Params, OutputElement, QUAD, TensorLine};
 
 /// [`Call::ConvU8`](crate::kernels::Call::ConvU8).
 ///
@@ -30,7 +29,7 @@ use crate::kernels::{
 /// The operands are readable, and `y` writable, as far as the declaration says.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(in crate::kernels) unsafe fn conv_u8<S: Dot>(
+pub(in crate::kernels) unsafe fn conv_u8<S: Kernels>(
     simd: S,
     params: &ConvU8Params,
     x: *mut u8,
@@ -60,7 +59,7 @@ pub(in crate::kernels) unsafe fn conv_u8<S: Dot>(
 /// The operands are readable, and `y` writable, as far as the declaration says.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(in crate::kernels) unsafe fn conv_u8_quads<S: Dot>(
+pub(in crate::kernels) unsafe fn conv_u8_quads<S: Kernels>(
     simd: S,
     params: &ConvU8Params,
     x: *mut u8,
@@ -96,7 +95,7 @@ impl Arithmetic for Bytes {
     type Input = u8;
     type Weight = i8;
     type Epilogue = ByteEpilogue;
-    type Sums<S: Dot> = S::Sums;
+    type Sums<S: Kernels> = S::Sums;
 
     const DEPTH: usize = QUAD;
 
@@ -112,7 +111,11 @@ impl Arithmetic for Bytes {
     }
 
     #[inline(always)]
-    fn fetch_output<S: Dot, const P: usize, const B: usize>(self, simd: S, params: &ConvU8Params) {
+    fn fetch_output<S: Kernels, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvU8Params,
+    ) {
         for o in 0..B {
             match params.epilogue.output {
                 OutputElement::U8 => {
@@ -128,12 +131,12 @@ impl Arithmetic for Bytes {
     }
 
     #[inline(always)]
-    unsafe fn start<S: Dot, const B: usize>(self, simd: S) -> [S::Sums; B] {
+    unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [S::Sums; B] {
         [simd.no_sums(); B]
     }
 
     #[inline(always)]
-    unsafe fn accumulate<S: Dot, const P: usize, const B: usize>(
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
         simd: S,
         sums: &mut [[S::Sums; P]; B],
         x: *const u8,
@@ -141,11 +144,11 @@ impl Arithmetic for Bytes {
         w: *const i8,
     ) {
         // SAFETY: four bytes of these pixels and a row of weights, says the caller.
-        unsafe { simd.dots(sums, x, step, w) };
+        unsafe { Dot::<ByteFactors>::dots(simd, sums, x, step, w) };
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Dot, const P: usize, const B: usize>(
+    unsafe fn finish<S: Kernels, const P: usize, const B: usize>(
         self,
         simd: S,
         params: &ConvU8Params,
@@ -165,62 +168,9 @@ impl Arithmetic for Bytes {
                 values[o][p] = simd.add(simd.mul(sums, scales), shifts);
             }
         }
+        let r = Pixels { at: self.r, block: params.r_block };
+        let y = Pixels { at: self.y, block: params.y_block };
         // SAFETY: the residual and the output reach as far as `ConvU8Params` says.
-        unsafe {
-            match params.epilogue.residual {
-                ResidualElement::None => {}
-                ResidualElement::F32 => {
-                    add_residual(simd, &mut values, line.factor, 0.0, self.r.cast::<f32>(), params);
-                }
-                ResidualElement::U8 => {
-                    add_residual(simd, &mut values, line.factor, line.offset, self.r, params);
-                }
-            }
-            for value in values.as_flattened_mut() {
-                *value = line.clamp(simd, *value);
-            }
-            // A branch for all of them: the values are in registers.
-            match params.epilogue.output {
-                OutputElement::F32 => {
-                    let y = self.y.cast::<f32>();
-                    for o in 0..B {
-                        for p in 0..P {
-                            simd.store(y.add(o * params.y_block + p * BLOCK), values[o][p]);
-                        }
-                    }
-                }
-                OutputElement::U8 => {
-                    let zero = simd.splat(line.zero);
-                    for o in 0..B {
-                        simd.store_u8s(self.y.add(o * params.y_block), values[o], zero);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds the residual at `r`.
-///
-/// # Safety
-///
-/// `r` is readable as far as [`ConvU8Params`] says.
-#[inline(always)]
-unsafe fn add_residual<S: Dot, R: Stored, const P: usize, const B: usize>(
-    simd: S,
-    values: &mut [[S::F32x16; P]; B],
-    scale: f32,
-    zero: f32,
-    r: *const R,
-    params: &ConvU8Params,
-) {
-    let (scale, zero) = (simd.splat(scale), simd.splat(zero));
-    for o in 0..B {
-        for p in 0..P {
-            // SAFETY: the residual has the pixels and blocks of the output.
-            let residual = unsafe { R::load(simd, r.add(o * params.r_block + p * BLOCK)) };
-            let residual = simd.mul(simd.sub(residual, zero), scale);
-            values[o][p] = simd.add(values[o][p], residual);
-        }
+        unsafe { finish_bytes(simd, params.epilogue, line, values, P, r, y) }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Arithmetic, call, fetch_pixels};
 use crate::kernels::epilogue::{Pixels, finish};
-use crate::kernels::simd::Dot;
+use crate::kernels::simd::Kernels;
 use crate::kernels::{BLOCK, ConvParams, Epilogue};
 
 /// [`Call::Conv`](crate::kernels::Call::Conv).
@@ -14,7 +14,7 @@ use crate::kernels::{BLOCK, ConvParams, Epilogue};
 /// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(in crate::kernels) unsafe fn conv<S: Dot>(
+pub(in crate::kernels) unsafe fn conv<S: Kernels>(
     simd: S,
     params: &ConvParams,
     x: *mut f32,
@@ -43,7 +43,7 @@ pub(in crate::kernels) unsafe fn conv<S: Dot>(
 /// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
-pub(in crate::kernels) unsafe fn conv_planar<S: Dot>(
+pub(in crate::kernels) unsafe fn conv_planar<S: Kernels>(
     simd: S,
     params: &ConvParams,
     x: *mut f32,
@@ -71,7 +71,7 @@ impl Arithmetic for Single {
     type Input = f32;
     type Weight = f32;
     type Epilogue = Epilogue;
-    type Sums<S: Dot> = S::F32x16;
+    type Sums<S: Kernels> = S::F32x16;
 
     const DEPTH: usize = 1;
 
@@ -85,7 +85,11 @@ impl Arithmetic for Single {
     }
 
     #[inline(always)]
-    fn fetch_output<S: Dot, const P: usize, const B: usize>(self, simd: S, params: &ConvParams) {
+    fn fetch_output<S: Kernels, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvParams,
+    ) {
         for o in 0..B {
             let y = self.y.wrapping_add(o * params.y_block);
             fetch_pixels::<S, f32, P>(simd, y, BLOCK);
@@ -93,7 +97,7 @@ impl Arithmetic for Single {
     }
 
     #[inline(always)]
-    unsafe fn start<S: Dot, const B: usize>(self, simd: S) -> [S::F32x16; B] {
+    unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [S::F32x16; B] {
         let mut starts = [simd.splat(0.0); B];
         for (o, start) in starts.iter_mut().enumerate() {
             // SAFETY: a bias has 16 elements an output block.
@@ -103,7 +107,7 @@ impl Arithmetic for Single {
     }
 
     #[inline(always)]
-    unsafe fn accumulate<S: Dot, const P: usize, const B: usize>(
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
         simd: S,
         sums: &mut [[S::F32x16; P]; B],
         x: *const f32,
@@ -139,7 +143,7 @@ impl Arithmetic for Single {
     }
 
     #[inline(always)]
-    unsafe fn finish<S: Dot, const P: usize, const B: usize>(
+    unsafe fn finish<S: Kernels, const P: usize, const B: usize>(
         self,
         simd: S,
         params: &ConvParams,

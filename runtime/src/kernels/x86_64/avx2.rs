@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::words::{Sums, Words};
-use crate::kernels::simd::{Simd, Token};
+use super::words::{IncludesAvx2, Sums, WithoutVnni};
+use crate::kernels::simd::{Integers, Simd, Token};
 
 /// Token: the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -159,12 +159,27 @@ where
 }
 
 // SAFETY: the token proves AVX2.
-unsafe impl Words for Avx2 {
+unsafe impl<const VNNI: bool> IncludesAvx2 for Ymm<VNNI> where Self: Token {}
+
+impl<const VNNI: bool> Integers for Ymm<VNNI>
+where
+    Self: Token,
+{
+    type Sums = Sums;
+
     #[inline(always)]
-    fn words_to_f32(self, sums: Sums) -> Self::F32x16 {
+    fn no_sums(self) -> Sums {
         // SAFETY: the token proves AVX2.
-        unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, [low, high]: Sums) -> Self::F32x16 {
+        // SAFETY: the token proves AVX2.
+        unsafe { [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)] }
     }
 }
+
+impl WithoutVnni for Avx2 {}
 
 kernel_table!(Avx2: ["avx2", "fma"]);

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::words::{Sums, Words};
-use crate::kernels::simd::{Simd, Token};
+use super::words::{IncludesAvx2, Sums, WithoutVnni};
+use crate::kernels::simd::{Integers, Simd, Token};
 
 /// Token: the CPU has AVX-512F, and BW, VL and VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -154,11 +154,21 @@ where
     }
 }
 
-/// AVX-512F alone has no products of 16-bit words, so they are AVX2's.
 // SAFETY: the token proves AVX-512F, which includes AVX2.
-unsafe impl Words for Avx512 {
+unsafe impl<const VNNI: bool> IncludesAvx2 for Zmm<VNNI> where Self: Token {}
+
+/// AVX-512F alone has no products of 16-bit words, so they are AVX2's.
+impl Integers for Avx512 {
+    type Sums = Sums;
+
     #[inline(always)]
-    fn words_to_f32(self, sums: Sums) -> Self::F32x16 {
+    fn no_sums(self) -> Sums {
+        // SAFETY: the token proves AVX-512F, which includes AVX2.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    fn sums_to_f32(self, sums: Sums) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe {
             let low = _mm512_castsi256_si512(sums[0]);
@@ -166,5 +176,7 @@ unsafe impl Words for Avx512 {
         }
     }
 }
+
+impl WithoutVnni for Avx512 {}
 
 kernel_table!(Avx512: ["avx512f"]);
