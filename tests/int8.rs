@@ -5,10 +5,13 @@ mod quantised;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use resnet::{Backend, Compiler, Isa, Pool, Spec, Weights};
+use resnet_compiler::graph::Graph;
+use resnet_compiler::schedule::{Algorithm, Choice, Choices, Order};
 
-use self::quantised::{Random, is_defined_to_the_bit, partly_quantised};
+use self::quantised::{Random, is_defined_to_the_bit, partly_quantised, some_choices};
 
 const NETWORKS: [&str; 3] = ["basic", "option-a", "bottleneck"];
 
@@ -30,7 +33,7 @@ fn all_have_the_bits_of_the_definition() {
             for backend in [Backend::BEST, Backend::Interpret, Backend::Reference] {
                 for (batch, pool) in [(1, None), (2, Some(&pool)), (4, None)] {
                     let compiler = Compiler::new(&spec).weights(&weights).isa(isa).batch(batch);
-                    let compiled = compiler.backend(backend).compile().unwrap();
+                    let compiled = compiler.backend(backend).exact(true).compile().unwrap();
                     let network = compiled.load(&weights).unwrap();
                     let mut output = vec![f32::NAN; expected.len()];
                     network.session_in(pool).unwrap().run_batch(&input, &mut output).unwrap();
@@ -44,6 +47,42 @@ fn all_have_the_bits_of_the_definition() {
                 }
             }
         }
+    }
+}
+
+/// A convolution whose answer is in single precision, with a zero point, at odd sizes: Winograd's sums are
+/// exact, and what follows rounds a little.
+#[test]
+fn winograd_computes_the_convolution() {
+    for (inputs, shape) in [(16, "4x4"), (20, "13x11"), (70, "7x9"), (600, "5x6")] {
+        let text = format!(
+            "name: one\ninput: {inputs}x{shape}\ntable:\n  - {{layer: conv1, op: conv, kernel: 3, channels: 24, \
+             norm: none, bias: true, activation: none}}\n"
+        );
+        let spec = Spec::from_yaml_named(&text, "one").unwrap_or_else(|error| panic!("{error}"));
+        let graph = Graph::build(&spec).unwrap();
+        let weights = Weights::random(&graph.tensors, 1);
+        let weights = partly_quantised(&spec, &weights, &mut Random(1), true);
+        let answer = |algorithm: Algorithm| {
+            let choice = Choice { algorithm, order: Order::RowsOuter };
+            let layers = [("conv1".to_owned(), choice)].into();
+            let choices = Arc::new(Choices::new(&graph, 1, layers));
+            let compiler = Compiler::new(&spec).weights(&weights).choices(choices);
+            let network = compiler.compile().unwrap().load(&weights).unwrap();
+            let picture: Vec<f32> = (0..network.info().input_len())
+                .map(|at| (at * 37 % 101) as f32 / 50.0 - 1.0)
+                .collect();
+            network.session_in(None).unwrap().run(&picture).unwrap().to_vec()
+        };
+        let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd4].map(answer);
+        let largest = direct.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        assert!(largest > 0.1, "{inputs}x{shape}: {largest}");
+        // Words of so many channels are rounded.
+        let tolerance = if inputs < 300 { 1e-5 } else { 1e-2 };
+        for (a, b) in direct.iter().zip(&winograd) {
+            assert!((a - b).abs() <= tolerance * largest, "{inputs}x{shape}: {a} and {b}");
+        }
+        assert_ne!(direct, winograd, "{inputs}x{shape}: it is another algorithm");
     }
 }
 
@@ -82,6 +121,8 @@ fn any_part_of_a_network_may_be_quantised() {
         for seed in 0..3 {
             let weights = partly_quantised(&spec, &weights, &mut Random(seed), seed == 0);
             quantised += weights.quantised().len();
+            // By itself a batch may have other algorithms.
+            let choices = |batch| some_choices(&spec, &weights, Random(seed + 7), batch);
             let mut first: Option<Vec<u32>> = None;
             // Where layers stay in f32, portable code rounds them in another way.
             for isa in Isa::available().filter(|isa| *isa != Isa::Portable) {
@@ -89,8 +130,8 @@ fn any_part_of_a_network_may_be_quantised() {
                     [(Backend::BEST, 1, None), (Backend::Interpret, 3, Some(&pool))]
                 {
                     let compiler = Compiler::new(&spec).weights(&weights).isa(isa).batch(batch);
-                    // A batch may have other algorithms in its f32 layers.
-                    let compiled = compiler.exact(true).backend(backend).compile().unwrap();
+                    let compiler = compiler.choices(choices(batch)).backend(backend);
+                    let compiled = compiler.compile().unwrap();
                     let network = compiled.load(&weights).unwrap_or_else(|e| panic!("{name}: {e}"));
                     let info = network.info();
                     let pictures = input.len() / info.input_len();
@@ -103,7 +144,7 @@ fn any_part_of_a_network_may_be_quantised() {
                 }
             }
             let compiler = Compiler::new(&spec).weights(&weights).backend(Backend::Reference);
-            let network = compiler.compile().unwrap().load(&weights).unwrap();
+            let network = compiler.choices(choices(1)).compile().unwrap().load(&weights).unwrap();
             let info = network.info();
             let pictures = input.len() / info.input_len();
             let mut output = vec![f32::NAN; pictures * info.outputs];

@@ -11,7 +11,7 @@ use resnet::{Backend, Compiler, Diagnostics, Isa, Network, Options, Pool, Spec, 
 use resnet_compiler::graph::Graph;
 use resnet_runtime::kernels::Activation;
 
-use self::quantised::{Random, is_defined_to_the_bit, partly_quantised};
+use self::quantised::{Random, is_defined_to_the_bit, partly_quantised, some_choices};
 
 /// Of the largest output of each picture.
 const TOLERANCE: f64 = 1e-4;
@@ -301,8 +301,9 @@ proptest! {
         let defined = is_defined_to_the_bit(&spec, &weights);
         let pictures = picture(3 * graph.input_shape().elements(), seed);
         let load = |backend, isa, batch| {
-            // A batch may have other algorithms in its f32 layers.
-            let compiler = Compiler::new(&spec).weights(&weights).exact(true);
+            // By itself a batch may have other algorithms.
+            let choices = some_choices(&spec, &weights, Random(seed), batch);
+            let compiler = Compiler::new(&spec).weights(&weights).choices(choices);
             let compiled = compiler.backend(backend).isa(isa).batch(batch).compile();
             compiled.unwrap().load(&weights).unwrap_or_else(|error| panic!("{error}\n{table}"))
         };

@@ -1,12 +1,13 @@
 //! Random quantised weights for any table.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use resnet::{Compiler, Spec, Weights};
 use resnet_compiler::fuse::{FusedNode, FusedOp};
 use resnet_compiler::graph::Graph;
 use resnet_compiler::plan::Plan;
-use resnet_compiler::schedule::Wishes;
+use resnet_compiler::schedule::{Choices, Wishes, candidates};
 use resnet_runtime::kernels::Activation;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -19,6 +20,23 @@ impl Random {
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize
     }
+}
+
+/// For each convolution some way to compute it, the same for any number of pictures together.
+pub(crate) fn some_choices(
+    spec: &Spec,
+    weights: &Weights,
+    mut random: Random,
+    batch: usize,
+) -> Arc<Choices> {
+    let graph = Graph::build(spec).unwrap();
+    let wishes = Wishes { quantised: Arc::new(weights.quantised()), ..Wishes::default() };
+    let (_, levels) = Plan::with_levels(&graph, &wishes).unwrap();
+    let layers = candidates(&levels.fused, &wishes).into_iter().map(|(id, choices)| {
+        let choice = choices[random.next() % choices.len()];
+        (levels.fused.node(id).name.clone(), choice)
+    });
+    Arc::new(Choices::new(&graph, batch, layers.collect()))
 }
 
 /// The bytes of a tensor with what they are.

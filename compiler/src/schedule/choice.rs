@@ -7,7 +7,7 @@ use std::str::FromStr;
 use resnet_runtime::kernels::{BLOCK, Element, PAIR, PANEL, QUAD, Transform};
 
 use super::conv::weight_element;
-use super::winograd;
+use super::{Layout, winograd};
 use crate::fuse::{Conv, FusedId};
 use crate::graph::{Extent, Shape, Window};
 use crate::words::{UnknownWord, find, words};
@@ -37,7 +37,7 @@ words! {
         /// stride 2 25/36, and 16/9 of the weights.
         Winograd2 = "winograd2",
         /// Winograd with tiles of 4x4 outputs. Of a 3x3 kernel it has 1/4 of the multiplications, with
-        /// stride 2 9/16, and 4 times the weights. Of a picture that stays planar and a 7x7 kernel with
+        /// stride 2 9/16, and 4 times the weights (of bytes 8 times, with stride 1 alone). Of a picture that stays planar and a 7x7 kernel with
         /// stride 2, tiles of 4 rows have 13/28 of the multiplications.
         Winograd4 = "winograd4",
     }
@@ -109,8 +109,8 @@ pub(super) struct Site<'a> {
     pub(super) zero_pads: bool,
     pub(super) input: Shape,
     pub(super) output: Shape,
-    /// The input is a planar picture.
-    pub(super) planar: bool,
+    /// How the input lies.
+    pub(super) layout: Layout,
 }
 
 impl Site<'_> {
@@ -124,11 +124,12 @@ impl Site<'_> {
         Transform::WINOGRAD.into_iter().find(|&transform| {
             let [filter, _] = transform.filters();
             plain
-                // Of bytes, the others' points are no words.
+                // Of bytes there is this one, for blocks.
                 && (!self.conv.quantised || transform == Transform::Winograd4x4)
+                && self.layout != Layout::Quads
                 && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
-                && transform.suits(self.planar, (kernel.rows, kernel.columns))
+                && transform.suits(self.planar(), (kernel.rows, kernel.columns))
         })
     }
 
@@ -137,7 +138,7 @@ impl Site<'_> {
         match self.transform(algorithm) {
             None => false,
             Some(Transform::None) => !self.zero_pads || order == Order::RowsOuter,
-            Some(_) => !self.planar || order == Order::RowsOuter,
+            Some(_) => !self.planar() || order == Order::RowsOuter,
         }
     }
 
@@ -199,7 +200,7 @@ impl Site<'_> {
         let weights = self.weight_bytes(transform);
         let direct = transform == Transform::None;
         let resident = if direct { RESIDENT_WEIGHTS } else { RESIDENT_POINTS };
-        if self.zero_pads || (self.planar && !direct) || weights <= resident {
+        if self.zero_pads || (self.planar() && !direct) || weights <= resident {
             return Order::RowsOuter;
         }
         let picture = if direct {
@@ -225,9 +226,14 @@ impl Site<'_> {
         tiles.rows * rows.points() * tiles.columns * columns.points()
     }
 
+    /// The input is a planar picture.
+    fn planar(&self) -> bool {
+        self.layout == Layout::Planar
+    }
+
     /// Input channels that are computed with.
     fn inputs(&self) -> usize {
-        if self.planar { self.input.channels } else { padded(self.input.channels) }
+        if self.planar() { self.input.channels } else { padded(self.input.channels) }
     }
 
     /// Pairs of an input and an output channel that are computed with.
@@ -254,7 +260,7 @@ impl Site<'_> {
     fn cycles(&self, costs: &Costs, transform: Transform) -> f64 {
         let batch = costs.batch as f64;
         let weights = self.weight_bytes(transform);
-        let arrival = weights / costs.weight_bytes;
+        let arrival = weights / costs.weight_bytes(weight_element(self.conv, transform));
         let pairs = self.pairs() as f64;
         let Extent { rows, columns } = self.conv.window.kernel;
         let fmas = FMAS * self.together(transform);
@@ -264,7 +270,7 @@ impl Site<'_> {
         }
         let points = self.points(transform) as f64;
         // Where only the rows are filtered, a product is a sum over the kernel's columns.
-        let sums = if self.planar { columns as f64 } else { 1.0 };
+        let sums = if self.planar() { columns as f64 } else { 1.0 };
         let input = self.inputs() * weight_element(self.conv, transform).bytes();
         let bytes = input + padded(self.output.channels) * Element::F32.bytes();
         let bytes = points * bytes as f64;
@@ -310,17 +316,25 @@ const POINT_BYTES: f64 = 10.0;
 pub(super) struct Costs {
     /// Pictures that share a reading of the weights.
     batch: usize,
-    /// Bytes of weights that arrive in a cycle while a core computes.
-    weight_bytes: f64,
+    /// Whether a last-level cache keeps all weights from one run to the next.
+    cached: bool,
 }
 
 impl Costs {
     /// For a network of these convolutions.
     pub(super) fn new(batch: usize, sites: &[Site<'_>]) -> Self {
         let bytes: f64 = sites.iter().map(|site| site.weight_bytes(Transform::None)).sum();
-        // What a last-level cache keeps from one run to the next arrives faster.
-        let weight_bytes = if bytes <= CACHED_WEIGHTS { 24.0 } else { 9.0 };
-        Self { batch, weight_bytes }
+        Self { batch, cached: bytes <= CACHED_WEIGHTS }
+    }
+
+    /// Bytes of weights that arrive in a cycle while a core computes.
+    fn weight_bytes(&self, element: Element) -> f64 {
+        match (self.cached, element) {
+            (true, _) => 24.0,
+            (false, Element::F32) => 9.0,
+            // Of words, 4.5 to 5.8 were measured: their multiply-adds leave less time than those of `f32`.
+            (false, _) => 5.0,
+        }
     }
 }
 

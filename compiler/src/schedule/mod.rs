@@ -322,7 +322,7 @@ fn sites<'a>(fused: &'a Fused, layouts: &[Layout]) -> Vec<Site<'a>> {
         zero_pads: node.epilogue.zero_pads(),
         input: fused.node(node.source()).shape,
         output: node.shape,
-        planar: layouts[node.source().index()] == Layout::Planar,
+        layout: layouts[node.source().index()],
     };
     convs.map(site).collect()
 }

@@ -2,6 +2,7 @@
 
 mod conv;
 mod planes;
+mod winograd;
 
 use std::ffi::c_void;
 

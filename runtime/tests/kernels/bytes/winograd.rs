@@ -1,0 +1,234 @@
+//! Winograd convolutions of bytes: points, their products and the output, each against its definition.
+
+use resnet_runtime::kernels::{
+    BLOCK, ByteEpilogue, Call, ConvI16Params, NoEpilogue, OutputElement, PAIR, ResidualElement,
+    TensorLine, Transform, WinogradInputParams, WinogradOutputU8Params,
+};
+use resnet_runtime::weights::pack::Points;
+
+use super::{Bytes, LINE, byte, clamped, floats, run};
+use crate::{Random, tables};
+
+const B: [[i64; 6]; 6] = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+];
+
+const G: [[i64; 3]; 6] = [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
+
+const FORM: Transform = Transform::Winograd4x4;
+
+/// `B^T d B` at a point.
+fn point(point: usize, d: impl Fn(usize, usize) -> u8) -> i64 {
+    let (i, j) = (point / 6, point % 6);
+    let pixels = (0..36).map(|at| (at / 6, at % 6));
+    pixels.map(|(r, c)| B[i][r] * B[j][c] * i64::from(d(r, c))).sum()
+}
+
+/// The elements of two bytes that were written whole.
+fn words(bytes: &[Option<u8>]) -> Vec<Option<i16>> {
+    let word = |bytes: &[Option<u8>]| Some(i16::from_ne_bytes([bytes[0]?, bytes[1]?]));
+    bytes.chunks(2).map(word).collect()
+}
+
+#[test]
+fn points_are_exact() {
+    for tiles in 1..=5 {
+        let columns = 4 * (tiles - 1) + 6;
+        let (x_row, y_point) = (columns * BLOCK + 5, tiles * BLOCK + 3);
+        let mut random = Random(7 + tiles as u64);
+        let x: Vec<u8> = (0..5 * x_row + columns * BLOCK)
+            .map(|_| (random.next() * 128.0 + 128.0) as u8)
+            .collect();
+        let params = WinogradInputParams { form: FORM, tiles, x_row, y_point };
+        let len = 35 * y_point + tiles * BLOCK;
+        for (isa, table) in tables() {
+            let y = run(&Call::WinogradInputU8(params), table, &mut [Bytes::of(&x)], 2 * len);
+            for (at, found) in words(&y).into_iter().enumerate() {
+                let (of, at) = (at / y_point, at % y_point);
+                let (tile, lane) = (at / BLOCK, at % BLOCK);
+                let d = |r: usize, c: usize| x[r * x_row + (4 * tile + c) * BLOCK + lane];
+                let expected = (tile < tiles).then(|| point(of, d));
+                assert_eq!(found.map(i64::from), expected, "{isa}, point {of} of tile {tile}");
+            }
+        }
+    }
+}
+
+/// Products of one point: `x` is `[block][pixel][16]`, `weights` `[output][input]`.
+fn products(pixels: usize, out_blocks: usize, x: &[i16], weights: &[Vec<i16>], scale: f32) {
+    let blocks = x.len() / (pixels * BLOCK);
+    let row = out_blocks * BLOCK;
+    let mut packed = vec![0; blocks * BLOCK * row];
+    for (o, weights) in weights.iter().enumerate() {
+        for (i, &weight) in weights.iter().enumerate() {
+            packed[(i / PAIR * row + o) * PAIR + i % PAIR] = weight;
+        }
+    }
+    let params = ConvI16Params {
+        pixels,
+        x_step: BLOCK,
+        blocks,
+        x_block: pixels * BLOCK,
+        kernel_rows: 1,
+        kernel_columns: 1,
+        x_row: BLOCK,
+        x_column: BLOCK,
+        out_blocks,
+        y_block: pixels * BLOCK + 7,
+        r_block: 0,
+        epilogue: NoEpilogue::Nothing,
+        next: 0,
+    };
+    let len = (out_blocks - 1) * params.y_block + pixels * BLOCK;
+    let mut operands =
+        [Bytes::of(x), Bytes::of(&packed), Bytes::of(&vec![scale; row]), Bytes::of(&packed)];
+    for (isa, table) in tables() {
+        let y = floats(&run(&Call::ConvI16(params), table, &mut operands, 4 * len));
+        for (at, found) in y.into_iter().enumerate() {
+            let (o, pixel) = (at / params.y_block, at % params.y_block / BLOCK);
+            let channel = o * BLOCK + at % params.y_block % BLOCK;
+            let inputs = (0..blocks * BLOCK)
+                .map(|i| x[(i / BLOCK * pixels + pixel.min(pixels - 1)) * BLOCK + i % BLOCK]);
+            let sum: i64 =
+                inputs.zip(&weights[channel]).map(|(x, &w)| i64::from(x) * i64::from(w)).sum();
+            assert_eq!(i64::from(sum as i32), sum, "the sum of channel {channel} fits");
+            let expected = (pixel < pixels).then_some(sum as f32 * scale);
+            assert_eq!(found, expected, "{isa}, {pixels} pixels, channel {channel} of {pixel}");
+        }
+    }
+}
+
+#[test]
+fn products_are_exact() {
+    let mut random = Random(11);
+    let mut words = |len: usize, most: f32| -> Vec<i16> {
+        (0..len).map(|_| (random.next() * most) as i16).collect()
+    };
+    for pixels in 1..=30 {
+        for (out_blocks, blocks) in [(1, 1), (2, 1), (2, 3)] {
+            let x = words(blocks * pixels * BLOCK, 17_340.0);
+            let weights: Vec<_> =
+                (0..out_blocks * BLOCK).map(|_| words(blocks * BLOCK, 2_000.0)).collect();
+            products(pixels, out_blocks, &x, &weights, 0.37);
+        }
+    }
+}
+
+/// For each point the tile that makes it as large as bytes can, and kernels that make its weights as large
+/// as they can: over so many channels sums of exact words would leave `i32`.
+#[test]
+fn the_worst_tile_overflows_no_sum() {
+    let channels = 640;
+    let mut rounded = 0;
+    for at in 0..36 {
+        let (i, j) = (at / 6, at % 6);
+        let of = |sign: i64| {
+            move |r: usize, c: usize| if B[i][r] * B[j][c] * sign > 0 { 255 } else { 0 }
+        };
+        let [most, least] = [1, -1].map(|sign| point(at, of(sign)));
+        let worst = if most > -least { most } else { least };
+        let kernel = |tap: usize| if G[i][tap / 3] * G[j][tap % 3] < 0 { -128i8 } else { 127 };
+        let kernel: Vec<i8> = (0..9).map(kernel).collect();
+        let points = Points::of(&kernel.repeat(channels));
+        let own = &points[at];
+        let exact: i64 =
+            (0..9).map(|tap| G[i][tap / 3] * G[j][tap % 3] * i64::from(kernel[tap])).sum();
+        rounded += usize::from(exact != i64::from(own.words[0]));
+        let x = vec![i16::try_from(worst).unwrap(); channels];
+        products(1, 1, &x, &vec![own.words.clone(); BLOCK], 1.0);
+    }
+    assert!(rounded > 0, "no sum would have overflowed");
+}
+
+/// `A^T m` in single precision.
+fn interpolated(m: [f32; 6]) -> [f32; 4] {
+    let [sum_1, difference_1, sum_2, difference_2] =
+        [m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]];
+    [
+        m[0] + sum_1 + sum_2,
+        difference_1 + 2.0 * difference_2,
+        sum_1 + 4.0 * sum_2,
+        difference_1 + 8.0 * difference_2 + m[5],
+    ]
+}
+
+#[test]
+fn outputs_round_in_one_order() {
+    use OutputElement as Output;
+    use ResidualElement as Residual;
+    let mut random = Random(3);
+    for (tiles, rows, columns) in [(1, 4, 4), (2, 4, 7), (3, 3, 12), (2, 1, 5)] {
+        for (residual, output) in [
+            (Residual::None, Output::U8),
+            (Residual::U8, Output::U8),
+            (Residual::F32, Output::U8),
+            (Residual::None, Output::F32),
+            (Residual::U8, Output::F32),
+            (Residual::F32, Output::F32),
+        ] {
+            let (x_point, y_row, r_row) =
+                (tiles * BLOCK + 3, columns * BLOCK + 5, columns * BLOCK + 2);
+            let mut x = random.vec(35 * x_point + tiles * BLOCK);
+            x.iter_mut().for_each(|m| *m *= 90.0);
+            let b = random.vec(BLOCK);
+            let mut r = random.vec((rows - 1) * r_row + columns * BLOCK);
+            r.iter_mut().for_each(|r| *r = (*r * 128.0 + 128.0).floor());
+            let of_bytes: Vec<u8> = r.iter().map(|&r| r as u8).collect();
+            let line: TensorLine = LINE;
+            let params = WinogradOutputU8Params {
+                form: FORM,
+                tiles,
+                rows,
+                columns,
+                x_point,
+                y_row,
+                r_row,
+                epilogue: ByteEpilogue { residual, output },
+            };
+            let value = |row: usize, column: usize, lane: usize| {
+                let m = |i: usize, j: usize| x[(6 * i + j) * x_point + column / 4 * BLOCK + lane];
+                let of_column = |j| interpolated(std::array::from_fn(|i| m(i, j)))[row];
+                let mut v = interpolated(std::array::from_fn(of_column))[column % 4] + b[lane];
+                let r = r[row * r_row + column * BLOCK + lane];
+                match residual {
+                    Residual::None => {}
+                    Residual::F32 => v += r * line.factor,
+                    Residual::U8 => v += (r - line.offset) * line.factor,
+                }
+                clamped(line, v)
+            };
+            let len = (rows - 1) * y_row + columns * BLOCK;
+            let expected: Vec<Option<f32>> = (0..len)
+                .map(|at| {
+                    let (row, column, lane) = (at / y_row, at % y_row / BLOCK, at % y_row % BLOCK);
+                    (column < columns).then(|| match output {
+                        Output::F32 => value(row, column, lane),
+                        Output::U8 => f32::from(byte(line, value(row, column, lane))),
+                    })
+                })
+                .collect();
+            let mut operands = [
+                Bytes::of(&x),
+                Bytes::of(&b),
+                Bytes::of(&line.to_line()),
+                if residual == Residual::F32 { Bytes::of(&r) } else { Bytes::of(&of_bytes) },
+            ];
+            for (isa, table) in tables() {
+                let call = Call::WinogradOutputU8(params);
+                let found: Vec<Option<f32>> = match output {
+                    Output::F32 => floats(&run(&call, table, &mut operands, 4 * len)),
+                    Output::U8 => run(&call, table, &mut operands, len)
+                        .into_iter()
+                        .map(|byte| byte.map(f32::from))
+                        .collect(),
+                };
+                assert_eq!(found, expected, "{isa} {params:?}");
+            }
+        }
+    }
+}
