@@ -3,13 +3,16 @@
 //!
 //! Where the input is planar only rows are filtered: the products are convolutions along the rows.
 
+mod runs;
+
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Element, Epilogue, Filter, NoEpilogue, WinogradInputParams,
+    BLOCK, Call, ConvParams, Element, Epilogue, NoEpilogue, WinogradInputParams,
     WinogradOutputParams,
 };
 
+use self::runs::{Run, runs, shares};
 use super::conv::Layer;
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
@@ -416,57 +419,6 @@ impl<'a> Bands<'a> {
             epilogue,
         }
     }
-}
-
-/// Neighbouring points, in one dimension, that a loop can run over.
-#[derive(Clone, Copy)]
-struct Run {
-    /// The first point.
-    first: usize,
-    len: usize,
-    /// The first point's weight.
-    weight: usize,
-    /// All points have it; else each has its own.
-    shared: bool,
-    /// Whether a partial last tile needs them.
-    needed: bool,
-}
-
-impl Run {
-    /// Whether these are all points of the filter, each with a weight.
-    fn is_all(&self, filter: Filter) -> bool {
-        self.len == filter.points() && !self.shared
-    }
-}
-
-/// The points of a filter, where the last tile has `partial` outputs if it has not all.
-fn runs(filter: Filter, partial: Option<usize>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for point in 0..filter.points() {
-        let weight = filter.weight(point);
-        let needed = partial.is_none_or(|outputs| filter.needs(point, outputs));
-        match runs.last_mut() {
-            Some(run) if run.needed == needed && !run.shared && run.weight + run.len == weight => {
-                run.len += 1;
-            }
-            // The second of those that share a weight shows that they do.
-            Some(run)
-                if run.needed == needed && run.weight == weight && (run.shared || run.len == 1) =>
-            {
-                (run.shared, run.len) = (true, run.len + 1);
-            }
-            _ => runs.push(Run { first: point, len: 1, weight, shared: false, needed }),
-        }
-    }
-    runs
-}
-
-/// How far the points that share weights move on in what follows these, to fetch it ahead: `next`
-/// bytes each.
-fn shares(row: &Run, column: &Run, next: usize) -> Vec<(Var, usize)> {
-    let of_row = if column.shared { column.len * next } else { next };
-    let moves = [(row, (Var::PointRow, of_row)), (column, (Var::Point, next))];
-    moves.into_iter().filter(|(run, _)| run.shared).map(|(_, term)| term).collect()
 }
 
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {

@@ -13,8 +13,6 @@
 //! long as 9 to 15 rows of weights: 1x1 kernels over 64 channels, which have 16 rows, reach 64% with
 //! AVX-512 VNNI, and 52% with a residual.
 
-#![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
-
 use std::ffi::c_void;
 
 use super::{Arithmetic, call, fetch_pixels};

@@ -38,7 +38,6 @@ macro_rules! dot {
             }
 
             #[inline(always)]
-            #[expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
             unsafe fn dots<const P: usize, const B: usize>(
                 self,
                 sums: &mut [[Sums; P]; B],
