@@ -38,6 +38,7 @@ Examples:
   resnet quantize resnet50 --weights resnet50.safetensors --images train/ -o resnet50.int8.safetensors
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
+  resnet emit resnet50 --as object --weights resnet50.safetensors -o resnet50.o
   resnet new --depth 26 --block bottleneck --classes 10 -o my-resnet.yaml
   resnet sweep --cifar --n 3..=18 --svg cifar.svg
 
@@ -270,13 +271,14 @@ pub(crate) struct Emit {
     /// The form.
     #[arg(long = "as", value_name = "FORM", value_enum)]
     pub(crate) form: Form,
-    /// Trained weights, a safetensors file; for `onnx`, which holds them.
+    /// Trained weights, a safetensors file; for `onnx` and `object`, which hold them.
     #[arg(long, value_name = "W.safetensors", conflicts_with = "random_weights")]
     pub(crate) weights: Option<PathBuf>,
-    /// Random weights for `onnx`, the same for a seed on every machine.
+    /// Random weights for `onnx` and `object`, the same for a seed on every machine.
     #[arg(long, value_name = "SEED")]
     pub(crate) random_weights: Option<u64>,
-    /// Fix how many pictures the `onnx` model takes at a time [default: any number].
+    /// Fix how many pictures the `onnx` model takes at a time [default: any number], or the `object`
+    /// [default: 1].
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<NonZeroU32>,
     /// Write to a file instead of stdout.
@@ -284,9 +286,13 @@ pub(crate) struct Emit {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) force: Force,
-    /// The instruction set that machine code is made for.
+    /// The instruction set that machine code is made for; an `object` chooses where it runs.
     #[arg(long, value_parser = isa_names(), default_value = "auto")]
     pub(crate) isa: IsaName,
+    /// The machine that an `object` is for, such as `x86_64-unknown-linux-gnu` [default: any CPU of this
+    /// machine's kind].
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: Option<String>,
     /// Compute every convolution as it is defined (no Winograd): slower, a little more exact.
     #[arg(long)]
     pub(crate) exact: bool,
@@ -407,6 +413,8 @@ pub(crate) enum Form {
     Clif,
     /// Assembly of this machine.
     Asm,
+    /// An object file with the weights, to be linked with `libresnet_kernels`; its header is written beside it.
+    Object,
     /// An ONNX model with the weights, batch norms unfolded, tensors under their own names.
     Onnx,
     /// A Graphviz graph of the operators.

@@ -1,5 +1,7 @@
 //! `resnet emit`: the network in another form.
 
+mod object;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -22,6 +24,10 @@ use crate::output::{Kind, Output};
 pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
     check(options)?;
     let model = open_model(&options.model.model)?;
+    if options.form == Form::Object {
+        object::write(options, &model)?;
+        return Ok(Outcome::Done);
+    }
     match &options.output {
         None => {
             print(options, &model, out)?;
@@ -42,6 +48,12 @@ pub(crate) fn emit(options: &Emit, out: &mut dyn Write) -> Result<Outcome> {
 /// Whether the options go together.
 fn check(options: &Emit) -> Result<()> {
     let weights = options.weights.is_some() || options.random_weights.is_some();
+    if options.target.is_some() && options.form != Form::Object {
+        bail!("`--target` is for `--as object`; leave it out");
+    }
+    if options.form == Form::Object {
+        return object::check(options);
+    }
     if options.form == Form::Onnx {
         if !weights {
             bail!(
@@ -61,7 +73,7 @@ fn check(options: &Emit) -> Result<()> {
         bail!("`--as {form}` has no weights in it: leave `{option}` out");
     }
     if options.batch.is_some() {
-        bail!("`--batch` is for `--as onnx`; leave it out of `--as {form}`");
+        bail!("`--batch` is for `--as onnx` and `object`; leave it out of `--as {form}`");
     }
     Ok(())
 }

@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Schedule,
     Onnx,
     Svg,
+    /// An object file for linkers.
+    Object,
+    /// The header of one, in C.
+    Header,
     /// A page for `man`.
     Manual,
     /// A text that someone may have edited: no old file is replaced.
@@ -45,6 +49,13 @@ impl Kind {
             Self::Schedule => start.starts_with(b"resnet schedule"),
             // The version of the format, field 1, is written first.
             Self::Onnx => matches!(start, [0x08, 1..=0x20, ..]),
+            // ELF, Mach-O, or COFF of x86-64 or AArch64.
+            Self::Object => {
+                start.starts_with(b"\x7fELF")
+                    || start.starts_with(&[0xcf, 0xfa, 0xed, 0xfe])
+                    || matches!(start, [0x64, 0x86 | 0xaa, ..])
+            }
+            Self::Header => start.starts_with(b"// Made by `resnet emit"),
             Self::Svg => start.starts_with(b"<svg") || start.starts_with(b"<?xml"),
             // How clap_mangen begins: what an apostrophe is.
             Self::Manual => start.starts_with(b".ie \\n(.g"),
@@ -60,6 +71,8 @@ impl Kind {
             Self::Schedule => Some("a schedule"),
             Self::Onnx => Some("an ONNX file"),
             Self::Svg => Some("an SVG file"),
+            Self::Object => Some("an object file"),
+            Self::Header => Some("the header of an object"),
             Self::Manual => Some("a page for `man`"),
             Self::Text => None,
         }

@@ -82,6 +82,17 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A run on the thread that calls it alone, in memory that nobody borrows.
+    pub(crate) fn in_place(
+        input: *const f32,
+        output: *mut f32,
+        arena: *mut c_void,
+        weights: *const c_void,
+        scratch: *mut c_void,
+    ) -> Self {
+        Self { input, output, arena, weights, scratch, scratch_distance: 0, team: None }
+    }
+
     /// A run on the thread that calls it alone.
     pub fn single(
         input: &'a [f32],

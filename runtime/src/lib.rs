@@ -10,6 +10,7 @@ pub mod file;
 pub mod kernels;
 pub mod machine;
 pub mod memory;
+pub mod object;
 pub mod picture;
 pub mod session;
 pub mod threads;

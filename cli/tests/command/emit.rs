@@ -36,6 +36,26 @@ fn an_onnx_model_holds_the_weights() {
 }
 
 #[test]
+fn an_object_has_its_header_beside_it() {
+    let workshop = Workshop::new();
+    let options = "emit colours.yaml --as object --weights colours.safetensors -o my-net.o";
+    assert_eq!(workshop.resnet(options).succeeds(), "");
+    let object = std::fs::read(workshop.path("my-net.o")).unwrap();
+    assert!(object.windows(10).any(|name| name == b"my_net_run"));
+    let header = std::fs::read_to_string(workshop.path("my-net.h")).unwrap();
+    assert!(
+        header.contains("int my_net_run(const float *input, float *output, void *arena);"),
+        "{header}"
+    );
+    assert!(header.contains("#define MY_NET_OUTPUT_LEN 3\n"), "{header}");
+    // Both are replaced by their like, and the header not over what somebody wrote.
+    assert_eq!(workshop.resnet(options).succeeds(), "");
+    std::fs::write(workshop.path("my-net.h"), "mine").unwrap();
+    workshop.resnet(options).fails("`my-net.h` exists already");
+    assert_eq!(std::fs::read(workshop.path("my-net.o")).unwrap(), object);
+}
+
+#[test]
 fn options_that_do_not_go_with_the_form_are_refused() {
     let workshop = Workshop::new();
     workshop.resnet("emit colours.yaml --as onnx").fails("give `--weights W.safetensors`");
@@ -44,6 +64,13 @@ fn options_that_do_not_go_with_the_form_are_refused() {
         .resnet("emit colours.yaml --as nest --random-weights 1")
         .fails("`--as nest` has no weights in it: leave `--random-weights` out");
     workshop.resnet("emit colours.yaml --as dot --batch 2").fails("`--batch` is for `--as onnx`");
+    let object = "emit colours.yaml --as object --random-weights 1";
+    workshop.resnet("emit colours.yaml --as object -o x.o").fails("an object holds its weights");
+    workshop.resnet(object).fails("name the object with `-o NET.o`");
+    workshop.resnet(&format!("{object} -o x.h")).fails("name the object with `-o NET.o`");
+    workshop.resnet(&format!("{object} -o x.o --isa portable")).fails("leave `--isa` out");
+    workshop.resnet(&format!("{object} -o x.o --target z80-none")).fails("z80-none");
+    workshop.resnet("emit colours.yaml --as dot --target x").fails("`--target` is for");
     let weights = "--weights colours.safetensors";
     let over = format!("emit colours.yaml --as onnx {weights} -o colours.safetensors");
     workshop.resnet(&over).fails("over the input");

@@ -10,6 +10,9 @@
 //!   [`Task`](resnet_runtime::threads::Task);
 //! - `infer(context)`, the straight line: for each step it puts the operands' addresses on the
 //!   stack and calls `parallel(context, fnN, operands, count)`.
+//!
+//! Code in an object file runs on one thread, with kernels that are found when it runs ([`Linking::Table`]): its
+//! `infer(context, kernels)` calls `fnN` itself, and puts the table's address behind the operands'.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -33,6 +36,15 @@ pub(super) const PARALLEL: &str = "parallel";
 /// Addresses are 64-bit on every machine that the JIT serves.
 const POINTER: types::Type = types::I64;
 
+/// How emitted code finds what it calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linking {
+    /// Kernels under their catalogue names, and the session's threads under [`PARALLEL`].
+    Symbols,
+    /// Kernels in the table that `infer` is given; no threads.
+    Table,
+}
+
 /// What to print of the code as it is emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
@@ -46,14 +58,16 @@ pub enum Listing {
 
 /// Emits `program` into `module` and returns the entry function, with the listing asked for.
 ///
-/// Kernels are imported under their catalogue names.
+/// Under [`Linking::Symbols`] it is exported.
 pub(super) fn emit<M: Module>(
     module: &mut M,
     program: &Program,
+    linking: Linking,
     listing: Listing,
 ) -> Result<(FuncId, String), Box<ModuleError>> {
     let mut emitter = Emitter {
         module,
+        linking,
         listing,
         text: String::new(),
         kernels: HashMap::new(),
@@ -75,6 +89,7 @@ pub(super) fn emit<M: Module>(
 
 struct Emitter<'a, M> {
     module: &'a mut M,
+    linking: Linking,
     listing: Listing,
     text: String,
     kernels: HashMap<&'static str, FuncId>,
@@ -96,7 +111,7 @@ impl<M: Module> Emitter<'_, M> {
             match statement {
                 Statement::For(_, body) => self.define_params(body)?,
                 Statement::Call(call, _) => {
-                    if !self.kernels.contains_key(call.name()) {
+                    if self.linking == Linking::Symbols && !self.kernels.contains_key(call.name()) {
                         let signature = self.signature(1 + call.names().len());
                         let id = self.module.declare_function(
                             call.name(),
@@ -136,15 +151,16 @@ impl<M: Module> Emitter<'_, M> {
         let &[operands, scratch, first, last] = builder.block_params(entry) else {
             unreachable!("the signature has four parameters")
         };
-        let bases = (0..function.operands.len())
-            .map(|i| builder.ins().load(POINTER, plain(), operands, pointer_offset(i)))
-            .collect();
+        let mut pointer = |i| builder.ins().load(POINTER, plain(), operands, pointer_offset(i));
+        let bases = (0..function.operands.len()).map(&mut pointer).collect();
+        let table = (self.linking == Linking::Table).then(|| pointer(function.operands.len()));
         let mut printer = Printer {
             module: &mut *self.module,
             kernels: &self.kernels,
             params: &self.params,
             builder,
             bases,
+            table,
             scratch,
             values: HashMap::new(),
         };
@@ -163,12 +179,21 @@ impl<M: Module> Emitter<'_, M> {
         program: &Program,
         buffers: &mut FunctionBuilderContext,
     ) -> Result<FuncId, Box<ModuleError>> {
-        let signature = self.signature(4);
-        let parallel = self.module.declare_function(PARALLEL, Linkage::Import, &signature)?;
         let mut code = self.module.make_context();
-        code.func.signature = self.signature(1);
-        let id = self.module.declare_function("infer", Linkage::Export, &code.func.signature)?;
-        let parallel = self.module.declare_func_in_func(parallel, &mut code.func);
+        let linkage = match self.linking {
+            Linking::Symbols => Linkage::Export,
+            Linking::Table => Linkage::Local,
+        };
+        code.func.signature = self.signature(if self.linking == Linking::Table { 2 } else { 1 });
+        let id = self.module.declare_function("infer", linkage, &code.func.signature)?;
+        let parallel = match self.linking {
+            Linking::Symbols => {
+                let signature = self.signature(4);
+                let id = self.module.declare_function(PARALLEL, Linkage::Import, &signature)?;
+                Some(self.module.declare_func_in_func(id, &mut code.func))
+            }
+            Linking::Table => None,
+        };
         let tasks: Vec<_> = self
             .functions
             .iter()
@@ -188,11 +213,22 @@ impl<M: Module> Emitter<'_, M> {
                 let address = builder.ins().iadd(bases[place.region as usize], offset);
                 builder.ins().stack_store(POINTER, address, slot, pointer_offset(i));
             }
-            let task = builder.ins().func_addr(POINTER, tasks[step.function.index()]);
+            let task = tasks[step.function.index()];
             let operands = builder.ins().stack_addr(POINTER, slot, 0);
             let count = program.function(step.function).count();
             let count = builder.ins().iconst(POINTER, count as i64);
-            builder.ins().call(parallel, &[context, task, operands, count]);
+            if let Some(parallel) = parallel {
+                let task = builder.ins().func_addr(POINTER, task);
+                builder.ins().call(parallel, &[context, task, operands, count]);
+            } else {
+                let kernels = builder.block_params(entry)[1];
+                let behind = pointer_offset(step.operands.len());
+                builder.ins().stack_store(POINTER, kernels, slot, behind);
+                let scratch = offset_of!(Context, scratch) as i32;
+                let scratch = builder.ins().load(POINTER, plain(), context, scratch);
+                let first = builder.ins().iconst(POINTER, 0);
+                builder.ins().call(task, &[operands, scratch, first, count]);
+            }
         }
         finish(builder, &*self.module);
         self.define(id, &format!("infer: {}", program.name), code)?;
@@ -244,10 +280,10 @@ fn context_offset(region: Region) -> i32 {
     offset as i32
 }
 
-/// Room for the operands of the step that has the most.
+/// Room for the operands of the step that has the most, and for an address behind them.
 fn operand_slot(builder: &mut FunctionBuilder<'_>, program: &Program) -> StackSlot {
     let most = program.steps.iter().map(|step| step.operands.len()).max().unwrap_or(0);
-    let size = pointer_offset(most) as u32;
+    let size = pointer_offset(most + 1) as u32;
     builder.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, size, 3))
 }
 
@@ -258,6 +294,8 @@ struct Printer<'a, M> {
     params: &'a HashMap<Call, DataId>,
     builder: FunctionBuilder<'a>,
     bases: Vec<Value>,
+    /// The address of the kernels' table, if they are found there.
+    table: Option<Value>,
     scratch: Value,
     values: HashMap<Var, Value>,
 }
@@ -317,12 +355,24 @@ impl<M: Module> Printer<'_, M> {
                     for address in addresses {
                         arguments.push(self.address(address));
                     }
-                    let kernel = self.kernels[call.name()];
-                    let kernel = self.module.declare_func_in_func(kernel, self.builder.func);
-                    self.builder.ins().call(kernel, &arguments);
+                    self.call(call, &arguments);
                 }
             }
         }
+    }
+
+    fn call(&mut self, call: &Call, arguments: &[Value]) {
+        let Some(table) = self.table else {
+            let kernel = self.kernels[call.name()];
+            let kernel = self.module.declare_func_in_func(kernel, self.builder.func);
+            self.builder.ins().call(kernel, arguments);
+            return;
+        };
+        let mut signature = self.module.make_signature();
+        signature.params = vec![AbiParam::new(POINTER); arguments.len()];
+        let signature = self.builder.import_signature(signature);
+        let kernel = self.builder.ins().load(POINTER, plain(), table, call.offset() as i32);
+        self.builder.ins().call_indirect(signature, kernel, arguments);
     }
 
     fn address(&mut self, address: &Address) -> Value {

@@ -10,7 +10,7 @@ use resnet_runtime::context::{self, Context};
 use resnet_runtime::kernels::Table;
 use resnet_runtime::session::{Code, Variant};
 
-use super::clif::{self, Listing, PARALLEL};
+use super::clif::{self, Linking, Listing, PARALLEL};
 use crate::nest::{Program, Statement, VerifyError};
 use crate::plan::{Plan, variant};
 use crate::target::Target;
@@ -109,10 +109,11 @@ impl Jit {
             .map_err(|error| JitError::Memory(error.to_string()))?;
         builder.memory_provider(Box::new(memory));
         let mut module = JITModule::new(builder);
-        let emitted = clif::emit(&mut module, program, listing).and_then(|emitted| {
-            module.finalize_definitions()?;
-            Ok(emitted)
-        });
+        let emitted =
+            clif::emit(&mut module, program, Linking::Symbols, listing).and_then(|emitted| {
+                module.finalize_definitions()?;
+                Ok(emitted)
+            });
         let (entry, text) = match emitted {
             Ok(emitted) => emitted,
             Err(error) => {

@@ -6,6 +6,8 @@ pub mod clif;
 pub mod interpret;
 #[cfg(feature = "jit")]
 pub mod jit;
+#[cfg(feature = "object")]
+pub mod object;
 pub mod reference;
 #[cfg(feature = "rust")]
 pub mod rust;

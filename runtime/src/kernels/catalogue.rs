@@ -32,6 +32,7 @@ macro_rules! catalogue {
         /// whoever has one got it from [`Isa::table`](super::Isa::table), on a CPU that has the
         /// instruction set.
         #[derive(Clone, Copy)]
+        #[repr(C)]
         pub struct Table {
             $( pub(in crate::kernels) $name: unsafe extern "C" fn(
                 *const $params,
@@ -121,6 +122,12 @@ macro_rules! catalogue {
             /// The address of the kernel in `table`.
             pub fn address(&self, table: &Table) -> *const u8 {
                 match self { $( Call::$variant(_) => table.$name as *const u8, )+ }
+            }
+
+            /// How many bytes from the start of a [`Table`] the kernel's address stands, for code that reads it
+            /// there.
+            pub fn offset(&self) -> usize {
+                match self { $( Call::$variant(_) => std::mem::offset_of!(Table, $name), )+ }
             }
 
             /// Runs the kernel on `operands`.
