@@ -4,9 +4,11 @@
     python bench/compare.py                              # ResNet-18 and 50, 1 and 2 threads
     python bench/compare.py resnet50 --batch 8 --engines onnxruntime openvino
     python bench/compare.py --isa avx2 --cold --out results
+    python bench/compare.py resnet18 resnet50 --precision int8
 
 Every engine's answer is compared with ours first; one that differs by more than a thousandth of
-the largest is reported and not timed. Then each round times ours, an engine, ours, the next
+the largest is reported and not timed. In 8 bits, where engines round at different places, the root
+mean square of the difference is looked at. Then each round times ours, an engine, ours, the next
 engine, and so on. Ratios are of neighbours; what is shown is the median over rounds.
 `bench/README.md` says how to install the engines and what to mind.
 """
@@ -24,16 +26,18 @@ import engines
 import report
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOLERANCE = 1e-3
+TOLERANCE = {"f32": 1e-3, "int8": 0.35}
 
 # Threads of an engine that has just answered may spin for a while before they sleep.
 PAUSE = 0.25
 
 
-def difference(found, expected):
-    """The largest difference, in units of the largest expected answer."""
+def difference(found, expected, precision):
+    """The largest difference, in units of the largest expected answer; in 8 bits root mean squares of both."""
     if found.shape != expected.shape:
         raise engines.Failed(f"{found.size} answers instead of {expected.size}")
+    if precision == "int8":
+        return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
@@ -42,11 +46,11 @@ def start(args, case, threads, resnet, scratch):
     expected = resnet.answer(case, threads, scratch.with_suffix(".npy"))
     running, said = {}, {}
     for name in args.engines:
-        peer = engines.Peer(name, case, threads, args.isa, args.peers)
+        peer = engines.Peer(name, case, threads, args.isa, args.peers, args.precision)
         try:
-            error = difference(peer.answer(scratch), expected)
-            if not error <= TOLERANCE:
-                raise engines.Failed(f"its answer differs by {error:.1e} of the largest")
+            error = difference(peer.answer(scratch), expected, args.precision)
+            if not error <= TOLERANCE[args.precision]:
+                raise engines.Failed(f"its answer differs by {error:.1e}")
             running[name], said[name] = peer, {"error": error}
         except engines.Failed as failure:
             said[name] = {"failed": str(failure)}
@@ -122,37 +126,52 @@ def arguments():
     add("--weights", type=pathlib.Path, help="a safetensors file, instead of random weights")
     add("--threads", type=int, nargs="+", default=[1, 2])
     add("--batch", type=int, default=1)
+    add("--precision", choices=["f32", "int8"], default="f32",
+        help="int8: torchvision's networks, quantised by ONNX Runtime; ours imports that file, it and OpenVINO load it")
+    add("--size", type=int, default=224, help="of the pictures, in 8 bits")
     add("--isa", choices=["auto", "avx512", "avx2"], default="auto",
         help="the instruction set of ours, OpenVINO and PyTorch; the others cannot be limited")
     add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=1.0, help="how long a round times each side")
     add("--cold", action="store_true",
-        help="also cold start and memory, of the first network on one thread")
+        help="also cold start and memory on one thread, of the first network; in 8 bits ours of all, beside f32")
     add("--out", type=pathlib.Path, help="a folder for report.md, times.svg and results.json")
     return parser.parse_args()
+
+
+def make_case(args, name, folder):
+    if args.precision == "f32":
+        return engines.Case(name, args.batch, args.weights, args.resnet, folder)
+    import int8
+    return int8.Case(name, args.batch, args.resnet, folder, args.size)
 
 
 def main():
     args = arguments()
     versions = engines.available(args.peers)
-    args.engines = args.engines or list(versions)
+    args.engines = args.engines or [n for n in versions if args.precision == "f32" or n in engines.INT8]
+    if args.precision == "int8" and (args.weights or not set(args.engines) <= set(engines.INT8)):
+        raise SystemExit(f"in 8 bits there are {' and '.join(engines.INT8)}, and weights are random")
     resnet = engines.Resnet(args.resnet, args.isa)
     results = {
         "machine": machine(),
         "versions": {"resnet": resnet.version()} | {n: versions.get(n, "?") for n in args.engines},
-        "batch": args.batch, "isa": args.isa, "rounds": args.rounds, "seconds": args.seconds,
+        "batch": args.batch, "precision": args.precision, "isa": args.isa, "rounds": args.rounds, "seconds": args.seconds,
         "times": [],
     }
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         scratch = folder / "answer"
-        cases = [engines.Case(name, args.batch, args.weights, args.resnet, folder) for name in args.networks]
+        cases = [make_case(args, name, folder) for name in args.networks]
         for case in cases:
             for threads in args.threads:
                 timed = compare(args, case, threads, resnet, scratch)
-                results["times"].append({"network": case.name, "threads": threads, "engines": timed})
+                results["times"].append({"network": case.title, "threads": threads, "engines": timed})
                 print(report.times([results["times"][-1]], results), flush=True)
-        if args.cold:
+        if args.cold and args.precision == "int8":
+            import int8
+            results["packed"] = {case.title: int8.start_up(args, resnet, case, folder) for case in cases}
+        elif args.cold:
             results["start"] = {"network": cases[0].name, "engines": start_up(args, cases[0], resnet, scratch)}
     text = report.markdown(results)
     print(text)

@@ -22,6 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = {"onnxruntime": False, "openvino": True, "torch": True}
 # The crate whose version counts.
 RUST = {"tract": "tract-onnx", "rten": "rten", "burn": "burn", "candle": "candle-core"}
+# Those that load networks in 8 bits.
+INT8 = ["onnxruntime", "openvino"]
 TITLES = {
     "resnet": "resnet (this project)", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
     "torch": "PyTorch", "tract": "tract", "rten": "rten", "burn": "burn (flex)", "candle": "candle",
@@ -36,7 +38,7 @@ class Case:
     """A network with weights and input, in all the forms that engines read."""
 
     def __init__(self, name, batch, weights, resnet, folder):
-        self.name, self.batch = name, batch
+        self.name, self.title, self.batch = name, name, batch
         stem = folder / f"{pathlib.Path(name).stem}-{batch}"
         self.onnx, self.npy, self.raw = (stem.with_suffix(end) for end in (".onnx", ".npy", ".f32"))
         origin = ["--weights", weights] if weights else ["--random-weights", 1]
@@ -109,7 +111,7 @@ class Resnet:
 class Peer:
     """Another engine, in a process that lives for as long as it is needed."""
 
-    def __init__(self, name, case, threads, isa, peers):
+    def __init__(self, name, case, threads, isa, peers, precision="f32"):
         arguments = [name, case.onnx, case.weights, case.raw, "x".join(map(str, case.shape)), threads]
         if name in RUST:
             command = [peers, *arguments]
@@ -120,6 +122,7 @@ class Peer:
             "RTEN_NUM_THREADS": str(threads),
             "OMP_NUM_THREADS": str(threads),
             "RUST_BACKTRACE": "0",
+            "PRECISION": precision,
         }
         if isa != "auto":
             environment["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE" if isa == "avx512" else isa.upper()

@@ -6,6 +6,7 @@
 The protocol is that of `peers/src/main.rs`: `answer FILE` and `time SECONDS` on stdin. The engine
 `none` imports NumPy, reads the input and computes nothing: what Python itself costs.
 """
+import os
 import sys
 import time
 
@@ -30,12 +31,10 @@ def openvino(job):
 
     model = openvino.Core().read_model(job["onnx"])
     model.reshape(job["input"].shape)
-    # Without the hint it would compute in bf16 where the CPU can.
-    config = {
-        "INFERENCE_NUM_THREADS": job["threads"],
-        "INFERENCE_PRECISION_HINT": "f32",
-        "NUM_STREAMS": 1,
-    }
+    config = {"INFERENCE_NUM_THREADS": job["threads"], "NUM_STREAMS": 1}
+    # It would compute in bf16 where the CPU can. What stays beside 8 bits it may compute as it likes best.
+    if os.environ.get("PRECISION") != "int8":
+        config["INFERENCE_PRECISION_HINT"] = "f32"
     request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
     return lambda: request.infer([job["input"]], share_inputs=True, share_outputs=True)[0]
 

@@ -9,7 +9,7 @@ def markdown(results):
     isa = "the best of each" if results["isa"] == "auto" else results["isa"]
     parts = [
         f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['isa'])};"
-        f" load {machine['load']:.1f} at the start. f32, batch {results['batch']},"
+        f" load {machine['load']:.1f} at the start. {results['precision']}, batch {results['batch']},"
         f" instruction set: {isa}. Medians of {results['rounds']} rounds of {results['seconds']:g} s,"
         " ours and theirs in turn.",
         times(results["times"], results),
@@ -17,6 +17,8 @@ def markdown(results):
     parts += failures(results)
     if "start" in results:
         parts += [start_up(results)]
+    if "packed" in results:
+        parts += [packed(results["packed"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -64,7 +66,8 @@ def failures(results):
                 said.setdefault(f"{engines.TITLES[name]}: {result['failed']}", []).append(heading(entry))
             else:
                 errors.append(result["error"])
-    lines = [f"Answers differ from ours by at most {max(errors):.0e} of the largest."]
+    whose = "the largest" if results["precision"] == "f32" else "their root mean square"
+    lines = [f"Answers differ from ours by at most {max(errors):.0e} of {whose}."]
     return lines + [f"{text} ({'; '.join(where)})" for text, where in said.items()]
 
 
@@ -83,6 +86,22 @@ def start_up(results):
             continue
         mark = "*" if name in engines.PYTHON else ""
         lines.append(f"| {title(name, results)} | {result['seconds']:.2f}{mark} | {result['bytes'] / 1e6:.0f} |")
+    return "\n".join(lines)
+
+
+def packed(networks):
+    lines = [
+        "One picture on one thread, of packed weights in the page cache: `resnet run` from the start of the process to its"
+        " end, and the most memory that `resnet bench` had.",
+        "",
+        "| | int8, s | f32, s | part | int8, MB | f32, MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for network, found in networks.items():
+        int8, f32 = found["int8"], found["f32"]
+        lines.append(
+            f"| {network} | {int8['seconds']:.3f} | {f32['seconds']:.3f} | {int8['seconds'] / f32['seconds']:.2f}"
+            f" | {int8['bytes'] / 1e6:.1f} | {f32['bytes'] / 1e6:.1f} |")
     return "\n".join(lines)
 
 
