@@ -4,28 +4,17 @@
 //! or under two; of one network or of several; or they save the module itself, which holds its tensors
 //! as attributes. What counts is which dict has a network's names.
 
+mod path;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use self::path::{Node, Step, WRAPPERS, path, rank};
 use super::pickle::{Name, Object, Pickle, TensorRecord, Value};
 use crate::candidates::{Sketch, has_blocks};
 use crate::error::{Fault, corrupt, unknown};
-
-/// Keys under which training scripts keep the state dict, by preference.
-const WRAPPERS: [&str; 10] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "module",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-];
 
 /// Behind the name of a quantised linear layer.
 const PACKED: &str = "._packed_params._packed_params";
@@ -172,13 +161,6 @@ struct Tree<'p, 'a> {
 
 type Children<'p, 'a> = Box<dyn Iterator<Item = (Step<'a>, Value<'a>)> + 'p>;
 
-/// What leads from a value to one inside it.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Key(&'a str),
-    Place(usize),
-}
-
 /// The attributes of a module that hold its tensors.
 struct Module<'a> {
     parameters: Value<'a>,
@@ -186,15 +168,6 @@ struct Module<'a> {
     modules: Value<'a>,
     /// The names of buffers that a state dict does not have.
     transient: Value<'a>,
-}
-
-/// A value and how it was reached.
-struct Node<'a> {
-    value: Value<'a>,
-    /// Number of the node that holds it.
-    parent: usize,
-    step: Option<Step<'a>>,
-    depth: usize,
 }
 
 impl<'p, 'a> Tree<'p, 'a> {
@@ -476,35 +449,4 @@ impl<'p, 'a> Tree<'p, 'a> {
             _ => format!("its keys are {}", keys.join(", ")),
         }
     }
-}
-
-/// What `--key` takes to get to a node.
-fn path(nodes: &[Node<'_>], mut number: usize, key: &str) -> String {
-    let mut parts = Vec::new();
-    while let Some(step) = nodes[number].step {
-        parts.push(match step {
-            Step::Key(key) => key.to_owned(),
-            Step::Place(place) => place.to_string(),
-        });
-        number = nodes[number].parent;
-    }
-    if !key.is_empty() {
-        parts.push(key.to_owned());
-    }
-    parts.reverse();
-    parts.join(".")
-}
-
-/// How usual the keys are that lead to a node: the less the better; a key that is not usual is the length
-/// of [`WRAPPERS`].
-fn rank(nodes: &[Node<'_>], mut number: usize) -> Vec<usize> {
-    let mut ranks = Vec::new();
-    while let Some(step) = nodes[number].step {
-        let usual =
-            WRAPPERS.iter().position(|&usual| matches!(step, Step::Key(key) if key == usual));
-        ranks.push(usual.unwrap_or(WRAPPERS.len()));
-        number = nodes[number].parent;
-    }
-    ranks.reverse();
-    ranks
 }
