@@ -103,6 +103,21 @@ impl Histogram {
         }
     }
 
+    /// The quantisers that a method leaves to be tried, the widest first: beside the one with the least squared error one
+    /// of all values and one between, since what a sum of many values makes of clipping is another thing than the
+    /// error of each.
+    pub(super) fn trials(&self, method: Method) -> Vec<Quantiser> {
+        let mut trials: Vec<Quantiser> = self.quantiser(method).into_iter().collect();
+        if let (Method::LeastSquares, Some(least)) = (method, trials.first())
+            && let Some(all) = Quantiser::of(self.range())
+        {
+            let [low, high] = [0, 1].map(|end| (least.ends()[end] + all.ends()[end]) as f32 / 2.0);
+            trials.splice(..0, [Some(all), Quantiser::of([low, high])].into_iter().flatten());
+            trials.dedup();
+        }
+        trials
+    }
+
     /// The range without the outermost values on either side.
     fn percentile(&self, percent: f64) -> [f32; 2] {
         let bins = self.bins();

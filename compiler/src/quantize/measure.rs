@@ -1,8 +1,9 @@
 //! Each layer alone over the pictures: what rounding its input and weights does to its results.
 //!
-//! The same convolution runs twice, with the weights and the input as they are and rounded. Both are f32, whose
-//! own rounding is a ten-thousandth of what is measured.
+//! The same convolution runs with the weights and the input as they are, and with the weights and the input rounded by each
+//! quantiser that is tried. All are f32, whose own rounding is a ten-thousandth of what is measured.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use resnet_runtime::session::Network;
@@ -12,11 +13,16 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::Seen;
 use super::calibrate::Calibration;
 use super::error::QuantizeError;
+use super::histogram::Quantiser;
 use super::layers::Candidate;
 use super::pictures::Pictures;
 use super::weights::Rounded;
 use crate::graph::{Graph, Node, NodeId, Op};
 use crate::network::{Compiled, Options};
+
+/// How much more noise a wider range may make: 1 dB. Pictures that were not calibrated on go beyond the range of those that were,
+/// so that they lose more by a narrow one.
+const LITTLE_MORE: f64 = 1.26;
 
 /// A layer alone, with its two kinds of weights.
 struct Pair {
@@ -33,7 +39,8 @@ struct Sums {
     signal: f64,
 }
 
-/// Measures every rounded layer's signal and noise, and takes the error's mean out of its bias.
+/// Measures every rounded layer's signal and noise with each quantiser of its input, chooses that of each activation, and
+/// takes the error's mean out of the biases.
 pub(super) fn measure<E: Send>(
     calibration: &Calibration,
     layers: &[Candidate],
@@ -49,11 +56,14 @@ pub(super) fn measure<E: Send>(
             pairs.push(pair(at, layer, rounded, options, threads)?);
         }
     }
-    let mut sums: Vec<Sums> =
-        pairs.iter().map(|pair| Sums::zero(layers[pair.at].output.channels)).collect();
+    let of_layer = &*rounded;
+    let trials = |at: usize| of_layer[at].as_ref().map_or(&[][..], |rounded| &rounded.trials);
+    let zero = |pair: &Pair| {
+        trials(pair.at).iter().map(|_| Sums::zero(layers[pair.at].output.channels)).collect()
+    };
+    let mut sums: Vec<Vec<Sums>> = pairs.iter().map(zero).collect();
     let mut workers = calibration.sessions(pictures.workers())?;
     let mut taken = 0.0;
-    let of_layer = &*rounded;
     pictures.pass(
         calibration.input_len(),
         &mut workers,
@@ -62,28 +72,45 @@ pub(super) fn measure<E: Send>(
             let of = |pair: &Pair| {
                 let layer = &layers[pair.at];
                 let input = activations.of(layer.reads);
-                let quantiser = of_layer[pair.at].as_ref().map(|rounded| rounded.input);
-                let round = |&value: &f32| quantiser.map_or(value, |by| by.round(value));
-                let coarse: Vec<f32> = input.iter().map(round).collect();
                 let exact = run(&*pair.exact, input)?;
-                Ok(Sums::of(&exact, &run(&*pair.rounded, &coarse)?, layer.output.pixels()))
+                let try_one = |quantiser: &Quantiser| {
+                    let coarse: Vec<f32> = input.iter().map(|&v| quantiser.round(v)).collect();
+                    Ok(Sums::of(&exact, &run(&*pair.rounded, &coarse)?, layer.output.pixels()))
+                };
+                trials(pair.at).iter().map(try_one).collect::<Result<Vec<_>, QuantizeError>>()
             };
             pairs.iter().map(of).collect::<Result<Vec<_>, QuantizeError>>()
         },
         |picture| {
             taken += 1.0;
-            sums.iter_mut().zip(picture).for_each(|(all, one)| all.add(&one));
+            sums.iter_mut()
+                .flatten()
+                .zip(picture.iter().flatten())
+                .for_each(|(all, one)| all.add(one));
         },
         each,
     )?;
-    for (Pair { at, .. }, sums) in pairs.iter().zip(sums) {
-        if let Some(rounded) = &mut rounded[*at] {
-            let count = taken * layers[*at].output.pixels() as f64;
-            let corrected: f64 = sums.errors.iter().map(|sum| sum * sum / count).sum();
+    let counts: Vec<f64> =
+        pairs.iter().map(|pair| taken * layers[pair.at].output.pixels() as f64).collect();
+    // The noise that each trial makes of an activation's, as a part of the signal, in all layers that read it.
+    let mut noises: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
+    for ((pair, sums), count) in pairs.iter().zip(&sums).zip(&counts) {
+        let all = noises.entry(layers[pair.at].activation).or_insert_with(|| vec![0.0; sums.len()]);
+        for (all, sums) in all.iter_mut().zip(sums) {
+            *all += if sums.signal > 0.0 { sums.noise(*count) / sums.signal } else { 0.0 };
+        }
+    }
+    for ((pair, mut sums), count) in pairs.iter().zip(sums).zip(counts) {
+        let noise = &noises[&layers[pair.at].activation];
+        let least = noise.iter().fold(f64::INFINITY, |least, noise| least.min(*noise));
+        let best = noise.iter().position(|noise| *noise <= LITTLE_MORE * least);
+        if let (Some(rounded), Some(best)) = (&mut rounded[pair.at], best) {
+            let sums = sums.swap_remove(best);
             for (bias, sum) in rounded.bias.iter_mut().zip(&sums.errors) {
                 *bias = (f64::from(*bias) - sum / count) as f32;
             }
-            (rounded.signal, rounded.noise) = (sums.signal, (sums.squares - corrected).max(0.0));
+            rounded.input = rounded.trials[best];
+            (rounded.signal, rounded.noise) = (sums.signal, sums.noise(count));
         }
     }
     Ok(())
@@ -107,6 +134,12 @@ impl Sums {
             }
         }
         sums
+    }
+
+    /// The squares of the errors less their mean in each channel, over so many values of each.
+    fn noise(&self, count: f64) -> f64 {
+        let means: f64 = self.errors.iter().map(|sum| sum * sum / count).sum();
+        (self.squares - means).max(0.0)
     }
 
     fn add(&mut self, other: &Self) {

@@ -6,7 +6,8 @@
 //! histogram  a range, by one of the methods, and from it a scale and a zero point
 //! weights    folded, and rounded to a scale for each output channel
 //! measure    each layer alone, its input and weights rounded, over the pictures: the error's mean, which goes
-//!            into the bias, and the signal to noise, by which the worst layers can be kept
+//!            into the bias, and the signal to noise, by which the range of an input is chosen of a few, and the
+//!            worst layers can be kept
 //! file       the tensors
 //! ```
 //!
@@ -55,7 +56,8 @@ pub enum Method {
     /// All but the outermost: so many of a hundred are no larger than the range's end, and as many no smaller
     /// than its beginning.
     Percentile(f64),
-    /// The range whose rounding and clipping make the least squared error.
+    /// The range whose rounding and clipping make the least squared error, or a wider one, up to all of them, with
+    /// which the results of the layers that read it have hardly more noise.
     #[default]
     LeastSquares,
 }
@@ -182,7 +184,7 @@ pub fn quantize<E: Send>(
     )?;
     let inputs = ranges(&calibration.histograms, options.method);
     for layer in candidates.iter_mut().filter(|layer| layer.stays.is_none()) {
-        if inputs[&layer.activation].is_none() {
+        if inputs[&layer.activation].is_empty() {
             layer.stays = Some(Stays::Silent);
         }
     }
@@ -196,7 +198,7 @@ pub fn quantize<E: Send>(
         &mut each,
     )?;
     weights::keep_worst(&mut candidates, &rounded, options.keep_worst);
-    let report = report::report(&graph, &candidates, &calibration, &inputs, &rounded, options);
+    let report = report::report(&graph, &candidates, &calibration, &rounded, options);
     if report.layers.iter().all(|layer| layer.precision == Precision::F32) {
         return Err(QuantizeError::Nothing {
             network: graph.name.clone(),
@@ -206,15 +208,15 @@ pub fn quantize<E: Send>(
     file::assemble(&graph, &candidates, &rounded, weights, report)
 }
 
-/// The quantiser of each activation; `None` where it is zero in every picture.
+/// The quantisers of each activation that are tried; none where it is zero in every picture.
 fn ranges(
     histograms: &BTreeMap<NodeId, Histogram>,
     method: Method,
-) -> BTreeMap<NodeId, Option<Quantiser>> {
+) -> BTreeMap<NodeId, Vec<Quantiser>> {
     let of = |(&id, histogram): (&NodeId, &Histogram)| {
         // A picture's own values are all of one kind, and its outermost ones as common as others.
         let method = if id == NodeId(0) { Method::MinMax } else { method };
-        (id, histogram.quantiser(method))
+        (id, histogram.trials(method))
     };
     histograms.iter().map(of).collect()
 }

@@ -78,13 +78,17 @@ pub(super) fn report(
     graph: &Graph,
     layers: &[Candidate],
     calibration: &Calibration,
-    inputs: &BTreeMap<NodeId, Option<Quantiser>>,
     rounded: &[Option<Rounded>],
     options: &Options,
 ) -> Report {
-    let described: BTreeMap<NodeId, Input> = inputs
+    let activations: BTreeMap<NodeId, Quantiser> = layers
         .iter()
-        .filter_map(|(&id, quantiser)| Some((id, describe(calibration, id, &(*quantiser)?))))
+        .zip(rounded)
+        .filter_map(|(layer, rounded)| Some((layer.activation, rounded.as_ref()?.input)))
+        .collect();
+    let described: BTreeMap<NodeId, Input> = activations
+        .iter()
+        .map(|(&id, quantiser)| (id, describe(calibration, id, quantiser)))
         .collect();
     let layer = |(layer, rounded): (&Candidate, &Option<Rounded>)| Layer {
         name: layer.name.clone(),

@@ -15,6 +15,8 @@ const MOST: f64 = 127.0;
 
 /// A layer's weights, folded, before and after rounding.
 pub(super) struct Rounded {
+    /// Those of which `input` is one.
+    pub(super) trials: Vec<Quantiser>,
     pub(super) input: Quantiser,
     /// Before: in f32, which is what the f32 network computes with.
     pub(super) folded: Vec<f32>,
@@ -55,12 +57,15 @@ impl Rounded {
 /// Folds and rounds the weights of every layer that is quantised.
 pub(super) fn round(
     layers: &[Candidate],
-    inputs: &BTreeMap<NodeId, Option<Quantiser>>,
+    inputs: &BTreeMap<NodeId, Vec<Quantiser>>,
     weights: &Weights,
 ) -> Result<Vec<Option<Rounded>>, QuantizeError> {
     let of = |layer: &Candidate| {
-        let input = inputs.get(&layer.activation).copied().flatten();
-        let Some(input) = input.filter(|_| layer.stays.is_none()) else { return Ok(None) };
+        let trials = inputs.get(&layer.activation).filter(|_| layer.stays.is_none());
+        let Some((trials, &input)) = trials.and_then(|trials| Some((trials, trials.first()?)))
+        else {
+            return Ok(None);
+        };
         let folded = fold(&layer.source, weights)?;
         let len = folded.weight.len() / folded.bias.len();
         let (mut values, mut scales) = (Vec::with_capacity(folded.weight.len()), Vec::new());
@@ -71,7 +76,8 @@ pub(super) fn round(
         }
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
         let (bias, folded) = (narrow(&folded.bias), narrow(&folded.weight));
-        Ok(Some(Rounded { input, folded, values, scales, bias, signal: 0.0, noise: 0.0 }))
+        let (trials, signal, noise) = (trials.clone(), 0.0, 0.0);
+        Ok(Some(Rounded { trials, input, folded, values, scales, bias, signal, noise }))
     };
     layers.iter().map(of).collect()
 }
