@@ -220,6 +220,60 @@ fn embedded_weights_are_the_files() {
     assert_eq!(bits(&Trained::embedded(), None, &pictures).len(), 20);
 }
 
+resnet::resnet! {
+    QuantisedBasic = "tests/int8/basic.yaml", weights = "tests/int8/basic.safetensors";
+    QuantisedOptionA = "tests/int8/option-a.yaml", weights = "tests/int8/option-a.safetensors";
+    QuantisedBottleneck = "tests/int8/bottleneck.yaml", weights = "tests/int8/bottleneck.safetensors";
+    #[resnet(exact = true)]
+    TrainedInt8 = "models/cifar10/resnet20.yaml", weights = "models/cifar10/resnet20-int8.safetensors";
+}
+
+#[test]
+fn embedded_weights_in_8_bits_have_the_bits_of_every_back_end() {
+    type Embedded = fn(&LoadOptions) -> Result<Box<dyn Network>, LoadError>;
+    let networks: [(&str, &str, bool, Embedded); 4] = [
+        ("tests/int8/basic", "", false, |o| Ok(Box::new(QuantisedBasic::embedded_with(o)?))),
+        ("tests/int8/option-a", "", false, |o| Ok(Box::new(QuantisedOptionA::embedded_with(o)?))),
+        ("tests/int8/bottleneck", "", false, |o| {
+            Ok(Box::new(QuantisedBottleneck::embedded_with(o)?))
+        }),
+        ("models/cifar10/resnet20", "-int8", true, |o| {
+            Ok(Box::new(TrainedInt8::embedded_with(o)?))
+        }),
+    ];
+    for (name, suffix, exact, embedded) in networks {
+        let spec = spec(&format!("{name}.yaml"));
+        let weights = Weights::open(root().join(format!("{name}{suffix}.safetensors"))).unwrap();
+        let mut all = Vec::new();
+        for isa in Isa::available() {
+            let options = LoadOptions { isa: Some(isa), ..LoadOptions::default() };
+            let network = embedded(&options).unwrap();
+            let pictures: Vec<f32> = (0..3 * network.info().input_len())
+                .map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0)
+                .collect();
+            all.push(bits(&*network, None, &pictures));
+            for backend in [Backend::Interpret, Backend::BEST, Backend::Reference] {
+                let compiler = Compiler::new(&spec).weights(&weights).exact(exact).isa(isa);
+                let network = compiler.backend(backend).compile().unwrap().load(&weights).unwrap();
+                all.push(bits(&*network, None, &pictures));
+            }
+        }
+        assert!(all.iter().all(|bits| *bits == all[0]), "{name}");
+    }
+}
+
+/// What becomes a part of a program.
+#[test]
+fn a_trained_resnet20_in_8_bits_takes_280_kilobytes() {
+    let spec = spec("models/cifar10/resnet20.yaml");
+    let file = root().join("models/cifar10/resnet20-int8.safetensors");
+    let weights = Weights::open(file).unwrap();
+    let plan = Compiler::new(&spec).weights(&weights).exact(true).plan().unwrap();
+    assert_eq!(plan.weights.bytes, 278_336);
+    assert_eq!(weights.quantised().len(), 20);
+    assert_eq!(TrainedInt8::tensors(), plan.weights.tensors.to_vec());
+}
+
 /// Packed weights that one kind of network wrote serve every kind.
 #[test]
 fn packed_weights_have_the_bits_of_those_they_were_packed_from() {

@@ -2,6 +2,8 @@
 //! the same bits from every back end, on every instruction set, with any number of threads.
 
 mod quantised;
+#[path = "quantised/small.rs"]
+mod small;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -10,8 +12,10 @@ use std::sync::Arc;
 use resnet::{Backend, Compiler, Isa, Pool, Spec, Weights};
 use resnet_compiler::graph::Graph;
 use resnet_compiler::schedule::{Algorithm, Choice, Choices, Order};
+use resnet_compiler::zoo::ZOO;
 
 use self::quantised::{Random, is_defined_to_the_bit, partly_quantised, some_choices};
+use self::small::small;
 
 const NETWORKS: [&str; 3] = ["basic", "option-a", "bottleneck"];
 
@@ -158,4 +162,62 @@ fn any_part_of_a_network_may_be_quantised() {
     }
     assert!(quantised > 500, "only {quantised} layers");
     assert!(defined > 30, "only {defined} networks");
+}
+
+/// The zoo's networks for small pictures, all that can be in 8 bits. `ZOO=all cargo test --release --test int8` takes every one
+/// of them, which is minutes.
+#[test]
+fn networks_of_the_zoo_have_the_same_bits_everywhere() {
+    const SOME: [&str; 7] = [
+        "cifar-resnet20",
+        "preact-resnet164",
+        "resnet18",
+        "resnet26d",
+        "resnet50",
+        "resnext50_32x4d",
+        "seresnet50",
+    ];
+    // Of the reference and of portable code, which take their time.
+    const MOST_MACS: u64 = 30_000_000;
+    let all = std::env::var("ZOO").is_ok_and(|which| which == "all");
+    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    let mut names: Vec<&str> = ZOO.iter().map(|(name, _)| *name).collect();
+    names.retain(|name| all || SOME.contains(name));
+    assert!(names.len() >= SOME.len(), "{names:?}");
+    for (name, table) in ZOO.iter().filter(|(name, _)| names.contains(name)) {
+        let spec = Spec::from_yaml_named(&small(table), name).unwrap_or_else(|e| panic!("{e}"));
+        let graph = Graph::build(&spec).unwrap();
+        let real = Weights::random(&graph.tensors, 3);
+        let weights = partly_quantised(&spec, &real, &mut Random(5), true);
+        let pictures = graph.input_shape().elements() * 3;
+        let input: Vec<f32> =
+            (0..pictures).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+        let bits = |isa, backend, batch, pool| -> Vec<u32> {
+            // By itself a batch may have other algorithms.
+            let choices = some_choices(&spec, &weights, Random(9), batch);
+            let compiler = Compiler::new(&spec).weights(&weights).isa(isa).batch(batch);
+            let compiled = compiler.choices(choices).backend(backend).compile().unwrap();
+            let network = compiled.load(&weights).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let mut output = vec![f32::NAN; 3 * network.info().outputs];
+            network.session_in(pool).unwrap().run_batch(&input, &mut output).unwrap();
+            assert!(output.iter().all(|value| value.is_finite()), "{name}, {isa}");
+            output.iter().map(|value| value.to_bits()).collect()
+        };
+        let defined = is_defined_to_the_bit(&spec, &weights);
+        let portable = defined && (all || graph.macs <= MOST_MACS);
+        let mut first: Option<Vec<u32>> = None;
+        for isa in Isa::available().filter(|isa| portable || *isa != Isa::Portable) {
+            for (backend, batch, pool) in
+                [(Backend::BEST, 1, None), (Backend::Interpret, 3, Some(&pool))]
+            {
+                let found = bits(isa, backend, batch, pool);
+                let first = first.get_or_insert_with(|| found.clone());
+                assert!(*first == found, "{name}: {isa}, {backend} differ");
+            }
+        }
+        if defined && graph.macs <= MOST_MACS {
+            let found = bits(Isa::Portable, Backend::Reference, 1, None);
+            assert!(first == Some(found), "{name}: the reference differs");
+        }
+    }
 }

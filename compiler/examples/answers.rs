@@ -10,6 +10,9 @@
 //! network, an instruction set, a back end, and four hashes: single pictures and three together, with the
 //! fastest algorithms, then the same with exact ones. Only small networks have a line of the reference.
 
+#[path = "../../tests/quantised/small.rs"]
+mod small;
+
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,8 @@ use resnet_compiler::zoo::ZOO;
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
+
+use small::small;
 
 /// Pictures of a run.
 const PICTURES: usize = 3;
@@ -62,19 +67,6 @@ fn goldens() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     Ok(files)
-}
-
-/// A table of the zoo for smaller pictures, without what it says of the larger ones.
-fn small(table: &str) -> String {
-    let line = |line: &str| {
-        let line = line.replace("3x224x224", "3x64x64").replace("3x32x32", "3x16x16");
-        match line.rfind("output:") {
-            Some(at) => line[..at].to_owned() + "}\n",
-            None => line + "\n",
-        }
-    };
-    let drop = |line: &&str| line.starts_with("expect:") || line.starts_with("preprocess:");
-    table.lines().filter(|line| !drop(line)).map(line).collect()
 }
 
 /// Prints the lines of a network.

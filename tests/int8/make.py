@@ -224,6 +224,7 @@ def bottleneck():
     table = """# Quantised: bottlenecks, groups, a picture of many channels, a linear layer over pixels.
 name: int8-bottleneck
 input: 20x9x8
+allow: [flattened_pixels]
 table:
   - {layer: conv2_x, op: bottleneck, repeat: 2, channels: 128, width: 32, groups: 4}
   - {layer: fc, op: linear, channels: 6}
