@@ -163,6 +163,10 @@ pub(crate) struct Check {
     /// Plan the memory for this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,
+    /// Also the bytes that these weights take, of activations too where some are in 8 bits: a safetensors file, or one of
+    /// packed weights.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
     /// Fail if the table is warned of something.
     #[arg(long, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use resnet::{ModelError, Options, Report};
+use resnet::{Compiler, ModelError, Options, Report};
+use resnet_compiler::report::PackedWeights;
 
 use crate::Outcome;
 use crate::args::{Check, Deny, Format};
-use crate::model::{budget, for_process, open_model};
+use crate::model::{budget, for_process, open_model, open_weights, weights};
 use crate::{output, voice};
 
 pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
@@ -47,10 +48,19 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
 
 fn report(options: &Check, path: &Path) -> Result<Report> {
     let model = open_model(path)?;
+    let opened = open_weights(options.weights.as_deref(), false)?;
     let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
     let options = Options { batch, exact, memory, ..Options::default() };
-    model.report(&options).map_err(|error| match error {
+    let report = model.report(&options).map_err(|error| match error {
         ModelError::Plan(error) => for_process(error.into()),
         error => error.into(),
-    })
+    })?;
+    let Some(opened) = opened else { return Ok(report) };
+    let plan = Compiler::new(&model.spec).options(options).weights(&opened).plan();
+    let plan = plan.map_err(for_process)?;
+    let weights = weights(Some(opened), None, &plan.weights.tensors)?;
+    let bytes = plan.weights.bytes as u64;
+    let packed = PackedWeights { bytes, quantised_layers: weights.quantised().len() };
+    let arena_bytes = Some(plan.info.arena_bytes as u64);
+    Ok(Report { arena_bytes, weights: Some(packed), ..report })
 }

@@ -1,5 +1,7 @@
 //! `resnet eval`: accuracy on a folder of pictures.
 
+mod score;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -7,25 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use resnet::{ImageFile, Images, Labels, Model, Network, Source, feed, top_k};
+use resnet::{ImageFile, Images, Labels, Model, Network, Source, feed};
 use resnet_compiler::labels::is_wordnet_id;
-use resnet_compiler::report::grouped;
 use resnet_runtime::session::Answer;
-use serde::Serialize;
 
+use self::score::{Against, Score};
 use crate::Outcome;
 use crate::args::{Eval, Format};
 use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::pictures::{Found, is_picture};
 use crate::progress::progress;
 use crate::stdin::check_folder;
-use crate::voice::escaped;
-
-/// A matrix of more classes than this does not fit a screen; the commonest confusions do.
-const WIDEST_MATRIX: usize = 25;
-
-/// How many confusions are listed instead.
-const LISTED_CONFUSIONS: usize = 20;
 
 pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let model = open_model(&options.model.model)?;
@@ -62,7 +56,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
             let (other, others) = measure(&*network, &source, &set.classes, empty, threads, false)?;
             let pairs = answers.iter().zip(&others);
             let agree = pairs.filter(|(answer, other)| answer.is_some() && answer == other).count();
-            Some(Against::new(path, &other, agree))
+            Some(Against::new(path, other, agree))
         }
         _ => None,
     };
@@ -122,24 +116,6 @@ fn measure(
     })?;
     bar.finish_and_clear();
     Ok((score, answers))
-}
-
-/// What other weights make of the same pictures.
-#[derive(Serialize)]
-struct Against {
-    weights: String,
-    top1: f64,
-    top5: f64,
-    /// The part of the pictures, of 1, to which both answer alike.
-    agreement: f64,
-}
-
-impl Against {
-    fn new(path: &Path, score: &Score, agree: usize) -> Self {
-        let share = |count: usize| count as f64 / score.pictures as f64;
-        let weights = path.display().to_string();
-        Self { weights, top1: share(score.top1), top5: share(score.top5), agreement: share(agree) }
-    }
 }
 
 /// Pictures and their classes.
@@ -290,163 +266,6 @@ fn one_each(
         }
     }
     Ok(found.iter().map(|classes| classes[0]).collect())
-}
-
-/// What was counted.
-struct Score {
-    names: Vec<String>,
-    pictures: usize,
-    failed: usize,
-    /// Of the pictures, those that were taken although they are damaged.
-    damaged: usize,
-    /// Files in the folders that were skipped.
-    skipped: usize,
-    top1: usize,
-    top5: usize,
-    /// `confusion[class][answer]`.
-    confusion: Vec<Vec<usize>>,
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    name: &'a str,
-    pictures: usize,
-    failed: usize,
-    damaged: usize,
-    skipped: usize,
-    top1: f64,
-    top5: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    against: Option<Against>,
-    seconds: f64,
-    pictures_per_second: f64,
-    classes: &'a [String],
-    confusion: &'a [Vec<usize>],
-}
-
-impl Score {
-    fn new(names: Vec<String>) -> Self {
-        let confusion = vec![vec![0; names.len()]; names.len()];
-        let (pictures, failed, damaged, skipped) = (0, 0, 0, 0);
-        Self { names, pictures, failed, damaged, skipped, top1: 0, top5: 0, confusion }
-    }
-
-    /// Counts an answer, and says which class it is.
-    fn count(&mut self, class: usize, values: &[f32]) -> usize {
-        let answers = top_k(values, 5);
-        self.pictures += 1;
-        // An answer that is not a number is wrong, even where `top` has nothing better to name.
-        let right = |answer: &usize| *answer == class && !values[class].is_nan();
-        self.top1 += usize::from(answers.first().is_some_and(right));
-        self.top5 += usize::from(answers.iter().any(right));
-        self.confusion[class][answers[0]] += 1;
-        answers[0]
-    }
-
-    fn text(
-        &self,
-        out: &mut dyn Write,
-        name: &str,
-        seconds: f64,
-        against: Option<&Against>,
-    ) -> Result<()> {
-        let pictures = self.pictures;
-        let percent = |count: usize| 100.0 * count as f64 / pictures as f64;
-        let counted = |count: usize| grouped(count as u64);
-        writeln!(out, "{name}: {} pictures of {} classes", counted(pictures), self.names.len())?;
-        writeln!(out, "top-1   {:6.2}%  ({})", percent(self.top1), counted(self.top1))?;
-        writeln!(out, "top-5   {:6.2}%  ({})", percent(self.top5), counted(self.top5))?;
-        if let Some(Against { weights, top1, top5, agreement }) = against {
-            let [top1, top5, agreement] = [top1, top5, agreement].map(|share| 100.0 * share);
-            writeln!(
-                out,
-                "against {top1:.2}% top-1, {top5:.2}% top-5 of `{weights}`; {agreement:.2}% of the answers are the same"
-            )?;
-        }
-        if self.failed > 0 {
-            writeln!(out, "failed  {} (not counted)", counted(self.failed))?;
-        }
-        if self.damaged > 0 {
-            writeln!(out, "damaged {} (counted)", counted(self.damaged))?;
-        }
-        if self.skipped > 0 {
-            writeln!(out, "skipped {} files", counted(self.skipped))?;
-        }
-        let rate = pictures as f64 / seconds;
-        writeln!(out, "time    {seconds:.2} s, {rate:.1} pictures/s, decoding included")?;
-        writeln!(out)?;
-        if self.names.len() <= WIDEST_MATRIX { self.matrix(out) } else { self.confusions(out) }
-    }
-
-    /// Rows are the classes, columns the answers.
-    fn matrix(&self, out: &mut dyn Write) -> Result<()> {
-        writeln!(out, "confusion (a row: the pictures of a class; a column: an answer)")?;
-        let width = |text: &str| text.chars().count();
-        let names: Vec<_> = self.names.iter().map(|name| escaped(name, "")).collect();
-        let first = names.iter().map(|name| width(name)).max().unwrap_or(0);
-        let columns: Vec<usize> = (0..names.len())
-            .map(|column| {
-                let cells = self.confusion.iter().map(|row| row[column].to_string().len());
-                cells.max().unwrap_or(0).max(width(&names[column]))
-            })
-            .collect();
-        write!(out, "{:first$}", "")?;
-        for (name, width) in names.iter().zip(&columns) {
-            write!(out, "  {name:>width$}")?;
-        }
-        writeln!(out)?;
-        for (name, row) in names.iter().zip(&self.confusion) {
-            write!(out, "{name:first$}")?;
-            for (cell, width) in row.iter().zip(&columns) {
-                write!(out, "  {cell:>width$}")?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
-    }
-
-    /// The commonest wrong answers.
-    fn confusions(&self, out: &mut dyn Write) -> Result<()> {
-        let mut wrong: Vec<(usize, usize, usize)> = Vec::new();
-        for (class, row) in self.confusion.iter().enumerate() {
-            let cells = row.iter().enumerate().filter(|(answer, n)| *answer != class && **n > 0);
-            wrong.extend(cells.map(|(answer, &n)| (n, class, answer)));
-        }
-        wrong.sort_by_key(|&(n, class, answer)| (std::cmp::Reverse(n), class, answer));
-        writeln!(out, "commonest wrong answers (`--format json` has the whole matrix)")?;
-        for (n, class, answer) in wrong.iter().take(LISTED_CONFUSIONS) {
-            let [class, answer] = [class, answer].map(|&class| escaped(&self.names[class], ""));
-            writeln!(out, "  {n:>6}  {class} taken for {answer}")?;
-        }
-        Ok(())
-    }
-
-    fn json(
-        &self,
-        out: &mut dyn Write,
-        name: &str,
-        seconds: f64,
-        against: Option<Against>,
-    ) -> Result<()> {
-        let share = |count: usize| count as f64 / self.pictures as f64;
-        let json = Json {
-            name,
-            pictures: self.pictures,
-            failed: self.failed,
-            damaged: self.damaged,
-            skipped: self.skipped,
-            top1: share(self.top1),
-            top5: share(self.top5),
-            against,
-            seconds,
-            pictures_per_second: self.pictures as f64 / seconds,
-            classes: &self.names,
-            confusion: &self.confusion,
-        };
-        serde_json::to_writer(&mut *out, &json)?;
-        writeln!(out)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

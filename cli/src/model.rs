@@ -9,6 +9,7 @@ use resnet::{
 };
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::zoo::whose;
+use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine};
@@ -40,7 +41,21 @@ pub(crate) fn compile(
         note_batch(weights, batch);
         compiler = compiler.weights(weights);
     }
-    compiler.compile().map_err(for_process)
+    let compiled = compiler.compile().map_err(for_process)?;
+    if weights.is_some_and(|weights| !weights.quantised().is_empty()) {
+        note_slow_bytes(engine.backend, compiled.isa());
+    }
+    Ok(compiled)
+}
+
+/// Says so where layers in 8 bits take longer than those in f32: where no instruction sums products of bytes, and those
+/// of f32 are the widest there are, or what the compiler makes of them.
+fn note_slow_bytes(backend: BackendName, isa: Isa) {
+    if !matches!(backend, BackendName::Reference) && matches!(isa, Isa::Portable | Isa::Avx512) {
+        crate::voice::note!(
+            "on `{isa}`, without VNNI's instructions, weights in 8 bits are computed with more slowly than those in f32"
+        );
+    }
 }
 
 /// Says so if weights were packed for other batches than are computed.

@@ -3,16 +3,17 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use resnet_compiler::graph::Graph;
+use resnet_compiler::network::Compiler;
 use resnet_compiler::tune::{Tuned, tune as measure};
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
 use crate::Outcome;
 use crate::args::Tune;
-use crate::model::open_model;
+use crate::model::{open_model, open_weights, weights};
 use crate::output::{Kind, Output};
 use crate::timing::{pool, threads_text};
 use crate::voice::is_quiet;
@@ -21,13 +22,25 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
     let model = open_model(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
-    let mut file =
-        Output::create(&options.output, Kind::Schedule, options.force.force, &model.files())?;
+    let opened = open_weights(options.weights.as_deref(), false)?;
+    let weights = match opened {
+        // Times do not depend on what the weights are.
+        None => Weights::random(&graph.tensors, 0),
+        Some(packed) if packed.packed().is_some() => bail!(
+            "`{}` holds packed weights, whose algorithms are chosen; tune with the weights that they were packed from",
+            packed.origin()
+        ),
+        Some(opened) => {
+            let plan = Compiler::new(&model.spec).weights(&opened).plan()?;
+            weights(Some(opened), None, &plan.weights.tensors)?
+        }
+    };
+    let files = model.files();
+    let inputs = files.iter().chain(&options.weights);
+    let mut file = Output::create(&options.output, Kind::Schedule, options.force.force, inputs)?;
     let threads = options.threads.get();
     let pool = pool(threads)?;
     let isa = options.isa.0.unwrap_or_else(Isa::detect);
-    // Times do not depend on what the weights are.
-    let weights = Weights::random(&graph.tensors, 0);
     let bar = bar();
     let batch = options.batch.get();
     let tuned = measure(&model.spec, isa, batch, &weights, pool.as_ref(), |done, rounds| {

@@ -33,10 +33,22 @@ pub struct Report {
     /// Bytes of the memory that activations need while the network runs on one thread: the arena
     /// and a scratch, of which each further thread has one more. `None` if it was not planned.
     pub arena_bytes: Option<u64>,
+    /// Of the weights that were given, if some were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PackedWeights>,
     /// What the table is warned of.
     pub warnings: Vec<Line>,
     /// Convolutions, pools, shortcuts with work to do, linear layers and softmax, in order.
     pub layers: Vec<Layer>,
+}
+
+/// Weights in the form that a run reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PackedWeights {
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Convolutions and linear layers whose weights are 8-bit integers.
+    pub quantised_layers: usize,
 }
 
 /// A line of a [`Report`]. A convolution's norm is counted with it; what only follows it
@@ -77,6 +89,7 @@ impl Report {
             macs: graph.macs,
             flops: graph.macs.saturating_mul(2),
             arena_bytes,
+            weights: None,
             warnings: Vec::new(),
             layers: layers(graph),
         }
@@ -187,11 +200,22 @@ impl Report {
         writeln!(f, "MACs    {} ({})", scaled(self.macs), grouped(self.macs))?;
         writeln!(f, "FLOPs   {} (two for each multiply-add)", scaled(self.flops))?;
         if let Some(bytes) = self.arena_bytes {
-            let mebibytes = bytes as f64 / f64::from(1 << 20);
-            writeln!(f, "arena   {mebibytes:.2} MiB ({} bytes)", grouped(bytes))?;
+            writeln!(f, "arena   {}", memory(bytes))?;
+        }
+        if let Some(PackedWeights { bytes, quantised_layers }) = self.weights {
+            write!(f, "weights {} as a run reads them", memory(bytes))?;
+            match quantised_layers {
+                0 => writeln!(f)?,
+                1 => writeln!(f, ", 1 layer in 8 bits")?,
+                many => writeln!(f, ", {many} layers in 8 bits")?,
+            }
         }
         Ok(())
     }
+}
+
+fn memory(bytes: u64) -> String {
+    format!("{:.2} MiB ({} bytes)", bytes as f64 / f64::from(1 << 20), grouped(bytes))
 }
 
 fn dimensions(shape: Shape) -> [usize; 3] {

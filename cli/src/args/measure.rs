@@ -57,6 +57,9 @@ pub(crate) struct Tune {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) force: Force,
+    /// A safetensors file. It matters which layers are in 8 bits, not what the weights are; without one, none is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
     /// Measure with this many pictures at a time.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) batch: NonZeroUsize,

@@ -144,3 +144,17 @@ fn a_budget_that_is_too_small_says_what_is_needed() {
         .resnet("check colours.yaml --memory 1X")
         .must_be_misuse("such as 65536, 80MB, 64MiB or 1.5G");
 }
+
+#[test]
+fn weights_add_what_they_take() {
+    let workshop = Workshop::new();
+    let weights = "--weights colours.safetensors";
+    let out = workshop.resnet(&format!("check colours.yaml {weights} --format json")).succeeds();
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["weights"]["quantised_layers"], 0);
+    assert!(report["weights"]["bytes"].as_u64().unwrap() >= 4 * 12, "{out}");
+    let out = workshop.resnet(&format!("check colours.yaml {weights}")).succeeds();
+    assert!(out.contains("weights ") && out.contains("as a run reads them"), "{out}");
+    workshop.resnet(&format!("check resnet8 {weights}")).fails("conv1.weight");
+    workshop.resnet("check colours.yaml --weights none.safetensors").fails("none.safetensors");
+}

@@ -96,12 +96,25 @@ fn what_is_quantised_runs_wherever_weights_do() {
         "eval colours.yaml --weights int8.safetensors --images classes --against colours.safetensors",
     );
     assert!(said.out.contains("100.00% of the answers are the same"), "{} {}", said.out, said.err);
+    let (own, other) = said.out.split_once("\nof `colours.safetensors`:\n").unwrap();
+    assert!(own.ends_with(other) && other.starts_with("confusion"), "{}", said.out);
     let verify = "bench colours.yaml --weights int8.safetensors --seconds 0.01 --verify";
     let said = workshop.resnet(verify).succeeds();
     assert!(said.contains("error         0.0e0"), "{said}");
     let profile = "bench colours.yaml --weights int8.safetensors --seconds 0.01 --profile";
     let said = workshop.resnet(profile).succeeds();
     assert!(said.contains("of bytes") && said.contains("; u8 to f32"), "{said}");
+    let said = workshop.resnet("check colours.yaml --weights int8.safetensors").succeeds();
+    assert!(said.contains("as a run reads them, 1 layer in 8 bits"), "{said}");
+    let tune = "tune colours.yaml --weights int8.safetensors --threads 1 -o int8.schedule";
+    workshop.resnet(tune).succeeds();
+    let bench = "bench colours.yaml --weights int8.safetensors --seconds 0.01";
+    workshop.resnet(&format!("{bench} --schedule int8.schedule --verify")).succeeds();
+    workshop
+        .resnet(&tune.replace("int8.safetensors", "int8.packed"))
+        .fails("tune with the weights that they were packed from");
+    let said = workshop.resnet(&format!("{bench} --isa portable"));
+    assert!(said.err.contains("more slowly than those in f32"), "{}", said.err);
     // As an ONNX file, and back.
     let emit = "emit colours.yaml --weights int8.safetensors --as onnx -o int8.onnx";
     workshop.resnet(emit).succeeds();
