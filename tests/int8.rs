@@ -168,15 +168,7 @@ fn any_part_of_a_network_may_be_quantised() {
 /// of them, which is minutes.
 #[test]
 fn networks_of_the_zoo_have_the_same_bits_everywhere() {
-    const SOME: [&str; 7] = [
-        "cifar-resnet20",
-        "preact-resnet164",
-        "resnet18",
-        "resnet26d",
-        "resnet50",
-        "resnext50_32x4d",
-        "seresnet50",
-    ];
+    const SOME: [&str; 4] = ["cifar-resnet20", "resnet26d", "resnext50_32x4d", "seresnet50"];
     // Of the reference and of portable code, which take their time.
     const MOST_MACS: u64 = 30_000_000;
     let all = std::env::var("ZOO").is_ok_and(|which| which == "all");
