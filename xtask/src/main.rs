@@ -38,6 +38,8 @@ const REST: &[Step] = &[
     ("packages", "cargo package --workspace --no-verify --allow-dirty --quiet"),
     // Installs what the tests have built.
     ("C", "capi/test"),
+    #[cfg(target_os = "linux")]
+    ("threads", "cli/threads"),
     // A workspace of its own.
     ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
     ("Python's lints", "cargo clippy --manifest-path python/Cargo.toml -- -D warnings"),

@@ -9,27 +9,27 @@ use std::marker::PhantomData;
 /// them. The mode is the thread's, so every thread that runs kernels holds one of its own, and
 /// guards are dropped in the reverse of the order in which they were made.
 ///
-/// On CPUs other than x86-64 it does nothing.
+/// On CPUs other than x86-64 and AArch64 it does nothing.
 #[must_use = "the mode is restored when the guard is dropped"]
 #[derive(Debug)]
 pub struct FlushDenormals {
-    #[cfg(target_arch = "x86_64")]
-    former: u32,
+    former: control::Register,
     /// The mode belongs to a thread, so the guard may not leave it.
     not_send: PhantomData<*const ()>,
 }
 
+/// MXCSR.
 #[cfg(target_arch = "x86_64")]
-mod mxcsr {
+mod control {
     use std::arch::asm;
 
-    /// Results that would be denormal become zero.
-    pub(super) const FLUSH_TO_ZERO: u32 = 1 << 15;
-    /// Denormal operands are taken as zero.
-    pub(super) const DENORMALS_ARE_ZERO: u32 = 1 << 6;
+    pub(super) type Register = u32;
 
-    pub(super) fn read() -> u32 {
-        let mut value = 0u32;
+    /// Results that would be denormal become zero, and denormal operands are taken as zero.
+    pub(super) const FLUSH: Register = 1 << 15 | 1 << 6;
+
+    pub(super) fn read() -> Register {
+        let mut value = 0;
         // SAFETY: stores the control register, which every x86-64 CPU has, to a variable.
         unsafe {
             asm!("stmxcsr [{}]", in(reg) &raw mut value, options(nostack, preserves_flags));
@@ -39,10 +39,10 @@ mod mxcsr {
 
     /// # Safety
     ///
-    /// `value` was read from the register, but for the two bits above.
-    pub(super) unsafe fn write(value: u32) {
+    /// `value` was read from the register, but for the bits above.
+    pub(super) unsafe fn write(value: Register) {
         // SAFETY: a value from the register sets no reserved bit, so the load does not fault; and
-        // the two bits change nothing but the treatment of denormals, on which no memory safety
+        // the bits change nothing but the treatment of denormals, on which no memory safety
         // and no assumption of this crate rests.
         unsafe {
             asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack, preserves_flags));
@@ -50,20 +50,57 @@ mod mxcsr {
     }
 }
 
-impl FlushDenormals {
-    /// Changes this thread's mode.
-    #[cfg(target_arch = "x86_64")]
-    pub fn new() -> Self {
-        let former = mxcsr::read();
-        // SAFETY: read just now, plus the two bits.
-        unsafe { mxcsr::write(former | mxcsr::FLUSH_TO_ZERO | mxcsr::DENORMALS_ARE_ZERO) };
-        Self { former, not_send: PhantomData }
+/// FPCR.
+#[cfg(target_arch = "aarch64")]
+mod control {
+    use std::arch::asm;
+
+    pub(super) type Register = u64;
+
+    /// FZ: operands and results that are denormal are zero.
+    pub(super) const FLUSH: Register = 1 << 24;
+
+    pub(super) fn read() -> Register {
+        let value;
+        // SAFETY: reads a register that every AArch64 CPU lets programs read.
+        unsafe { asm!("mrs {}, fpcr", out(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
     }
 
-    /// Does nothing on this CPU.
-    #[cfg(not(target_arch = "x86_64"))]
+    /// # Safety
+    ///
+    /// `value` was read from the register, but for the bit above.
+    pub(super) unsafe fn write(value: Register) {
+        // SAFETY: a value from the register sets no reserved bit; the bit changes nothing but the treatment of
+        // denormals. Memory counts as touched, so that no arithmetic on what lies there moves across.
+        unsafe { asm!("msr fpcr, {}", in(reg) value, options(nostack, preserves_flags)) };
+    }
+}
+
+/// There is no such register that this crate knows.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod control {
+    pub(super) type Register = u32;
+
+    pub(super) const FLUSH: Register = 0;
+
+    pub(super) fn read() -> Register {
+        0
+    }
+
+    /// # Safety
+    ///
+    /// None is asked for.
+    pub(super) unsafe fn write(_: Register) {}
+}
+
+impl FlushDenormals {
+    /// Changes this thread's mode.
     pub fn new() -> Self {
-        Self { not_send: PhantomData }
+        let former = control::read();
+        // SAFETY: read just now, plus the bits.
+        unsafe { control::write(former | control::FLUSH) };
+        Self { former, not_send: PhantomData }
     }
 }
 
@@ -77,14 +114,11 @@ impl Drop for FlushDenormals {
     fn drop(&mut self) {
         // SAFETY: read from the register when the guard was made, on this thread: the guard is
         // not `Send`.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            mxcsr::write(self.former);
-        }
+        unsafe { control::write(self.former) };
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests {
     use std::hint::black_box;
 

@@ -83,6 +83,10 @@ isas! {
         AvxVnni = isa("avxvnni", x86_64::avxvnni, "x86_64"),
         /// AVX2 and FMA, with 256-bit registers. The same bits as AVX-512.
         Avx2 = isa("avx2", x86_64::avx2, "x86_64"),
+        /// NEON and its dot products of bytes, with 128-bit registers. The same bits as NEON.
+        NeonDot = isa("neondot", aarch64::neondot, "aarch64"),
+        /// NEON, with 128-bit registers. The same bits as AVX-512.
+        Neon = isa("neon", aarch64::neon, "aarch64"),
         /// What every CPU of the target has. Multiplies and adds are not fused, so results differ
         /// from the others' in their last bits.
         Portable = isa("portable", portable),

@@ -26,6 +26,8 @@ mod catalogue;
 #[macro_use]
 mod table;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activation;
 mod channel;
 mod constants;

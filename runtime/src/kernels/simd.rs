@@ -138,7 +138,13 @@ pub(super) trait Simd: Token {
             // SAFETY: SSE is of the baseline, and a prefetch never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: of the baseline, and a prefetch never faults.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            use std::arch::asm;
+            asm!("prfm pldl2keep, [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = at;
     }
 
@@ -152,7 +158,13 @@ pub(super) trait Simd: Token {
             // SAFETY: SSE is of the baseline, and a prefetch never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: of the baseline, and a prefetch never faults.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            use std::arch::asm;
+            asm!("prfm pldl1keep, [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = at;
     }
 }

@@ -10,7 +10,6 @@ macro_rules! has_feature {
 
 /// Whether this CPU has a feature of its architecture.
 #[cfg(target_arch = "aarch64")]
-#[allow(unused_macros, reason = "the first instruction set beyond the baseline uses it")]
 macro_rules! has_feature {
     ($feature:tt) => {
         std::arch::is_aarch64_feature_detected!($feature)

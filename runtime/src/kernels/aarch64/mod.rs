@@ -1,0 +1,4 @@
+//! AArch64.
+
+pub(super) mod neon;
+pub(super) mod neondot;
