@@ -275,8 +275,8 @@ where
     /// The weights of each of the two words.
     type Weights = [[int16x8_t; 2]; PAIR];
 
-    // Of 32 registers, 24 accumulate, 4 hold weights, and 1 the input.
-    const DOT_TILE_PIXELS: [usize; 2] = [6, 0];
+    // Of 32 registers, 20 accumulate, 4 hold weights, and 1 the input. With a pixel more, LLVM keeps sums in memory.
+    const DOT_TILE_PIXELS: [usize; 2] = [5, 0];
 
     #[inline(always)]
     unsafe fn weights(self, from: *const i16) -> Self::Weights {
