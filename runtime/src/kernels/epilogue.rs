@@ -266,10 +266,17 @@ pub(super) unsafe fn finish_bytes<S: Simd, const P: usize, const B: usize>(
             ResidualElement::U8 => add_residual(simd, &mut values, line, count, r),
         }
     }
-    for value in values.as_flattened_mut() {
-        *value = line.clamp(simd, *value);
+    // A branch for all of them, here and below: the values are in registers.
+    if epilogue.output == OutputElement::U8 && line.low + line.zero == 0.0 {
+        // No byte is less.
+        for value in values.as_flattened_mut() {
+            *value = simd.min(simd.splat(line.high), *value);
+        }
+    } else {
+        for value in values.as_flattened_mut() {
+            *value = line.clamp(simd, *value);
+        }
     }
-    // A branch for all of them: the values are in registers.
     match epilogue.output {
         OutputElement::F32 => {
             let at = y.at.cast::<f32>();
@@ -316,14 +323,25 @@ unsafe fn add_residual<S: Simd, R: Stored, const P: usize, const B: usize>(
     r: Pixels<*const R>,
 ) {
     let (factor, offset) = (simd.splat(line.factor), simd.splat(line.offset));
-    for (o, values) in values.iter_mut().enumerate() {
-        for (p, value) in values.iter_mut().enumerate() {
-            if p < count {
-                // SAFETY: the residual has the pixels and blocks of the output.
-                let residual = unsafe { R::load(simd, r.at.add(o * r.block + p * BLOCK)) };
-                *value = simd.add(*value, simd.mul(simd.sub(residual, offset), factor));
+    macro_rules! add {
+        ($residual:ident, $over:expr) => {
+            for (o, values) in values.iter_mut().enumerate() {
+                for (p, value) in values.iter_mut().enumerate() {
+                    if p < count {
+                        let at = r.at.wrapping_add(o * r.block + p * BLOCK);
+                        // SAFETY: the residual has the pixels and blocks of the output.
+                        let $residual = unsafe { R::load(simd, at) };
+                        *value = simd.add(*value, simd.mul($over, factor));
+                    }
+                }
             }
-        }
+        };
+    }
+    // As after every ReLU; to subtract nothing changes nothing.
+    if line.offset == 0.0 {
+        add!(residual, residual);
+    } else {
+        add!(residual, simd.sub(residual, offset));
     }
 }
 

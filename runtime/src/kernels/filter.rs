@@ -271,7 +271,7 @@ impl F4OfBytes {
 
     /// `B^T d`.
     #[inline(always)]
-    pub(super) fn evaluate<S: Words>(simd: S, d: [S::I16x16; 6]) -> [S::I16x16; 6] {
+    pub(super) fn evaluate<S: Words>(simd: S, d: [S::Words; 6]) -> [S::Words; 6] {
         let (near, far) = (simd.sub_words(d[3], d[1]), simd.sub_words(d[4], d[2]));
         let even = simd.sub_words(d[4], simd.shift_words::<2>(d[2]));
         let odd = simd.sub_words(d[3], simd.shift_words::<2>(d[1]));

@@ -128,17 +128,19 @@ impl Simd for Portable {
 }
 
 impl Words for Portable {
-    type I16x16 = [i16; 16];
+    type Words = [i16; 16];
+
+    const TILES: usize = 1;
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const u8) -> [i16; 16] {
+    unsafe fn load_words(self, from: *const u8, _: usize) -> [i16; 16] {
         // SAFETY: readable for 16 bytes, says the caller.
         let bytes = unsafe { from.cast::<[u8; 16]>().read() };
         bytes.map(i16::from)
     }
 
     #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, words: [i16; 16]) {
+    unsafe fn store_words(self, to: *mut i16, words: [i16; 16], _: usize) {
         // SAFETY: writable for 16 words, says the caller; the write asks for no alignment.
         unsafe { to.cast::<[i16; 16]>().write_unaligned(words) }
     }
@@ -160,7 +162,7 @@ impl Words for Portable {
     }
 
     #[inline(always)]
-    fn shift_words<const BITS: i32>(self, a: [i16; 16]) -> [i16; 16] {
+    fn shift_words<const BITS: u32>(self, a: [i16; 16]) -> [i16; 16] {
         a.map(|word| word << BITS)
     }
 }

@@ -101,8 +101,8 @@ pub(super) trait Simd: Token {
     /// `from` is readable for 16 bytes.
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16;
 
-    /// Writes each value, rounded to an integer (half to even), plus `zero`, an integer, as a byte;
-    /// sums below 0 and above 255 become these. Neither has a magnitude above `2^21`.
+    /// Writes each value, rounded to an integer (half to even), plus `zero`, an integer of 0 to 255, as a
+    /// byte; sums below 0 and above 255 become these, NaN becomes 0. No value is above `2^21`.
     ///
     /// # Safety
     ///
@@ -183,35 +183,38 @@ pub(super) trait Integers: Words {
     fn sums_to_f32(self, sums: Self::Sums) -> Self::F32x16;
 }
 
-/// Sixteen words of 16 bits, for transforms of bytes.
+/// Words of 16 bits, for transforms of bytes: the sixteen lanes of each of a few tiles.
 ///
 /// Implementations mark every method `#[inline(always)]`.
 pub(super) trait Words: Simd {
-    /// Sixteen words.
-    type I16x16: Copy;
+    /// Sixteen words of each of [`Words::TILES`] tiles.
+    type Words: Copy;
 
-    /// Reads 16 bytes as words from 0 to 255.
+    /// Tiles that are transformed together: 1 or 2.
+    const TILES: usize;
+
+    /// Reads 16 bytes of each tile, which are `next` apart, as words from 0 to 255.
     ///
     /// # Safety
     ///
-    /// `from` is readable for 16 bytes.
-    unsafe fn load_words(self, from: *const u8) -> Self::I16x16;
+    /// `from` is readable for 16 bytes, and so are those of the other tiles.
+    unsafe fn load_words(self, from: *const u8, next: usize) -> Self::Words;
 
-    /// Writes 16 words, at any alignment.
+    /// Writes the words of the first `tiles` tiles side by side, at any alignment.
     ///
     /// # Safety
     ///
-    /// `to` is writable for 16 words.
-    unsafe fn store_words(self, to: *mut i16, words: Self::I16x16);
+    /// `to` is writable for 16 words a tile.
+    unsafe fn store_words(self, to: *mut i16, words: Self::Words, tiles: usize);
 
     /// `a + b`, which wraps.
-    fn add_words(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// `a - b`, which wraps.
-    fn sub_words(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    fn sub_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// `a * 2^BITS`, which wraps.
-    fn shift_words<const BITS: i32>(self, a: Self::I16x16) -> Self::I16x16;
+    fn shift_words<const BITS: u32>(self, a: Self::Words) -> Self::Words;
 }
 
 /// Integers that are multiplied: as many neighbouring inputs at once as take four bytes.

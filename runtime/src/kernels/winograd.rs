@@ -137,21 +137,28 @@ trait Evaluate<S: Simd, const RN: usize, const CN: usize> {
     type Pixel;
     /// A point's.
     type Point;
-    /// Sixteen of them.
+    /// Sixteen of each tile that is transformed together.
     type Lanes: Copy;
 
     /// Columns between tiles.
     const STEP: usize;
 
-    /// # Safety
-    ///
-    /// `from` is readable for 16 elements.
-    unsafe fn load(simd: S, from: *const Self::Pixel) -> Self::Lanes;
+    /// Tiles that are transformed together.
+    const TILES: usize;
 
+    /// Reads of each tile, `next` elements apart.
+    ///
     /// # Safety
     ///
-    /// `to` is writable for 16 elements.
-    unsafe fn store(simd: S, to: *mut Self::Point, lanes: Self::Lanes);
+    /// `from` is readable for 16 elements, and so are those of the other tiles.
+    unsafe fn load(simd: S, from: *const Self::Pixel, next: usize) -> Self::Lanes;
+
+    /// Writes those of the first `tiles` tiles, side by side.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements a tile.
+    unsafe fn store(simd: S, to: *mut Self::Point, lanes: Self::Lanes, tiles: usize);
 
     fn down(simd: S, column: [Self::Lanes; RN]) -> [Self::Lanes; RN];
 
@@ -173,15 +180,16 @@ where
     type Lanes = S::F32x16;
 
     const STEP: usize = C::STEP;
+    const TILES: usize = 1;
 
     #[inline(always)]
-    unsafe fn load(simd: S, from: *const f32) -> S::F32x16 {
+    unsafe fn load(simd: S, from: *const f32, _: usize) -> S::F32x16 {
         // SAFETY: readable for 16 elements, says the caller.
         unsafe { simd.load(from) }
     }
 
     #[inline(always)]
-    unsafe fn store(simd: S, to: *mut f32, lanes: S::F32x16) {
+    unsafe fn store(simd: S, to: *mut f32, lanes: S::F32x16, _: usize) {
         // SAFETY: writable for 16 elements, says the caller.
         unsafe { simd.store(to, lanes) }
     }
@@ -200,29 +208,30 @@ where
 impl<S: Words> Evaluate<S, 6, 6> for F4OfBytes {
     type Pixel = u8;
     type Point = i16;
-    type Lanes = S::I16x16;
+    type Lanes = S::Words;
 
     const STEP: usize = Filter::F4.step();
+    const TILES: usize = S::TILES;
 
     #[inline(always)]
-    unsafe fn load(simd: S, from: *const u8) -> S::I16x16 {
-        // SAFETY: readable for 16 elements, says the caller.
-        unsafe { simd.load_words(from) }
+    unsafe fn load(simd: S, from: *const u8, next: usize) -> S::Words {
+        // SAFETY: readable for 16 elements of each tile, says the caller.
+        unsafe { simd.load_words(from, next) }
     }
 
     #[inline(always)]
-    unsafe fn store(simd: S, to: *mut i16, lanes: S::I16x16) {
-        // SAFETY: writable for 16 elements, says the caller.
-        unsafe { simd.store_words(to, lanes) }
+    unsafe fn store(simd: S, to: *mut i16, lanes: S::Words, tiles: usize) {
+        // SAFETY: writable for 16 elements a tile, says the caller.
+        unsafe { simd.store_words(to, lanes, tiles) }
     }
 
     #[inline(always)]
-    fn down(simd: S, column: [S::I16x16; 6]) -> [S::I16x16; 6] {
+    fn down(simd: S, column: [S::Words; 6]) -> [S::Words; 6] {
         Self::evaluate(simd, column)
     }
 
     #[inline(always)]
-    fn along(simd: S, row: [S::I16x16; 6]) -> [S::I16x16; 6] {
+    fn along(simd: S, row: [S::Words; 6]) -> [S::Words; 6] {
         Self::evaluate(simd, row)
     }
 }
@@ -259,25 +268,30 @@ unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usiz
     x: *const E::Pixel,
     y: *mut E::Point,
 ) {
-    for tile in 0..params.tiles {
+    let mut tile = 0;
+    while tile < params.tiles {
+        // Of what is left over, the same tile stands for those that are missing.
+        let tiles = E::TILES.min(params.tiles - tile);
+        let next = if tiles == E::TILES { E::STEP * BLOCK } else { 0 };
         let x = x.wrapping_add(tile * E::STEP * BLOCK);
         let y = y.wrapping_add(tile * BLOCK);
         // Down the columns, then along the rows.
-        // SAFETY: the tile's first pixel.
-        let mut columns = [[unsafe { E::load(simd, x) }; RN]; CN];
+        // SAFETY: the tiles' first pixels.
+        let mut columns = [[unsafe { E::load(simd, x, next) }; RN]; CN];
         for (c, column) in columns.iter_mut().enumerate() {
             for (r, pixel) in column.iter_mut().enumerate() {
-                // SAFETY: the row and column are the tile's.
-                *pixel = unsafe { E::load(simd, x.add(r * params.x_row + c * BLOCK)) };
+                // SAFETY: the row and column are the tiles'.
+                *pixel = unsafe { E::load(simd, x.add(r * params.x_row + c * BLOCK), next) };
             }
             *column = E::down(simd, *column);
         }
         for i in 0..RN {
             for (j, point) in E::along(simd, row(&columns, i)).iter().enumerate() {
-                // SAFETY: the point is the tile's.
-                unsafe { E::store(simd, y.add((CN * i + j) * params.y_point), *point) };
+                // SAFETY: the point is the tiles'.
+                unsafe { E::store(simd, y.add((CN * i + j) * params.y_point), *point, tiles) };
             }
         }
+        tile += tiles;
     }
 }
 

@@ -155,7 +155,7 @@ where
 }
 
 // SAFETY: the token proves AVX-512F, which includes AVX2.
-unsafe impl<const VNNI: bool> IncludesAvx2 for Zmm<VNNI> where Self: Token {}
+unsafe impl IncludesAvx2 for Avx512 {}
 
 /// AVX-512F alone has no products of 16-bit words, so they are AVX2's.
 impl Integers for Avx512 {

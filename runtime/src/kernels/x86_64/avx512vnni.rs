@@ -4,11 +4,57 @@ use std::arch::x86_64::*;
 
 use super::avx512::Zmm;
 use super::words::together;
-use crate::kernels::simd::{ByteFactors, Dot, Integers, WordFactors};
+use crate::kernels::simd::{ByteFactors, Dot, Integers, WordFactors, Words};
 use crate::kernels::{PAIR, QUAD};
 
-/// Token: the CPU has AVX-512F and AVX-512 VNNI.
+/// Token: the CPU has AVX-512F, BW, VL and VNNI.
 pub(in crate::kernels) type Avx512Vnni = Zmm<true>;
+
+impl Words for Avx512Vnni {
+    type Words = __m512i;
+
+    const TILES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u8, next: usize) -> __m512i {
+        // SAFETY: readable for 16 bytes of both tiles, says the caller; the token proves AVX-512 BW.
+        unsafe {
+            let first = _mm_loadu_si128(from.cast());
+            let second = _mm_loadu_si128(from.wrapping_add(next).cast());
+            _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, words: __m512i, tiles: usize) {
+        // SAFETY: writable for 16 words a tile, says the caller; the token proves AVX-512F.
+        unsafe {
+            if tiles == 1 {
+                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(words));
+            } else {
+                _mm512_storeu_si512(to.cast(), words);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 BW.
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub_words(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 BW.
+        unsafe { _mm512_sub_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_words<const BITS: u32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512 BW.
+        unsafe { _mm512_slli_epi16::<BITS>(a) }
+    }
+}
 
 impl Integers for Avx512Vnni {
     type Sums = __m512i;

@@ -9,7 +9,7 @@ use crate::kernels::{BLOCK, PAIR, QUAD};
 /// Sums 0 to 7, and 8 to 15.
 pub(in crate::kernels) type Sums = [__m256i; 2];
 
-/// Tokens of instruction sets that include AVX2.
+/// Tokens of instruction sets that include AVX2 and have no words of their own.
 ///
 /// # Safety
 ///
@@ -17,16 +17,18 @@ pub(in crate::kernels) type Sums = [__m256i; 2];
 pub(super) unsafe trait IncludesAvx2: Simd {}
 
 impl<S: IncludesAvx2> Words for S {
-    type I16x16 = __m256i;
+    type Words = __m256i;
+
+    const TILES: usize = 1;
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const u8) -> __m256i {
+    unsafe fn load_words(self, from: *const u8, _: usize) -> __m256i {
         // SAFETY: readable for 16 bytes, says the caller; the token proves AVX2.
         unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
     }
 
     #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, words: __m256i) {
+    unsafe fn store_words(self, to: *mut i16, words: __m256i, _: usize) {
         // SAFETY: writable for 16 words, says the caller; the token proves AVX2.
         unsafe { _mm256_storeu_si256(to.cast(), words) }
     }
@@ -44,9 +46,9 @@ impl<S: IncludesAvx2> Words for S {
     }
 
     #[inline(always)]
-    fn shift_words<const BITS: i32>(self, a: __m256i) -> __m256i {
+    fn shift_words<const BITS: u32>(self, a: __m256i) -> __m256i {
         // SAFETY: the token proves AVX2.
-        unsafe { _mm256_slli_epi16::<BITS>(a) }
+        unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(BITS as i32)) }
     }
 }
 

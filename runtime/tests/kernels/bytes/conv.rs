@@ -310,11 +310,34 @@ fn ties_go_to_even_and_clamps_come_first() {
     }
     case.q[..BLOCK].fill(0.5);
     case.q[BLOCK..].fill(-0.5);
-    for (low, high, zero) in
-        [(0.0, 255.0, 0.0), (-128.0, 127.0, 128.0), (-255.0, 0.0, 255.0), (-7.0, 11.0, 7.0)]
-    {
+    for (low, high, zero) in [
+        (0.0, 255.0, 0.0),
+        (-128.0, 127.0, 128.0),
+        (-255.0, 0.0, 255.0),
+        (-7.0, 11.0, 7.0),
+        (-3.0, 11.0, 7.0),
+    ] {
         case.line = TensorLine { low, high, zero, ..LINE };
         case.check("ties");
+    }
+}
+
+/// What no byte can hold becomes the nearest one, and NaN 0, whether there is a lower limit or not.
+#[test]
+fn residuals_without_bounds() {
+    let mut case = Case::new(BLOCK, 5, 1, 1, (1, 1)).with(|p| {
+        p.epilogue = ByteEpilogue { residual: ResidualElement::F32, output: OutputElement::U8 };
+    });
+    for (residual, r) in case.r.iter_mut().zip(
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 3e9, -3e9, 2e9, -2e9]
+            .iter()
+            .cycle(),
+    ) {
+        *residual = *r;
+    }
+    for low in [-37.0, 0.0] {
+        case.line = TensorLine { low, ..LINE };
+        case.check("unbounded");
     }
 }
 
