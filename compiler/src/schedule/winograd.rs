@@ -158,11 +158,11 @@ pub(super) fn plan(
         )
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
-    // One block more than needed, so that the points do not all fall into one set of a cache.
+    // One cache line more than needed, so that the points do not all fall into one set of a cache.
     let points = |element: Element, blocks: usize, block: usize| Points {
         element,
         count,
-        distance: blocks * block + BLOCK,
+        distance: blocks * block + LINE_BYTES / element.bytes(),
         block,
     };
     let in_block =
