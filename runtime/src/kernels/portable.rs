@@ -162,7 +162,7 @@ impl Words for Portable {
     }
 
     #[inline(always)]
-    fn shift_words<const BITS: u32>(self, a: [i16; 16]) -> [i16; 16] {
+    fn shift_words<const BITS: i32>(self, a: [i16; 16]) -> [i16; 16] {
         a.map(|word| word << BITS)
     }
 }

@@ -214,7 +214,7 @@ pub(super) trait Words: Simd {
     fn sub_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// `a * 2^BITS`, which wraps.
-    fn shift_words<const BITS: u32>(self, a: Self::Words) -> Self::Words;
+    fn shift_words<const BITS: i32>(self, a: Self::Words) -> Self::Words;
 }
 
 /// Integers that are multiplied: as many neighbouring inputs at once as take four bytes.

@@ -188,10 +188,12 @@ impl<const DOT: bool> Words for Vector<DOT>
 where
     Self: Token,
 {
-    type I16x16 = [int16x8_t; 2];
+    type Words = [int16x8_t; 2];
+
+    const TILES: usize = 1;
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const u8) -> [int16x8_t; 2] {
+    unsafe fn load_words(self, from: *const u8, _: usize) -> [int16x8_t; 2] {
         // SAFETY: readable for 16 bytes, says the caller; the token proves NEON.
         unsafe {
             let bytes = vld1q_u8(from);
@@ -201,7 +203,7 @@ where
     }
 
     #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, words: [int16x8_t; 2]) {
+    unsafe fn store_words(self, to: *mut i16, words: [int16x8_t; 2], _: usize) {
         // SAFETY: writable for 16 words, says the caller; the token proves NEON.
         unsafe {
             vst1q_s16(to, words[0]);

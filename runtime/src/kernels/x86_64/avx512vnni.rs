@@ -50,9 +50,9 @@ impl Words for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn shift_words<const BITS: u32>(self, a: __m512i) -> __m512i {
+    fn shift_words<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: the token proves AVX-512 BW.
-        unsafe { _mm512_slli_epi16::<BITS>(a) }
+        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(BITS)) }
     }
 }
 

@@ -46,9 +46,9 @@ impl<S: IncludesAvx2> Words for S {
     }
 
     #[inline(always)]
-    fn shift_words<const BITS: u32>(self, a: __m256i) -> __m256i {
+    fn shift_words<const BITS: i32>(self, a: __m256i) -> __m256i {
         // SAFETY: the token proves AVX2.
-        unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(BITS as i32)) }
+        unsafe { _mm256_slli_epi16::<BITS>(a) }
     }
 }
 
