@@ -48,12 +48,12 @@ pub(crate) fn compile(
     Ok(compiled)
 }
 
-/// Says so where layers in 8 bits take longer than those in f32: where no instruction sums products of bytes, and those
-/// of f32 are the widest there are, or what the compiler makes of them.
+/// Says so where 8 bits are mostly slower than f32: where no instruction sums products of bytes.
 fn note_slow_bytes(backend: BackendName, isa: Isa) {
-    if !matches!(backend, BackendName::Reference) && matches!(isa, Isa::Portable | Isa::Avx512) {
+    let sums = matches!(isa, Isa::Avx512Vnni | Isa::AvxVnni | Isa::NeonDot);
+    if !matches!(backend, BackendName::Reference) && !sums {
         crate::voice::note!(
-            "on `{isa}`, without VNNI's instructions, weights in 8 bits are computed with more slowly than those in f32"
+            "on `{isa}`, which has no dot products of bytes, networks in 8 bits are mostly slower than in f32"
         );
     }
 }
