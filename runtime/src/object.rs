@@ -125,7 +125,7 @@ mod tests {
         // SAFETY: the tests below give one float of each.
         unsafe {
             let context = &*context;
-            assert!(!kernels.is_null() && context.arena as usize % LINE_BYTES == 0);
+            assert!(!kernels.is_null() && (context.arena as usize).is_multiple_of(LINE_BYTES));
             assert_eq!(context.scratch as usize - context.arena as usize, 128);
             *context.output = *context.input + *context.weights.cast::<f32>();
         }

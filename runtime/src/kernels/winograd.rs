@@ -18,8 +18,7 @@
 //! | F4s2 x F4s2, 3x3 with stride 2 | 81 of 144 | 4 |
 //! | F4x7s2 x Identity, 7x7 with stride 2 | 13 of 28 | 13/7 |
 //!
-//! F4 x F4 there is for bytes too: their points and the weights are 16-bit words, and the sums of products
-//! are exact.
+//! F4 x F4 there is for bytes too: their points and weights are 16-bit words, and sums of products exact.
 //!
 //! Larger tiles multiply less; smaller ones have fewer weights, which counts where they come from
 //! memory for few pixels. The last one is for a network's first convolution: a picture has so few
