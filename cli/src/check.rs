@@ -51,7 +51,9 @@ fn report(options: &Check, path: &Path) -> Result<Report> {
     let opened = open_weights(options.weights.as_deref(), false)?;
     let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
     let options = Options { batch, exact, memory, ..Options::default() };
-    let report = model.report(&options).map_err(|error| match error {
+    // The budget is for the weights that are given, if some are.
+    let of_table = Options { memory: memory.filter(|_| opened.is_none()), ..options.clone() };
+    let report = model.report(&of_table).map_err(|error| match error {
         ModelError::Plan(error) => for_process(error.into()),
         error => error.into(),
     })?;

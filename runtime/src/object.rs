@@ -30,16 +30,24 @@ pub const INVALID_ARGUMENT: c_int = 1;
 /// The object was written by another version than that of the kernels that it is linked with.
 pub const OTHER_VERSION: c_int = 2;
 
-/// Another number for each version of what an object and its kernels have in common: the table, the kernels' parameters,
-/// the layout of packed weights.
+/// Another number for each version of what an object and its kernels have in common: the context, the table, the kernels'
+/// parameters, the layout of packed weights and the numbers in them.
 pub const FINGERPRINT: u64 = {
     let sources = [
         env!("CARGO_PKG_VERSION"),
+        include_str!("context.rs"),
+        include_str!("kernels/mod.rs"),
         include_str!("kernels/catalogue.rs"),
         include_str!("kernels/constants.rs"),
         include_str!("kernels/epilogue.rs"),
         include_str!("kernels/filter.rs"),
         include_str!("kernels/format.rs"),
+        include_str!("kernels/params.rs"),
+        include_str!("weights/pack.rs"),
+        include_str!("weights/pack/bytes.rs"),
+        include_str!("weights/pack/winograd.rs"),
+        include_str!("weights/pack/words.rs"),
+        include_str!("weights/quantised.rs"),
     ];
     // FNV-1a, in steps of a file: a constant's evaluation is bounded.
     let (mut hash, mut file) = (0xcbf2_9ce4_8422_2325, 0);

@@ -145,6 +145,22 @@ fn a_budget_that_is_too_small_says_what_is_needed() {
         .must_be_misuse("such as 65536, 80MB, 64MiB or 1.5G");
 }
 
+/// It is for the weights that are given: in 8 bits they need less than the table does in f32.
+#[test]
+fn a_budget_counts_the_given_weights() {
+    let workshop = Workshop::new();
+    let trained = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/cifar10");
+    let check = format!("check {trained}/resnet20.yaml");
+    let with_weights = format!("{check} --weights {trained}/resnet20-int8.safetensors");
+    let least = |command: &str| -> usize {
+        let done = workshop.resnet(&format!("{command} --memory 16")).fails("needs at least ");
+        done.err.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+    };
+    let (of_table, of_weights) = (least(&check), least(&with_weights));
+    assert!(of_weights < of_table, "{of_weights} and {of_table}");
+    workshop.resnet(&format!("{with_weights} --memory {of_weights}")).succeeds();
+}
+
 #[test]
 fn weights_add_what_they_take() {
     let workshop = Workshop::new();

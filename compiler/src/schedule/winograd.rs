@@ -231,7 +231,7 @@ pub(super) fn reads(
     let columns = match layout {
         Layout::Blocked => along(columns, tiles.columns),
         Layout::Planar => columns_read(window, output),
-        Layout::Quads => unreachable!("bytes have no Winograd form"),
+        Layout::Quads => unreachable!("quads have no Winograd form"),
     };
     Some(Extent::new(along(rows, tiles.rows), columns))
 }

@@ -1,6 +1,6 @@
 //! The constants with which kernels are called, and how far they reach from an operand's address.
 
-use super::{BLOCK, ByteEpilogue, Constant, Epilogue, NoEpilogue, Transform};
+use super::{BLOCK, ByteEpilogue, Constant, Epilogue, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -289,7 +289,7 @@ params! {
 pub type ConvU8Params = ConvParams<ByteEpilogue>;
 
 /// Products of the points of a Winograd convolution of bytes: see [`ConvParams`].
-pub type ConvI16Params = ConvParams<NoEpilogue>;
+pub type ConvI16Params = ConvParams<()>;
 
 /// The output of a Winograd convolution of bytes: see [`WinogradOutputParams`].
 pub type WinogradOutputU8Params = WinogradOutputParams<ByteEpilogue>;

@@ -74,12 +74,6 @@ params! {
 }
 
 choices! {
-    /// What is done with a result that is scaled alone.
-    pub enum NoEpilogue {
-        /// Nothing.
-        Nothing,
-    }
-
     /// The residual of a convolution of bytes.
     pub enum ResidualElement {
         /// There is none: the operand is not read.

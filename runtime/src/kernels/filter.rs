@@ -267,7 +267,10 @@ impl F4OfBytes {
 
     /// The one point of a tile of ones that is not zero, which the output adds to each pixel, and what it is.
     pub(crate) const ONES: usize = Self::G.len() + 1;
-    pub(crate) const OF_ONES: i32 = (2 - 8) * (2 - 8);
+    pub(crate) const OF_ONES: i32 = {
+        let [positive, negative] = Self::SIDES[1];
+        (positive - negative) * (positive - negative)
+    };
 
     /// `B^T d`.
     #[inline(always)]

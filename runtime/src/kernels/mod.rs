@@ -53,7 +53,7 @@ mod x86_64;
 pub use catalogue::*;
 pub use constants::*;
 pub use epilogue::{
-    Activation, ByteEpilogue, Epilogue, NoEpilogue, OutputElement, ResidualElement, TensorLine,
+    Activation, ByteEpilogue, Epilogue, OutputElement, ResidualElement, TensorLine,
 };
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;

@@ -36,6 +36,15 @@ impl Param for bool {
     }
 }
 
+/// Nothing.
+impl Param for () {
+    fn write(&self, _: &mut [u8]) {}
+
+    fn expression(&self) -> String {
+        "()".to_owned()
+    }
+}
+
 /// A constant of a kernel that is no count: an `f32` that is compared, and hashed, by its bits, as
 /// calls are.
 #[repr(transparent)]

@@ -38,15 +38,15 @@ use super::{
     WinogradOutputParams, WinogradOutputU8Params,
 };
 
-/// A call of a function over the filters of a form.
+/// A macro over the filters of a form, for rows and columns, and for each their outputs and points.
 macro_rules! by_form {
-    ($params:ident, $function:ident($($argument:expr),*)) => {
-        match $params.form {
-            Transform::Winograd2x2 => $function::<S, F2, F2, 2, 4, 2, 4>($($argument),*),
-            Transform::Winograd4x4 => $function::<S, F4, F4, 4, 6, 4, 6>($($argument),*),
-            Transform::Winograd2x2Stride2 => $function::<S, F2s2, F2s2, 2, 5, 2, 5>($($argument),*),
-            Transform::Winograd4x4Stride2 => $function::<S, F4s2, F4s2, 4, 9, 4, 9>($($argument),*),
-            Transform::Winograd4x1Stride2 => $function::<S, F4x7s2, Identity, 4, 13, 1, 1>($($argument),*),
+    ($form:expr, $macro:ident) => {
+        match $form {
+            Transform::Winograd2x2 => $macro!(F2, F2, 2, 4, 2, 4),
+            Transform::Winograd4x4 => $macro!(F4, F4, 4, 6, 4, 6),
+            Transform::Winograd2x2Stride2 => $macro!(F2s2, F2s2, 2, 5, 2, 5),
+            Transform::Winograd4x4Stride2 => $macro!(F4s2, F4s2, 4, 9, 4, 9),
+            Transform::Winograd4x1Stride2 => $macro!(F4x7s2, Identity, 4, 13, 1, 1),
             Transform::None => unreachable!("a direct convolution has no tiles"),
         }
     };
@@ -64,10 +64,13 @@ pub(super) unsafe fn winograd_input<S: Simd>(
     x: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
-    unsafe {
-        by_form!(params, real_input(simd, params, x, y));
+    macro_rules! call {
+        ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
+            // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
+            unsafe { input::<S, Filters<$r, $c, $rm, $cm>, $rn, $cn>(simd, params, x, y) }
+        };
     }
+    by_form!(params.form, call);
 }
 
 /// [`Call::WinogradInputU8`](super::Call::WinogradInputU8).
@@ -101,10 +104,15 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     r: *mut f32,
     y: *mut f32,
 ) {
-    // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
-    unsafe {
-        by_form!(params, real_output(simd, params, x, Reals { b, r, y }));
+    macro_rules! call {
+        ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
+            // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
+            unsafe {
+                output::<S, $r, $c, $rm, $rn, $cm, $cn, _>(simd, params, x, b, Reals { r, y })
+            }
+        };
     }
+    by_form!(params.form, call);
 }
 
 /// [`Call::WinogradOutputU8`](super::Call::WinogradOutputU8).
@@ -125,8 +133,8 @@ pub(super) unsafe fn winograd_output_u8<S: Simd>(
     debug_assert_eq!(params.form, Transform::Winograd4x4, "the one form of bytes");
     // SAFETY: the line has 16 elements, and `output` asks for what this function does.
     unsafe {
-        let ends = Bytes { b, line: TensorLine::read(t), r: r.cast(), y: y.cast() };
-        output::<S, F4OfBytes, F4OfBytes, 4, 6, 4, 6, _>(simd, params, x, ends);
+        let ends = Bytes { line: TensorLine::read(t), r: r.cast(), y: y.cast() };
+        output::<S, F4OfBytes, F4OfBytes, 4, 6, 4, 6, _>(simd, params, x, b, ends);
     }
 }
 
@@ -237,28 +245,6 @@ impl<S: Words> Evaluate<S, 6, 6> for F4OfBytes {
 
 /// # Safety
 ///
-/// That of [`winograd_input`].
-#[inline(always)]
-unsafe fn real_input<
-    S: Simd,
-    R: Minimal<RM, RN>,
-    C: Minimal<CM, CN>,
-    const RM: usize,
-    const RN: usize,
-    const CM: usize,
-    const CN: usize,
->(
-    simd: S,
-    params: &WinogradInputParams,
-    x: *const f32,
-    y: *mut f32,
-) {
-    // SAFETY: the same.
-    unsafe { input::<S, Filters<R, C, RM, CM>, RN, CN>(simd, params, x, y) }
-}
-
-/// # Safety
-///
 /// That of [`winograd_input`], for its operands.
 #[inline(always)]
 unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usize>(
@@ -294,7 +280,7 @@ unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usiz
     }
 }
 
-/// What is done with the output of `A^T M A`. A value is where the operands lie for the tile at hand.
+/// What is done with `b + A^T M A`. A value is where the operands lie for the tile at hand.
 trait Ends: Copy {
     /// As the parameters say it.
     type Epilogue: Copy;
@@ -327,7 +313,6 @@ trait Ends: Copy {
 
 #[derive(Clone, Copy)]
 struct Reals {
-    b: *const f32,
     r: *const f32,
     y: *mut f32,
 }
@@ -338,7 +323,7 @@ impl Ends for Reals {
     #[inline(always)]
     fn past(self, _: &WinogradOutputParams, columns: usize) -> Self {
         let (r, y) = (self.r.wrapping_add(columns * BLOCK), self.y.wrapping_add(columns * BLOCK));
-        Self { r, y, ..self }
+        Self { r, y }
     }
 
     #[inline(always)]
@@ -353,15 +338,10 @@ impl Ends for Reals {
         self,
         simd: S,
         params: &WinogradOutputParams,
-        mut pixels: [S::F32x16; M],
+        pixels: [S::F32x16; M],
         row: usize,
         width: usize,
     ) {
-        // SAFETY: the bias has 16 elements.
-        let bias = unsafe { simd.load(self.b) };
-        for pixel in &mut pixels {
-            *pixel = simd.add(*pixel, bias);
-        }
         let r = Pixels { at: self.r.wrapping_add(row * params.r_row), block: 0 };
         let y = Pixels { at: self.y.wrapping_add(row * params.y_row), block: 0 };
         // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
@@ -371,7 +351,6 @@ impl Ends for Reals {
 
 #[derive(Clone, Copy)]
 struct Bytes {
-    b: *const f32,
     line: TensorLine,
     r: *const u8,
     y: *mut u8,
@@ -403,15 +382,10 @@ impl Ends for Bytes {
         self,
         simd: S,
         params: &WinogradOutputU8Params,
-        mut pixels: [S::F32x16; M],
+        pixels: [S::F32x16; M],
         row: usize,
         width: usize,
     ) {
-        // SAFETY: there are 16 shifts.
-        let shifts = unsafe { simd.load(self.b) };
-        for pixel in &mut pixels {
-            *pixel = simd.add(*pixel, shifts);
-        }
         let epilogue = params.epilogue;
         let r = row * params.r_row * epilogue.residual().bytes();
         let y = row * params.y_row * epilogue.output().bytes();
@@ -420,28 +394,6 @@ impl Ends for Bytes {
         // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
         unsafe { finish_bytes(simd, epilogue, self.line, [pixels], width, r, y) };
     }
-}
-
-/// # Safety
-///
-/// That of [`winograd_output`].
-#[inline(always)]
-unsafe fn real_output<
-    S: Simd,
-    R: Minimal<RM, RN>,
-    C: Minimal<CM, CN>,
-    const RM: usize,
-    const RN: usize,
-    const CM: usize,
-    const CN: usize,
->(
-    simd: S,
-    params: &WinogradOutputParams,
-    x: *const f32,
-    ends: Reals,
-) {
-    // SAFETY: the same.
-    unsafe { output::<S, R, C, RM, RN, CM, CN, Reals>(simd, params, x, ends) }
 }
 
 /// # Safety
@@ -461,8 +413,11 @@ unsafe fn output<
     simd: S,
     params: &WinogradOutputParams<E::Epilogue>,
     x: *const f32,
+    b: *const f32,
     ends: E,
 ) {
+    // SAFETY: there are 16 biases or shifts.
+    let bias = unsafe { simd.load(b) };
     for tile in 0..params.tiles {
         let x = x.wrapping_add(tile * BLOCK);
         let ends = ends.past(params, tile * CM);
@@ -481,7 +436,10 @@ unsafe fn output<
         }
         for i in 0..RM {
             if i < params.rows {
-                let pixels = C::interpolate(simd, row(&columns, i));
+                let mut pixels = C::interpolate(simd, row(&columns, i));
+                for pixel in &mut pixels {
+                    *pixel = simd.add(*pixel, bias);
+                }
                 // SAFETY: the row and the columns are the call's.
                 unsafe { ends.finish(simd, params, pixels, i, width) };
             }

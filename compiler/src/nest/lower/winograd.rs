@@ -8,8 +8,7 @@ mod runs;
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Element, Epilogue, NoEpilogue, WinogradInputParams,
-    WinogradOutputParams,
+    BLOCK, Call, ConvParams, Element, Epilogue, WinogradInputParams, WinogradOutputParams,
 };
 
 use self::runs::{Run, runs, shares};
@@ -270,7 +269,7 @@ impl<'a> Bands<'a> {
         [row, column]: [&Run; 2],
         loops: &[Loop],
     ) -> Option<Statement> {
-        let (plan, window) = (self.plan, &self.layer.plan.window);
+        let plan = self.plan;
         let format = &self.layer.plan.panels.format;
         let row_tiles: usize = self.rows.iter().map(|l| l.extent).product();
         let row_tiles = if row.needed { row_tiles } else { row_tiles - 1 };
@@ -278,9 +277,9 @@ impl<'a> Bands<'a> {
             return None;
         }
         let [rows, columns] = plan.transform.filters();
-        let (lanes, kernel_columns) =
-            if format.planar { (1, window.kernel.columns) } else { (BLOCK, 1) };
-        let len = format.in_blocks * lanes * kernel_columns * out_blocks * BLOCK;
+        // Of one point.
+        let weights = rows.weights(1) * columns.weights(1) * format.panel_blocks;
+        let len = self.layer.plan.panels.panel_len() / weights * out_blocks;
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
@@ -319,7 +318,7 @@ impl<'a> Bands<'a> {
         let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
         let pixels = row_tiles * plan.strip;
         if self.layer.plan.quantised() {
-            let params = self.product_params(pixels, out_blocks, next, NoEpilogue::Nothing);
+            let params = self.product_params(pixels, out_blocks, next, ());
             let scales = at(s, S, out_blocks * BLOCK);
             return Some(Statement::Call(Call::ConvI16(params), vec![v, w, scales, n, m]));
         }

@@ -3,7 +3,7 @@
 
 use super::{Arithmetic, call, fetch_pixels};
 use crate::kernels::simd::{Dot, Kernels, WordFactors};
-use crate::kernels::{BLOCK, ConvI16Params, NoEpilogue, PAIR};
+use crate::kernels::{BLOCK, ConvI16Params, PAIR};
 
 /// [`Call::ConvI16`](crate::kernels::Call::ConvI16).
 ///
@@ -35,7 +35,7 @@ struct Scaled {
 impl Arithmetic for Scaled {
     type Input = i16;
     type Weight = i16;
-    type Epilogue = NoEpilogue;
+    type Epilogue = ();
     type Sums<S: Kernels> = S::Sums;
 
     const DEPTH: usize = PAIR;

@@ -1,8 +1,8 @@
 //! Winograd convolutions of bytes: points, their products and the output, each against its definition.
 
 use resnet_runtime::kernels::{
-    BLOCK, ByteEpilogue, Call, ConvI16Params, NoEpilogue, OutputElement, PAIR, ResidualElement,
-    TensorLine, Transform, WinogradInputParams, WinogradOutputU8Params,
+    BLOCK, ByteEpilogue, Call, ConvI16Params, OutputElement, PAIR, ResidualElement, TensorLine,
+    Transform, WinogradInputParams, WinogradOutputU8Params,
 };
 use resnet_runtime::weights::pack::Points;
 
@@ -81,7 +81,7 @@ fn products(pixels: usize, out_blocks: usize, x: &[i16], weights: &[Vec<i16>], s
         out_blocks,
         y_block: pixels * BLOCK + 7,
         r_block: 0,
-        epilogue: NoEpilogue::Nothing,
+        epilogue: (),
         next: 0,
     };
     let len = (out_blocks - 1) * params.y_block + pixels * BLOCK;
