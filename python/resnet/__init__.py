@@ -11,6 +11,7 @@ from ._resnet import (
     Imported,
     Layer,
     Network,
+    Quantized,
     Report,
     ResnetError,
     TableError,
@@ -20,6 +21,7 @@ from ._resnet import (
     family,
     import_checkpoint,
     models,
+    quantize,
 )
 from ._sweep import sweep
 from ._torch import from_torch
@@ -28,6 +30,7 @@ __all__ = [
     "Imported",
     "Layer",
     "Network",
+    "Quantized",
     "Report",
     "ResnetError",
     "TableError",
@@ -38,5 +41,6 @@ __all__ = [
     "from_torch",
     "import_checkpoint",
     "models",
+    "quantize",
     "sweep",
 ]

@@ -1,17 +1,24 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.float32] | Any
+_Table = str | PathLike[str] | Imported
+_Weights = str | PathLike[str] | bytes | bytearray | memoryview | Mapping[str, Any] | Quantized
+_Images = npt.NDArray[np.float32] | Any
+_Image = str | PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | Any
 
 class ResnetError(ValueError):
     """What the compiler cannot do, and why."""
 
 class TableError(ResnetError):
-    """A table contradicts itself. The text draws every mistake at its place."""
+    """A table contradicts itself.
+
+    The text draws every mistake at its place; `line` and `column` are those of the first, from 1, and `mistakes` has
+    all of them as tuples of line, column and message.
+    """
 
     line: int
     """The line of the first mistake, from 1."""
@@ -23,6 +30,7 @@ class TableError(ResnetError):
 class TableWarning(UserWarning):
     """What is legal in a table and nearly always a mistake; `allow` in the table silences it."""
 
+@final
 class Layer:
     """A line of a report: a convolution with its norm, a pool, a linear layer."""
 
@@ -37,6 +45,7 @@ class Layer:
     macs: int
     """Multiply-adds for one image."""
 
+@final
 class Report:
     """Counts of a network and of each of its layers. Notebooks show it as a table."""
 
@@ -59,6 +68,7 @@ class Report:
         """The JSON of `resnet check --format json`."""
     def _repr_html_(self) -> str: ...
 
+@final
 class Network:
     """A compiled network with its weights.
 
@@ -78,20 +88,22 @@ class Network:
     """Bytes of a session's memory for activations."""
     isa: str
     """The instruction set of the kernels."""
+    precision: str
+    """`"int8"` if the weights of layers are 8-bit integers, else `"f32"`."""
     labels: list[str] | None
     """Names of the classes, if the table has them."""
     has_random_weights: bool
     """Whether the weights were drawn, as none were given."""
-    def __call__(self, x: Images) -> npt.NDArray[np.float32]:
+    def __call__(self, x: _Images) -> npt.NDArray[np.float32]:
         """Run a batch `x` of shape `(N, C, H, W)`: a float32 array, or a tensor that speaks DLPack.
 
         It is copied only if its elements do not lie in that order. Returns logits (probabilities, where the table ends in
         softmax) of shape `(N, classes)`; of a table without a classifier, its last activation, `(N, C, H, W)`.
         """
-    def features(self, x: Images) -> dict[str, npt.NDArray[np.float32]]:
+    def features(self, x: _Images) -> dict[str, npt.NDArray[np.float32]]:
         """The activations that the table names as features, each of shape `(N, C, H, W)`."""
     def classify(
-        self, images: Sequence[str | PathLike[str] | bytes | npt.NDArray[np.uint8] | Any], top: int = 5
+        self, images: Sequence[_Image], top: int = 5
     ) -> list[list[tuple[int, str, float]]]:
         """The `top` most probable classes of each image: number, name, probability.
 
@@ -101,9 +113,10 @@ class Network:
     def bench(self, seconds: float = 0.2, *, batch: int = 1, runs: int = 5) -> list[float]:
         """Times in seconds of runs of `batch` images: for about `seconds`, and at least `runs` of them."""
     def profile(self, seconds: float = 0.2) -> list[dict[str, Any]]:
-        """Where the time of a run goes: `name`, `algorithm` (of what multiplies and adds; else None), `ms`, `macs` and
-        `bytes` of each layer."""
+        """Where the time of a run goes: of each layer `name`, `algorithm` (of what multiplies and adds; else None), `ms`
+        (its shortest time), `macs`, and the `bytes` that it moves at least."""
 
+@final
 class Imported:
     """A table that was derived from a checkpoint, and its weights; `compile` takes it."""
 
@@ -117,7 +130,36 @@ class Imported:
     def safetensors(self) -> bytes:
         """The weights as a safetensors file."""
 
-def check(table: str | PathLike[str] | Imported, *, batch: int = 1) -> Report:
+@final
+class Quantized:
+    """Weights of which layers are in 8-bit integers; `compile` takes it as weights."""
+
+    layers: list[dict[str, Any]]
+    """Of each convolution and linear layer `name`, `precision` (`"int8"` or `"f32"`), `reason` (why it stays in f32), `macs`
+    and `output_snr_db` (signal to noise of its results where it alone is quantised, in decibels)."""
+    def safetensors(self) -> bytes:
+        """The weights as a safetensors file, which every command takes."""
+
+def quantize(
+    table: _Table,
+    weights: _Weights | None,
+    calibration: _Images | Sequence[_Image],
+    *,
+    method: str = "least-squares",
+    keep: Sequence[str] | None = None,
+    keep_worst: int = 0,
+    threads: int = 1,
+    isa: str | None = None,
+) -> Quantized:
+    """Round weights to 8-bit integers, and choose the scales of activations.
+
+    `calibration` are some hundred images like those that the network will see: a list of what `classify` takes, or
+    prepared ones of shape `(N, C, H, W)`, float32. `weights` is `None` if `table` is what was imported. `method` is
+    `"least-squares"`, `"min-max"` or `"percentile=P"`; layers named by `keep`, and the `keep_worst` with the worst signal to
+    noise, stay in f32. An image that cannot be read is an error.
+    """
+
+def check(table: _Table, *, batch: int = 1) -> Report:
     """Check a table: shapes, parameters, multiply-adds, and the memory for batches of `batch` images.
 
     `table` is the name of a network that the package carries, a path, or the text of a table (which has more than one
@@ -125,11 +167,12 @@ def check(table: str | PathLike[str] | Imported, *, batch: int = 1) -> Report:
     """
 
 def compile(
-    table: str | PathLike[str] | Imported,
-    weights: str | PathLike[str] | bytes | Mapping[str, Any] | None = None,
+    table: _Table,
+    weights: _Weights | None = None,
     *,
     batch: int = 1,
     threads: int = 1,
+    precision: str | None = None,
     exact: bool = False,
     memory: int | None = None,
     isa: str | None = None,
@@ -137,11 +180,13 @@ def compile(
     """Compile a network and load its weights.
 
     `table` is what `check` takes. `weights` are a path (safetensors, or what `resnet pack` wrote), the bytes of a
-    safetensors file or a state dict; without any, random ones are drawn, with which `classify` refuses to answer.
+    safetensors file, a state dict or what `quantize` returned; without any, random ones are drawn, with which `classify`
+    refuses to answer.
 
     `batch` is for how many images at a time memory is planned; other numbers run too. `threads` share the layers of one
-    call. `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations, in
-    bytes. `isa` is an instruction set other than the CPU's best, such as `"avx2"` or `"portable"`.
+    call. `precision`, `"f32"` or `"int8"`, says what the weights are expected to be in, and it is an error if they are in
+    the other; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
+    in bytes. `isa` is an instruction set other than the CPU's best, such as `"avx2"` or `"portable"`.
     """
 
 def family(
@@ -164,8 +209,19 @@ def family(
 def import_checkpoint(path: str | PathLike[str], **options: Any) -> Imported:
     """Derive a table from a checkpoint: PyTorch's, safetensors or ONNX, or a folder as timm and transformers save it.
 
-    What tensors do not tell is a keyword, as the options of `resnet import` (`strides=[1, 2, 2, 2]`, `activation="silu"`).
-    Nothing in a pickle is run.
+    Nothing in a pickle is run. What tensors do not tell is assumed, which `notes` of the answer say, or told by a keyword:
+
+    - `name`; `architecture`, timm's, such as `"resnetblur50"`
+    - which tensors: `key`, where in a pickle the state dict is; `prefix` of their names; `without`, a list of parts
+    - `input`, height and width; `mean`, `std`, lists with a number for each channel, of values from 0 to 1; `resize`
+    - stem: `stem_stride`; `pool`, one of `"max"`, `"none"`, `"ceil"`, `"stride"`, `"zeros"`
+    - stages: `strides`, `dilations`, lists with a number for each
+    - blocks: `stride_on` (`"1x1"`, `"3x3"`), `anti_alias` (`"blur"`, `"average"`), `shortcut`, `shortcut_from` (`"input"`,
+      `"norm"`), `zero_channels` (`"around"`, `"after"`), `activation`, such as `"silu"`
+    - norms: `norm_epsilon`, `norm_groups`, `norm_group_size`, `weight_standardization` (its epsilon)
+    - `global_pool`: `"average"` or `"max"`
+
+    docs/import.md says what each means, as options of the command.
     """
 
 def models() -> list[Report]:

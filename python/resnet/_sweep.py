@@ -1,9 +1,10 @@
 """Sizes and times of depth variants."""
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import Any
 
-from ._resnet import compile
+from ._resnet import Imported, compile
 
 ROUNDS = 5
 
@@ -22,6 +23,8 @@ def sweep(
     """
     import statistics  # takes longer than the rest of the package
 
+    if isinstance(tables, str | PathLike | Imported):
+        raise TypeError(f"expected a list of tables, found {type(tables).__name__}; one table is `[table]`")
     networks = [compile(table, threads=threads, isa=isa) for table in tables]
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(ROUNDS):

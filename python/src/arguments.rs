@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{
+    Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods, dtype,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
 use resnet::{Model, TensorSpec, Weights};
 
 use crate::error::{TableWarning, of_model, raise};
 use crate::import::{Imported, serialized};
+use crate::quantize::Quantized;
 
 /// A model: the name of a network of the zoo, a table's path, its text (which has more than one line), or what
 /// was imported. What its table is warned of are warnings of Python's.
@@ -39,13 +42,15 @@ fn open(py: Python<'_>, table: &Bound<'_, PyAny>) -> PyResult<Model> {
     match table.extract::<PathBuf>() {
         Ok(path) => Model::open(path).map_err(|error| of_model(py, error)),
         Err(_) => Err(PyTypeError::new_err(format!(
-            "a table is the name of a network, a path, the text of a table, or what was imported, not {}",
-            table.get_type().name()?
+            "a table is the name of a network, a path, the text of a table, or what was imported, not {}{}",
+            table.get_type().name()?,
+            of_module(table)?
         ))),
     }
 }
 
-/// Weights: a file's path, the bytes of a safetensors file, or a state dict; `None` draws random ones.
+/// Weights: a file's path, the bytes of a safetensors file, a state dict, or what was quantised; `None` draws random
+/// ones.
 pub(crate) enum Given {
     Weights(Weights),
     Random,
@@ -53,8 +58,11 @@ pub(crate) enum Given {
 
 pub(crate) fn weights(given: Option<&Bound<'_, PyAny>>) -> PyResult<Given> {
     let Some(given) = given else { return Ok(Given::Random) };
-    if let Ok(bytes) = given.cast::<PyBytes>() {
-        return Ok(Given::Weights(of_bytes(bytes.as_bytes().to_vec())?));
+    if let Some(bytes) = bytes(given)? {
+        return Ok(Given::Weights(of_bytes(bytes)?));
+    }
+    if let Ok(quantized) = given.cast::<Quantized>() {
+        return quantized.get().weights();
     }
     if let Ok(state) = given.cast::<PyDict>() {
         return Ok(Given::Weights(of_bytes(serialized(state)?)?));
@@ -62,10 +70,29 @@ pub(crate) fn weights(given: Option<&Bound<'_, PyAny>>) -> PyResult<Given> {
     match given.extract::<PathBuf>() {
         Ok(path) => Ok(Given::Weights(Weights::open(path).map_err(raise)?)),
         Err(_) => Err(PyTypeError::new_err(format!(
-            "weights are a path, the bytes of a safetensors file or a state dict, not {}",
-            given.get_type().name()?
+            "weights are a path, the bytes of a safetensors file, a state dict or what was quantised, not {}{}",
+            given.get_type().name()?,
+            of_module(given)?
         ))),
     }
+}
+
+/// A hint for who gives a module of PyTorch's.
+fn of_module(given: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    let is_module = given.hasattr("state_dict")?;
+    Ok(if is_module { "; `from_torch` compiles a module, with its weights" } else { "" })
+}
+
+/// The bytes of what holds a file's.
+pub(crate) fn bytes(given: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    if let Ok(bytes) = given.cast::<PyBytes>() {
+        return Ok(Some(bytes.as_bytes().to_vec()));
+    }
+    if !given.is_instance_of::<PyByteArray>() && !given.is_instance_of::<PyMemoryView>() {
+        return Ok(None);
+    }
+    let bytes = given.py().get_type::<PyBytes>().call1((given,))?.cast_into::<PyBytes>()?;
+    Ok(Some(bytes.as_bytes().to_vec()))
 }
 
 pub(crate) fn of_bytes(bytes: Vec<u8>) -> PyResult<Weights> {
@@ -111,10 +138,16 @@ pub(crate) fn images<'py>(
 /// An array of numpy's, or a view of what speaks DLPack as one, with the name of its elements' type.
 pub(crate) fn array<'py>(x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, String)> {
     let numpy = x.py().import("numpy")?;
-    let array = if x.is_instance(&numpy.getattr("ndarray")?)? {
+    let ndarray = numpy.getattr("ndarray")?;
+    let array = if x.is_instance(&ndarray)? {
+        if !x.get_type().is(&ndarray) && x.hasattr("mask")? {
+            return Err(PyTypeError::new_err(
+                "found a masked array, whose mask would be lost; `x.filled(value)` is an array",
+            ));
+        }
         x.clone()
     } else if x.hasattr("__dlpack__")? {
-        numpy.call_method1("from_dlpack", (x,))?
+        view(&numpy, x)?
     } else {
         return Err(PyTypeError::new_err(format!(
             "expected a numpy array or a tensor that speaks DLPack, found {}",
@@ -125,16 +158,34 @@ pub(crate) fn array<'py>(x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, 
     Ok((array, dtype))
 }
 
-/// An array whose elements lie in their order: itself, or a copy.
+/// What speaks DLPack as an array of numpy's.
+fn view<'py>(numpy: &Bound<'py, PyModule>, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // PyTorch hands out the memory of a view that it negates when it is read.
+    let negated = x.hasattr("is_neg")? && x.call_method0("is_neg")?.is_truthy()?;
+    let x = if negated { &x.call_method0("resolve_neg")? } else { x };
+    numpy.call_method1("from_dlpack", (x,)).map_err(|error| {
+        let said = error.value(x.py());
+        match (x.getattr("dtype"), x.getattr("device")) {
+            (Ok(dtype), Ok(device)) => PyTypeError::new_err(format!(
+                "expected float32 in the CPU's memory, found {dtype} on {device}: {said}"
+            )),
+            _ => error,
+        }
+    })
+}
+
+/// An array whose elements lie in their order, and their bytes in the machine's: itself, or a copy.
 pub(crate) fn contiguous<'py, T: Element>(
     array: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
-    let contiguous = array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))?;
+    let py = array.py();
+    let contiguous =
+        py.import("numpy")?.call_method1("ascontiguousarray", (array, dtype::<T>(py)))?;
     Ok(contiguous.cast_into::<PyArrayDyn<T>>()?)
 }
 
 /// A shape as Python writes it.
-fn tuple(shape: &[usize]) -> String {
+pub(crate) fn tuple(shape: &[usize]) -> String {
     let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
     format!("({}{})", sizes.join(", "), if sizes.len() == 1 { "," } else { "" })
 }

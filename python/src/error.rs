@@ -10,8 +10,9 @@ create_exception!(
     resnet,
     TableError,
     ResnetError,
-    "A table contradicts itself. The text draws every mistake at its place; `line` and `column` are those of the \
-     first, from 1, and `mistakes` has all of them as tuples of line, column and message."
+    "A table contradicts itself.\n\n\
+     The text draws every mistake at its place; `line` and `column` are those of the first, from 1, and `mistakes` has\n\
+     all of them as tuples of line, column and message."
 );
 
 create_exception!(

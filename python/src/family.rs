@@ -6,7 +6,10 @@ use resnet_compiler::family::{Block, Form, Member};
 
 use crate::error::raise;
 
-/// The table of a network of a family, as text.
+/// The table of a depth variant: of a known `depth`, or of stages with these `repeats` of a block.
+///
+/// `block` is `"basic"` or `"bottleneck"`; `width` multiplies all channels; `cifar` takes the stem and the three stages
+/// for images of 32x32.
 #[pyfunction]
 #[pyo3(signature = (depth = None, *, repeats = None, cifar = false, block = None, width = 1.0, groups = None, width_per_group = None, classes = None))]
 #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use resnet::{Image as Decoded, Preprocess, Source};
 
-use crate::arguments::{array as array_of, contiguous};
+use crate::arguments::{array as array_of, bytes, contiguous, tuple};
 
 /// An image that is still to be decoded, or is.
 pub(crate) enum Image {
@@ -20,8 +19,8 @@ pub(crate) enum Image {
 
 /// A path, a file's bytes, an array of `uint8` of shape `(H, W, C)` or `(H, W)`, or an image of Pillow's.
 pub(crate) fn image(given: &Bound<'_, PyAny>) -> PyResult<Image> {
-    if let Ok(bytes) = given.cast::<PyBytes>() {
-        return Ok(Image::Bytes(bytes.as_bytes().to_vec()));
+    if let Some(bytes) = bytes(given)? {
+        return Ok(Image::Bytes(bytes));
     }
     if let Ok(path) = given.extract::<PathBuf>() {
         return Ok(Image::File(path));
@@ -36,6 +35,13 @@ pub(crate) fn image(given: &Bound<'_, PyAny>) -> PyResult<Image> {
         let converted = match mode.as_str() {
             "L" | "RGB" => given.clone(),
             "1" => given.call_method1("convert", ("L",))?,
+            // Pillow would clip what is brighter than 255.
+            "F" | "I" | "I;16" | "I;16B" | "I;16L" | "I;16N" => {
+                return Err(PyTypeError::new_err(format!(
+                    "an image of Pillow's mode {mode} has numbers of any size: make one of mode L or RGB, with \
+                     values of 0 to 255"
+                )));
+            }
             _ => given.call_method1("convert", ("RGB",))?,
         };
         return pixels(&numpy.call_method1("asarray", (converted,))?);
@@ -56,12 +62,22 @@ fn pixels(array: &Bound<'_, PyAny>) -> PyResult<Image> {
         [height, width] => (height, width, 1),
         [height, width, channels @ (1 | 3)] => (height, width, channels),
         _ => {
+            let hint = match *array.shape() {
+                [1 | 3, _, _] => "; `x.transpose(1, 2, 0)` puts channels last",
+                [_, _, 4] => "; `x[..., :3]` leaves the fourth channel out",
+                [_, _, _, _] => "; a list of images is `list(x)`",
+                _ => "",
+            };
             return Err(PyValueError::new_err(format!(
-                "an image has the shape (height, width, 3) or (height, width), not {:?}",
-                array.shape()
+                "an image has the shape (height, width, 3) or (height, width), not {}{hint}",
+                tuple(array.shape())
             )));
         }
     };
+    if height == 0 || width == 0 {
+        let error = format!("an image of the shape {} has no pixels", tuple(array.shape()));
+        return Err(PyValueError::new_err(error));
+    }
     let pixels = array.readonly().as_slice()?.to_vec();
     Decoded::new(width, height, channels, pixels).map(Image::Pixels).map_err(crate::error::raise)
 }

@@ -8,6 +8,7 @@ mod family;
 mod images;
 mod import;
 mod network;
+mod quantize;
 mod report;
 
 use pyo3::prelude::*;
@@ -20,6 +21,7 @@ mod _resnet {
         family::family,
         import::{Imported, import_checkpoint, to_safetensors},
         network::{Network, compile},
+        quantize::{Quantized, quantize},
         report::{Layer, Report, check, models},
     };
 }

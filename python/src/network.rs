@@ -18,9 +18,11 @@ use crate::arguments::{Given, images, model};
 use crate::error::{of_model, of_table, raise};
 use crate::images::{Image, Images, image};
 use crate::import::Imported;
+use crate::quantize::precision;
 
-/// A compiled network with its weights, to be called with batches of images. It may be called by several threads
-/// at a time: each call takes a session of its own, and the GIL is released while it runs.
+/// A compiled network with its weights.
+///
+/// Several threads may call it at a time: each call takes a session of its own, and the GIL is released while it runs.
 #[pyclass(frozen, module = "resnet")]
 pub(crate) struct Network {
     compiled: Compiled,
@@ -32,12 +34,22 @@ pub(crate) struct Network {
     labels: Option<Labels>,
     preprocess: Preprocess,
     random: bool,
+    precision: &'static str,
 }
 
-/// Compiles a network and loads its weights.
+/// Compile a network and load its weights.
+///
+/// `table` is what `check` takes. `weights` are a path (safetensors, or what `resnet pack` wrote), the bytes of a
+/// safetensors file, a state dict or what `quantize` returned; without any, random ones are drawn, with which `classify`
+/// refuses to answer.
+///
+/// `batch` is for how many images at a time memory is planned; other numbers run too. `threads` share the layers of one
+/// call. `precision`, `"f32"` or `"int8"`, says what the weights are expected to be in, and it is an error if they are in
+/// the other; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
+/// in bytes. `isa` is an instruction set other than the CPU's best, such as `"avx2"` or `"portable"`.
 #[pyfunction]
 #[pyo3(signature = (
-    table, weights = None, *, batch = 1, threads = 1, exact = false, memory = None, isa = None
+    table, weights = None, *, batch = 1, threads = 1, precision = None, exact = false, memory = None, isa = None
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
 pub(crate) fn compile(
@@ -46,11 +58,11 @@ pub(crate) fn compile(
     weights: Option<&Bound<'_, PyAny>>,
     batch: usize,
     threads: usize,
+    precision: Option<&str>,
     exact: bool,
     memory: Option<usize>,
     isa: Option<&str>,
 ) -> PyResult<Network> {
-    let at_least_one = |what| PyValueError::new_err(format!("{what} has to be at least 1"));
     if batch == 0 {
         return Err(at_least_one("batch"));
     }
@@ -60,6 +72,7 @@ pub(crate) fn compile(
         (None, Ok(imported)) => imported.get().weights()?,
         _ => crate::arguments::weights(weights)?,
     };
+    let precision = expect_precision(&given, precision)?;
     let isa = isa.map(str::parse::<Isa>).transpose().map_err(raise)?;
     let options = Options { batch, exact, memory, isa, ..Options::default() };
     py.detach(|| -> Result<Network, Failure> {
@@ -80,9 +93,47 @@ pub(crate) fn compile(
             _ => model.labels(compiled.info().outputs).map_err(Failure::Model)?,
         };
         let (idle, preprocess) = (Mutex::default(), model.spec.preprocess.clone());
-        Ok(Network { compiled, network, threads, pool, idle, labels, preprocess, random })
+        Ok(Network {
+            compiled,
+            network,
+            threads,
+            pool,
+            idle,
+            labels,
+            preprocess,
+            random,
+            precision,
+        })
     })
     .map_err(|failure| failure.raise(py))
+}
+
+/// What the weights are computed in, which has to be what is wished, if anything is.
+fn expect_precision(given: &Given, wished: Option<&str>) -> PyResult<&'static str> {
+    let found = match given {
+        Given::Weights(weights) => precision(weights),
+        Given::Random => "f32",
+    };
+    match wished {
+        None => Ok(found),
+        Some(wished) if wished == found => Ok(found),
+        Some("int8") => Err(raise("the weights are in f32: `quantize` makes those in int8")),
+        Some("f32") => Err(raise("the weights are in int8: give those that they were made of")),
+        Some(other) => {
+            Err(PyValueError::new_err(format!("precision is \"f32\" or \"int8\", not {other:?}")))
+        }
+    }
+}
+
+/// A time that was given in seconds.
+fn duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("seconds has to be a number from 0, and is {seconds}"))
+    })
+}
+
+fn at_least_one(what: &str) -> PyErr {
+    PyValueError::new_err(format!("{what} has to be at least 1"))
 }
 
 /// What can go wrong while the GIL is released.
@@ -132,11 +183,13 @@ impl Network {
         &self.compiled.info().name
     }
 
+    /// Channels, height and width of an image.
     #[getter]
     fn input(&self) -> (usize, usize, usize) {
         crate::report::shape(self.compiled.info().input)
     }
 
+    /// Numbers in the answer for an image.
     #[getter]
     fn outputs(&self) -> usize {
         self.compiled.info().outputs
@@ -152,27 +205,37 @@ impl Network {
         self.compiled.info().params
     }
 
+    /// Multiply-adds for one image.
     #[getter]
     fn macs(&self) -> u64 {
         self.compiled.info().macs
     }
 
+    /// Bytes of a session's memory for activations.
     #[getter]
     fn arena_bytes(&self) -> usize {
         self.compiled.info().arena_bytes
     }
 
+    /// The instruction set of the kernels.
     #[getter]
     fn isa(&self) -> String {
         self.compiled.isa().to_string()
     }
 
+    /// `"int8"` if the weights of layers are 8-bit integers, else `"f32"`.
+    #[getter]
+    fn precision(&self) -> &'static str {
+        self.precision
+    }
+
+    /// Names of the classes, if the table has them.
     #[getter]
     fn labels(&self) -> Option<Vec<String>> {
         self.labels.as_ref().map(|labels| labels.names().to_vec())
     }
 
-    /// Whether the weights were drawn, as no others were given.
+    /// Whether the weights were drawn, as none were given.
     #[getter]
     fn has_random_weights(&self) -> bool {
         self.random
@@ -183,15 +246,19 @@ impl Network {
         let [channels, height, width] = info.input;
         let weights = if self.random { ", random weights" } else { "" };
         format!(
-            "<Network {}: {channels}x{height}x{width} -> {}, {} params, {}{weights}>",
+            "<Network {}: {channels}x{height}x{width} -> {}, {} params, {}, {}{weights}>",
             info.name,
             info.outputs,
             info.params,
+            self.precision,
             self.compiled.isa()
         )
     }
 
-    /// Runs a batch of shape `(N, C, H, W)`.
+    /// Run a batch `x` of shape `(N, C, H, W)`: a float32 array, or a tensor that speaks DLPack.
+    ///
+    /// It is copied only if its elements do not lie in that order. Returns logits (probabilities, where the table ends in
+    /// softmax) of shape `(N, classes)`; of a table without a classifier, its last activation, `(N, C, H, W)`.
     fn __call__<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let info = self.compiled.info();
         if !info.features.is_empty() {
@@ -215,7 +282,7 @@ impl Network {
         Ok(outputs)
     }
 
-    /// The activations that the table names as features, of a batch of shape `(N, C, H, W)`.
+    /// The activations that the table names as features, each of shape `(N, C, H, W)`.
     fn features<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         let info = self.compiled.info();
         if info.features.is_empty() {
@@ -246,7 +313,10 @@ impl Network {
         Ok(features)
     }
 
-    /// The `top` most probable classes of each image.
+    /// The `top` most probable classes of each image: number, name, probability.
+    ///
+    /// An image is a path, the bytes of a file, an array of uint8 of shape `(H, W, 3)` or `(H, W)`, or an image of
+    /// Pillow's. It is resized, cropped and normalised as the table's `preprocess` says.
     #[pyo3(signature = (images, top = 5))]
     fn classify(
         &self,
@@ -268,7 +338,10 @@ impl Network {
             )));
         }
         if !images.is_instance_of::<PyList>() && !images.is_instance_of::<PyTuple>() {
-            return Err(PyTypeError::new_err("expected a list of images; one image is `[image]`"));
+            return Err(PyTypeError::new_err(format!(
+                "expected a list of images, found {}; one image is `[image]`, and several are `list(images)`",
+                images.get_type().name()?
+            )));
         }
         let images: Vec<Image> =
             images.try_iter()?.map(|given| image(&given?)).collect::<PyResult<_>>()?;
@@ -284,10 +357,13 @@ impl Network {
         .map_err(|Stopped(error)| error)
     }
 
-    /// Times of `runs` or more runs of a batch of `batch` images for about `seconds`, in seconds.
+    /// Times in seconds of runs of `batch` images: for about `seconds`, and at least `runs` of them.
     #[pyo3(signature = (seconds = 0.2, *, batch = 1, runs = 5))]
     fn bench(&self, py: Python<'_>, seconds: f64, batch: usize, runs: usize) -> PyResult<Vec<f64>> {
-        let duration = Duration::try_from_secs_f64(seconds).map_err(raise)?;
+        let duration = duration(seconds)?;
+        if batch == 0 {
+            return Err(at_least_one("batch"));
+        }
         let info = self.compiled.info();
         let (input, mut output) =
             (vec![0.5; batch * info.input_len()], vec![0.0; batch * info.outputs]);
@@ -306,11 +382,11 @@ impl Network {
         .map_err(raise)
     }
 
-    /// Where the time of a run goes: a dict for each layer, with `name`, `algorithm`, `ms` (its shortest time),
-    /// `macs` and `bytes` (moved at least).
+    /// Where the time of a run goes: of each layer `name`, `algorithm` (of what multiplies and adds; else None), `ms`
+    /// (its shortest time), `macs`, and the `bytes` that it moves at least.
     #[pyo3(signature = (seconds = 0.2))]
     fn profile<'py>(&self, py: Python<'py>, seconds: f64) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let duration = Duration::try_from_secs_f64(seconds).map_err(raise)?;
+        let duration = duration(seconds)?;
         let compiled = &self.compiled;
         let layers = py
             .detach(|| {

@@ -8,7 +8,7 @@ use resnet_compiler::report;
 use crate::arguments::model;
 use crate::error::{of_model, of_table};
 
-/// Counts of a network and of each of its layers.
+/// Counts of a network and of each of its layers. Notebooks show it as a table.
 #[pyclass(frozen, module = "resnet")]
 pub(crate) struct Report(report::Report);
 
@@ -17,9 +17,13 @@ pub(crate) struct Report(report::Report);
 pub(crate) struct Layer {
     name: String,
     op: &'static str,
+    /// Channels, height and width of what it reads.
     input: (usize, usize, usize),
+    /// Channels, height and width of what it makes.
     output: (usize, usize, usize),
+    /// Weights, biases, scales and shifts.
     params: u64,
+    /// Multiply-adds for one image.
     macs: u64,
 }
 
@@ -38,6 +42,7 @@ impl Report {
         &self.0.name
     }
 
+    /// Channels, height and width of an image.
     #[getter]
     fn input(&self) -> (usize, usize, usize) {
         shape(self.0.input)
@@ -48,21 +53,25 @@ impl Report {
         shape(self.0.output)
     }
 
+    /// Weighted layers, projections not counted.
     #[getter]
     fn depth(&self) -> usize {
         self.0.depth
     }
 
+    /// Weights, biases, and batch norm's scales and shifts.
     #[getter]
     fn params(&self) -> u64 {
         self.0.params
     }
 
+    /// Multiply-adds for one image.
     #[getter]
     fn macs(&self) -> u64 {
         self.0.macs
     }
 
+    /// Bytes of the memory for activations; `None` if it was not planned.
     #[getter]
     fn arena_bytes(&self) -> Option<u64> {
         self.0.arena_bytes
@@ -81,7 +90,7 @@ impl Report {
         self.0.layers.iter().map(layer).collect()
     }
 
-    /// What the table is warned of, by the names that its `allow` knows.
+    /// What the table is warned of: the name that its `allow` knows, and the message.
     #[getter]
     fn warnings(&self) -> Vec<(&'static str, String)> {
         self.0.warnings.iter().map(|warning| (warning.name, warning.message.clone())).collect()
@@ -146,7 +155,10 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Checks a table: shapes, parameters, multiply-adds, memory.
+/// Check a table: shapes, parameters, multiply-adds, and the memory for batches of `batch` images.
+///
+/// `table` is the name of a network that the package carries, a path, or the text of a table (which has more than one
+/// line). A mistake raises `TableError`.
 #[pyfunction]
 #[pyo3(signature = (table, *, batch = 1))]
 pub(crate) fn check(py: Python<'_>, table: &Bound<'_, PyAny>, batch: usize) -> PyResult<Report> {
@@ -155,7 +167,7 @@ pub(crate) fn check(py: Python<'_>, table: &Bound<'_, PyAny>, batch: usize) -> P
     py.detach(|| model.report(&options)).map(Report).map_err(|error| of_model(py, error))
 }
 
-/// The networks that the package carries, without their memory.
+/// The networks that the package carries.
 #[pyfunction]
 pub(crate) fn models(py: Python<'_>) -> PyResult<Vec<Report>> {
     let report = |name: &str| {

@@ -1,5 +1,7 @@
 """Answers, errors and threads, against PyTorch's golden files and the network that the repository carries."""
 
+import ast
+import inspect
 import pathlib
 import threading
 
@@ -172,7 +174,7 @@ def test_checkpoints_are_imported() -> None:
     net = resnet.compile(resnet.import_checkpoint(GOLDEN / "import" / "basic.pth", input=x.shape[-2:]))
     expected = np.load(GOLDEN / "import" / "basic.output.npy").reshape(len(x), -1)
     assert np.abs(net(x) - expected).max() <= 1e-4 * np.abs(expected).max()
-    with pytest.raises(TypeError, match="no keyword `strid`"):
+    with pytest.raises(TypeError, match="`strid`: there is no such keyword"):
         resnet.import_checkpoint(GOLDEN / "import" / "basic.pth", strid=[1])
     with pytest.raises(ValueError, match='one of "relu"|not "rel"'):
         resnet.import_checkpoint(GOLDEN / "import" / "basic.pth", activation="rel")
@@ -187,3 +189,123 @@ def test_sweeps_and_profiles_have_numbers() -> None:
         assert 0 < times[0] and times == sorted(times)
     layers = resnet.compile(TINY).profile(0.0)
     assert sum(layer["macs"] for layer in layers) == resnet.check(TINY).macs
+
+
+def test_weights_are_quantised() -> None:
+    pictures = sorted((ROOT / "examples" / "pictures").glob("*.*g"))
+    table, weights = CIFAR / "resnet20.yaml", CIFAR / "resnet20.safetensors"
+    quantized = resnet.quantize(table, weights, pictures, keep=["conv1"], threads=2)
+    layers = {layer["name"]: layer for layer in quantized.layers}
+    assert layers["conv1"]["precision"] == "f32" and layers["conv1"]["reason"]
+    assert layers["conv2_x.0.conv1"]["precision"] == "int8" and layers["conv2_x.0.conv1"]["output_snr_db"] > 20
+    net, small = resnet.compile(table, weights), resnet.compile(table, quantized)
+    assert (net.precision, small.precision) == ("f32", "int8")
+    assert "int8" in repr(small) and "int8" in repr(quantized)
+    assert [top[0][1] for top in small.classify(pictures)] == [top[0][1] for top in net.classify(pictures)]
+    x = np.random.default_rng(5).normal(size=(4, *net.input)).astype(np.float32)
+    again = resnet.compile(table, quantized.safetensors(), isa="portable")
+    assert np.array_equal(small(x), again(x))
+    # From prepared images, whose values are other ones.
+    assert resnet.quantize(table, weights, x).safetensors() != quantized.safetensors()
+    for calibration, options, text in [
+        ([], {}, "no picture"),
+        (pictures, {"keep": ["conv9"]}, "conv9"),
+        (pictures, {"method": "guess"}, "least-squares"),
+        ([*pictures, ROOT / "README.md"], {}, "README.md"),
+    ]:
+        with pytest.raises(resnet.ResnetError, match=text):
+            resnet.quantize(table, weights, calibration, **options)
+    with pytest.raises(resnet.ResnetError, match="already"):
+        resnet.quantize(table, quantized.safetensors(), x)
+    with pytest.raises(TypeError, match="weights"):
+        resnet.quantize(table, None, x)
+
+
+def test_what_numpy_and_pytorch_can_view_is_read_as_it_is_meant() -> None:
+    net = resnet.compile(TINY)
+    x = np.random.default_rng(6).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    assert np.array_equal(net(x.astype(">f4")), net(x))
+    with pytest.raises(TypeError, match="masked"):
+        net(np.ma.masked_array(x, mask=x > 0))
+
+    class Negated:
+        """A view as PyTorch has them: of memory that is negated when it is read."""
+
+        def __dlpack__(self, **options: object) -> object:
+            return x.__dlpack__()
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return x.__dlpack_device__()
+
+        def is_neg(self) -> bool:
+            return True
+
+        def resolve_neg(self) -> np.ndarray:
+            return -x
+
+    assert np.array_equal(net(Negated()), net(-x))
+    state = {"fc.weight": np.ones((5, 4), ">f4"), "fc.bias": np.arange(5, dtype=">f4")}
+    native = {name: tensor.astype("=f4") for name, tensor in state.items()}
+    assert resnet._resnet.to_safetensors(state) == resnet._resnet.to_safetensors(native)
+
+
+def test_odd_images_are_refused_in_words() -> None:
+    from PIL import Image
+
+    net = resnet.compile(CIFAR / "resnet20.yaml", CIFAR / "resnet20.safetensors")
+    cat = (ROOT / "examples" / "pictures" / "04-cat.png").read_bytes()
+    assert net.classify([bytearray(cat), memoryview(cat)]) == net.classify([cat, cat])
+    for image, text in [
+        (Image.new("I;16", (8, 8)), "mode I;16"),
+        (np.zeros((3, 8, 8), np.uint8), r"not \(3, 8, 8\); `x.transpose"),
+        (np.zeros((8, 8, 4), np.uint8), "fourth channel"),
+        (np.zeros((8, 8, 3), np.float32), "not float32"),
+        (b"", "image 1: the file is empty"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=text):
+            net.classify([cat, image])
+    with pytest.raises(TypeError, match="several are `list"):
+        net.classify(np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def test_times_and_precisions_are_checked() -> None:
+    net = resnet.compile(TINY, precision="f32")
+    for call, text in [
+        (lambda: net.bench(-1), "seconds"),
+        (lambda: net.bench(0, batch=0), "batch"),
+        (lambda: net.profile(float("nan")), "seconds"),
+        (lambda: resnet.compile(TINY, precision="int8"), "quantize"),
+        (lambda: resnet.compile(TINY, precision="bf16"), '"int8"'),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            call()
+    with pytest.raises(TypeError, match="list of tables"):
+        resnet.sweep("resnet18")
+    with pytest.raises(TypeError, match="from_torch"):
+        resnet.compile(type("Module", (), {"state_dict": None})())
+
+
+def test_docstrings_are_those_of_the_stubs() -> None:
+    stubs = pathlib.Path(resnet.__file__).with_name("_resnet.pyi")
+    documented = 0
+
+    def check(found: object, node: ast.AST, doc: str | None) -> None:
+        nonlocal documented
+        documented += 1
+        assert doc and inspect.getdoc(found) == inspect.cleandoc(doc), ast.unparse(node)
+
+    for node in ast.parse(stubs.read_text()).body:
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            continue
+        item = getattr(resnet._resnet, node.name)
+        check(item, node, ast.get_docstring(node))
+        members = node.body if isinstance(node, ast.ClassDef) and not issubclass(item, (Exception,)) else []
+        for member, after in zip(members, [*members[1:], None]):
+            if isinstance(member, ast.FunctionDef) and not member.name.startswith("_repr"):
+                # What Python has a special name for has a docstring of Python's own.
+                if member.name != "__call__":
+                    check(getattr(item, member.name), member, ast.get_docstring(member))
+            elif isinstance(member, ast.AnnAssign) and isinstance(after, ast.Expr):
+                assert isinstance(after.value, ast.Constant) and isinstance(member.target, ast.Name)
+                check(getattr(item, member.target.id), member, str(after.value.value))
+    assert documented > 30

@@ -28,6 +28,11 @@ def modules():
         "resnetv2_50", "resnetv2_50d_gn", "regnetx_002", "legacy_seresnext26_32x4d",
     ]:
         yield f"timm {name}", timm.create_model(name), {}
+    for changes in [{"num_classes": 7}, {"num_classes": 0}, {"in_chans": 1}, {"global_pool": "max"}]:
+        yield f"timm resnet18 {changes}", timm.create_model("resnet18", **changes), {}
+    tuned = timm.create_model("resnet18")
+    tuned.fc = torch.nn.Linear(512, 11)
+    yield "timm resnet18, another classifier", tuned, {}
     small = dict(embedding_size=16, hidden_sizes=[32, 64, 96, 128], depths=[1, 2, 1, 1], num_labels=7)
     for layer in ["basic", "bottleneck"]:
         config = transformers.ResNetConfig(layer_type=layer, **small)

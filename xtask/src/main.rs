@@ -42,7 +42,7 @@ const REST: &[Step] = &[
     ("threads", "cli/threads"),
     // A workspace of its own.
     ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
-    ("Python's lints", "cargo clippy --manifest-path python/Cargo.toml -- -D warnings"),
+    ("Python's lints", "cargo clippy --release --manifest-path python/Cargo.toml -- -D warnings"),
     ("Python", "python/test"),
 ];
 
