@@ -274,7 +274,7 @@ pub(crate) fn fuse_values(graph: &Graph) -> Result<(Fused, Vec<Option<FusedId>>)
     let mut fuser = Fuser {
         graph,
         readers: count_readers(graph),
-        values: vec![Value::Missing; graph.nodes.len()],
+        values: graph.nodes.iter().map(|_| Value::Missing).collect(),
         nodes: Vec::new(),
     };
     for (index, node) in graph.nodes.iter().enumerate() {

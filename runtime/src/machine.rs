@@ -104,7 +104,7 @@ fn rate(
 ) -> Result<f64, MeasureError> {
     // How many turns a round takes is found out first, which also wakes the CPU up.
     let (start, mut turns, mut done) = (Instant::now(), 0, 0);
-    while start.elapsed() < ROUND {
+    while turns == 0 || start.elapsed() < ROUND {
         done = work(isa, STEPS)?;
         turns += 1;
     }
@@ -157,7 +157,7 @@ fn fastest(
 mod tests {
     use super::*;
 
-    /// Wide bounds: no CPU is outside of them, only mistakes in counting are.
+    /// Wide bounds: no CPU, and none that is emulated, is outside of them, only mistakes in counting are.
     #[test]
     fn limits_are_plausible() {
         let one = NonZeroUsize::MIN;
@@ -165,9 +165,9 @@ mod tests {
         for isa in Isa::available() {
             for threads in [one, two] {
                 let limits = Limits::measure(isa, threads).unwrap();
-                assert!((1e8..1e13).contains(&limits.flops), "{isa} {limits:?}");
-                assert!((1e7..1e13).contains(&limits.bandwidth), "{isa} {limits:?}");
-                assert!((1e8..1e14).contains(&limits.byte_ops), "{isa} {limits:?}");
+                assert!((1e6..1e13).contains(&limits.flops), "{isa} {limits:?}");
+                assert!((1e6..1e13).contains(&limits.bandwidth), "{isa} {limits:?}");
+                assert!((1e6..1e14).contains(&limits.byte_ops), "{isa} {limits:?}");
             }
         }
     }
