@@ -87,33 +87,46 @@ fn the_reference_agrees_with_pytorch() {
     }
 }
 
+/// Checks answers of both back ends, with threads and without, against PyTorch's, and that they have the same bits.
+fn check_back_ends(golden: &Golden, options: &Options, pools: &[Option<&Pool>]) {
+    let mut first: Option<Vec<u32>> = None;
+    for backend in [Backend::Interpret, Backend::Jit] {
+        let options = Options { backend, ..options.clone() };
+        let network = load(golden, &options);
+        for &pool in pools {
+            let threads = pool.map_or(1, Pool::threads);
+            let Options { isa, batch, exact, .. } = options;
+            let what = format!(
+                "{} ({backend}, {isa:?}, batch {batch}, exact {exact}, {threads} threads)",
+                golden.name
+            );
+            let found = run(golden, &*network, pool);
+            check(&what, &found, &golden.output, TOLERANCE);
+            let first = first.get_or_insert_with(|| bits(&found));
+            assert_eq!(*first, bits(&found), "{what}: other bits");
+        }
+    }
+}
+
 #[test]
 fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
-    let pools = [2, 3].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
+    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
     for golden in goldens() {
-        let exactness = [false, true].into_iter();
-        for (isa, exact) in
-            Isa::available().flat_map(|isa| exactness.clone().map(move |e| (isa, e)))
-        {
+        check_back_ends(&golden, &Options::default(), &[None, Some(&pool)]);
+    }
+}
+
+#[test]
+fn they_do_so_on_every_instruction_set_in_batches_and_exactly() {
+    let pools = [2, 3].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
+    let pools = [None, Some(&pools[0]), Some(&pools[1])];
+    for golden in goldens() {
+        for isa in Isa::available() {
             // Another batch size may be compiled to other algorithms.
-            for batch in [1, 2, 3] {
-                let mut first: Option<Vec<u32>> = None;
-                for backend in [Backend::Interpret, Backend::Jit] {
-                    let options =
-                        Options { backend, isa: Some(isa), batch, exact, ..Options::default() };
-                    let network = load(&golden, &options);
-                    for pool in [None, Some(&pools[0]), Some(&pools[1])] {
-                        let threads = pool.map_or(1, Pool::threads);
-                        let what = format!(
-                            "{} ({backend}, {isa}, batch {batch}, exact {exact}, {threads} threads)",
-                            golden.name
-                        );
-                        let found = run(&golden, &*network, pool);
-                        check(&what, &found, &golden.output, TOLERANCE);
-                        let first = first.get_or_insert_with(|| bits(&found));
-                        assert_eq!(*first, bits(&found), "{what}: other bits");
-                    }
-                }
+            for (exact, batch) in [false, true].into_iter().flat_map(|e| [1, 2, 3].map(|b| (e, b)))
+            {
+                let options = Options { isa: Some(isa), batch, exact, ..Options::default() };
+                check_back_ends(&golden, &options, &pools);
             }
         }
     }

@@ -40,6 +40,8 @@ const REST: &[Step] = &[
     ("C", "capi/test"),
     #[cfg(target_os = "linux")]
     ("threads", "cli/threads"),
+    // Says what is missing where it cannot run.
+    ("AArch64, emulated", "tests/aarch64"),
     // A workspace of its own.
     ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
     ("Python's lints", "cargo clippy --release --manifest-path python/Cargo.toml -- -D warnings"),
