@@ -2,11 +2,11 @@
 
 /// Defines the index of a kind of thing, which prints as a prefix of its own and a number.
 macro_rules! entity {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[doc = concat!("\n\nPrints as `", $prefix, "3`.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub u32);
+        $vis struct $name($vis u32);
 
         impl $name {
             /// That of a position.
@@ -14,12 +14,12 @@ macro_rules! entity {
             /// # Panics
             ///
             /// If there are more than 2^32 things.
-            pub fn at(index: usize) -> Self {
+            $vis fn at(index: usize) -> Self {
                 Self(u32::try_from(index).expect("there are fewer than 2^32"))
             }
 
             /// The position among its kind.
-            pub fn index(self) -> usize {
+            $vis fn index(self) -> usize {
                 self.0 as usize
             }
         }

@@ -24,7 +24,7 @@ use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling,
 
 entity! {
     /// A node of a [`Fused`] graph and the value that it writes, by its position in [`Fused::nodes`].
-    FusedId, "v"
+    pub FusedId, "v"
 }
 
 /// A convolution with all that follows it up to the next one.

@@ -33,6 +33,8 @@ pub mod report;
 pub mod schedule;
 pub mod spec;
 pub mod target;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod tune;
 pub mod warnings;
 pub mod words;

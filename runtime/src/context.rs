@@ -82,6 +82,20 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A run that may change the weights too.
+    #[cfg(feature = "train")]
+    pub(crate) fn training(
+        input: &'a [f32],
+        output: &'a mut [f32],
+        workspace: &'a mut Workspace,
+        weights: &'a mut crate::memory::Buffer,
+        team: Option<&'a Lease<'a>>,
+    ) -> Self {
+        // Not through a slice, from which nobody may write.
+        let weights = weights.as_mut_ptr().cast_const();
+        Self { weights, ..Self::new(input, output, workspace, &[], team) }
+    }
+
     /// A run on the thread that calls it alone, in memory that nobody borrows.
     pub(crate) fn in_place(
         input: *const f32,

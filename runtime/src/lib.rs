@@ -14,4 +14,6 @@ pub mod object;
 pub mod picture;
 pub mod session;
 pub mod threads;
+#[cfg(feature = "train")]
+pub mod training;
 pub mod weights;

@@ -179,7 +179,7 @@ pub trait DynSession: Send {
 /// # Safety
 ///
 /// `run` reads `input` and `weights`, reads and writes `arena` and each thread's scratch, and writes
-/// `output`, all within the sizes that the [`Variant`] made for this code states.
+/// `output` (that of a training step the weights too), all within the sizes that the [`Variant`] made for this code states.
 pub unsafe trait Code: Send + Sync {
     /// Runs the network once.
     ///

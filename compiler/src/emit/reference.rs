@@ -6,6 +6,8 @@
 //! evaluated so.
 
 mod activation;
+#[cfg(feature = "train")]
+mod gradient;
 mod operators;
 mod quantised;
 mod real;
@@ -17,6 +19,8 @@ use resnet_runtime::session::{DynSession, Info, Network, RunError, check_lengths
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{LoadError, Weights, WeightsError, WeightsPlan};
 
+#[cfg(feature = "train")]
+pub use self::gradient::{Gradients, gradients};
 use self::operators::Values;
 use crate::fuse::Fused;
 use crate::graph::Graph;

@@ -28,7 +28,7 @@ pub use resnet_runtime::kernels::LARGEST_BLUR;
 
 entity! {
     /// A node of a [`Graph`], by its position in [`Graph::nodes`].
-    NodeId, "n"
+    pub NodeId, "n"
 }
 
 /// What a node computes.

@@ -18,6 +18,8 @@ mod conv;
 mod norm;
 mod pool;
 mod quantise;
+#[cfg(feature = "train")]
+pub(crate) mod training;
 mod winograd;
 
 /// Lowers a scheduled network.
@@ -47,6 +49,7 @@ pub fn lower(name: &str, fused: &Fused, schedule: &Schedule) -> Program {
         arena_bytes: schedule.arena_bytes,
         scratch_bytes: schedule.scratch_bytes,
         weights_bytes: schedule.weights.bytes,
+        trains: false,
         layers: fused.nodes.iter().map(|node| node.name.clone()).collect(),
         functions: lowering.functions,
         steps: lowering.steps,

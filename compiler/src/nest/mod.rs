@@ -16,6 +16,8 @@ use crate::fuse::FusedId;
 use crate::schedule::{PICTURE, Region};
 
 pub use lower::lower;
+#[cfg(feature = "train")]
+pub(crate) use lower::training::{Training, lower_training};
 pub use verify::VerifyError;
 
 /// A loop variable.
@@ -121,7 +123,7 @@ impl Function {
 
 entity! {
     /// A function of a [`Program`], by its position in [`Program::functions`].
-    FunctionId, "fn"
+    pub FunctionId, "fn"
 }
 
 /// A place that a step hands to its function, in bytes; never in the scratch, which is another one
@@ -181,6 +183,8 @@ pub struct Program {
     pub scratch_bytes: usize,
     /// Bytes of the packed weights.
     pub weights_bytes: usize,
+    /// Whether it may change them: a training step does, whose weights are its session's own.
+    pub trains: bool,
     /// The layers' names, by [`FusedId`]; for people.
     pub layers: Vec<String>,
     /// One function for each distinct layer signature.

@@ -5,7 +5,7 @@
 //! - what lies at an operand's place are elements of the kernel's kind;
 //! - over all values of the loop variables, every byte that the kernel touches through an
 //!   operand lies within that operand's region, or within one thread's scratch;
-//! - only the arena, the scratch and the output are written;
+//! - only the arena, the scratch and the output are written, and by a training step the weights;
 //! - what a call writes is no other of its operands, but one that the kernel may overwrite;
 //! - no step hands out a place in the scratch;
 //! - an operand that has to start on a cache line does.
@@ -147,7 +147,12 @@ impl Program {
             return Err(format!("`{name}` ends at {end} in {} of {len}", place.region));
         }
         let written = operand.role == Role::Write;
-        if written && matches!(place.region, Region::Input | Region::Weights) {
+        let fixed = match place.region {
+            Region::Input => true,
+            Region::Weights => !self.trains,
+            Region::Output | Region::Arena | Region::Scratch => false,
+        };
+        if written && fixed {
             return Err(format!("`{name}` is written in {}", place.region));
         }
         let on_line = |n: usize| n.is_multiple_of(LINE_BYTES);

@@ -9,12 +9,17 @@ use crate::fuse::{Fused, Residual};
 /// The steps over which an activation is alive: from the one that writes it to the last one that
 /// reads it, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lifetime {
+pub(crate) struct Lifetime {
     first: usize,
     last: usize,
 }
 
 impl Lifetime {
+    #[cfg(feature = "train")]
+    pub(crate) fn new(first: usize, last: usize) -> Self {
+        Self { first, last }
+    }
+
     fn meets(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
@@ -85,7 +90,7 @@ fn lifetimes(fused: &Fused) -> Vec<Lifetime> {
 }
 
 /// Offsets, multiples of a cache line, and their end. Largest first, each at the lowest place that no buffer of an overlapping lifetime holds.
-fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
+pub(crate) fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].0), i));
     let mut offsets = vec![0; requests.len()];

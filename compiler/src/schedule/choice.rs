@@ -282,7 +282,7 @@ impl Site<'_> {
         match weight_element(self.conv, transform) {
             Element::I8 | Element::U8 => QUAD as f64,
             Element::I16 => PAIR as f64,
-            Element::F32 => 1.0,
+            Element::F32 | Element::U32 => 1.0,
         }
     }
 }

@@ -3,11 +3,11 @@
 use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout};
-use crate::fuse::{Conv, FusedNode};
+use crate::fuse::Conv;
 use crate::graph::{Extent, Padding, Shape, Window};
 
 /// How the weights of `conv` are packed for an input that lies so.
-pub(super) fn panels(
+pub(crate) fn panels(
     conv: &Conv,
     transform: Transform,
     layout: Layout,
@@ -84,8 +84,8 @@ const RUN_PIXELS: usize = 112;
 
 /// Rows that one kernel call computes: several, as one run of pixels, if a 1x1 convolution reads
 /// and writes contiguous planes.
-pub(super) fn joined_rows(
-    node: &FusedNode,
+pub(crate) fn joined_rows(
+    zero_pads: bool,
     window: &Window,
     input: &Buffer,
     residual: Option<&Buffer>,
@@ -94,7 +94,7 @@ pub(super) fn joined_rows(
     let joins = window.kernel == Extent::square(1)
         && window.stride == Extent::square(1)
         && window.padding == Padding::NONE
-        && !node.epilogue.zero_pads()
+        && !zero_pads
         && [Some(input), residual, Some(output)].into_iter().flatten().all(Buffer::is_contiguous);
     if !joins {
         return 1;

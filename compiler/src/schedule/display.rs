@@ -55,7 +55,7 @@ impl fmt::Display for Fetch {
 /// What one line says of a convolution; [`Schedule`] says the rest of Winograd's below it.
 impl fmt::Display for ConvPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { window: _, panels: _, weights: _, order, tiling, fetch } = self;
+        let Self { window: _, panels: _, memory: _, weights: _, order, tiling, fetch } = self;
         match tiling {
             Tiling::Direct { rows: 1 } => write!(f, "direct")?,
             Tiling::Direct { rows } => write!(f, "direct, {rows} rows a call")?,

@@ -28,8 +28,12 @@ use crate::fuse::formats::Quantised;
 use crate::fuse::{Conv, Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::Window;
 
+#[cfg(feature = "train")]
+pub(crate) use self::arena::{Lifetime, place};
 pub use self::choice::{Algorithm, Choice, Order};
 pub use self::choices::{Choices, ChoicesError, ParseError};
+#[cfg(feature = "train")]
+pub(crate) use self::conv::{joined_rows, panels};
 pub use self::layout::{Buffer, Layout};
 pub use self::operator::Operator;
 pub use self::weights::Parts;
@@ -81,7 +85,9 @@ pub struct ConvPlan {
     pub window: Window,
     /// Its weights, as they are packed, which says the algorithm too.
     pub panels: Panels,
-    /// The first of their bytes in the packed weights.
+    /// Which memory they are in: the packed weights, or, of a training step, which packs them anew in each run, the arena.
+    pub memory: Region,
+    /// The first of their bytes there.
     pub weights: usize,
     /// The loops' order.
     pub order: Order,
@@ -372,11 +378,14 @@ fn conv_plan(
     let tiling = if panels.format.transform == Transform::None {
         let residual = node.epilogue.residual.map(|r| &buffers[r.source().index()]);
         let input = &buffers[input.index()];
-        Tiling::Direct { rows: conv::joined_rows(node, &window, input, residual, output) }
+        let zero_pads = node.epilogue.zero_pads();
+        let rows = conv::joined_rows(zero_pads, &window, input, residual, output);
+        Tiling::Direct { rows }
     } else {
         Tiling::Winograd(winograd::plan(order, &panels.format, &window, output, batch))
     };
-    ConvPlan { window, panels, weights, order, tiling, fetch: Fetch::Next }
+    let memory = Region::Weights;
+    ConvPlan { window, panels, memory, weights, order, tiling, fetch: Fetch::Next }
 }
 
 /// Bytes of the following layers' weights that a convolution fetches ahead whose own stay in cache:

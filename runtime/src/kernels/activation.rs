@@ -4,6 +4,8 @@
 //! instruction set, the portable one too. NaN stays NaN: it is the second operand of [`Simd::max`] and
 //! [`Simd::min`]. Errors are in units in the last place of the result, the largest of a million inputs.
 
+#[cfg(feature = "train")]
+use super::Activation;
 use super::simd::Simd;
 
 /// `max(0, x)`.
@@ -47,6 +49,13 @@ pub(super) fn silu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
 /// `(t - K) / (t + K)`, which maps all `t` into -1..1.
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
+    let (t, q) = upper_tail(simd, x);
+    simd.sub(relu(simd, x), simd.mul(t, q))
+}
+
+/// `t = |x|`, up to where nothing is left, and the tail `Q(t)`, see [`gelu`].
+#[inline(always)]
+fn upper_tail<S: Simd>(simd: S, x: S::F32x16) -> (S::F32x16, S::F32x16) {
     /// Beyond it, `t * Q(t)` is less than any normal number.
     const LARGEST: f32 = 14.0;
     const K: f32 = 4.0;
@@ -77,8 +86,7 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::F32x16) -> S::F32x16 {
     let minus_half = simd.splat(-0.5);
     let high = simd.mul(simd.mul(coarse, coarse), minus_half);
     let low = simd.mul(simd.mul(rest, simd.add(t, coarse)), minus_half);
-    let q = simd.mul(tail, exp(simd, high, low));
-    simd.sub(relu(simd, x), simd.mul(t, q))
+    (t, simd.mul(tail, exp(simd, high, low)))
 }
 
 /// `e^(x + rest)` for a small `rest`, up to 0.06; 1 unit. Infinite where it is too large for `f32`, zero
@@ -121,4 +129,45 @@ fn polynomial<S: Simd>(simd: S, coefficients: &[f32], x: S::F32x16) -> S::F32x16
         sum = simd.add(simd.mul(sum, x), simd.splat(coefficient));
     }
     sum
+}
+
+/// The gradient `g` times the derivative of an activation whose value is `x`: its output or, where that does not
+/// tell (see [`Activation::keeps_input`]), its input. Where there is none, at an edge, that of PyTorch.
+#[cfg(feature = "train")]
+#[inline(always)]
+pub(super) fn derivative<S: Simd>(
+    simd: S,
+    activation: Activation,
+    x: S::F32x16,
+    g: S::F32x16,
+) -> S::F32x16 {
+    let [zero, one] = [0.0, 1.0].map(|value| simd.splat(value));
+    match activation {
+        Activation::None => g,
+        Activation::Relu => simd.where_greater(x, zero, g, zero),
+        Activation::Relu6 => {
+            let below = simd.where_greater(simd.splat(6.0), x, g, zero);
+            simd.where_greater(x, zero, below, zero)
+        }
+        Activation::LeakyRelu => simd.where_greater(x, zero, g, simd.mul(g, simd.splat(0.01))),
+        Activation::HardSwish => {
+            let slope = simd.mul_add(x, simd.splat(1.0 / 3.0), simd.splat(0.5));
+            let slope = simd.where_greater(x, simd.splat(3.0), one, slope);
+            let slope = simd.where_greater(simd.splat(-3.0), x, zero, slope);
+            simd.mul(g, slope)
+        }
+        Activation::Silu => {
+            let e = exp(simd, simd.sub(zero, x), zero);
+            let sigmoid = simd.div(one, simd.add(one, e));
+            let rest = simd.mul(x, simd.sub(one, sigmoid));
+            simd.mul(g, simd.mul_add(sigmoid, rest, sigmoid))
+        }
+        Activation::Gelu => {
+            let (t, q) = upper_tail(simd, x);
+            let phi = simd.where_greater(x, zero, simd.sub(one, q), q);
+            let square = simd.mul(simd.mul(t, t), simd.splat(-0.5));
+            let density = simd.mul(exp(simd, square, zero), simd.splat(0.398_942_3));
+            simd.mul(g, simd.mul_add(x, density, phi))
+        }
+    }
 }

@@ -14,10 +14,13 @@ use super::operand::{
 };
 use super::params::Param;
 use super::{BLOCK, QUAD, TENSOR_NUMBERS};
+#[cfg(feature = "train")]
+use super::{operand::Element::U32, training::*};
 
 macro_rules! catalogue {
     ($(
-        $(#[$doc:meta])*
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
         $variant:ident = $module:ident::$name:ident($p:ident: $params:ident) {
             $( $operand:ident: $what:expr, )+
         } $( macs $macs:expr )?;
@@ -25,7 +28,7 @@ macro_rules! catalogue {
         /// A kernel with its constants: the leaf of a loop nest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Call {
-            $( $(#[$doc])* $variant($params), )+
+            $( $(#[doc = $doc])* $(#[cfg($cfg)])? $variant($params), )+
         }
 
         /// The kernels of one instruction set, which nothing outside of this module can make or change:
@@ -34,7 +37,7 @@ macro_rules! catalogue {
         #[derive(Clone, Copy)]
         #[repr(C)]
         pub struct Table {
-            $( pub(in crate::kernels) $name: unsafe extern "C" fn(
+            $( $(#[cfg($cfg)])? pub(in crate::kernels) $name: unsafe extern "C" fn(
                 *const $params,
                 $( catalogue!(@pointer $operand) ),+
             ), )+
@@ -42,13 +45,14 @@ macro_rules! catalogue {
 
         impl Table {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 ///
                 /// # Safety
                 ///
                 /// That of [`Call::invoke`].
                 #[inline]
                 #[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
+                $(#[cfg($cfg)])?
                 pub unsafe fn $name(&self, params: &$params, $( $operand: *mut c_void ),+) {
                     // SAFETY: the CPU has the instruction set, as the table exists; the operands reach as
                     // far as `Call::operands` says, as `Call::invoke` asks for.
@@ -71,18 +75,18 @@ macro_rules! catalogue {
         impl Call {
             /// The kernel's name, the same on every instruction set.
             pub fn name(&self) -> &'static str {
-                match self { $( Call::$variant(_) => stringify!($name), )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(_) => stringify!($name), )+ }
             }
 
             /// The names of the operands, in the order in which the kernel takes them.
             pub fn names(&self) -> &'static [&'static str] {
-                match self { $( Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(_) => &[$( stringify!($operand) ),+], )+ }
             }
 
             /// The operands, in the order in which the kernel takes them.
             pub fn operands(&self) -> Vec<Operand> {
                 match self {
-                    $( Call::$variant($p) => {
+                    $( $(#[cfg($cfg)])? Call::$variant($p) => {
                         let _ = $p;
                         vec![$( $what.named(stringify!($operand)) ),+]
                     } )+
@@ -92,12 +96,12 @@ macro_rules! catalogue {
             /// Multiply-adds, of those kernels whose time they are.
             pub fn macs(&self) -> u64 {
                 match self {
-                    $( Call::$variant($p) => { let _ = $p; 0 $( + $macs )? } )+
+                    $( $(#[cfg($cfg)])? Call::$variant($p) => { let _ = $p; 0 $( + $macs )? } )+
                 }
             }
 
             fn param(&self) -> &dyn Param {
-                match self { $( Call::$variant(params) => params, )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(params) => params, )+ }
             }
 
             /// The Rust expression that makes the parameters, where the catalogue's names are in scope.
@@ -107,13 +111,13 @@ macro_rules! catalogue {
 
             /// The name of the parameters' type.
             pub fn params(&self) -> &'static str {
-                match self { $( Call::$variant(_) => stringify!($params), )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(_) => stringify!($params), )+ }
             }
 
             /// The parameters as they lie in this machine's memory, for code that is made for it; padding
             /// is zero.
             pub fn bytes(&self) -> Vec<u8> {
-                let len = match self { $( Call::$variant(_) => size_of::<$params>(), )+ };
+                let len = match self { $( $(#[cfg($cfg)])? Call::$variant(_) => size_of::<$params>(), )+ };
                 let mut bytes = vec![0; len];
                 self.param().write(&mut bytes);
                 bytes
@@ -121,13 +125,13 @@ macro_rules! catalogue {
 
             /// The address of the kernel in `table`.
             pub fn address(&self, table: &Table) -> *const u8 {
-                match self { $( Call::$variant(_) => table.$name as *const u8, )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(_) => table.$name as *const u8, )+ }
             }
 
             /// How many bytes from the start of a [`Table`] the kernel's address stands, for code that reads it
             /// there.
             pub fn offset(&self) -> usize {
-                match self { $( Call::$variant(_) => std::mem::offset_of!(Table, $name), )+ }
+                match self { $( $(#[cfg($cfg)])? Call::$variant(_) => std::mem::offset_of!(Table, $name), )+ }
             }
 
             /// Runs the kernel on `operands`.
@@ -145,6 +149,7 @@ macro_rules! catalogue {
             pub unsafe fn invoke(&self, table: &Table, operands: &[*mut c_void]) {
                 match (self, operands) {
                     $(
+                        $(#[cfg($cfg)])?
                         // SAFETY: whoever has a table got it from `Isa::table`, on a CPU with its
                         // instruction set; the operands reach as far as `operands` says, which is what
                         // the kernel touches of each.
@@ -381,6 +386,123 @@ macro_rules! kernels {
     Softmax = softmax::softmax(p: SoftmaxParams) {
         x: Operand::read(F32, p.channels),
         y: Operand::write(F32, p.channels).over("x"),
+    };
+    /// The gradient of a convolution's weights, of some rows of an image.
+    #[cfg(feature = "train")]
+    ConvGradient = training::conv_gradient(p: ConvGradientParams) {
+        x: Operand::read(F32, p.x_len()),
+        d: Operand::read(F32, p.d_len()),
+        y: Operand::write(F32, p.y_len()).aligned(),
+    } macs p.macs();
+    /// Numbers in another order, or sums of some.
+    #[cfg(feature = "train")]
+    Gather = training::gather(p: GatherParams) {
+        x: Operand::read(F32, p.x_len()),
+        t: Operand::read(U32, p.len),
+        y: Operand::write(F32, p.len),
+    };
+    /// Means and variances of a batch.
+    #[cfg(feature = "train")]
+    BatchMoments = training::batch_moments(p: BatchParams) {
+        p: Operand::read(F32, p.p_len()),
+        g: Operand::read(F32, BLOCK),
+        v: Operand::write(F32, PAIR_LEN),
+        y: Operand::write(F32, TRIPLE_LEN),
+    };
+    /// The gradients of a batch norm's scales and shifts, and the coefficients of its input's.
+    #[cfg(feature = "train")]
+    BatchGradient = training::batch_gradient(p: BatchParams) {
+        p: Operand::read(F32, p.p_len()),
+        m: Operand::read(F32, TRIPLE_LEN),
+        w: Operand::write(F32, BLOCK),
+        b: Operand::write(F32, BLOCK),
+        y: Operand::write(F32, TRIPLE_LEN),
+    };
+    /// Sums over a batch of what are means of images.
+    #[cfg(feature = "train")]
+    SumImages = training::sum_images(p: BatchParams) {
+        p: Operand::read(F32, p.p_len()),
+        y: Operand::write(F32, BLOCK),
+    };
+    /// The gradient before an activation, and its sums for a batch norm.
+    #[cfg(feature = "train")]
+    NormSums = training::norm_sums(p: GradientParams) {
+        x: Operand::read(F32, p.plane(p.x_row)),
+        m: Operand::read(F32, BLOCK),
+        z: Operand::read(F32, p.plane(p.z_row)),
+        g: Operand::read(F32, p.plane(p.g_row)),
+        s: Operand::write(F32, PAIR_LEN),
+        y: Operand::write(F32, p.plane(p.y_row)).over("g"),
+    };
+    /// The gradient of a batch norm's input.
+    #[cfg(feature = "train")]
+    NormInput = training::norm_input(p: GradientParams) {
+        x: Operand::read(F32, p.plane(p.x_row)),
+        m: Operand::read(F32, BLOCK),
+        g: Operand::read(F32, p.plane(p.g_row)),
+        c: Operand::read(F32, TRIPLE_LEN),
+        r: Operand::read(F32, p.plane(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.plane(p.y_row)).over(if p.residual { "r" } else { "g" }),
+    };
+    /// The gradient before an activation.
+    #[cfg(feature = "train")]
+    Mask = training::mask(p: GradientParams) {
+        z: Operand::read(F32, p.plane(p.z_row)),
+        g: Operand::read(F32, p.plane(p.g_row)),
+        y: Operand::write(F32, p.plane(p.y_row)).over("g"),
+    };
+    /// The gradient before a global mean.
+    #[cfg(feature = "train")]
+    Spread = training::spread(p: SpreadParams) {
+        x: Operand::read(F32, BLOCK),
+        r: Operand::read(F32, p.len(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.len(p.y_row)).over("r"),
+    };
+    /// Pixels with zeros between them.
+    #[cfg(feature = "train")]
+    Dilate = training::dilate(p: DilateParams) {
+        x: Operand::read(F32, p.x_len()),
+        r: Operand::read(F32, p.y_len(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.y_len(p.y_row)).over("r"),
+    };
+    /// The gradient before a zero-padding shortcut.
+    #[cfg(feature = "train")]
+    Unpad = training::unpad(p: UnpadParams) {
+        x: Operand::read(F32, p.x_len()),
+        r: Operand::read(F32, p.dilate.y_len(p.dilate.r_row)).only_if(p.dilate.residual),
+        y: Operand::write(F32, p.dilate.y_len(p.dilate.y_row)).over("r"),
+    };
+    /// The gradient before a max pool.
+    #[cfg(feature = "train")]
+    MaxPoolGradient = training::max_pool_gradient(p: PoolGradientParams) {
+        x: Operand::read(F32, p.in_len(p.pool.x_row)),
+        z: Operand::read(F32, p.out_len(p.pool.y_row)),
+        g: Operand::read(F32, p.out_len(p.g_row)),
+        r: Operand::read(F32, p.in_len(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.in_len(p.d_row)).over("r"),
+    };
+    /// The gradient before an average pool.
+    #[cfg(feature = "train")]
+    AveragePoolGradient = training::average_pool_gradient(p: PoolGradientParams) {
+        g: Operand::read(F32, p.out_len(p.g_row)),
+        r: Operand::read(F32, p.in_len(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.in_len(p.d_row)).over("r"),
+    };
+    /// The loss, and the gradient of the logits.
+    #[cfg(feature = "train")]
+    CrossEntropy = training::cross_entropy(p: CrossEntropyParams) {
+        x: Operand::read(F32, p.channels),
+        t: Operand::read(F32, p.channels),
+        l: Operand::write(F32, 1),
+        y: Operand::write(F32, p.padded()),
+    };
+    /// A step of descent.
+    #[cfg(feature = "train")]
+    Sgd = training::sgd(p: SgdParams) {
+        g: Operand::read(F32, p.len),
+        h: Operand::read(F32, HYPER_LEN),
+        v: Operand::write(F32, p.len),
+        w: Operand::write(F32, p.len),
     };
     } };
 }

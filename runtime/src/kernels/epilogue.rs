@@ -41,6 +41,17 @@ impl Activation {
     }
 }
 
+#[cfg(feature = "train")]
+impl Activation {
+    /// Whether its derivative is told by its input alone; otherwise its output tells it too.
+    pub const fn keeps_input(self) -> bool {
+        match self {
+            Self::None | Self::Relu | Self::Relu6 | Self::LeakyRelu => false,
+            Self::Silu | Self::Gelu | Self::HardSwish => true,
+        }
+    }
+}
+
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -185,7 +185,7 @@ impl Panels {
         let zeros = if self.format.transform == Transform::None { 0 } else { PANEL };
         match self.format.element {
             Element::I8 | Element::I16 => self.tensor_numbers_offset() + TENSOR_NUMBERS,
-            Element::F32 | Element::U8 => self.shape.out_blocks() * BLOCK + zeros,
+            Element::F32 | Element::U8 | Element::U32 => self.shape.out_blocks() * BLOCK + zeros,
         }
     }
 

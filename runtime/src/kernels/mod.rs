@@ -46,6 +46,8 @@ mod portable;
 mod quantise;
 mod simd;
 mod softmax;
+#[cfg(feature = "train")]
+mod training;
 mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -61,6 +63,8 @@ pub use format::{ConvShape, PanelFormat, Panels, Transform};
 pub use isa::{Isa, UnavailableIsa, UnknownIsa};
 pub use operand::{Element, Operand, Role};
 pub use params::Constant;
+#[cfg(feature = "train")]
+pub use training::*;
 
 pub(crate) use filter::{F4OfBytes, points as winograd_points};
 

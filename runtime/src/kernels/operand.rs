@@ -14,6 +14,8 @@ pub enum Element {
     I8,
     /// A word of two bytes: what Winograd's transforms make of bytes, and of quantised weights.
     I16,
+    /// An index of four bytes.
+    U32,
 }
 
 impl Element {
@@ -22,6 +24,7 @@ impl Element {
         match self {
             Self::F32 => size_of::<f32>(),
             Self::I16 => 2,
+            Self::U32 => size_of::<u32>(),
             Self::U8 | Self::I8 => 1,
         }
     }
@@ -34,6 +37,7 @@ impl std::fmt::Display for Element {
             Self::U8 => "u8",
             Self::I8 => "i8",
             Self::I16 => "i16",
+            Self::U32 => "u32",
         })
     }
 }

@@ -33,13 +33,7 @@ pub(super) unsafe fn max_pool_u8<S: Simd>(simd: S, params: &PoolParams, x: *mut 
 #[inline(always)]
 unsafe fn largest<S: Simd, T: Ordered>(simd: S, params: &PoolParams, x: *mut T, y: *mut T) {
     for row in 0..params.out_rows {
-        let rows = window(
-            row,
-            params.stride_rows,
-            params.padding_rows,
-            params.kernel_rows,
-            params.in_rows,
-        );
+        let rows = rows(params, row);
         for column in 0..params.out_columns {
             let columns = columns(params, column);
             let mut largest = T::least(simd);
@@ -143,13 +137,7 @@ impl Ordered for u8 {
 #[inline(always)]
 pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
     for row in 0..params.out_rows {
-        let rows = window(
-            row,
-            params.stride_rows,
-            params.padding_rows,
-            params.kernel_rows,
-            params.in_rows,
-        );
+        let rows = rows(params, row);
         for column in 0..params.out_columns {
             let columns = columns(params, column);
             let mut sum = simd.splat(0.0);
@@ -299,8 +287,16 @@ pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
     simd.div(total, pixels)
 }
 
+/// The rows of the input that output row `row` sees.
 #[inline(always)]
-fn columns(params: &PoolParams, column: usize) -> Range<usize> {
+pub(super) fn rows(params: &PoolParams, row: usize) -> Range<usize> {
+    let PoolParams { stride_rows, padding_rows, kernel_rows, in_rows, .. } = *params;
+    window(row, stride_rows, padding_rows, kernel_rows, in_rows)
+}
+
+/// The columns of the input that output column `column` sees.
+#[inline(always)]
+pub(super) fn columns(params: &PoolParams, column: usize) -> Range<usize> {
     let PoolParams { stride_columns, padding_columns, kernel_columns, in_columns, .. } = *params;
     window(column, stride_columns, padding_columns, kernel_columns, in_columns)
 }

@@ -104,6 +104,22 @@ impl Simd for Portable {
         b
     }
 
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    fn where_greater(
+        self,
+        a: Self::F32x16,
+        b: Self::F32x16,
+        x: Self::F32x16,
+        y: Self::F32x16,
+    ) -> Self::F32x16 {
+        let mut chosen = y;
+        for lane in 0..16 {
+            chosen[lane] = if a[lane] > b[lane] { x[lane] } else { y[lane] };
+        }
+        chosen
+    }
+
     #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller.

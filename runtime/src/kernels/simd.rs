@@ -94,6 +94,16 @@ pub(super) trait Simd: Token {
     /// The larger one; NaN where one of them is.
     fn max_or_nan(self, a: Self::F32x16, b: Self::F32x16) -> Self::F32x16;
 
+    /// `x` where `a > b`, else `y`; so `y` where one of the two is NaN.
+    #[cfg(feature = "train")]
+    fn where_greater(
+        self,
+        a: Self::F32x16,
+        b: Self::F32x16,
+        x: Self::F32x16,
+        y: Self::F32x16,
+    ) -> Self::F32x16;
+
     /// Reads 16 bytes as numbers from 0 to 255.
     ///
     /// # Safety

@@ -66,13 +66,14 @@ macro_rules! kernel_table {
         };
     };
     (@kernels $isa:ident $features:tt $(
-        $(#[$doc:meta])*
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
         $variant:ident = $module:ident::$name:ident($p:ident: $params:ident) {
             $( $operand:ident: $what:expr, )+
         } $( macs $macs:expr )?;
     )+) => {{
-        $( kernel_table! { @kernel $isa $features $module $name $params ($($operand),+) } )+
-        Table { $( $name ),+ }
+        $( $(#[cfg($cfg)])? kernel_table! { @kernel $isa $features $module $name $params ($($operand),+) } )+
+        Table { $( $(#[cfg($cfg)])? $name ),+ }
     }};
     (@kernel $isa:ident [$($feature:tt),*]
         $module:ident $name:ident $params:ident ($($operand:ident),+)

@@ -26,6 +26,41 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
+/// The derivative of an activation; where there is none, at an edge, PyTorch's.
+#[cfg(feature = "train")]
+pub(super) fn slope(activation: Activation, x: f64) -> f64 {
+    let step = |is: bool| f64::from(u8::from(is));
+    match activation {
+        Activation::None => 1.0,
+        Activation::Relu => step(x > 0.0),
+        Activation::Relu6 => step(x > 0.0 && x < 6.0),
+        Activation::Silu => {
+            let sigmoid = 1.0 / (1.0 + (-x).exp());
+            sigmoid * (1.0 + x * (1.0 - sigmoid))
+        }
+        Activation::Gelu => {
+            let density = (-x * x / 2.0).exp() / (2.0 * PI).sqrt();
+            0.5 * erfc(-x * FRAC_1_SQRT_2) + x * density
+        }
+        Activation::LeakyRelu => {
+            if x > 0.0 {
+                1.0
+            } else {
+                0.01
+            }
+        }
+        Activation::HardSwish => {
+            if x < -3.0 {
+                0.0
+            } else if x <= 3.0 {
+                x / 3.0 + 0.5
+            } else {
+                1.0
+            }
+        }
+    }
+}
+
 /// `2 / sqrt(pi)` times the integral of `e^(-t^2)` from `x` on.
 ///
 /// Up to 3 by the series `e^(-x^2) * sum of 2^n x^(2n + 1) / (1 * 3 * ... (2n + 1))` of its complement,

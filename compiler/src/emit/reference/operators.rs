@@ -121,7 +121,7 @@ pub(super) fn softmax(x: &Values) -> Values {
 
 /// The pairs of output and input positions along one direction for element `k` of the window:
 /// where `input = output * stride + k * dilation - before` lies inside.
-fn inside(
+pub(super) fn inside(
     k: usize,
     axis: Axis,
     inputs: usize,
@@ -264,7 +264,7 @@ pub(super) fn blur(x: &Values, from: Shape, to: Shape, window: &Window) -> Value
 }
 
 /// Where element `k` of a window looks, in a picture mirrored at its first and last pixel.
-fn mirrored(output: usize, k: usize, axis: Axis, size: usize) -> usize {
+pub(super) fn mirrored(output: usize, k: usize, axis: Axis, size: usize) -> usize {
     let from = (output * axis.stride + k).abs_diff(axis.before);
     if from < size { from } else { 2 * (size - 1) - from }
 }

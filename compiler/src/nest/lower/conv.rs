@@ -160,10 +160,10 @@ impl Layer<'_> {
     }
 
     fn sides(&self, rows: usize) -> Sides {
-        let ConvPlan { panels, weights: start, .. } = *self.plan;
+        let ConvPlan { panels, memory, weights: start, .. } = *self.plan;
         let panel = panels.format.panel_blocks;
         let weights = |element, offset, distance| {
-            Side::weights(element, start + offset).with(Var::Panel, distance)
+            Side::at(memory, element, start + offset).with(Var::Panel, distance)
         };
         let like_output = |buffer: &Buffer| {
             Side::new(buffer, Extent::square(0), 0)
@@ -191,7 +191,7 @@ impl Layer<'_> {
             y: like_output(self.of.output),
             t: self.plan.quantised().then(|| {
                 let numbers = panels.tensor_numbers_offset() * Element::F32.bytes();
-                Side::weights(Element::F32, start + panels.bias_offset() + numbers)
+                Side::at(memory, Element::F32, start + panels.bias_offset() + numbers)
             }),
             z: self
                 .of

@@ -84,7 +84,7 @@ impl Lowering {
 }
 
 /// A whole plane.
-fn params(window: &Window, x: &Buffer, y: &Buffer) -> PoolParams {
+pub(super) fn params(window: &Window, x: &Buffer, y: &Buffer) -> PoolParams {
     PoolParams {
         in_rows: x.shape.height,
         in_columns: x.shape.width,

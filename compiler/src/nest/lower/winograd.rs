@@ -16,7 +16,7 @@ use super::conv::Layer;
 use super::{Lowering, Side, nested, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Part, Place, Statement, Var};
-use crate::schedule::{Band, Buffer, Fetch, Order, Points, Region, Winograd};
+use crate::schedule::{Band, Buffer, ConvPlan, Fetch, Order, Points, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
@@ -421,7 +421,7 @@ impl<'a> Bands<'a> {
 }
 
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
-    let (panels, start) = (&layer.plan.panels, layer.plan.weights);
+    let ConvPlan { ref panels, memory, weights: start, .. } = *layer.plan;
     let format = &panels.format;
     let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
     // A step of the band's loops; where a band is several pictures, they step by themselves.
@@ -442,7 +442,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
             .with(Var::Strip, plan.strip * plan.tile().columns * BLOCK)
     };
     let weights = |element: Element, offset: usize, panel: usize| {
-        Side::weights(element, start + offset).with(Var::Panel, panel)
+        Side::at(memory, element, start + offset).with(Var::Panel, panel)
     };
     let numbers = |at: usize, panel: usize| {
         weights(Element::F32, panels.bias_offset() + at * Element::F32.bytes(), panel)

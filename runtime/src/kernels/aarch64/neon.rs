@@ -154,6 +154,19 @@ where
         each!(4: vbslq_f32(keep, a, b))
     }
 
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    fn where_greater(
+        self,
+        a: Self::F32x16,
+        b: Self::F32x16,
+        x: Self::F32x16,
+        y: Self::F32x16,
+    ) -> Self::F32x16 {
+        let greater: [uint32x4_t; 4] = each!(4: vcgtq_f32(a, b));
+        each!(4: vbslq_f32(greater, x, y))
+    }
+
     #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller; the token proves NEON.

@@ -131,6 +131,24 @@ where
         }
     }
 
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    fn where_greater(
+        self,
+        a: Self::F32x16,
+        b: Self::F32x16,
+        x: Self::F32x16,
+        y: Self::F32x16,
+    ) -> Self::F32x16 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            [
+                _mm256_blendv_ps(y[0], x[0], _mm256_cmp_ps::<_CMP_GT_OQ>(a[0], b[0])),
+                _mm256_blendv_ps(y[1], x[1], _mm256_cmp_ps::<_CMP_GT_OQ>(a[1], b[1])),
+            ]
+        }
+    }
+
     #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller; the token proves AVX2.

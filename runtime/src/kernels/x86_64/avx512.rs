@@ -101,6 +101,19 @@ where
         }
     }
 
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    fn where_greater(
+        self,
+        a: Self::F32x16,
+        b: Self::F32x16,
+        x: Self::F32x16,
+        y: Self::F32x16,
+    ) -> Self::F32x16 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x) }
+    }
+
     #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller; the token proves AVX-512F.

@@ -1,0 +1,307 @@
+//! Training steps as loops and kernel calls.
+
+mod conv;
+mod norm;
+mod plane;
+
+use std::collections::HashMap;
+
+use resnet_runtime::kernels::{
+    BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, GatherParams, HYPER_LEN, SgdParams,
+};
+
+use super::{Lowering, Side, users};
+use crate::fuse::FusedId;
+use crate::graph::{Extent, Graph};
+use crate::nest::{Function, Loop, Part, Place as Operand, Program, Statement, Var};
+use crate::schedule::{Buffer, PICTURE, Region};
+use crate::train::{
+    Content, Descent, Op, Place, SlotId, Source, State, TableId, Tape, ValueId, padded,
+};
+
+/// A training step that is to be lowered.
+pub(crate) struct Training<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) tape: &'a Tape,
+    pub(crate) state: &'a State,
+    pub(crate) places: &'a [Place],
+    pub(crate) arena_bytes: usize,
+    pub(crate) batch: usize,
+    pub(crate) descent: Descent,
+}
+
+/// Lowers a training step.
+///
+/// Its input is the images, then the probabilities that the classes of each should have, then the numbers of
+/// [`SgdParams`]; its output is each image's loss, then its logits.
+pub(crate) fn lower_training(of: &Training<'_>) -> Program {
+    let lowering =
+        Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
+    let mut steps = Steps { of, lowering, layer: FusedId::at(0) };
+    for (index, op) in of.tape.ops.iter().enumerate() {
+        steps.layer = FusedId::at(index);
+        steps.op(op);
+    }
+    let Lowering { functions, steps, .. } = steps.lowering;
+    let [input_len, output_len] = of.lengths();
+    let scratch_bytes = 0;
+    Program {
+        name: of.graph.name.clone(),
+        batch: of.batch,
+        input_len,
+        output_len,
+        arena_bytes: of.arena_bytes,
+        scratch_bytes,
+        weights_bytes: of.state.bytes,
+        trains: true,
+        layers: of.tape.names.clone(),
+        functions,
+        steps,
+    }
+}
+
+impl Training<'_> {
+    fn classes(&self) -> usize {
+        self.graph.output_shape().channels
+    }
+
+    /// Elements of all images.
+    fn images_len(&self) -> usize {
+        self.batch * self.graph.input_shape().elements()
+    }
+
+    fn lengths(&self) -> [usize; 2] {
+        let logits = self.batch * self.classes();
+        [self.images_len() + logits + HYPER_LEN, self.batch + logits]
+    }
+}
+
+/// The steps of the program, as far as they are there.
+struct Steps<'a> {
+    of: &'a Training<'a>,
+    lowering: Lowering,
+    /// The operator at hand.
+    layer: FusedId,
+}
+
+/// Numbers that one iteration gathers, or steps.
+const CHUNK: usize = 4096;
+
+impl Steps<'_> {
+    fn op(&mut self, op: &Op) {
+        match *op {
+            Op::Images { y } => {
+                let y = self.ringed(y);
+                let picture = users(Region::Input, 0, y.shape);
+                let doc = format!("images {}", y.shape);
+                let len = picture.picture_len();
+                self.lowering.copy((self.layer, Part::Main), &doc, [&picture, &y], len);
+            }
+            Op::Gather { from, table, y } => self.gather(from, table, y),
+            Op::Conv { conv, x, w, residual, y } => self.conv(conv, x, w, residual, y),
+            Op::ConvGradient { conv, x, d, parts, y } => {
+                self.conv_gradient(conv, [x, d], parts, y);
+            }
+            Op::Moments { x, y } => self.moments(x, y),
+            Op::BatchMoments { norm, pixels, p, y } => self.batch_moments(norm, pixels, p, y),
+            Op::Normalise { of, shift, residual, activation, y } => {
+                self.normalise(of, shift, residual, activation, y);
+            }
+            Op::Add { x, residual, activation, y } => self.add(x, residual, activation, y),
+            Op::Pool { pool, x, y } => self.pool(&pool, x, y),
+            Op::Mean { x, y } => {
+                let [x, y] = [self.buffer(x), self.ringed(y)];
+                self.mean(&x, &y);
+            }
+            Op::ZeroPad { stride, before, x, y } => self.zero_pad(stride, before, x, y),
+            Op::Logits { x } => {
+                let x = self.buffer(x);
+                let offset = self.of.batch;
+                let len = x.shape.elements();
+                self.lowering.copy_out(self.layer, &x, offset, len);
+            }
+            Op::CrossEntropy { x, y } => self.cross_entropy(x, y),
+            Op::NormSums { of, z, activation, g, s, y } => {
+                self.norm_sums(of, z, activation, g, s, y);
+            }
+            Op::BatchGradient { moments, pixels, p, w, b, y } => {
+                self.batch_gradient(moments, pixels, p, [w, b, y]);
+            }
+            Op::NormInput { of, g, c, residual, y } => self.norm_input(of, g, c, residual, y),
+            Op::Mask { z, activation, g, y } => self.mask(z, activation, g, y),
+            Op::Spread { x, residual, y } => self.spread(x, residual, y),
+            Op::Dilate { stride, x, residual, y } => self.dilate(stride, x, residual, y),
+            Op::Unpad { stride, before, x, residual, y } => {
+                self.unpad(stride, before, x, residual, y);
+            }
+            Op::PoolGradient { ref pool, x, z, g, residual, y } => {
+                self.pool_gradient(pool, [x, z, g], residual, y);
+            }
+            Op::ImageMeans { x, y } => self.image_means(x, y),
+            Op::SumImages { p, pixels, y } => self.sum_images(p, pixels, y),
+            Op::Sgd { g, slot } => self.sgd(g, slot),
+        }
+    }
+
+    /// Where an activation lies.
+    fn buffer(&self, id: ValueId) -> Buffer {
+        match self.of.places[id.index()] {
+            Place::Activation(buffer) => buffer,
+            Place::Numbers(_) => unreachable!("{id} is no activation"),
+        }
+    }
+
+    /// The same, where it is written: zeros go around it first.
+    fn ringed(&mut self, id: ValueId) -> Buffer {
+        let buffer = self.buffer(id);
+        if !buffer.is_contiguous() {
+            self.lowering.ring(self.layer, &buffer);
+        }
+        buffer
+    }
+
+    /// The first byte of numbers.
+    fn numbers(&self, id: ValueId) -> usize {
+        match self.of.places[id.index()] {
+            Place::Numbers(offset) => offset,
+            Place::Activation(_) => unreachable!("{id} is an activation"),
+        }
+    }
+
+    /// Numbers of the arena, as an operand.
+    fn side(&self, id: ValueId) -> Side {
+        Side::at(Region::Arena, Element::F32, self.numbers(id))
+    }
+
+    /// A step that calls one kernel in all `loops`, with operands in the catalogue's order.
+    fn call<const N: usize>(&mut self, doc: String, call: Call, sides: [Side; N], loops: &[Loop]) {
+        let body = vec![Statement::Call(call, addresses(&sides, loops))];
+        self.step(doc, call.names(), &sides, loops, body);
+    }
+
+    /// A step of a body in parallel loops.
+    fn step(
+        &mut self,
+        doc: String,
+        names: &[&'static str],
+        sides: &[Side],
+        loops: &[Loop],
+        body: Vec<Statement>,
+    ) {
+        let places: Vec<Operand> = sides.iter().map(|side| side.place).collect();
+        let parallel = super::real_loops(loops);
+        let function = Function { doc, operands: names.to_vec(), parallel, body };
+        self.lowering.step((self.layer, Part::Main), function, places);
+    }
+
+    /// Calls for `len` numbers, so many at a time, then the rest.
+    fn in_chunks<const N: usize>(
+        &mut self,
+        doc: &str,
+        len: usize,
+        make: impl Fn(usize) -> Call,
+        sides: [(Side, bool); N],
+    ) {
+        let chunks = len / CHUNK;
+        for (count, size, first) in [(chunks, CHUNK, 0), (1, len % CHUNK, chunks * CHUNK)] {
+            if count > 0 && size > 0 {
+                let loops = [Loop { var: Var::Block, extent: count }];
+                let sides = sides.clone().map(|(side, moves)| match moves {
+                    true => side.skip(first).with(Var::Block, CHUNK),
+                    false => side,
+                });
+                self.call(format!("{doc} {size}"), make(size), sides, &loops);
+            }
+        }
+    }
+
+    fn gather(&mut self, from: Source, table: TableId, y: ValueId) {
+        let table = self.of.state.table(table);
+        let (x, parts, distance) = match from {
+            Source::Slot(slot) => {
+                (Side::weights(Element::F32, self.of.state.slot(slot).offset), 1, 0)
+            }
+            Source::Value { value, parts, distance } => (self.side(value), parts, distance),
+        };
+        let t = Side::weights(Element::U32, table.offset);
+        let make = |len| Call::Gather(GatherParams { len, of: table.of, parts, distance });
+        let sides = [(x, false), (t, true), (self.side(y), true)];
+        self.in_chunks("gather", table.indices.len(), make, sides);
+    }
+
+    fn sgd(&mut self, g: ValueId, slot: SlotId) {
+        let slot = self.of.state.slot(slot);
+        let Content::Learned { velocity, decays, .. } = slot.content else {
+            unreachable!("running statistics are not learned")
+        };
+        let Descent { nesterov, decay, .. } = self.of.descent;
+        let decay = if decays { decay } else { Decay::None };
+        let make = |len| Call::Sgd(SgdParams { len, decay, nesterov });
+        let lasting = |offset| Side::weights(Element::F32, offset);
+        let sides = [
+            (self.side(g), true),
+            (self.hyper(), false),
+            (lasting(velocity), true),
+            (lasting(slot.offset), true),
+        ];
+        self.in_chunks("descend", padded(slot.len), make, sides);
+    }
+
+    /// The numbers that the step is told.
+    fn hyper(&self) -> Side {
+        let skipped = self.of.images_len() + self.of.batch * self.of.classes();
+        Side::at(Region::Input, PICTURE, 0).skip(skipped)
+    }
+
+    fn cross_entropy(&mut self, x: ValueId, y: ValueId) {
+        let (batch, channels) = (self.of.batch, self.of.classes());
+        let scale = Constant::new((1.0 / batch as f64) as f32);
+        let call = Call::CrossEntropy(CrossEntropyParams { channels, scale });
+        let loops = [self.lowering.picture()];
+        let [x, y] = [self.buffer(x), self.ringed(y)];
+        let targets = Side::at(Region::Input, PICTURE, 0)
+            .skip(self.of.images_len())
+            .with(Var::Picture, channels);
+        let losses = Side::at(Region::Output, PICTURE, 0).with(Var::Picture, 1);
+        let pixel = |buffer: &Buffer| Side::new(buffer, Extent::square(0), 0);
+        let doc = format!("cross-entropy of {channels}");
+        self.call(doc, call, [pixel(&x), targets, losses, pixel(&y)], &loops);
+    }
+
+    /// Loops over the planes of an activation.
+    fn planes(&self, x: &Buffer) -> [Loop; 2] {
+        [self.lowering.picture(), blocks(x)]
+    }
+}
+
+/// A loop over channel blocks.
+fn blocks(x: &Buffer) -> Loop {
+    Loop { var: Var::Block, extent: x.blocks() }
+}
+
+/// The addresses of a call's operands.
+fn addresses(sides: &[Side], loops: &[Loop]) -> Vec<crate::nest::Address> {
+    sides.iter().enumerate().map(|(index, side)| side.address(index, loops)).collect()
+}
+
+/// An operand of which a step of [`Var::Block`] is a plane.
+fn plane(buffer: &Buffer) -> Side {
+    Side::new(buffer, Extent::square(0), buffer.block_len())
+}
+
+/// Numbers per channel, so many a block.
+fn per_block(side: Side, each: usize) -> Side {
+    side.with(Var::Block, each)
+}
+
+/// Where a residual lies; without one, any address does.
+fn residual_or(residual: Option<&Buffer>, y: &Buffer) -> Buffer {
+    *residual.unwrap_or(y)
+}
+
+/// Elements between rows of a residual.
+fn residual_row(residual: Option<&Buffer>) -> usize {
+    residual.map_or(0, Buffer::row_len)
+}
+
+const _: () = assert!(CHUNK.is_multiple_of(BLOCK));

@@ -1,0 +1,219 @@
+//! Batch norms with the batch's statistics, and their gradients.
+
+use resnet_runtime::kernels::{
+    Activation, BLOCK, BatchParams, Call, Constant, Element, GradientParams, MeanParams, PAIR_LEN,
+    PlaneParams, TRIPLE_LEN,
+};
+
+use super::super::Side;
+use super::{Steps, addresses, per_block, plane, residual_or, residual_row};
+use crate::nest::{Statement, Var};
+use crate::schedule::Buffer;
+use crate::train::{NormSlots, NormValues, SlotId, ValueId};
+
+impl Steps<'_> {
+    pub(super) fn moments(&mut self, x: ValueId, y: ValueId) {
+        let x = self.buffer(x);
+        let loops = self.planes(&x);
+        let mean = self.of_images(y, &x, BLOCK);
+        let variance = mean.clone().skip(self.of.batch * x.blocks() * BLOCK);
+        let sides = [plane(&x), mean, variance];
+        let params = pixels_of(&x);
+        let at = addresses(&sides, &loops);
+        let body = vec![
+            Statement::Call(Call::Mean(params), vec![at[0].clone(), at[1].clone()]),
+            Statement::Call(Call::Variance(params), at),
+        ];
+        let doc = format!("moments of {}", x.shape);
+        self.step(doc, &["x", "m", "v"], &sides, &loops, body);
+    }
+
+    pub(super) fn image_means(&mut self, x: ValueId, y: ValueId) {
+        let x = self.buffer(x);
+        let loops = self.planes(&x);
+        let sides = [plane(&x), self.of_images(y, &x, BLOCK)];
+        self.call(format!("means of {}", x.shape), Call::Mean(pixels_of(&x)), sides, &loops);
+    }
+
+    pub(super) fn mean(&mut self, x: &Buffer, y: &Buffer) {
+        let loops = self.planes(x);
+        let doc = format!("mean {} -> {}", x.shape, y.shape);
+        self.call(doc, Call::Mean(pixels_of(x)), [plane(x), plane(y)], &loops);
+    }
+
+    pub(super) fn sum_images(&mut self, p: ValueId, pixels: usize, y: ValueId) {
+        let blocks = self.lanes(y);
+        let params = self.batch_params(pixels, [blocks * BLOCK, 0], 0.0);
+        let sides = [per_block(self.side(p), BLOCK), per_block(self.side(y), BLOCK)];
+        let loops = [crate::nest::Loop { var: Var::Block, extent: blocks }];
+        self.call("sum over the batch".to_owned(), Call::SumImages(params), sides, &loops);
+    }
+
+    /// Blocks of numbers, one a channel.
+    fn lanes(&self, id: ValueId) -> usize {
+        match self.of.tape.value(id).kind {
+            crate::train::Kind::Numbers(len) => len / BLOCK,
+            crate::train::Kind::Activation(_) => unreachable!("{id} is an activation"),
+        }
+    }
+
+    fn batch_params(
+        &self,
+        pixels: usize,
+        [distance, second]: [usize; 2],
+        epsilon: f64,
+    ) -> BatchParams {
+        BatchParams {
+            images: self.of.batch,
+            distance,
+            second,
+            pixels,
+            epsilon: Constant::new(epsilon as f32),
+            momentum: Constant::new(self.of.descent.norm_momentum as f32),
+        }
+    }
+
+    /// Numbers of each image, so many a block of `x`.
+    fn of_images(&self, id: ValueId, x: &Buffer, each: usize) -> Side {
+        per_block(self.side(id), each).with(Var::Picture, x.blocks() * each)
+    }
+
+    pub(super) fn batch_moments(&mut self, norm: NormSlots, pixels: usize, p: ValueId, y: ValueId) {
+        let slot = |id: SlotId| Side::weights(Element::F32, self.of.state.slot(id).offset);
+        let blocks = self.of.state.slot(norm.scale).len.div_ceil(BLOCK);
+        let each = blocks * BLOCK;
+        let params = self.batch_params(pixels, [each, self.of.batch * each], norm.epsilon);
+        let sides = [
+            per_block(self.side(p), BLOCK),
+            per_block(slot(norm.scale), BLOCK),
+            per_block(slot(norm.running), PAIR_LEN),
+            per_block(self.side(y), TRIPLE_LEN),
+        ];
+        let loops = [crate::nest::Loop { var: Var::Block, extent: blocks }];
+        let doc = format!("moments of the batch, {pixels} pixels");
+        self.call(doc, Call::BatchMoments(params), sides, &loops);
+    }
+
+    pub(super) fn normalise(
+        &mut self,
+        of: NormValues,
+        shift: SlotId,
+        residual: Option<ValueId>,
+        activation: Activation,
+        y: ValueId,
+    ) {
+        let (x, y) = (self.buffer(of.x), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = PlaneParams {
+            rows: x.shape.height,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            r_row: residual_row(r.as_ref()),
+            y_row: y.row_len(),
+            epilogue: resnet_runtime::kernels::Epilogue { residual: r.is_some(), activation },
+        };
+        let moments = per_block(self.side(of.moments), TRIPLE_LEN);
+        let shifts = Side::weights(Element::F32, self.of.state.slot(shift).offset);
+        let sides = [
+            plane(&x),
+            moments.clone(),
+            moments.skip(BLOCK),
+            per_block(shifts, BLOCK),
+            plane(&residual_or(r.as_ref(), &y)),
+            plane(&y),
+        ];
+        let loops = self.planes(&x);
+        let doc = format!("normalise {}, {activation}", x.shape);
+        self.call(doc, Call::Normalise(params), sides, &loops);
+    }
+
+    pub(super) fn norm_sums(
+        &mut self,
+        of: NormValues,
+        z: ValueId,
+        activation: Activation,
+        g: ValueId,
+        s: ValueId,
+        y: ValueId,
+    ) {
+        let (x, z, g, y) = (self.buffer(of.x), self.buffer(z), self.buffer(g), self.ringed(y));
+        let params = GradientParams { activation, ..gradient_params([&x, &z, &g, &y], None) };
+        let sides = [
+            plane(&x),
+            per_block(self.side(of.moments), TRIPLE_LEN),
+            plane(&z),
+            plane(&g),
+            self.of_images(s, &x, PAIR_LEN),
+            plane(&y),
+        ];
+        let loops = self.planes(&x);
+        self.call(format!("gradient and sums {}", x.shape), Call::NormSums(params), sides, &loops);
+    }
+
+    pub(super) fn batch_gradient(
+        &mut self,
+        moments: ValueId,
+        pixels: usize,
+        p: ValueId,
+        [w, b, y]: [ValueId; 3],
+    ) {
+        let blocks = self.lanes(w);
+        let params = self.batch_params(pixels, [blocks * PAIR_LEN, BLOCK], 0.0);
+        let sides = [
+            per_block(self.side(p), PAIR_LEN),
+            per_block(self.side(moments), TRIPLE_LEN),
+            per_block(self.side(w), BLOCK),
+            per_block(self.side(b), BLOCK),
+            per_block(self.side(y), TRIPLE_LEN),
+        ];
+        let loops = [crate::nest::Loop { var: Var::Block, extent: blocks }];
+        let doc = format!("gradient of a norm, {pixels} pixels");
+        self.call(doc, Call::BatchGradient(params), sides, &loops);
+    }
+
+    pub(super) fn norm_input(
+        &mut self,
+        of: NormValues,
+        g: ValueId,
+        c: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let (x, g, y) = (self.buffer(of.x), self.buffer(g), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = gradient_params([&x, &x, &g, &y], r.as_ref());
+        let sides = [
+            plane(&x),
+            per_block(self.side(of.moments), TRIPLE_LEN),
+            plane(&g),
+            per_block(self.side(c), TRIPLE_LEN),
+            plane(&residual_or(r.as_ref(), &y)),
+            plane(&y),
+        ];
+        let loops = self.planes(&x);
+        let doc = format!("gradient before a norm {}", x.shape);
+        self.call(doc, Call::NormInput(params), sides, &loops);
+    }
+}
+
+fn pixels_of(x: &Buffer) -> MeanParams {
+    MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() }
+}
+
+/// The planes of a gradient, without an activation.
+pub(super) fn gradient_params(
+    [x, z, g, y]: [&Buffer; 4],
+    residual: Option<&Buffer>,
+) -> GradientParams {
+    GradientParams {
+        rows: x.shape.height,
+        columns: x.shape.width,
+        x_row: x.row_len(),
+        z_row: z.row_len(),
+        g_row: g.row_len(),
+        r_row: residual_row(residual),
+        y_row: y.row_len(),
+        activation: Activation::None,
+        residual: residual.is_some(),
+    }
+}

@@ -1,0 +1,204 @@
+//! Operators that move, mask or spread planes, and pools.
+
+use resnet_runtime::kernels::{
+    Activation, BLOCK, Call, DilateParams, Epilogue, GradientParams, PlaneParams,
+    PoolGradientParams, SpreadParams, UnpadParams, ZeroPadParams,
+};
+
+use super::super::{Layer, Side, pool};
+use super::norm::gradient_params;
+use super::{Steps, plane, residual_or, residual_row};
+use crate::fuse;
+use crate::graph::{Extent, PoolKind, Pooling};
+use crate::nest::{Loop, Var};
+use crate::schedule::Buffer;
+use crate::train::ValueId;
+
+impl Steps<'_> {
+    pub(super) fn add(
+        &mut self,
+        x: ValueId,
+        residual: Option<ValueId>,
+        activation: Activation,
+        y: ValueId,
+    ) {
+        let (x, y) = (self.buffer(x), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = PlaneParams {
+            rows: x.shape.height,
+            columns: x.shape.width,
+            x_row: x.row_len(),
+            r_row: residual_row(r.as_ref()),
+            y_row: y.row_len(),
+            epilogue: Epilogue { residual: r.is_some(), activation },
+        };
+        let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
+        let loops = self.planes(&x);
+        self.call(format!("add {}, {activation}", x.shape), Call::Add(params), sides, &loops);
+    }
+
+    pub(super) fn pool(&mut self, of: &Pooling, x: ValueId, y: ValueId) {
+        let (input, output) = (&self.buffer(x), &self.ringed(y));
+        let epilogue = &fuse::Epilogue::NONE;
+        let layer = Layer { id: self.layer, epilogue, input, residual: None, output };
+        let make = match of.kind {
+            PoolKind::Max => Call::MaxPool,
+            PoolKind::Average => Call::AveragePool,
+        };
+        self.lowering.pool(&layer, of.kind.word(), make, of);
+    }
+
+    pub(super) fn pool_gradient(
+        &mut self,
+        of: &Pooling,
+        [x, z, g]: [ValueId; 3],
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let (x, z, g, y) = (self.buffer(x), self.buffer(z), self.buffer(g), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let plane_of_input = match of.kind {
+            PoolKind::Max => &x,
+            PoolKind::Average => &y,
+        };
+        let params = PoolGradientParams {
+            zero_rows: of.zeros.before.rows,
+            zero_rows_after: of.zeros.after.rows,
+            zero_columns: of.zeros.before.columns,
+            zero_columns_after: of.zeros.after.columns,
+            pool: pool::params(&of.window, plane_of_input, &z),
+            g_row: g.row_len(),
+            d_row: y.row_len(),
+            r_row: residual_row(r.as_ref()),
+            residual: r.is_some(),
+        };
+        let loops = self.planes(&y);
+        let doc = format!("gradient of {} {}", of.kind.word(), y.shape);
+        let r = plane(&residual_or(r.as_ref(), &y));
+        match of.kind {
+            PoolKind::Max => {
+                let sides = [plane(&x), plane(&z), plane(&g), r, plane(&y)];
+                self.call(doc, Call::MaxPoolGradient(params), sides, &loops);
+            }
+            PoolKind::Average => {
+                let sides = [plane(&g), r, plane(&y)];
+                self.call(doc, Call::AveragePoolGradient(params), sides, &loops);
+            }
+        }
+    }
+
+    pub(super) fn zero_pad(&mut self, stride: Extent, before: usize, x: ValueId, y: ValueId) {
+        let (x, y) = (self.buffer(x), self.ringed(y));
+        let row = |buffer: &Buffer, rows: usize| {
+            Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
+        };
+        let call = Call::ZeroPad(ZeroPadParams {
+            pixels: y.shape.width,
+            x_step: stride.columns * BLOCK,
+            x_block: x.block_len(),
+            y_block: y.block_len(),
+            in_channels: x.shape.channels,
+            out_channels: y.shape.channels,
+            before,
+        });
+        let loops = [self.lowering.picture(), Loop { var: Var::Row, extent: y.shape.height }];
+        let doc = format!("zero-padded shortcut {} -> {}", x.shape, y.shape);
+        self.call(doc, call, [row(&x, stride.rows), row(&y, 1)], &loops);
+    }
+
+    pub(super) fn mask(&mut self, z: ValueId, activation: Activation, g: ValueId, y: ValueId) {
+        let (z, g, y) = (self.buffer(z), self.buffer(g), self.ringed(y));
+        let params = GradientParams { activation, ..gradient_params([&z, &z, &g, &y], None) };
+        let sides = [plane(&z), plane(&g), plane(&y)];
+        let loops = self.planes(&z);
+        let doc = format!("gradient before {activation} {}", z.shape);
+        self.call(doc, Call::Mask(params), sides, &loops);
+    }
+
+    pub(super) fn spread(&mut self, x: ValueId, residual: Option<ValueId>, y: ValueId) {
+        let (x, y) = (self.buffer(x), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = SpreadParams {
+            rows: y.shape.height,
+            columns: y.shape.width,
+            y_row: y.row_len(),
+            r_row: residual_row(r.as_ref()),
+            residual: r.is_some(),
+        };
+        let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
+        let loops = self.planes(&y);
+        self.call(
+            format!("gradient before a mean {}", y.shape),
+            Call::Spread(params),
+            sides,
+            &loops,
+        );
+    }
+
+    pub(super) fn dilate(
+        &mut self,
+        stride: Extent,
+        x: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let (x, y) = (self.buffer(x), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = dilate_params(stride, &x, r.as_ref(), &y);
+        let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
+        let loops = self.planes(&y);
+        let doc = format!("dilate {} -> {}", x.shape, y.shape);
+        self.call(doc, Call::Dilate(params), sides, &loops);
+    }
+
+    pub(super) fn unpad(
+        &mut self,
+        stride: Extent,
+        before: usize,
+        x: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let (x, y) = (self.buffer(x), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        // A block at a time, as each begins at a channel of its own.
+        for block in 0..y.blocks() {
+            let call = Call::Unpad(UnpadParams {
+                dilate: dilate_params(stride, &x, r.as_ref(), &y),
+                first: block * BLOCK,
+                in_channels: y.shape.channels,
+                out_channels: x.shape.channels,
+                before,
+                x_block: x.block_len(),
+            });
+            let of = |buffer: &Buffer, block: usize| {
+                Side::new(buffer, Extent::square(0), 0).skip(block * buffer.block_len())
+            };
+            let residual = residual_or(r.as_ref(), &y);
+            let sides = [of(&x, 0), of(&residual, block), of(&y, block)];
+            let loops = [self.lowering.picture()];
+            let doc = format!("gradient before a zero-padded shortcut {}, block {block}", y.shape);
+            self.call(doc, call, sides, &loops);
+        }
+    }
+}
+
+fn dilate_params(
+    stride: Extent,
+    x: &Buffer,
+    residual: Option<&Buffer>,
+    y: &Buffer,
+) -> DilateParams {
+    DilateParams {
+        rows: x.shape.height,
+        columns: x.shape.width,
+        stride_rows: stride.rows,
+        stride_columns: stride.columns,
+        x_row: x.row_len(),
+        y_rows: y.shape.height,
+        y_columns: y.shape.width,
+        y_row: y.row_len(),
+        r_row: residual_row(residual),
+        residual: residual.is_some(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Training: the step of a table as one program, from the images and the classes that they should have to weights
+//! that know a little better.
+//!
+//! ```text
+//! Graph -forward-> Tape -backward-> Tape -memory-> places -nest::lower-> Program
+//! ```
+//!
+//! The program reads images, the probabilities that the classes should have, and how far to step. It writes each image's loss and
+//! logits, and changes its weights: for a training step, [`Region::Weights`](crate::schedule::Region::Weights) is what lasts from step to step
+//! ([`state`]). All back ends run it as they run any other program.
+
+mod backward;
+mod forward;
+mod memory;
+mod state;
+mod step;
+mod tape;
+
+use resnet_runtime::kernels::Decay;
+use resnet_runtime::weights::pack::PackError;
+
+use crate::graph::Graph;
+use crate::nest::{Program, lower_training};
+
+pub(crate) use memory::Place;
+pub(crate) use state::{Content, NormSlots, SlotId, State, TableId, padded};
+pub use step::{Found, Rate, Step, StepError};
+pub(crate) use tape::{ConvId, Kind, NormValues, Op, Source, Tape, ValueId};
+
+/// How a step descends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Descent {
+    /// Whether it looks ahead, as Nesterov's does.
+    pub nesterov: bool,
+    /// How weights decay; biases and norms do not.
+    pub decay: Decay,
+    /// How far running statistics move towards a batch's: PyTorch's `momentum` of a batch norm.
+    pub norm_momentum: f64,
+}
+
+impl Default for Descent {
+    fn default() -> Self {
+        Self { nesterov: false, decay: Decay::Classic, norm_momentum: 0.1 }
+    }
+}
+
+/// Why a table cannot be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// An operator whose gradient is not known.
+    #[error("`{layer}` has {what}, which cannot be trained")]
+    Operator {
+        /// The layer.
+        layer: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A layer has too many weights.
+    #[error("`{layer}` has {weights} weights; layers of more than 2^24 cannot be trained")]
+    Weights {
+        /// The layer.
+        layer: String,
+        /// Its weights.
+        weights: usize,
+    },
+    /// The answer is no row of logits.
+    #[error(
+        "the answer of `{network}` is {shape}, no number for each class: a classifier is needed to train"
+    )]
+    Answer {
+        /// The network.
+        network: String,
+        /// The shape of the answer.
+        shape: String,
+    },
+    /// No images, or so few that a batch has no variance.
+    #[error(
+        "a batch of {batch} images has no statistics for `{layer}`, whose output is a single pixel: at least 2 are needed"
+    )]
+    Batch {
+        /// The batch.
+        batch: usize,
+        /// The norm.
+        layer: String,
+    },
+    /// A mistake of this compiler.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+}
+
+/// A step, planned.
+pub(crate) struct Planned {
+    pub(crate) program: Program,
+    pub(crate) state: State,
+}
+
+/// Plans a step of `batch` images.
+pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Planned, TrainError> {
+    let answer = graph.output_shape();
+    if answer.pixels() != 1 || !graph.features.is_empty() {
+        let (network, shape) = (graph.name.clone(), answer.to_string());
+        return Err(TrainError::Answer { network, shape });
+    }
+    for node in &graph.nodes {
+        if matches!(node.op, crate::graph::Op::BatchNorm(_)) && batch * node.shape.pixels() < 2 {
+            return Err(TrainError::Batch { batch, layer: node.name.clone() });
+        }
+    }
+    let (forward, logits) = forward::Forward::build(graph, batch)?;
+    let built = backward::Backward::build(forward, logits, batch)?;
+    let (tape, state) = (built.tape, built.state);
+    let (places, arena_bytes) = memory::plan(&tape, batch);
+    let program = lower_training(&crate::nest::Training {
+        graph,
+        tape: &tape,
+        state: &state,
+        places: &places,
+        arena_bytes,
+        batch,
+        descent,
+    });
+    Ok(Planned { program, state })
+}

@@ -1,0 +1,289 @@
+//! The gradients, from the last operator to the first, and the steps of descent.
+//!
+//! What several operators read has the sum of what each of them hands back: the later ones add to what the earlier ones
+//! made, as residuals, where they make their own.
+
+use std::collections::HashMap;
+
+use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, TRIPLE_LEN};
+
+use super::TrainError;
+use super::forward::{ConvRecord, Forward, Record, panels};
+use super::state::{NormSlots, SlotId, padded};
+use super::tape::{Conv, ConvId, Kind, NormValues, Op, Source, ValueId};
+use crate::geometry::Padding;
+use crate::graph::{Extent, PoolKind, Shape, Window};
+
+pub(super) struct Backward<'a> {
+    forward: Forward<'a>,
+    batch: usize,
+    images: ValueId,
+    /// The gradient of each value, as far as it is there.
+    gradients: HashMap<ValueId, ValueId>,
+}
+
+impl<'a> Backward<'a> {
+    /// Adds the way back to the way forward.
+    pub(super) fn build(
+        mut forward: Forward<'a>,
+        logits: ValueId,
+        batch: usize,
+    ) -> Result<Forward<'a>, TrainError> {
+        let records = std::mem::take(&mut forward.records);
+        let images = ValueId::at(0);
+        let mut backward = Self { forward, batch, images, gradients: HashMap::new() };
+        let y = backward.like("loss", logits);
+        backward.push("loss", Op::CrossEntropy { x: logits, y });
+        backward.gradients.insert(logits, y);
+        for (name, record) in records.iter().rev() {
+            backward.record(name, record)?;
+        }
+        Ok(backward.forward)
+    }
+
+    fn push(&mut self, name: &str, op: Op) {
+        self.forward.tape.push(name, op);
+    }
+
+    fn shape(&self, value: ValueId) -> Shape {
+        self.forward.tape.shape(value)
+    }
+
+    /// A new value of the shape of another one.
+    fn like(&mut self, name: &str, value: ValueId) -> ValueId {
+        let kind = self.forward.tape.value(value).kind;
+        self.forward.tape.add(format!("{name}.gradient"), kind)
+    }
+
+    fn numbers(&mut self, name: &str, what: &str, len: usize) -> ValueId {
+        self.forward.tape.add(format!("{name}.{what}"), Kind::Numbers(len))
+    }
+
+    /// Hands a value a part of its gradient: `make` writes it to a new value, and adds what is there already.
+    fn hand(
+        &mut self,
+        name: &str,
+        value: ValueId,
+        make: impl FnOnce(&mut Self, Option<ValueId>, ValueId) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        if value == self.images {
+            return Ok(());
+        }
+        let residual = self.gradients.get(&value).copied();
+        let y = self.like(name, value);
+        make(self, residual, y)?;
+        self.gradients.insert(value, y);
+        Ok(())
+    }
+
+    /// Hands a value a gradient that is there.
+    fn hand_on(&mut self, name: &str, value: ValueId, gradient: ValueId) -> Result<(), TrainError> {
+        if !self.gradients.contains_key(&value) && value != self.images {
+            self.gradients.insert(value, gradient);
+            return Ok(());
+        }
+        self.hand(name, value, |own, residual, y| {
+            own.push(name, Op::Add { x: gradient, residual, activation: Activation::None, y });
+            Ok(())
+        })
+    }
+
+    fn record(&mut self, name: &str, record: &Record) -> Result<(), TrainError> {
+        match *record {
+            Record::Conv(ref conv) => match self.gradients.remove(&conv.z) {
+                Some(d) => self.conv(name, conv, d),
+                None => Ok(()),
+            },
+            Record::Norm { of, slots, pixels, residual, activation, z } => {
+                match self.gradients.remove(&z) {
+                    Some(g) => self.norm(name, (of, slots, pixels), residual, (z, activation), g),
+                    None => Ok(()),
+                }
+            }
+            Record::Add { x, residual, activation, z } => {
+                let Some(mut g) = self.gradients.remove(&z) else { return Ok(()) };
+                if activation != Activation::None {
+                    let y = self.like(name, z);
+                    let z = if activation.keeps_input() { x } else { z };
+                    self.push(name, Op::Mask { z, activation, g, y });
+                    g = y;
+                }
+                for value in [Some(x), residual].into_iter().flatten() {
+                    self.hand_on(name, value, g)?;
+                }
+                Ok(())
+            }
+            Record::Pool { pool, x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.hand(name, x, |own, residual, y| {
+                    // An average does not ask what was averaged.
+                    let (x, z) = if pool.kind == PoolKind::Max { (x, z) } else { (g, g) };
+                    own.push(name, Op::PoolGradient { pool, x, z, g, residual, y });
+                    Ok(())
+                })
+            }
+            Record::Mean { x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.hand(name, x, |own, residual, y| {
+                    own.push(name, Op::Spread { x: g, residual, y });
+                    Ok(())
+                })
+            }
+            Record::ZeroPad { stride, before, x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.hand(name, x, |own, residual, y| {
+                    own.push(name, Op::Unpad { stride, before, x: g, residual, y });
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    fn norm(
+        &mut self,
+        name: &str,
+        (of, slots, pixels): (NormValues, NormSlots, usize),
+        residual: Option<ValueId>,
+        (z, activation): (ValueId, Activation),
+        g: ValueId,
+    ) -> Result<(), TrainError> {
+        let channels = self.shape(z).channels;
+        let blocks = channels.div_ceil(BLOCK);
+        let s = self.numbers(name, "sums", self.batch * blocks * PAIR_LEN);
+        let masked = self.like(name, z);
+        self.push(name, Op::NormSums { of, z, activation, g, s, y: masked });
+        let w = self.numbers(name, "scale.gradient", padded(channels));
+        let b = self.numbers(name, "shift.gradient", padded(channels));
+        let c = self.numbers(name, "coefficients", blocks * TRIPLE_LEN);
+        let moments = of.moments;
+        self.push(name, Op::BatchGradient { moments, pixels, p: s, w, b, y: c });
+        self.hand(name, of.x, |own, residual, y| {
+            own.push(name, Op::NormInput { of, g: masked, c, residual, y });
+            Ok(())
+        })?;
+        if let Some(residual) = residual {
+            self.hand_on(name, residual, masked)?;
+        }
+        self.descend(name, w, slots.scale);
+        self.descend(name, b, slots.shift);
+        Ok(())
+    }
+
+    fn descend(&mut self, name: &str, g: ValueId, slot: SlotId) {
+        self.push(name, Op::Sgd { g, slot });
+    }
+
+    fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TrainError> {
+        let Conv { window, panels: forward_panels } = self.forward.tape.conv(record.conv).clone();
+        // With the weights as they were.
+        self.hand(name, record.x, |own, residual, y| {
+            own.input_gradient(name, record, window, d, residual, y)
+        })?;
+        let weights = forward_panels.weights_len();
+        let parts = parts(&forward_panels, self.batch);
+        let packed = self.numbers(name, "packed_gradient", parts * weights);
+        let (conv, x) = (record.conv, record.x);
+        self.push(name, Op::ConvGradient { conv, x, d, parts, y: packed });
+        let slot = self.forward.state.slot(record.weight).len;
+        let table = self.forward.state.unpacking(record.packing, slot, weights);
+        let y = self.numbers(name, "weight_gradient", padded(slot));
+        let from = Source::Value { value: packed, parts, distance: weights };
+        self.push(name, Op::Gather { from, table, y });
+        self.descend(name, y, record.weight);
+        if let Some(bias) = record.bias {
+            let channels = self.shape(d).channels;
+            let pixels = self.shape(d).pixels();
+            let p = self.numbers(name, "of_images", self.batch * padded(channels));
+            self.push(name, Op::ImageMeans { x: d, y: p });
+            let y = self.numbers(name, "bias.gradient", padded(channels));
+            self.push(name, Op::SumImages { p, pixels, y });
+            self.descend(name, y, bias);
+        }
+        Ok(())
+    }
+
+    /// The gradient of a convolution's input is a convolution of its output's: with zeros between the pixels
+    /// that its stride left out, with the kernels turned round, and padded by what they reach beyond.
+    fn input_gradient(
+        &mut self,
+        name: &str,
+        record: &ConvRecord,
+        window: Window,
+        d: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) -> Result<(), TrainError> {
+        let (input, output) = (self.shape(record.x), self.shape(d));
+        let one = Extent::square(1);
+        let pointwise = window.kernel == one && window.padding == Padding::NONE;
+        if window.stride != one && pointwise {
+            // Few pixels are convolved, then spread.
+            let few = Shape { channels: input.channels, ..output };
+            let small = self.forward.tape.add(format!("{name}.small"), Kind::Activation(few));
+            self.flipped(name, record, Window { stride: one, ..window }, d, None, small)?;
+            self.push(name, Op::Dilate { stride: window.stride, x: small, residual, y });
+            return Ok(());
+        }
+        let reach = |kernel: usize, dilation: usize| (kernel - 1) * dilation;
+        let reach = Extent::new(
+            reach(window.kernel.rows, window.dilation.rows),
+            reach(window.kernel.columns, window.dilation.columns),
+        );
+        let beyond = |padding: Extent| {
+            let rows = reach.rows.checked_sub(padding.rows)?;
+            Some(Extent::new(rows, reach.columns.checked_sub(padding.columns)?))
+        };
+        let Padding { before, after } = window.padding;
+        let (Some(before), Some(after)) = (beyond(before), beyond(after)) else {
+            let what = "padding that is wider than the kernel";
+            return Err(TrainError::Operator { layer: name.to_owned(), what });
+        };
+        let mut d = d;
+        if window.stride != one {
+            // As many pixels as a stride of one would have made.
+            let full = |size: usize, reach: usize, before: usize, after: usize| {
+                size + reach - before - after
+            };
+            let wide = Shape {
+                channels: output.channels,
+                height: full(input.height, reach.rows, before.rows, after.rows),
+                width: full(input.width, reach.columns, before.columns, after.columns),
+            };
+            let dilated = self.forward.tape.add(format!("{name}.dilated"), Kind::Activation(wide));
+            let op = Op::Dilate { stride: window.stride, x: d, residual: None, y: dilated };
+            self.push(name, op);
+            d = dilated;
+        }
+        let window = Window { stride: one, padding: Padding { before, after }, ..window };
+        self.flipped(name, record, window, d, residual, y)
+    }
+
+    /// A convolution with a layer's weights turned round.
+    fn flipped(
+        &mut self,
+        name: &str,
+        record: &ConvRecord,
+        window: Window,
+        d: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) -> Result<(), TrainError> {
+        let panels = panels(window, record.groups, self.shape(d), self.shape(y));
+        let table = self.forward.state.flipping(&panels)?;
+        let w = self.forward.pack(name, "flipped", record.weight, table);
+        self.forward.tape.convs.push(Conv { window, panels });
+        let conv = ConvId::at(self.forward.tape.convs.len() - 1);
+        self.push(name, Op::Conv { conv, x: d, w, residual, y });
+        Ok(())
+    }
+}
+
+/// Parts of the batch whose weights' gradients are computed apart and then added, so that there is work for several
+/// threads; it does not depend on how many there are.
+fn parts(panels: &resnet_runtime::kernels::Panels, batch: usize) -> usize {
+    const WANTED: usize = 16;
+    let format = &panels.format;
+    let independent = panels.shape.out_blocks().div_ceil(format.panel_blocks) * format.in_blocks;
+    let wanted = WANTED.div_ceil(independent);
+    (1..=batch.min(wanted)).rev().find(|&parts| batch.is_multiple_of(parts)).unwrap_or(1)
+}

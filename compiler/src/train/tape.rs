@@ -1,0 +1,252 @@
+//! The step as a straight line of operators over values, each of which is written once: the network forward, the loss,
+//! the gradients from the last operator to the first, and the step of descent of each tensor as soon as its gradient
+//! is there.
+
+use std::ops::Range;
+
+use resnet_runtime::kernels::{Activation, Panels};
+
+use super::state::{NormSlots, SlotId, TableId};
+use crate::entity::entity;
+use crate::graph::{Extent, Pooling, Shape, Window};
+
+entity! {
+    /// A value of a [`Tape`], by its position in [`Tape::values`].
+    pub(crate) ValueId, "t"
+}
+
+entity! {
+    /// A convolution of a [`Tape`], by its position in [`Tape::convs`].
+    pub(crate) ConvId, "c"
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// An activation, or its gradient, of each image of the batch.
+    Activation(Shape),
+    /// So many numbers: statistics, packed weights, gradients of weights.
+    Numbers(usize),
+}
+
+/// A value that a step writes and reads, and forgets.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// A convolution in one of its directions: forward, or, with flipped weights, that which makes its input's gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Conv {
+    pub(crate) window: Window,
+    pub(crate) panels: Panels,
+}
+
+/// Where the numbers of a gather come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// The lasting tensors, from a slot on.
+    Slot(SlotId),
+    /// A value: the sum of so many arrays, so far apart.
+    Value { value: ValueId, parts: usize, distance: usize },
+}
+
+/// What a gradient is of, of a batch norm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormValues {
+    /// The norm's input.
+    pub(crate) x: ValueId,
+    /// Mean, scale and inverse deviation of each channel, [`TRIPLE_LEN`](resnet_runtime::kernels::TRIPLE_LEN) a block.
+    pub(crate) moments: ValueId,
+}
+
+/// An operator of the tape.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// The images, blocked.
+    Images { y: ValueId },
+    /// Numbers by a table of indices.
+    Gather { from: Source, table: TableId, y: ValueId },
+    /// A convolution, in either direction.
+    Conv { conv: ConvId, x: ValueId, w: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The gradient of a convolution's weights, in `parts` parts of as many images.
+    ConvGradient { conv: ConvId, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    /// The mean and, squared, the distance from it of each image's channels.
+    Moments { x: ValueId, y: ValueId },
+    /// Those of the batch.
+    BatchMoments { norm: NormSlots, pixels: usize, p: ValueId, y: ValueId },
+    /// A batch norm, with what follows it.
+    Normalise {
+        of: NormValues,
+        shift: SlotId,
+        residual: Option<ValueId>,
+        activation: Activation,
+        y: ValueId,
+    },
+    /// The sum of two values, or one of them, and an activation.
+    Add { x: ValueId, residual: Option<ValueId>, activation: Activation, y: ValueId },
+    /// A pool.
+    Pool { pool: Pooling, x: ValueId, y: ValueId },
+    /// The mean of all pixels.
+    Mean { x: ValueId, y: ValueId },
+    /// A zero-padding shortcut.
+    ZeroPad { stride: Extent, before: usize, x: ValueId, y: ValueId },
+    /// The logits to the caller.
+    Logits { x: ValueId },
+    /// The losses to the caller, and the gradient of the logits.
+    CrossEntropy { x: ValueId, y: ValueId },
+    /// The gradient before an activation, and its sums for a batch norm.
+    NormSums {
+        of: NormValues,
+        z: ValueId,
+        activation: Activation,
+        g: ValueId,
+        s: ValueId,
+        y: ValueId,
+    },
+    /// The gradients of a batch norm's scales and shifts, and the coefficients of its input's.
+    BatchGradient {
+        moments: ValueId,
+        pixels: usize,
+        p: ValueId,
+        w: ValueId,
+        b: ValueId,
+        y: ValueId,
+    },
+    /// The gradient of a batch norm's input.
+    NormInput { of: NormValues, g: ValueId, c: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The gradient before an activation.
+    Mask { z: ValueId, activation: Activation, g: ValueId, y: ValueId },
+    /// The gradient before a mean of all pixels.
+    Spread { x: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// Zeros between pixels.
+    Dilate { stride: Extent, x: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The gradient before a zero-padding shortcut.
+    Unpad { stride: Extent, before: usize, x: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The gradient before a pool, whose input `x` and output `z` were.
+    PoolGradient {
+        pool: Pooling,
+        x: ValueId,
+        z: ValueId,
+        g: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    },
+    /// The mean of each image's pixels, one number a channel.
+    ImageMeans { x: ValueId, y: ValueId },
+    /// The sum over the batch of what are means over `pixels`.
+    SumImages { p: ValueId, pixels: usize, y: ValueId },
+    /// A step of descent.
+    Sgd { g: ValueId, slot: SlotId },
+}
+
+/// The values of an operator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Uses {
+    pub(crate) reads: Vec<ValueId>,
+    pub(crate) writes: Vec<ValueId>,
+    /// What is written may be in the place of what is read, each element after it was read.
+    pub(crate) over: Option<(ValueId, ValueId)>,
+}
+
+impl Op {
+    /// What it reads and writes.
+    pub(crate) fn uses(&self) -> Uses {
+        let uses = |reads: &[ValueId], writes: &[ValueId]| Uses {
+            reads: reads.to_vec(),
+            writes: writes.to_vec(),
+            over: None,
+        };
+        let with = |reads: &[ValueId], residual: Option<ValueId>, y: ValueId| Uses {
+            reads: reads.iter().copied().chain(residual).collect(),
+            writes: vec![y],
+            over: residual.map(|r| (y, r)),
+        };
+        match *self {
+            Self::Images { y } => uses(&[], &[y]),
+            Self::Gather { from: Source::Slot(_), y, .. } => uses(&[], &[y]),
+            Self::Gather { from: Source::Value { value, .. }, y, .. } => uses(&[value], &[y]),
+            Self::Conv { x, w, residual, y, .. } => with(&[x, w], residual, y),
+            Self::ConvGradient { x, d, y, .. } => uses(&[x, d], &[y]),
+            Self::Moments { x, y } | Self::ImageMeans { x, y } => uses(&[x], &[y]),
+            Self::BatchMoments { p, y, .. } | Self::SumImages { p, y, .. } => uses(&[p], &[y]),
+            Self::Normalise { of, residual, y, .. } => with(&[of.x, of.moments], residual, y),
+            Self::Add { x, residual, y, .. } => with(&[x], residual, y),
+            Self::Pool { x, y, .. } | Self::Mean { x, y } | Self::ZeroPad { x, y, .. } => {
+                uses(&[x], &[y])
+            }
+            Self::Logits { x } => uses(&[x], &[]),
+            Self::CrossEntropy { x, y } => uses(&[x], &[y]),
+            Self::NormSums { of, z, g, s, y, .. } => {
+                Uses { over: Some((y, g)), ..uses(&[of.x, of.moments, z, g], &[s, y]) }
+            }
+            Self::BatchGradient { moments, p, w, b, y, .. } => uses(&[moments, p], &[w, b, y]),
+            Self::NormInput { of, g, c, residual, y } => {
+                let all = with(&[of.x, of.moments, g, c], residual, y);
+                Uses { over: Some((y, residual.unwrap_or(g))), ..all }
+            }
+            Self::Mask { z, g, y, .. } => Uses { over: Some((y, g)), ..uses(&[z, g], &[y]) },
+            Self::Spread { x, residual, y }
+            | Self::Dilate { x, residual, y, .. }
+            | Self::Unpad { x, residual, y, .. } => with(&[x], residual, y),
+            Self::PoolGradient { x, z, g, residual, y, .. } => with(&[x, z, g], residual, y),
+            Self::Sgd { g, .. } => uses(&[g], &[]),
+        }
+    }
+}
+
+/// A training step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tape {
+    pub(crate) values: Vec<Value>,
+    pub(crate) convs: Vec<Conv>,
+    pub(crate) ops: Vec<Op>,
+    /// What each operator is called, by the layer that it is of.
+    pub(crate) names: Vec<String>,
+}
+
+impl Tape {
+    pub(crate) fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    pub(crate) fn conv(&self, id: ConvId) -> &Conv {
+        &self.convs[id.index()]
+    }
+
+    /// The shape of a value that is an activation.
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
+        match self.value(id).kind {
+            Kind::Activation(shape) => shape,
+            Kind::Numbers(_) => unreachable!("{id} is no activation"),
+        }
+    }
+
+    /// A new value.
+    pub(crate) fn add(&mut self, name: String, kind: Kind) -> ValueId {
+        self.values.push(Value { name, kind });
+        ValueId::at(self.values.len() - 1)
+    }
+
+    /// A new operator of a layer.
+    pub(crate) fn push(&mut self, name: &str, op: Op) {
+        self.ops.push(op);
+        self.names.push(name.to_owned());
+    }
+
+    /// From the operator that writes each value to the last one that reads it.
+    pub(crate) fn lifetimes(&self) -> Vec<Range<usize>> {
+        let mut lifetimes = vec![0..0; self.values.len()];
+        for (at, op) in self.ops.iter().enumerate() {
+            let Uses { reads, writes, .. } = op.uses();
+            for id in writes {
+                lifetimes[id.index()] = at..at;
+            }
+            for id in reads {
+                lifetimes[id.index()].end = at;
+            }
+        }
+        lifetimes
+    }
+}

@@ -1,0 +1,20 @@
+//! What only training needs: gradients of the other kernels, statistics of batches, losses, updates.
+//!
+//! Sums over a batch are taken of what each image has, in the images' order, whatever the threads.
+
+mod constants;
+mod conv;
+mod loss;
+mod norm;
+mod plane;
+mod pool;
+mod update;
+
+pub use constants::*;
+
+pub(super) use conv::conv_gradient;
+pub(super) use loss::cross_entropy;
+pub(super) use norm::{batch_gradient, batch_moments, norm_input, norm_sums, sum_images};
+pub(super) use plane::{dilate, mask, spread, unpad};
+pub(super) use pool::{average_pool_gradient, max_pool_gradient};
+pub(super) use update::{gather, sgd};
