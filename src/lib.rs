@@ -43,7 +43,7 @@
 //!
 //! `jit` and `image` are on by default: `jit` compiles tables at run time, with Cranelift; `interpret`,
 //! which it implies, is all of that but the machine code; `image` decodes pictures; `onnx` writes networks
-//! for other runtimes (`resnet::onnx`). The macro needs none of them.
+//! for other runtimes (`resnet::onnx`); `train` trains them (`resnet::train`). The macro needs none of them.
 //!
 //! # Debug builds
 //!
@@ -113,6 +113,9 @@ pub mod quantize {
         UnknownMethod, check_unquantised,
     };
 }
+
+#[cfg(feature = "train")]
+pub mod train;
 
 /// Networks for other runtimes.
 #[cfg(feature = "onnx")]

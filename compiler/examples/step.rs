@@ -36,8 +36,9 @@ fn main() {
     .unwrap();
     eprintln!("compiled in {:?}, {} MB", start.elapsed(), step.bytes() / 1_000_000);
     let classes = graph.output_shape().channels;
-    let images: Vec<f32> =
-        (0..batch * graph.input_shape().elements()).map(|i| (i * 7919 % 255) as f32 / 128.0 - 1.0).collect();
+    let images: Vec<f32> = (0..batch * graph.input_shape().elements())
+        .map(|i| (i * 7919 % 255) as f32 / 128.0 - 1.0)
+        .collect();
     let mut targets = vec![0.0; batch * classes];
     targets.chunks_mut(classes).enumerate().for_each(|(i, t)| t[i % classes] = 1.0);
     let rate = Rate { rate: 0.01, momentum: 0.9, decay: 1e-4 };

@@ -83,12 +83,16 @@ fn all() {
     let folder = format!("{}/../tests/golden", env!("CARGO_MANIFEST_DIR"));
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
-        .filter_map(|e| e.unwrap().file_name().into_string().unwrap().strip_suffix(".yaml").map(str::to_owned))
+        .filter_map(|e| {
+            e.unwrap().file_name().into_string().unwrap().strip_suffix(".yaml").map(str::to_owned)
+        })
         .collect();
     names.sort();
     for name in names {
         let result = std::panic::catch_unwind(|| check(&name));
-        let message = result.err().map(|e| e.downcast_ref::<String>().cloned().unwrap_or_else(|| "?".to_owned()));
+        let message = result
+            .err()
+            .map(|e| e.downcast_ref::<String>().cloned().unwrap_or_else(|| "?".to_owned()));
         println!("ALL {name}: {}", message.unwrap_or_else(|| "ok".to_owned()));
     }
 }

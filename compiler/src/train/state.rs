@@ -36,6 +36,16 @@ pub(crate) enum Content {
     Running { mean: String, variance: String },
 }
 
+impl Content {
+    /// The tensors that it holds.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Learned { name, .. } => vec![name],
+            Self::Running { mean, variance } => vec![mean, variance],
+        }
+    }
+}
+
 /// A table of indices into a slot or a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {

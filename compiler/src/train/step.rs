@@ -9,7 +9,7 @@ use resnet_runtime::threads::Pool;
 use resnet_runtime::training::TrainingSession;
 use resnet_runtime::weights::{TensorSpec, Weights, WeightsError};
 
-use super::state::{Content, State};
+use super::state::{Content, Slot, State};
 use super::{Descent, TrainError, plan};
 use crate::emit::{interpret, jit};
 use crate::graph::Graph;
@@ -156,6 +156,29 @@ impl Step {
         })
     }
 
+    /// Puts values in the place of a tensor's and, of one that is learned, of its velocity's.
+    ///
+    /// # Panics
+    ///
+    /// If the table has no such tensor, or it has another length.
+    pub fn set(&mut self, tensor: &str, values: &[f32], velocity: Option<&[f32]>) {
+        let state = &self.state;
+        let slot = state.slots.iter().find(|slot| slot.content.names().contains(&tensor));
+        let slot = slot.expect("a tensor of the table");
+        assert_eq!(values.len(), slot.len, "elements of `{tensor}`");
+        let memory = self.session.weights_mut();
+        match &slot.content {
+            Content::Learned { velocity: offset, .. } => {
+                write(memory, slot.offset, values);
+                if let Some(velocity) = velocity {
+                    assert_eq!(velocity.len(), slot.len, "elements of `{tensor}`'s velocity");
+                    write(memory, *offset, velocity);
+                }
+            }
+            Content::Running { mean, .. } => write_running(memory, slot, tensor == mean, values),
+        }
+    }
+
     /// A tensor as it is now.
     fn tensor(&self, tensor: &str) -> Vec<f32> {
         for slot in &self.state.slots {
@@ -186,20 +209,14 @@ impl Step {
 fn fill(state: &mut State, weights: &Weights) -> Result<Buffer, StepError> {
     let mut buffer = Buffer::zeroed(state.bytes)?;
     let memory = buffer.as_mut_bytes();
-    let mut write = |offset: usize, values: &[f32]| {
-        for (bytes, value) in memory[offset..].chunks_exact_mut(4).zip(values) {
-            bytes.copy_from_slice(&value.to_ne_bytes());
-        }
-    };
     for slot in &state.slots {
         match &slot.content {
-            Content::Learned { name, .. } => write(slot.offset, &weights.tensor(name)?.values),
+            Content::Learned { name, .. } => {
+                write(memory, slot.offset, &weights.tensor(name)?.values);
+            }
             Content::Running { mean, variance } => {
-                for (name, skipped) in [(mean, 0), (variance, BLOCK)] {
-                    let values = weights.tensor(name)?.values;
-                    for (block, values) in values.chunks(BLOCK).enumerate() {
-                        write(slot.offset + (block * PAIR_LEN + skipped) * 4, values);
-                    }
+                for (name, is_mean) in [(mean, true), (variance, false)] {
+                    write_running(memory, slot, is_mean, &weights.tensor(name)?.values);
                 }
             }
         }
@@ -211,4 +228,18 @@ fn fill(state: &mut State, weights: &Weights) -> Result<Buffer, StepError> {
         }
     }
     Ok(buffer)
+}
+
+fn write(memory: &mut [u8], offset: usize, values: &[f32]) {
+    for (bytes, value) in memory[offset..].chunks_exact_mut(4).zip(values) {
+        bytes.copy_from_slice(&value.to_ne_bytes());
+    }
+}
+
+/// Writes one of a norm's running statistics, 16 of which lie side by side.
+fn write_running(memory: &mut [u8], slot: &Slot, is_mean: bool, values: &[f32]) {
+    let skipped = if is_mean { 0 } else { BLOCK };
+    for (block, values) in values.chunks(BLOCK).enumerate() {
+        write(memory, slot.offset + (block * PAIR_LEN + skipped) * 4, values);
+    }
 }
