@@ -5,6 +5,7 @@ mod engine;
 mod import;
 mod measure;
 mod quantize;
+mod train;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use self::import::{
 };
 pub(crate) use self::measure::{Bench, Sweep, Tune};
 pub(crate) use self::quantize::Quantize;
+pub(crate) use self::train::Train;
 use crate::family::FamilyOptions;
 
 const EXAMPLES: &str = "\
@@ -36,6 +38,7 @@ Examples:
   resnet tune resnet50 -o resnet50.schedule
   resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
   resnet quantize resnet50 --weights resnet50.safetensors --images train/ -o resnet50.int8.safetensors
+  resnet train my-resnet.yaml --images train/ --validate test/ -o my-resnet.safetensors
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
   resnet emit resnet50 --as object --weights resnet50.safetensors -o resnet50.o
@@ -92,6 +95,8 @@ pub(crate) enum Command {
     Pack(Pack),
     /// Round weights to 8-bit integers, and calibrate the scales of activations on pictures.
     Quantize(Quantize),
+    /// Train the table on images with classes, from nothing or from other weights.
+    Train(Box<Train>),
     /// Print the network in another form.
     Emit(Emit),
     /// Write the table of a depth, a width, a number of classes.
@@ -124,6 +129,7 @@ impl Command {
             | Self::Emit(_)
             | Self::New(_)
             | Self::Import(_)
+            | Self::Train(_)
             | Self::Completions(_)
             | Self::Man(_) => false,
         }

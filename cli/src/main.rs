@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod classified;
 mod emit;
 mod eval;
 mod family;
@@ -30,6 +31,7 @@ mod scatter;
 mod stdin;
 mod sweep;
 mod timing;
+mod train;
 mod tune;
 mod voice;
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Tune(tune) => tune::tune(&tune, &mut out),
         Command::Pack(pack) => pack::pack(&pack, &mut out),
         Command::Quantize(quantize) => quantize::quantize(&quantize, &mut out),
+        Command::Train(train) => train::train(&train, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),

@@ -394,6 +394,24 @@ macro_rules! kernels {
         d: Operand::read(F32, p.d_len()),
         y: Operand::write(F32, p.y_len()).aligned(),
     } macs p.macs();
+    /// Weights into the points of F(4x4, 3x3).
+    #[cfg(feature = "train")]
+    WinogradWeights = training::winograd_weights(p: WinogradWeightsParams) {
+        x: Operand::read(F32, p.parts(9, p.x_part)),
+        y: Operand::write(F32, p.parts(36, p.y_part)),
+    };
+    /// Sums of products of points into the gradient of weights.
+    #[cfg(feature = "train")]
+    WinogradWeightsGradient = training::winograd_weights_gradient(p: WinogradWeightsParams) {
+        x: Operand::read(F32, last(p.sums, p.x_sum) + p.parts(36, p.x_part)),
+        y: Operand::write(F32, p.parts(9, p.y_part)),
+    };
+    /// A row of tiles of an output's gradient into points of F(4x4, 3x3), as [`Call::WinogradInput`] those of an input.
+    #[cfg(feature = "train")]
+    WinogradGradient = training::winograd_gradient(p: WinogradInputParams) {
+        x: Operand::read(F32, plane(4, 4 * p.tiles, p.x_row)),
+        y: Operand::write(F32, last(36, p.y_point) + p.tiles * BLOCK),
+    };
     /// Numbers in another order, or sums of some.
     #[cfg(feature = "train")]
     Gather = training::gather(p: GatherParams) {

@@ -236,6 +236,71 @@ impl Interpolate<4, 6> for F4 {
     }
 }
 
+/// What training needs besides; the scales of `G` are those of `weights::pack`.
+#[cfg(feature = "train")]
+impl F4 {
+    const SCALE_ZERO: f64 = 1.0 / (Self::AA * Self::BB);
+    const SCALE_A: f64 = 1.0 / (2.0 * Self::A * (Self::AA - Self::BB));
+    const SCALE_B: f64 = 1.0 / (2.0 * (Self::BB - Self::AA));
+
+    /// `G g`.
+    #[inline(always)]
+    pub(super) fn weigh<S: Simd>(simd: S, g: [S::F32x16; 3]) -> [S::F32x16; 6] {
+        let (a, b) = (Self::SCALE_A, Self::SCALE_B);
+        let even_a = times(simd, a * Self::AA, g[2], scaled(simd, a, g[0]));
+        let even_b = times(simd, b * Self::BB, g[2], scaled(simd, b, g[0]));
+        [
+            scaled(simd, Self::SCALE_ZERO, g[0]),
+            times(simd, a * Self::A, g[1], even_a),
+            times(simd, -a * Self::A, g[1], even_a),
+            times(simd, b * Self::B, g[1], even_b),
+            times(simd, -b * Self::B, g[1], even_b),
+            g[2],
+        ]
+    }
+
+    /// `G^T m`.
+    #[inline(always)]
+    pub(super) fn weigh_transposed<S: Simd>(simd: S, m: [S::F32x16; 6]) -> [S::F32x16; 3] {
+        let (a, b) = (Self::SCALE_A, Self::SCALE_B);
+        let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let zero = scaled(simd, Self::SCALE_ZERO, m[0]);
+        [
+            times(simd, a, sum_a, times(simd, b, sum_b, zero)),
+            times(simd, a * Self::A, difference_a, scaled(simd, b * Self::B, difference_b)),
+            times(simd, a * Self::AA, sum_a, times(simd, b * Self::BB, sum_b, m[5])),
+        ]
+    }
+
+    /// `A d`, the transpose of [`Interpolate::interpolate`].
+    #[inline(always)]
+    pub(super) fn interpolate_transposed<S: Simd>(
+        simd: S,
+        d: [S::F32x16; 4],
+    ) -> [S::F32x16; 6] {
+        let even_a = times(simd, Self::A, d[2], scaled(simd, 1.0 / Self::A, d[0]));
+        let odd_a = times(simd, Self::AA, d[3], d[1]);
+        let even_b = times(simd, 1.0 / Self::BB, d[0], d[2]);
+        let odd_b = times(simd, Self::B, d[3], scaled(simd, 1.0 / Self::B, d[1]));
+        [
+            d[0],
+            simd.add(even_a, odd_a),
+            simd.sub(even_a, odd_a),
+            simd.add(even_b, odd_b),
+            simd.sub(even_b, odd_b),
+            d[3],
+        ]
+    }
+}
+
+/// `factor * a`.
+#[cfg(feature = "train")]
+#[inline(always)]
+fn scaled<S: Simd>(simd: S, factor: f64, a: S::F32x16) -> S::F32x16 {
+    simd.mul(simd.splat(factor as f32), a)
+}
+
 /// `factor * a + b`.
 #[inline(always)]
 fn times<S: Simd>(simd: S, factor: f64, a: S::F32x16, b: S::F32x16) -> S::F32x16 {

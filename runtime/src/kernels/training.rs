@@ -9,6 +9,7 @@ mod norm;
 mod plane;
 mod pool;
 mod update;
+mod winograd;
 
 pub use constants::*;
 
@@ -18,3 +19,4 @@ pub(super) use norm::{batch_gradient, batch_moments, norm_input, norm_sums, sum_
 pub(super) use plane::{dilate, mask, spread, unpad};
 pub(super) use pool::{average_pool_gradient, max_pool_gradient};
 pub(super) use update::{gather, sgd};
+pub(super) use winograd::{winograd_gradient, winograd_weights, winograd_weights_gradient};

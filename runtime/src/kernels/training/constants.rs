@@ -32,6 +32,24 @@ params! {
         pub accumulate: bool,
     }
 
+    /// Weights and the points of F(4x4, 3x3) that they become, or the sums of points' products and the gradient of the
+    /// weights that these become, for `len` numbers that lie side by side in each tap and in each point.
+    ///
+    /// For [`Call::WinogradWeights`](super::super::Call::WinogradWeights) `x` is 9 taps and `y` 36 points, as packed weights have them; for
+    /// [`Call::WinogradWeightsGradient`](super::super::Call::WinogradWeightsGradient) `x` is `sums` times 36 points, which are added up in order, and `y` 9 taps.
+    pub struct WinogradWeightsParams {
+        /// Numbers, a multiple of 16.
+        pub len: usize,
+        /// Distance between the taps or points of `x`.
+        pub x_part: usize,
+        /// Sets of points that are added up.
+        pub sums: usize,
+        /// Distance between them.
+        pub x_sum: usize,
+        /// Distance between the points or taps of `y`.
+        pub y_part: usize,
+    }
+
     /// Numbers by their indices: `y[i] = sum over parts of x[part * distance + t[i]]`, in the parts' order, or zero
     /// where the index is [`NOWHERE`].
     pub struct GatherParams {
@@ -248,6 +266,13 @@ impl ConvGradientParams {
 
     pub(in super::super) const fn macs(&self) -> u64 {
         ((self.rows * self.columns) as u64).saturating_mul(self.y_len() as u64)
+    }
+}
+
+impl WinogradWeightsParams {
+    /// Elements of so many parts, so far apart.
+    pub(in super::super) const fn parts(&self, parts: usize, distance: usize) -> usize {
+        last(parts, distance) + self.len
     }
 }
 

@@ -1,0 +1,348 @@
+//! `resnet train`.
+
+mod arrays;
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use resnet::train::{
+    Augment, Crop, Dataset, Decay, Epoch, Files, InMemory, Options, Progress, Trainer,
+};
+use resnet::{
+    Backend, Compiler, Image, ImageError, Labels, Model, Preprocess, Source, Weights, feed,
+};
+use resnet_compiler::graph::Graph;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::args::Train;
+use crate::classified::Classified;
+use crate::interrupt::{self, Interrupted};
+use crate::model::{labels, note_preprocess, open_model, open_weights};
+use crate::output::{Kind, Output};
+use crate::stdin::check_folder;
+
+pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
+    let model = open_model(&options.model.model)?;
+    let graph = Graph::build(&model.spec)?;
+    let classes = graph.output_shape().channels;
+    let labels = labels(&model, options.labels.labels.as_deref(), classes)?;
+    let images = read(&options.images, "`--images`", labels.clone(), classes)?;
+    let validate = options.validate.as_deref();
+    let validate = validate.map(|path| read(path, "`--validate`", labels, classes)).transpose()?;
+    note_preprocess(&model);
+
+    let input = graph.input_shape();
+    let how = how(options, &images, (input.height, input.width))?;
+    let mut trainer = match &options.initialise {
+        Some(path) => {
+            let weights = open_weights(Some(path), false)?.context("no weights are named")?;
+            Trainer::fine_tune(&model.spec, &images, how, &weights, |tensor| {
+                crate::voice::note!("`{tensor}` has another shape there: it is drawn anew");
+            })?
+        }
+        None => Trainer::new(&model.spec, &images, how)?,
+    };
+    let mut files = Written::new(options, &model)?;
+    if let Some(path) = &options.resume {
+        let shown = path.display();
+        let bytes =
+            fs::read(path).with_context(|| format!("cannot read the checkpoint `{shown}`"))?;
+        trainer.resume(&bytes).with_context(|| format!("cannot go on from `{shown}`"))?;
+    }
+    crate::voice::note!(
+        "{} images, {} steps of {} an epoch, {} MB for a step",
+        images.len(),
+        trainer.steps(),
+        trainer.options().batch,
+        trainer.bytes().div_ceil(1_000_000)
+    );
+    interrupt::stops();
+    let mut last = None;
+    while !trainer.is_done() {
+        let start = Instant::now();
+        let epoch = run(&mut trainer, &images)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if !epoch.is_done {
+            files.checkpoint(&trainer)?;
+            crate::voice::note!("stopped; `--resume {}` goes on", files.checkpoint.display());
+            return Err(Interrupted.into());
+        }
+        let accuracy = validate.as_ref().map(|data| measure(&model, &trainer, data)).transpose()?;
+        let line = Line::new(&epoch, accuracy, seconds, trainer.steps() * trainer.options().batch);
+        line.text(out, trainer.options().epochs)?;
+        files.log(&line)?;
+        files.checkpoint(&trainer)?;
+        last = accuracy;
+    }
+    files.weights(&trainer)?;
+    let accuracy = last.map(|part| format!(", {:.2} % right", 100.0 * part)).unwrap_or_default();
+    writeln!(
+        out,
+        "{}: the weights after {} epochs{accuracy}",
+        options.output.display(),
+        trainer.epochs()
+    )?;
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// Images of one of the two kinds.
+enum Images {
+    Files(Files),
+    InMemory(InMemory),
+}
+
+impl Dataset for Images {
+    fn len(&self) -> usize {
+        match self {
+            Self::Files(images) => images.len(),
+            Self::InMemory(images) => images.len(),
+        }
+    }
+
+    fn class(&self, index: usize) -> usize {
+        match self {
+            Self::Files(images) => images.class(index),
+            Self::InMemory(images) => images.class(index),
+        }
+    }
+
+    fn image(&self, index: usize) -> Result<Cow<'_, Image>, String> {
+        match self {
+            Self::Files(images) => images.image(index),
+            Self::InMemory(images) => images.image(index),
+        }
+    }
+}
+
+fn read(path: &Path, option: &str, labels: Option<Labels>, classes: usize) -> Result<Images> {
+    if path.is_file() {
+        return Ok(Images::InMemory(arrays::read(path)?));
+    }
+    check_folder(path, option)?;
+    let Classified { paths, classes, .. } = Classified::read(path, labels, classes)?;
+    Ok(Images::Files(Files { files: paths.into_iter().zip(classes).collect() }))
+}
+
+/// The library's options, of the command's.
+fn how(options: &Train, images: &Images, size: (usize, usize)) -> Result<Options> {
+    let epochs = options.epochs.get();
+    let flip = !options.no_flip;
+    let crop = match options.crop {
+        Some(crop) => crop,
+        None => {
+            ensure!(!images.is_empty(), "there are no images in `{}`", options.images.display());
+            let first = images.image(0).map_err(anyhow::Error::msg)?;
+            let crop = match (first.height(), first.width()) == size {
+                true => Crop::Padded(size.0.min(size.1) / 8),
+                false => Crop::Resized,
+            };
+            let mirrored = if flip { ", and every second one mirrored" } else { "" };
+            match crop {
+                Crop::Padded(pixels) => crate::voice::note!(
+                    "images are cut out of what is {pixels} pixels larger on each side{mirrored} (`--crop`)"
+                ),
+                _ => crate::voice::note!(
+                    "parts of 8 to 100 % of the images are resized{mirrored} (`--crop`)"
+                ),
+            }
+            crop
+        }
+    };
+    Ok(Options {
+        epochs,
+        batch: options.batch.get(),
+        rate: options.rate,
+        schedule: options.schedule.into(),
+        warm_up: options.warm_up.unwrap_or(epochs as f64 / 5.0),
+        momentum: options.momentum,
+        nesterov: !options.no_nesterov,
+        decay: options.decay,
+        decay_kind: if options.decoupled { Decay::Decoupled } else { Decay::Classic },
+        smoothing: options.smoothing,
+        augment: Augment { crop, flip, cutout: options.cutout, mixup: options.mixup },
+        average: options.average,
+        seed: options.seed,
+        threads: Some(options.threads.get()),
+        isa: options.isa.0,
+    })
+}
+
+/// An epoch, with a bar.
+fn run(trainer: &mut Trainer, images: &Images) -> Result<Epoch> {
+    let bar = bar(trainer);
+    let batch = trainer.options().batch as f64;
+    let (start, mut first) = (Instant::now(), None);
+    let epoch = trainer.epoch(images, |progress: &Progress| {
+        let first = *first.get_or_insert(progress.step - 1);
+        let rate = (progress.step - first) as f64 * batch / start.elapsed().as_secs_f64();
+        bar.set_position(progress.step as u64);
+        bar.set_message(format!(
+            "loss {:.3}, {:.1} % right, {rate:.0} images/s",
+            progress.loss,
+            100.0 * progress.accuracy
+        ));
+        match interrupt::check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Interrupted) => ControlFlow::Break(()),
+        }
+    });
+    bar.finish_and_clear();
+    Ok(epoch?)
+}
+
+fn bar(trainer: &Trainer) -> ProgressBar {
+    let bar = crate::progress::progress(trainer.steps(), false);
+    let style =
+        ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} steps, {msg}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(format!("epoch {}", trainer.epochs() + 1));
+    bar
+}
+
+/// The part of images that the network, compiled as for inference, classifies rightly.
+fn measure(model: &Model, trainer: &Trainer, images: &Images) -> Result<f64> {
+    let weights = Weights::from_bytes(trainer.weights()?)?;
+    let options = trainer.options();
+    let mut compiler = Compiler::new(&model.spec).backend(Backend::BEST);
+    if let Some(isa) = options.isa {
+        compiler = compiler.isa(isa);
+    }
+    let threads = options.threads.context("the command says how many threads there are")?;
+    let compiled = compiler.compile()?;
+    let network = compiled.load_on(&weights, threads)?;
+    let source =
+        Prepared { images, preprocess: &model.spec.preprocess, shape: compiled.info().input };
+    let mut right = 0;
+    feed(&*network, &source, threads, |index, fed| {
+        let answer = fed.map_err(|error| anyhow::anyhow!("image {index}: {error}"))?.answer;
+        let best = (0..answer.len()).reduce(|a, b| if answer[b] > answer[a] { b } else { a });
+        right += usize::from(best == Some(images.class(index)));
+        anyhow::Ok(())
+    })?;
+    Ok(right as f64 / images.len() as f64)
+}
+
+/// Images as for inference.
+struct Prepared<'a> {
+    images: &'a Images,
+    preprocess: &'a Preprocess,
+    shape: [usize; 3],
+}
+
+impl Source for Prepared<'_> {
+    type Error = String;
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, String> {
+        let image = self.images.image(index)?;
+        let made = self.preprocess.apply_into(&image, self.shape, input);
+        made.map(|()| None).map_err(|error: ImageError| error.to_string())
+    }
+}
+
+/// What is known after an epoch.
+#[derive(Serialize)]
+struct Line {
+    epoch: usize,
+    loss: f64,
+    accuracy: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_accuracy: Option<f64>,
+    rate: f64,
+    seconds: f64,
+    images_per_second: f64,
+}
+
+impl Line {
+    fn new(epoch: &Epoch, validation: Option<f64>, seconds: f64, images: usize) -> Self {
+        let Progress { loss, accuracy, rate, .. } = epoch.progress;
+        let images_per_second = images as f64 / seconds;
+        let (epoch, validation_accuracy) = (epoch.epoch, validation);
+        Self { epoch, loss, accuracy, validation_accuracy, rate, seconds, images_per_second }
+    }
+
+    fn text(&self, out: &mut dyn Write, epochs: usize) -> Result<()> {
+        let Self { epoch, loss, accuracy, validation_accuracy, seconds, images_per_second, .. } =
+            self;
+        let validated = validation_accuracy
+            .map(|part| format!(", validated {:.2} %", 100.0 * part))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "epoch {epoch} of {epochs}: loss {loss:.4}, {:.2} % right{validated}, {seconds:.0} s, \
+             {images_per_second:.0} images/s",
+            100.0 * accuracy
+        )?;
+        Ok(out.flush()?)
+    }
+}
+
+/// The files that are written.
+struct Written<'a> {
+    options: &'a Train,
+    checkpoint: PathBuf,
+    inputs: Vec<PathBuf>,
+    log: String,
+}
+
+impl<'a> Written<'a> {
+    /// Finds out before anything is trained whether they can be.
+    fn new(options: &'a Train, model: &Model) -> Result<Self> {
+        let mut inputs = model.files();
+        inputs.push(options.images.clone());
+        inputs.extend(options.validate.clone());
+        inputs.extend(options.initialise.clone());
+        let mut checkpoint = options.output.clone().into_os_string();
+        checkpoint.push(".checkpoint");
+        let checkpoint = PathBuf::from(checkpoint);
+        ensure!(
+            options.output != Path::new("-"),
+            "the weights go to a file, beside which the checkpoints are"
+        );
+        let force = options.force.force;
+        Output::create(&options.output, Kind::Safetensors, force, &inputs)?;
+        Output::create(&checkpoint, Kind::Safetensors, force, &inputs)?;
+        let mut log = String::new();
+        if let Some(path) = &options.log {
+            if options.resume.is_some() && path.is_file() {
+                log = fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the log `{}`", path.display()))?;
+            } else {
+                Output::create(path, Kind::Text, force, &inputs)?;
+            }
+        }
+        Ok(Self { options, checkpoint, inputs, log })
+    }
+
+    fn write(&self, path: &Path, kind: Kind, bytes: &[u8]) -> Result<()> {
+        let mut file = Output::create(path, kind, true, &self.inputs)?;
+        file.write_all(bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+        file.finish()
+    }
+
+    fn checkpoint(&self, trainer: &Trainer) -> Result<()> {
+        self.write(&self.checkpoint, Kind::Safetensors, &trainer.checkpoint()?)
+    }
+
+    fn weights(&self, trainer: &Trainer) -> Result<()> {
+        self.write(&self.options.output, Kind::Safetensors, &trainer.weights()?)
+    }
+
+    fn log(&mut self, line: &Line) -> Result<()> {
+        let Some(path) = &self.options.log else { return Ok(()) };
+        self.log += &serde_json::to_string(line)?;
+        self.log.push('\n');
+        self.write(path, Kind::Text, self.log.as_bytes())
+    }
+}
