@@ -23,7 +23,7 @@ fn of(path: &Path) -> Result<InMemory> {
     let mut found = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index(index)?;
-        let name = entry.name().trim_end_matches(".npy").to_owned();
+        let name = entry.name()?.trim_end_matches(".npy").to_owned();
         let array = NpyFile::new(entry).with_context(|| format!("`{name}` is no array"))?;
         let shape: Vec<usize> = array.shape().iter().map(|&extent| extent as usize).collect();
         let dtype = array.dtype().descr();

@@ -177,6 +177,22 @@ pub(super) fn plan(
     Winograd { transform, tiles, band, strip, input, input_place, output, output_offset }
 }
 
+/// The plan of a training step's convolution.
+#[cfg(feature = "train")]
+pub(crate) fn plan_winograd(
+    order: Order,
+    format: &PanelFormat,
+    window: &Window,
+    output: Shape,
+    batch: usize,
+) -> Winograd {
+    let none = Extent::square(0);
+    let (region, layout) = (Region::Arena, Layout::Blocked);
+    let output =
+        Buffer { region, offset: 0, layout, shape: output, ring: none, margin: none, scale: None };
+    plan(order, format, window, &output, batch)
+}
+
 /// The band of a convolution with `count` points a tile and `whole` whole rows of `tiles`.
 fn band(
     order: Order,

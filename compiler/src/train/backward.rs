@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, TRIPLE_LEN};
+use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
 use super::TrainError;
-use super::forward::{ConvRecord, Forward, Record, panels};
+use super::forward::{ConvRecord, Forward, Packing, Record, is_winograd, panels};
 use super::state::{NormSlots, SlotId, padded};
-use super::tape::{Conv, ConvId, Kind, NormValues, Op, Source, ValueId};
+use super::tape::{Gradient, Kind, NormValues, Op, Source, ValueId};
 use crate::geometry::Padding;
 use crate::graph::{Extent, PoolKind, Shape, Window};
 
@@ -174,21 +174,26 @@ impl<'a> Backward<'a> {
     }
 
     fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TrainError> {
-        let Conv { window, panels: forward_panels } = self.forward.tape.conv(record.conv).clone();
+        let ConvRecord { window, panels, x, .. } = *record;
         // With the weights as they were.
-        self.hand(name, record.x, |own, residual, y| {
+        self.hand(name, x, |own, residual, y| {
             own.input_gradient(name, record, window, d, residual, y)
         })?;
-        let weights = forward_panels.weights_len();
-        let parts = parts(&forward_panels, self.batch);
-        let packed = self.numbers(name, "packed_gradient", parts * weights);
-        let (conv, x) = (record.conv, record.x);
-        self.push(name, Op::ConvGradient { conv, x, d, parts, y: packed });
+        let (of, weights) = (Gradient { window, panels }, panels.weights_len());
+        let (packed, parts) = match is_winograd(&window, &panels) && weights <= FEW_WEIGHTS {
+            true => (self.points_gradient(name, of, [x, d]), 1),
+            false => {
+                let parts = parts(independent(&panels), self.batch);
+                let packed = self.numbers(name, "packed_gradient", parts * weights);
+                self.push(name, Op::ConvGradient { of, x, d, parts, y: packed });
+                (packed, parts)
+            }
+        };
         let slot = self.forward.state.slot(record.weight).len;
         let table = self.forward.state.unpacking(record.packing, slot, weights);
         let y = self.numbers(name, "weight_gradient", padded(slot));
         let from = Source::Value { value: packed, parts, distance: weights };
-        self.push(name, Op::Gather { from, table, y });
+        self.push(name, Op::Gather { from, table, y, at: 0 });
         self.descend(name, y, record.weight);
         if let Some(bias) = record.bias {
             let channels = self.shape(d).channels;
@@ -200,6 +205,17 @@ impl<'a> Backward<'a> {
             self.descend(name, y, bias);
         }
         Ok(())
+    }
+
+    /// The gradient of a convolution's weights, by the points of F(4x4, 3x3).
+    fn points_gradient(&mut self, name: &str, of: Gradient, [x, d]: [ValueId; 2]) -> ValueId {
+        let weights = of.panels.weights_len();
+        let parts = parts(1, self.batch);
+        let products = self.numbers(name, "products", parts * weights / 9 * 36);
+        self.push(name, Op::PointsGradient { of, x, d, parts, y: products });
+        let packed = self.numbers(name, "packed_gradient", weights);
+        self.push(name, Op::WeightsOfPoints { of, x: products, parts, y: packed });
+        packed
     }
 
     /// The gradient of a convolution's input is a convolution of its output's: with zeros between the pixels
@@ -270,20 +286,25 @@ impl<'a> Backward<'a> {
     ) -> Result<(), TrainError> {
         let panels = panels(window, record.groups, self.shape(d), self.shape(y));
         let table = self.forward.state.flipping(&panels)?;
-        let w = self.forward.pack(name, "flipped", record.weight, table);
-        self.forward.tape.convs.push(Conv { window, panels });
-        let conv = ConvId::at(self.forward.tape.convs.len() - 1);
-        self.push(name, Op::Conv { conv, x: d, w, residual, y });
+        let weights = Packing { slot: record.weight, table, bias: false };
+        self.forward.convolve(name, weights, (window, panels), d, residual, y);
         Ok(())
     }
 }
 
+/// Weights of a layer whose sums of products stay in a second-level cache, so that points are made a few at a time.
+const FEW_WEIGHTS: usize = 64 * 64 * 9;
+
+/// Parts of a weights' gradient that are computed apart.
+fn independent(panels: &Panels) -> usize {
+    let format = &panels.format;
+    panels.shape.out_blocks().div_ceil(format.panel_blocks) * format.in_blocks
+}
+
 /// Parts of the batch whose weights' gradients are computed apart and then added, so that there is work for several
 /// threads; it does not depend on how many there are.
-fn parts(panels: &resnet_runtime::kernels::Panels, batch: usize) -> usize {
+fn parts(independent: usize, batch: usize) -> usize {
     const WANTED: usize = 16;
-    let format = &panels.format;
-    let independent = panels.shape.out_blocks().div_ceil(format.panel_blocks) * format.in_blocks;
     let wanted = WANTED.div_ceil(independent);
     (1..=batch.min(wanted)).rev().find(|&parts| batch.is_multiple_of(parts)).unwrap_or(1)
 }

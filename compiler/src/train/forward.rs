@@ -1,7 +1,7 @@
 //! The network forward, with the statistics of the batch: which values are kept, and by what each was made.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Element, PAIR_LEN, PanelFormat, Panels, TRIPLE_LEN,
+    Activation, BLOCK, Element, PAIR_LEN, PanelFormat, Panels, TRIPLE_LEN, Transform,
 };
 use resnet_runtime::weights::NormTensors;
 
@@ -10,7 +10,7 @@ use super::state::{NormSlots, SlotId, State, TableId};
 use super::tape::{Conv, ConvId, Kind, NormValues, Op, Source, Tape, ValueId};
 use crate::fuse;
 use crate::graph::{self, Extent, Graph, Node, NodeId, Padding, Pooling, Shape, Window};
-use crate::schedule::{self, Layout};
+use crate::schedule::{self, Layout, Order};
 
 /// How a value was made, for the way back.
 #[derive(Clone, Debug)]
@@ -50,11 +50,14 @@ pub(super) enum Record {
 /// A convolution, or a linear layer.
 #[derive(Clone, Debug)]
 pub(super) struct ConvRecord {
-    pub(super) conv: ConvId,
     pub(super) groups: usize,
     pub(super) weight: SlotId,
     pub(super) bias: Option<SlotId>,
+    /// By which its weights are packed for a direct convolution.
     pub(super) packing: TableId,
+    pub(super) window: Window,
+    /// How they then lie.
+    pub(super) panels: Panels,
     pub(super) x: ValueId,
     pub(super) z: ValueId,
 }
@@ -198,24 +201,49 @@ impl<'a> Forward<'a> {
         let mut tensors = vec![(weight, weights, true)];
         tensors.extend(bias.map(|bias| (bias, node.shape.channels, false)));
         let slots = self.state.learned(&tensors);
-        let packing = self.state.packing(&panels, bias.is_some())?;
-        let w = self.pack(name, "weights", slots[0], packing);
-        self.tape.convs.push(Conv { window, panels });
-        let conv = ConvId::at(self.tape.convs.len() - 1);
-        let z = self.tape.add(name.clone(), Kind::Activation(node.shape));
-        self.tape.push(name, Op::Conv { conv, x, w, residual: None, y: z });
         let (weight, bias) = (slots[0], slots.get(1).copied());
-        let record = ConvRecord { conv, groups, weight, bias, packing, x, z };
+        let packing = self.state.packing(&panels, bias.is_some())?;
+        let z = self.tape.add(name.clone(), Kind::Activation(node.shape));
+        let weights = Packing { slot: weight, table: packing, bias: bias.is_some() };
+        self.convolve(name, weights, (window, panels), x, None, z);
+        let record = ConvRecord { groups, weight, bias, packing, window, panels, x, z };
         self.records.push((name.clone(), Record::Conv(record)));
         Ok(z)
     }
 
-    /// Packs a layer's weights by a table.
-    pub(super) fn pack(&mut self, name: &str, what: &str, slot: SlotId, table: TableId) -> ValueId {
+    /// Adds a convolution, with weights that are packed for it now.
+    pub(super) fn convolve(
+        &mut self,
+        name: &str,
+        weights: Packing,
+        (window, panels): (Window, Panels),
+        x: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let Packing { slot, table, bias } = weights;
         let len = self.state.table(table).indices.len();
-        let y = self.tape.add(format!("{name}.{what}"), Kind::Numbers(len));
-        self.tape.push(name, Op::Gather { from: Source::Slot(slot), table, y });
-        y
+        let direct = self.tape.add(format!("{name}.weights"), Kind::Numbers(len));
+        let from = Source::Slot(slot);
+        self.tape.push(name, Op::Gather { from, table, y: direct, at: 0 });
+        let conv = plan(window, panels, self.tape.shape(y), self.batch);
+        let (panels, winograd, order) = (conv.panels, conv.winograd, conv.order);
+        self.tape.convs.push(conv);
+        let conv = ConvId::at(self.tape.convs.len() - 1);
+        let (mut w, mut points) = (direct, None);
+        if let Some(winograd) = winograd {
+            let len = panels.weights_len() + panels.numbers_len();
+            w = self.tape.add(format!("{name}.points"), Kind::Numbers(len));
+            self.tape.push(name, Op::Points { conv, x: direct, y: w });
+            let table = self.state.numbers_behind(&panels, bias);
+            let at = panels.weights_len();
+            self.tape.push(name, Op::Gather { from, table, y: w, at });
+            if order != Order::RowsOuter {
+                let len = winograd.input.len() * winograd.bands(self.batch);
+                points = Some(self.tape.add(format!("{name}.input"), Kind::Numbers(len)));
+            }
+        }
+        self.tape.push(name, Op::Conv { conv, x, w, points, residual, y });
     }
 
     fn norm(&mut self, node: &Node, norm: &NormTensors, x: ValueId) -> Made {
@@ -296,6 +324,44 @@ impl<'a> Forward<'a> {
     }
 }
 
+/// How the weights of a convolution are packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    /// Where they are, and behind them the bias.
+    pub(super) slot: SlotId,
+    /// For a direct convolution.
+    pub(super) table: TableId,
+    pub(super) bias: bool,
+}
+
+/// Bytes of weights that may stay in a second-level cache while a band's rows pass.
+const RESIDENT: usize = 1280 * 1024;
+
+/// What computes a convolution whose weights are packed so for a direct one.
+fn plan(window: Window, panels: Panels, output: Shape, batch: usize) -> Conv {
+    let order = |panels: &Panels| match panels.bytes() <= RESIDENT {
+        true => Order::RowsOuter,
+        false => Order::PanelsOuter,
+    };
+    if !is_winograd(&window, &panels) {
+        return Conv { window, panels, order: order(&panels), winograd: None };
+    }
+    let format = PanelFormat { transform: Transform::Winograd4x4, ..panels.format };
+    let panels = Panels { format, ..panels };
+    let order = order(&panels);
+    let winograd = schedule::plan_winograd(order, &format, &window, output, batch);
+    Conv { window, panels, order, winograd: Some(winograd) }
+}
+
+/// Whether F(4x4, 3x3) computes it, and the gradient of its weights.
+pub(super) fn is_winograd(window: &Window, panels: &Panels) -> bool {
+    let one = Extent::square(1);
+    window.kernel == Extent::square(3)
+        && window.stride == one
+        && window.dilation == one
+        && panels.shape.groups == 1
+}
+
 /// Weights of a layer whose numbers are still exact in `f32`.
 const LARGEST: usize = 1 << 24;
 
@@ -311,8 +377,7 @@ pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape)
         slice: None,
         quantised: false,
     };
-    let transform = resnet_runtime::kernels::Transform::None;
-    let panels = schedule::panels(&conv, transform, Layout::Blocked, input, output);
+    let panels = schedule::panels(&conv, Transform::None, Layout::Blocked, input, output);
     let element = Element::F32;
     Panels { format: PanelFormat { element, ..panels.format }, ..panels }
 }

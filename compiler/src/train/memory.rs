@@ -3,7 +3,7 @@
 use resnet_runtime::kernels::Element;
 
 use super::tape::{Kind, Op, Tape, Uses, ValueId};
-use crate::graph::{Extent, Padding};
+use crate::graph::{Extent, Padding, Shape};
 use crate::schedule::{Buffer, Layout, Lifetime, Region, place};
 
 /// A value's place in the arena.
@@ -16,12 +16,12 @@ pub(crate) enum Place {
 
 /// Places of all values, and the bytes of the arena.
 pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
-    let rings = rings(tape);
+    let borders = borders(tape);
     let mut places: Vec<Place> = tape
         .values
         .iter()
-        .zip(&rings)
-        .map(|(value, &ring)| match value.kind {
+        .zip(&borders)
+        .map(|(value, &(ring, margin))| match value.kind {
             Kind::Numbers(_) => Place::Numbers(0),
             Kind::Activation(shape) => Place::Activation(Buffer {
                 region: Region::Arena,
@@ -29,7 +29,7 @@ pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
                 layout: Layout::Blocked,
                 shape,
                 ring,
-                margin: Extent::square(0),
+                margin,
                 scale: None,
             }),
         })
@@ -62,23 +62,64 @@ pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
     (places, bytes)
 }
 
-/// The ring of each value: what the convolutions that read it are padded by, and the zeros that pools count.
-fn rings(tape: &Tape) -> Vec<Extent> {
-    let mut rings = vec![Extent::square(0); tape.values.len()];
-    let mut widen = |id: ValueId, padding: Padding| {
-        let ring = &mut rings[id.index()];
-        *ring = ring.max(padding.most());
-    };
+/// The ring of each value, what the convolutions that read it are padded by and the zeros that pools count, and behind it
+/// the margin that tiles reach beyond.
+fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
+    let none = Extent::square(0);
+    let mut rings = vec![none; tape.values.len()];
+    let mut reads = vec![none; tape.values.len()];
     for op in &tape.ops {
+        let mut widen = |id: ValueId, padding: Padding| {
+            let ring = &mut rings[id.index()];
+            *ring = ring.max(padding.most());
+        };
         match op {
-            Op::Conv { conv, x, .. } | Op::ConvGradient { conv, x, .. } => {
-                widen(*x, tape.conv(*conv).window.padding);
+            Op::Conv { conv, x, .. } => widen(*x, tape.conv(*conv).window.padding),
+            Op::ConvGradient { of, x, .. } | Op::PointsGradient { of, x, .. } => {
+                widen(*x, of.window.padding);
             }
             Op::Pool { pool, x, .. } => widen(*x, pool.zeros),
             _ => {}
         }
+        // From the first pixel on.
+        let mut reach = |id: ValueId, rows: usize, columns: usize| {
+            let reads = &mut reads[id.index()];
+            *reads = reads.max(Extent::new(rows, columns));
+        };
+        let of_tiles = |tiles: Extent, padding: Padding| {
+            let Extent { rows, columns } = padding.before;
+            (4 * tiles.rows + 2 - rows, 4 * tiles.columns + 2 - columns)
+        };
+        match op {
+            Op::Conv { conv, x, .. } => {
+                let conv = tape.conv(*conv);
+                if let Some(winograd) = &conv.winograd {
+                    let (rows, columns) = of_tiles(winograd.tiles, conv.window.padding);
+                    reach(*x, rows, columns);
+                }
+            }
+            Op::PointsGradient { of, x, d, .. } => {
+                let tiles = tiles(tape.shape(*d));
+                let (rows, columns) = of_tiles(tiles, of.window.padding);
+                reach(*x, rows, columns);
+                reach(*d, 4 * tiles.rows, 4 * tiles.columns);
+            }
+            _ => {}
+        }
     }
-    rings
+    let border = |(index, (ring, reads)): (usize, (Extent, Extent))| match tape.values[index].kind {
+        Kind::Numbers(_) => (none, none),
+        Kind::Activation(Shape { height, width, .. }) => {
+            let rows = reads.rows.saturating_sub(height + ring.rows);
+            (ring, Extent::new(rows, reads.columns.saturating_sub(width + ring.columns)))
+        }
+    };
+    rings.into_iter().zip(reads).enumerate().map(border).collect()
+}
+
+/// The tiles of F(4x4, 3x3) that cover an output.
+pub(crate) fn tiles(output: Shape) -> Extent {
+    Extent::new(output.height.div_ceil(4), output.width.div_ceil(4))
 }
 
 /// Whose memory each value takes: its own, or that of one that it may be written over, which nobody reads any more.

@@ -130,6 +130,18 @@ impl State {
         Ok(self.add_table(indices, padded(weights) + padded(biases)))
     }
 
+    /// The table of what follows the weights of a Winograd convolution: its bias, if it has one, and zeros.
+    pub(crate) fn numbers_behind(&mut self, panels: &Panels, bias: bool) -> TableId {
+        let outputs = panels.shape.out_channels;
+        let weights = padded(outputs * panels.shape.channel_len());
+        let index = |at: usize| match bias && at < outputs {
+            true => (weights + at) as u32,
+            false => NOWHERE,
+        };
+        let indices = (0..panels.numbers_len()).map(index).collect();
+        self.add_table(indices, weights + if bias { padded(outputs) } else { 0 })
+    }
+
     /// The table by which the weights of the convolution that makes the input's gradient are packed of a
     /// convolution's: input and output channels change places, and each kernel is turned round.
     pub(crate) fn flipping(&mut self, panels: &Panels) -> Result<TableId, PackError> {

@@ -9,6 +9,7 @@ use resnet_runtime::kernels::{Activation, Panels};
 use super::state::{NormSlots, SlotId, TableId};
 use crate::entity::entity;
 use crate::graph::{Extent, Pooling, Shape, Window};
+use crate::schedule::{Order, Winograd};
 
 entity! {
     /// A value of a [`Tape`], by its position in [`Tape::values`].
@@ -40,6 +41,18 @@ pub(crate) struct Value {
 #[derive(Clone, Debug)]
 pub(crate) struct Conv {
     pub(crate) window: Window,
+    /// Its weights, as they are packed for it.
+    pub(crate) panels: Panels,
+    pub(crate) order: Order,
+    /// By Winograd's F(4x4, 3x3), if it is.
+    pub(crate) winograd: Option<Winograd>,
+}
+
+/// What a gradient of weights is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gradient {
+    pub(crate) window: Window,
+    /// The weights as they are packed for a direct convolution.
     pub(crate) panels: Panels,
 }
 
@@ -67,11 +80,27 @@ pub(crate) enum Op {
     /// The images, blocked.
     Images { y: ValueId },
     /// Numbers by a table of indices.
-    Gather { from: Source, table: TableId, y: ValueId },
-    /// A convolution, in either direction.
-    Conv { conv: ConvId, x: ValueId, w: ValueId, residual: Option<ValueId>, y: ValueId },
+    ///
+    /// They begin at element `at` of `y`.
+    Gather { from: Source, table: TableId, y: ValueId, at: usize },
+    /// Packed weights `x` into the points that a Winograd convolution is packed of.
+    Points { conv: ConvId, x: ValueId, y: ValueId },
+    /// A convolution, in either direction. The points of all its inputs are there at once where panels of weights pass
+    /// over them.
+    Conv {
+        conv: ConvId,
+        x: ValueId,
+        w: ValueId,
+        points: Option<ValueId>,
+        residual: Option<ValueId>,
+        y: ValueId,
+    },
     /// The gradient of a convolution's weights, in `parts` parts of as many images.
-    ConvGradient { conv: ConvId, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    ConvGradient { of: Gradient, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    /// The same by the points of F(4x4, 3x3): sums of their products.
+    PointsGradient { of: Gradient, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    /// What these sums, of so many parts, come to, as packed weights lie.
+    WeightsOfPoints { of: Gradient, x: ValueId, parts: usize, y: ValueId },
     /// The mean and, squared, the distance from it of each image's channels.
     Moments { x: ValueId, y: ValueId },
     /// Those of the batch.
@@ -167,8 +196,15 @@ impl Op {
             Self::Images { y } => uses(&[], &[y]),
             Self::Gather { from: Source::Slot(_), y, .. } => uses(&[], &[y]),
             Self::Gather { from: Source::Value { value, .. }, y, .. } => uses(&[value], &[y]),
-            Self::Conv { x, w, residual, y, .. } => with(&[x, w], residual, y),
-            Self::ConvGradient { x, d, y, .. } => uses(&[x, d], &[y]),
+            Self::Points { x, y, .. } | Self::WeightsOfPoints { x, y, .. } => uses(&[x], &[y]),
+            Self::Conv { x, w, points, residual, y, .. } => {
+                let mut all = with(&[x, w], residual, y);
+                all.writes.extend(points);
+                all
+            }
+            Self::ConvGradient { x, d, y, .. } | Self::PointsGradient { x, d, y, .. } => {
+                uses(&[x, d], &[y])
+            }
             Self::Moments { x, y } | Self::ImageMeans { x, y } => uses(&[x], &[y]),
             Self::BatchMoments { p, y, .. } | Self::SumImages { p, y, .. } => uses(&[p], &[y]),
             Self::Normalise { of, residual, y, .. } => with(&[of.x, of.moments], residual, y),
@@ -237,16 +273,14 @@ impl Tape {
 
     /// From the operator that writes each value to the last one that reads it.
     pub(crate) fn lifetimes(&self) -> Vec<Range<usize>> {
-        let mut lifetimes = vec![0..0; self.values.len()];
+        let mut lifetimes: Vec<Option<Range<usize>>> = vec![None; self.values.len()];
         for (at, op) in self.ops.iter().enumerate() {
             let Uses { reads, writes, .. } = op.uses();
-            for id in writes {
-                lifetimes[id.index()] = at..at;
-            }
-            for id in reads {
-                lifetimes[id.index()].end = at;
+            // What is written in parts lives from the first one on.
+            for id in writes.into_iter().chain(reads) {
+                lifetimes[id.index()].get_or_insert(at..at).end = at;
             }
         }
-        lifetimes
+        lifetimes.into_iter().map(|lifetime| lifetime.unwrap_or(0..0)).collect()
     }
 }

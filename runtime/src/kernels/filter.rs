@@ -275,10 +275,7 @@ impl F4 {
 
     /// `A d`, the transpose of [`Interpolate::interpolate`].
     #[inline(always)]
-    pub(super) fn interpolate_transposed<S: Simd>(
-        simd: S,
-        d: [S::F32x16; 4],
-    ) -> [S::F32x16; 6] {
+    pub(super) fn interpolate_transposed<S: Simd>(simd: S, d: [S::F32x16; 4]) -> [S::F32x16; 6] {
         let even_a = times(simd, Self::A, d[2], scaled(simd, 1.0 / Self::A, d[0]));
         let odd_a = times(simd, Self::AA, d[3], d[1]);
         let even_b = times(simd, 1.0 / Self::BB, d[0], d[2]);

@@ -3,6 +3,7 @@
 mod conv;
 mod norm;
 mod plane;
+mod points;
 
 use std::collections::HashMap;
 
@@ -37,14 +38,14 @@ pub(crate) struct Training<'a> {
 pub(crate) fn lower_training(of: &Training<'_>) -> Program {
     let lowering =
         Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
-    let mut steps = Steps { of, lowering, layer: FusedId::at(0) };
+    let mut steps = Steps { of, lowering, layer: FusedId::at(0), scratch_bytes: 0 };
     for (index, op) in of.tape.ops.iter().enumerate() {
         steps.layer = FusedId::at(index);
         steps.op(op);
     }
+    let scratch_bytes = steps.scratch_bytes;
     let Lowering { functions, steps, .. } = steps.lowering;
     let [input_len, output_len] = of.lengths();
-    let scratch_bytes = 0;
     Program {
         name: of.graph.name.clone(),
         batch: of.batch,
@@ -82,6 +83,8 @@ struct Steps<'a> {
     lowering: Lowering,
     /// The operator at hand.
     layer: FusedId,
+    /// The most that an operator so far takes of a thread's scratch.
+    scratch_bytes: usize,
 }
 
 /// Numbers that one iteration gathers, or steps.
@@ -97,11 +100,16 @@ impl Steps<'_> {
                 let len = picture.picture_len();
                 self.lowering.copy((self.layer, Part::Main), &doc, [&picture, &y], len);
             }
-            Op::Gather { from, table, y } => self.gather(from, table, y),
-            Op::Conv { conv, x, w, residual, y } => self.conv(conv, x, w, residual, y),
-            Op::ConvGradient { conv, x, d, parts, y } => {
-                self.conv_gradient(conv, [x, d], parts, y);
+            Op::Gather { from, table, y, at } => self.gather(from, table, y, at),
+            Op::Points { conv, x, y } => self.points(conv, x, y),
+            Op::Conv { conv, x, w, points, residual, y } => {
+                self.conv(conv, (x, w, points), residual, y);
             }
+            Op::ConvGradient { of, x, d, parts, y } => self.conv_gradient(of, [x, d], parts, y),
+            Op::PointsGradient { of, x, d, parts, y } => {
+                self.points_gradient(of, [x, d], parts, y);
+            }
+            Op::WeightsOfPoints { of, x, parts, y } => self.weights_of_points(of, x, parts, y),
             Op::Moments { x, y } => self.moments(x, y),
             Op::BatchMoments { norm, pixels, p, y } => self.batch_moments(norm, pixels, p, y),
             Op::Normalise { of, shift, residual, activation, y } => {
@@ -215,7 +223,7 @@ impl Steps<'_> {
         }
     }
 
-    fn gather(&mut self, from: Source, table: TableId, y: ValueId) {
+    fn gather(&mut self, from: Source, table: TableId, y: ValueId, at: usize) {
         let table = self.of.state.table(table);
         let (x, parts, distance) = match from {
             Source::Slot(slot) => {
@@ -225,7 +233,7 @@ impl Steps<'_> {
         };
         let t = Side::weights(Element::U32, table.offset);
         let make = |len| Call::Gather(GatherParams { len, of: table.of, parts, distance });
-        let sides = [(x, false), (t, true), (self.side(y), true)];
+        let sides = [(x, false), (t, true), (self.side(y).skip(at), true)];
         self.in_chunks("gather", table.indices.len(), make, sides);
     }
 

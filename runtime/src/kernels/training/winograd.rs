@@ -2,9 +2,9 @@
 //! algorithm: with `Y = A^T [(G g G^T) (B^T d B)] A`, that of `g` is `G^T [sum of (A dY A^T) (B^T d B)] G`.
 
 use super::super::BLOCK;
+use super::super::WinogradInputParams;
 use super::super::filter::F4;
 use super::super::simd::Simd;
-use super::super::WinogradInputParams;
 use super::WinogradWeightsParams;
 
 /// [`Call::WinogradWeights`](super::super::Call::WinogradWeights).

@@ -8,11 +8,8 @@ use super::Steps;
 use crate::fuse::{Epilogue, Residual};
 use crate::graph::Extent;
 use crate::nest::{Address, Loop, Statement, Var};
-use crate::schedule::{Buffer, ConvPlan, Fetch, Order, Region, Tiling, joined_rows};
-use crate::train::{ConvId, ValueId};
-
-/// Bytes of weights that may stay in a second-level cache while images pass.
-const RESIDENT: usize = 512 * 1024;
+use crate::schedule::{Buffer, ConvPlan, Fetch, Region, Tiling, joined_rows};
+use crate::train::{ConvId, Gradient, ValueId};
 
 /// Pixels over which one call sums: so few that a plane's part stays in the first two levels of cache while the
 /// taps pass over it, and that the sums' errors stay small.
@@ -22,8 +19,7 @@ impl Steps<'_> {
     pub(super) fn conv(
         &mut self,
         conv: ConvId,
-        x: ValueId,
-        w: ValueId,
+        (x, w, points): (ValueId, ValueId, Option<ValueId>),
         residual: Option<ValueId>,
         y: ValueId,
     ) {
@@ -35,18 +31,26 @@ impl Steps<'_> {
             // Of which value it is, the lowering does not ask.
             epilogue.residual = Some(Residual::Same(self.layer));
         }
-        let rows = joined_rows(false, &conv.window, &input, residual.as_ref(), &output);
-        let order = match conv.panels.bytes() <= RESIDENT {
-            true => Order::RowsOuter,
-            false => Order::PanelsOuter,
+        let tiling = match conv.winograd {
+            Some(mut winograd) => {
+                self.scratch_bytes = self.scratch_bytes.max(winograd.scratch_bytes());
+                if let Some(points) = points {
+                    winograd.input_place = (Region::Arena, self.numbers(points));
+                }
+                Tiling::Winograd(winograd)
+            }
+            None => {
+                let residual = residual.as_ref();
+                Tiling::Direct { rows: joined_rows(false, &conv.window, &input, residual, &output) }
+            }
         };
         let plan = ConvPlan {
             window: conv.window,
             panels: conv.panels,
             memory: Region::Arena,
             weights: self.numbers(w),
-            order,
-            tiling: Tiling::Direct { rows },
+            order: conv.order,
+            tiling,
             fetch: Fetch::Next,
         };
         let (input, output) = (&input, &output);
@@ -58,13 +62,12 @@ impl Steps<'_> {
     /// Each part of the batch has its own sums; images, and bands of rows of each, are added one after the other.
     pub(super) fn conv_gradient(
         &mut self,
-        conv: ConvId,
+        of: Gradient,
         [x, d]: [ValueId; 2],
         parts: usize,
         y: ValueId,
     ) {
-        let conv = self.of.tape.conv(conv);
-        let (panels, window) = (conv.panels, conv.window);
+        let Gradient { window, panels } = of;
         let (x, d) = (self.buffer(x), self.buffer(d));
         let images = self.of.batch / parts;
         let (full, rest) = {
