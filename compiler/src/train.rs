@@ -2,7 +2,7 @@
 //! that know a little better.
 //!
 //! ```text
-//! Graph -forward-> Tape -backward-> Tape -memory-> places -nest::lower-> Program
+//! Graph -forward-> Tape -backward-> Tape -order-> groups -memory-> places -nest::lower-> Program
 //! ```
 //!
 //! The program reads images, the probabilities that the classes should have, and how far to step. It writes each image's loss and
@@ -12,6 +12,7 @@
 mod backward;
 mod forward;
 mod memory;
+mod order;
 mod state;
 mod step;
 mod tape;
@@ -108,13 +109,15 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
     }
     let (forward, logits) = forward::Forward::build(graph, batch)?;
     let built = backward::Backward::build(forward, logits, batch)?;
-    let (tape, state) = (built.tape, built.state);
-    let (places, arena_bytes) = memory::plan(&tape, batch);
+    let (mut tape, state) = (built.tape, built.state);
+    let groups = order::order(&mut tape, batch);
+    let (places, arena_bytes) = memory::plan(&tape, &groups, batch);
     let program = lower_training(&crate::nest::Training {
         graph,
         tape: &tape,
         state: &state,
         places: &places,
+        groups: &groups,
         arena_bytes,
         batch,
         descent,

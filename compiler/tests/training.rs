@@ -8,7 +8,7 @@ use resnet_compiler::target::Target;
 use resnet_compiler::train::{Descent, Rate, Step};
 use resnet_runtime::weights::Weights;
 
-const BATCH: usize = 4;
+const BATCH: usize = 8;
 
 fn graph(path: &str) -> Graph {
     let path = format!("{}/../tests/golden/{path}.yaml", env!("CARGO_MANIFEST_DIR"));
@@ -31,7 +31,7 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
 
 fn batch(graph: &Graph) -> (Vec<f32>, Vec<f32>) {
     let classes = graph.output_shape().channels;
-    let images = noise(BATCH * graph.input_shape().elements(), 1);
+    let images = noise(BATCH * graph.input_shape().elements(), 4);
     let smooth = 0.1 / classes as f32;
     let target = |at: usize| {
         let (image, class) = (at / classes, at % classes);

@@ -2,6 +2,7 @@
 
 use resnet_runtime::kernels::Element;
 
+use super::order::Group;
 use super::tape::{Kind, Op, Tape, Uses, ValueId};
 use crate::graph::{Extent, Padding, Shape};
 use crate::schedule::{Buffer, Layout, Lifetime, Region, place};
@@ -15,7 +16,9 @@ pub(crate) enum Place {
 }
 
 /// Places of all values, and the bytes of the arena.
-pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
+///
+/// What a group touches is alive during all of it, since one image may be at its end where another is at its begin.
+pub(crate) fn plan(tape: &Tape, groups: &[Group], batch: usize) -> (Vec<Place>, usize) {
     let borders = borders(tape);
     let mut places: Vec<Place> = tape
         .values
@@ -36,6 +39,8 @@ pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
         .collect();
     let mut lifetimes = tape.lifetimes();
     let owners = owners(tape, &places, &mut lifetimes);
+    let of_group: Vec<usize> =
+        groups.iter().enumerate().flat_map(|(at, group)| vec![at; group.len()]).collect();
     let owned: Vec<usize> = (0..places.len()).filter(|&id| owners[id] == id).collect();
     let requests: Vec<(usize, Lifetime)> = owned
         .iter()
@@ -45,7 +50,7 @@ pub(crate) fn plan(tape: &Tape, batch: usize) -> (Vec<Place>, usize) {
                 (_, Kind::Numbers(len)) => len * Element::F32.bytes(),
                 (_, Kind::Activation(_)) => unreachable!("an activation has a buffer"),
             };
-            (bytes, Lifetime::new(lifetimes[id].start, lifetimes[id].end))
+            (bytes, Lifetime::new(of_group[lifetimes[id].start], of_group[lifetimes[id].end]))
         })
         .collect();
     let (offsets, bytes) = place(&requests);

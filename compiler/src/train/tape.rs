@@ -232,6 +232,42 @@ impl Op {
     }
 }
 
+impl Op {
+    /// Whether what it does of an image depends on nothing that is done of others.
+    pub(crate) fn is_of_images(&self, tape: &Tape) -> bool {
+        match self {
+            // Panels that pass over all images do so for the sake of their weights.
+            Self::Conv { conv, .. } => tape.conv(*conv).order == Order::RowsOuter,
+            Self::Images { .. }
+            | Self::Moments { .. }
+            | Self::Normalise { .. }
+            | Self::Add { .. }
+            | Self::Pool { .. }
+            | Self::Mean { .. }
+            | Self::ZeroPad { .. }
+            | Self::Logits { .. }
+            | Self::CrossEntropy { .. }
+            | Self::NormSums { .. }
+            | Self::NormInput { .. }
+            | Self::Mask { .. }
+            | Self::Spread { .. }
+            | Self::Dilate { .. }
+            | Self::Unpad { .. }
+            | Self::PoolGradient { .. }
+            | Self::ImageMeans { .. } => true,
+            Self::Gather { .. }
+            | Self::Points { .. }
+            | Self::ConvGradient { .. }
+            | Self::PointsGradient { .. }
+            | Self::WeightsOfPoints { .. }
+            | Self::BatchMoments { .. }
+            | Self::BatchGradient { .. }
+            | Self::SumImages { .. }
+            | Self::Sgd { .. } => false,
+        }
+    }
+}
+
 /// A training step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tape {

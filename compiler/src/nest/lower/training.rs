@@ -1,5 +1,6 @@
 //! Training steps as loops and kernel calls.
 
+mod chain;
 mod conv;
 mod norm;
 mod plane;
@@ -26,6 +27,8 @@ pub(crate) struct Training<'a> {
     pub(crate) tape: &'a Tape,
     pub(crate) state: &'a State,
     pub(crate) places: &'a [Place],
+    /// Operators that run together, by their positions.
+    pub(crate) groups: &'a [Vec<usize>],
     pub(crate) arena_bytes: usize,
     pub(crate) batch: usize,
     pub(crate) descent: Descent,
@@ -39,12 +42,19 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
     let lowering =
         Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
     let mut steps = Steps { of, lowering, layer: FusedId::at(0), scratch_bytes: 0 };
-    for (index, op) in of.tape.ops.iter().enumerate() {
-        steps.layer = FusedId::at(index);
-        steps.op(op);
+    for group in of.groups {
+        let first = steps.lowering.steps.len();
+        for &at in group {
+            steps.layer = FusedId::at(at);
+            steps.op(&of.tape.ops[at]);
+        }
+        if group.len() > 1 {
+            steps.lowering.image_by_image(first);
+        }
     }
-    let scratch_bytes = steps.scratch_bytes;
-    let Lowering { functions, steps, .. } = steps.lowering;
+    let (mut lowering, scratch_bytes) = (steps.lowering, steps.scratch_bytes);
+    lowering.drop_unused();
+    let Lowering { functions, steps, .. } = lowering;
     let [input_len, output_len] = of.lengths();
     Program {
         name: of.graph.name.clone(),
