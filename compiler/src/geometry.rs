@@ -70,6 +70,12 @@ impl Extent {
     pub fn max(self, other: Self) -> Self {
         Self::new(self.rows.max(other.rows), self.columns.max(other.columns))
     }
+
+    /// What is left each way without another one; nothing where that is larger.
+    pub fn without(self, other: Self) -> Self {
+        let rows = self.rows.saturating_sub(other.rows);
+        Self::new(rows, self.columns.saturating_sub(other.columns))
+    }
 }
 
 impl fmt::Display for Extent {

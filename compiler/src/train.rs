@@ -24,9 +24,9 @@ use crate::graph::Graph;
 use crate::nest::{Program, lower_training};
 
 pub(crate) use memory::{Place, tiles};
-pub(crate) use state::{Content, NormSlots, SlotId, State, TableId, padded};
+pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padded};
 pub use step::{Found, Rate, Step, StepError};
-pub(crate) use tape::{ConvId, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
+pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
 
 /// How a step descends.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
 use super::TrainError;
-use super::forward::{ConvRecord, Forward, Packing, Record, is_winograd, panels};
-use super::state::{NormSlots, SlotId, padded};
-use super::tape::{Gradient, Kind, NormValues, Op, Source, ValueId};
+use super::forward::{ConvRecord, Forward, Packing, Record, is_winograd, panels, shift};
+use super::state::{NormOf, NormSlots, SlotId, padded};
+use super::tape::{Filters, Gradient, Kind, NormValues, Op, Source, ValueId};
 use crate::geometry::Padding;
 use crate::graph::{Extent, PoolKind, Shape, Window};
 
@@ -132,11 +132,80 @@ impl<'a> Backward<'a> {
             Record::ZeroPad { stride, before, x, z } => {
                 let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
                 self.hand(name, x, |own, residual, y| {
-                    own.push(name, Op::Unpad { stride, before, x: g, residual, y });
+                    let skipped = before;
+                    own.push(name, Op::Shift { stride, skipped, before: 0, x: g, residual, y });
                     Ok(())
                 })
             }
+            Record::Blur { window, x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.hand(name, x, |own, residual, y| {
+                    own.push(name, Op::BlurGradient { window, g, residual, y });
+                    Ok(())
+                })
+            }
+            Record::Gate { x, gates, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.gate(name, x, gates, g)
+            }
+            Record::ChannelConv { kernel, weight, x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.channel_conv(name, (kernel, weight), x, g)
+            }
+            Record::Slice { first, x, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                self.hand(name, x, |own, residual, y| {
+                    own.push(name, shift([0, first], g, residual, y));
+                    Ok(())
+                })
+            }
+            Record::Concat { ref inputs, z } => {
+                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+                let mut first = 0;
+                for &x in inputs {
+                    self.hand(name, x, |own, residual, y| {
+                        own.push(name, shift([first, 0], g, residual, y));
+                        Ok(())
+                    })?;
+                    first += self.shape(x).channels;
+                }
+                Ok(())
+            }
         }
+    }
+
+    fn gate(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        gates: ValueId,
+        g: ValueId,
+    ) -> Result<(), TrainError> {
+        let y = self.like(&format!("{name}.gates"), gates);
+        self.push(name, Op::GateGradient { x, gates, g, y });
+        self.hand_on(name, gates, y)?;
+        self.hand(name, x, |own, residual, y| {
+            own.push(name, Op::Gate { x: g, gates, residual, y });
+            Ok(())
+        })
+    }
+
+    fn channel_conv(
+        &mut self,
+        name: &str,
+        (kernel, weight): (usize, SlotId),
+        x: ValueId,
+        g: ValueId,
+    ) -> Result<(), TrainError> {
+        let table = self.forward.state.line(kernel, true);
+        let w = self.forward.pack(name, "turned", Source::Slot(weight), table);
+        let y = self.like(name, x);
+        self.push(name, Op::ChannelConv { kernel, x: g, w, y });
+        self.hand_on(name, x, y)?;
+        let y = self.numbers(name, "weight_gradient", padded(kernel));
+        self.push(name, Op::ChannelConvGradient { kernel, x, g, y });
+        self.descend(name, y, weight);
+        Ok(())
     }
 
     fn norm(
@@ -152,11 +221,27 @@ impl<'a> Backward<'a> {
         let s = self.numbers(name, "sums", self.batch * blocks * PAIR_LEN);
         let masked = self.like(name, z);
         self.push(name, Op::NormSums { of, z, activation, g, s, y: masked });
-        let w = self.numbers(name, "scale.gradient", padded(channels));
-        let b = self.numbers(name, "shift.gradient", padded(channels));
-        let c = self.numbers(name, "coefficients", blocks * TRIPLE_LEN);
-        let moments = of.moments;
-        self.push(name, Op::BatchGradient { moments, pixels, p: s, w, b, y: c });
+        let (moments, p) = (of.moments, s);
+        let [w, b, c] = match slots.of {
+            NormOf::Batch { .. } => {
+                let w = self.numbers(name, "scale.gradient", padded(channels));
+                let b = self.numbers(name, "shift.gradient", padded(channels));
+                let y = self.numbers(name, "coefficients", blocks * TRIPLE_LEN);
+                self.push(name, Op::BatchGradient { moments, pixels, p, w, b, y });
+                [w, b, y]
+            }
+            NormOf::Group { channels: group } => {
+                let each = self.batch * padded(channels);
+                let w = self.numbers(name, "scales_of_images", each);
+                let b = self.numbers(name, "shifts_of_images", each);
+                let y = self.numbers(name, "coefficients", self.batch * blocks * TRIPLE_LEN);
+                let op = Op::GroupGradient { moments, group, channels, pixels, p, w, b, y };
+                self.push(name, op);
+                let w = self.sum_images(name, "scale.gradient", w, 1, channels);
+                let b = self.sum_images(name, "shift.gradient", b, 1, channels);
+                [w, b, y]
+            }
+        };
         self.hand(name, of.x, |own, residual, y| {
             own.push(name, Op::NormInput { of, g: masked, c, residual, y });
             Ok(())
@@ -167,6 +252,20 @@ impl<'a> Backward<'a> {
         self.descend(name, w, slots.scale);
         self.descend(name, b, slots.shift);
         Ok(())
+    }
+
+    /// The sum over the batch of what are means over `pixels` of each image.
+    fn sum_images(
+        &mut self,
+        name: &str,
+        what: &str,
+        p: ValueId,
+        pixels: usize,
+        channels: usize,
+    ) -> ValueId {
+        let y = self.numbers(name, what, padded(channels));
+        self.push(name, Op::SumImages { p, pixels, y });
+        y
     }
 
     fn descend(&mut self, name: &str, g: ValueId, slot: SlotId) {
@@ -189,19 +288,24 @@ impl<'a> Backward<'a> {
                 (packed, parts)
             }
         };
-        let slot = self.forward.state.slot(record.weight).len;
-        let table = self.forward.state.unpacking(record.packing, slot, weights);
-        let y = self.numbers(name, "weight_gradient", padded(slot));
+        let slot_len = self.forward.state.slot(record.weight).len;
+        let table = self.forward.state.unpacking(record.packing, slot_len, weights);
+        let mut y = self.numbers(name, "weight_gradient", padded(slot_len));
         let from = Source::Value { value: packed, parts, distance: weights };
         self.push(name, Op::Gather { from, table, y, at: 0 });
+        if let Some(epsilon) = record.standardise {
+            let channels = self.shape(d).channels;
+            let (weights, g) = (Filters { slot: record.weight, channels, epsilon }, y);
+            y = self.numbers(name, "stored_gradient", padded(slot_len));
+            self.push(name, Op::StandardiseGradient { weights, g, y });
+        }
         self.descend(name, y, record.weight);
         if let Some(bias) = record.bias {
             let channels = self.shape(d).channels;
             let pixels = self.shape(d).pixels();
             let p = self.numbers(name, "of_images", self.batch * padded(channels));
             self.push(name, Op::ImageMeans { x: d, y: p });
-            let y = self.numbers(name, "bias.gradient", padded(channels));
-            self.push(name, Op::SumImages { p, pixels, y });
+            let y = self.sum_images(name, "bias.gradient", p, pixels, channels);
             self.descend(name, y, bias);
         }
         Ok(())
@@ -237,7 +341,16 @@ impl<'a> Backward<'a> {
             let few = Shape { channels: input.channels, ..output };
             let small = self.forward.tape.add(format!("{name}.small"), Kind::Activation(few));
             self.flipped(name, record, Window { stride: one, ..window }, d, None, small)?;
-            self.push(name, Op::Dilate { stride: window.stride, x: small, residual, y });
+            self.push(
+                name,
+                Op::Dilate {
+                    stride: window.stride,
+                    skipped: Extent::square(0),
+                    x: small,
+                    residual,
+                    y,
+                },
+            );
             return Ok(());
         }
         let reach = |kernel: usize, dilation: usize| (kernel - 1) * dilation;
@@ -245,29 +358,21 @@ impl<'a> Backward<'a> {
             reach(window.kernel.rows, window.dilation.rows),
             reach(window.kernel.columns, window.dilation.columns),
         );
-        let beyond = |padding: Extent| {
-            let rows = reach.rows.checked_sub(padding.rows)?;
-            Some(Extent::new(rows, reach.columns.checked_sub(padding.columns)?))
-        };
-        let Padding { before, after } = window.padding;
-        let (Some(before), Some(after)) = (beyond(before), beyond(after)) else {
-            let what = "padding that is wider than the kernel";
-            return Err(TrainError::Operator { layer: name.to_owned(), what });
+        let Padding { before: above, after: below } = window.padding;
+        let (before, after) = (reach.without(above), reach.without(below));
+        // Where padding is wider than what the kernel reaches, the output's first and last pixels saw zeros alone.
+        let skipped = above.without(reach);
+        // As many pixels as a stride of one would have made.
+        let wide = Shape {
+            channels: output.channels,
+            height: input.height + reach.rows - before.rows - after.rows,
+            width: input.width + reach.columns - before.columns - after.columns,
         };
         let mut d = d;
-        if window.stride != one {
-            // As many pixels as a stride of one would have made.
-            let full = |size: usize, reach: usize, before: usize, after: usize| {
-                size + reach - before - after
-            };
-            let wide = Shape {
-                channels: output.channels,
-                height: full(input.height, reach.rows, before.rows, after.rows),
-                width: full(input.width, reach.columns, before.columns, after.columns),
-            };
+        if wide != output || skipped != Extent::square(0) || window.stride != one {
             let dilated = self.forward.tape.add(format!("{name}.dilated"), Kind::Activation(wide));
-            let op = Op::Dilate { stride: window.stride, x: d, residual: None, y: dilated };
-            self.push(name, op);
+            let stride = window.stride;
+            self.push(name, Op::Dilate { stride, skipped, x: d, residual: None, y: dilated });
             d = dilated;
         }
         let window = Window { stride: one, padding: Padding { before, after }, ..window };
@@ -286,7 +391,9 @@ impl<'a> Backward<'a> {
     ) -> Result<(), TrainError> {
         let panels = panels(window, record.groups, self.shape(d), self.shape(y));
         let table = self.forward.state.flipping(&panels)?;
-        let weights = Packing { slot: record.weight, table, bias: false };
+        let (slot, channels) = (record.weight, self.shape(d).channels);
+        let from = self.forward.weights(name, slot, None, record.standardise, channels);
+        let weights = Packing { from, table, bias: false };
         self.forward.convolve(name, weights, (window, panels), d, residual, y);
         Ok(())
     }

@@ -3,11 +3,10 @@
 use resnet_runtime::kernels::{
     Activation, BLOCK, Element, PAIR_LEN, PanelFormat, Panels, TRIPLE_LEN, Transform,
 };
-use resnet_runtime::weights::NormTensors;
 
 use super::TrainError;
-use super::state::{NormSlots, SlotId, State, TableId};
-use super::tape::{Conv, ConvId, Kind, NormValues, Op, Source, Tape, ValueId};
+use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
+use super::tape::{Conv, ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
 use crate::fuse;
 use crate::graph::{self, Extent, Graph, Node, NodeId, Padding, Pooling, Shape, Window};
 use crate::schedule::{self, Layout, Order};
@@ -45,6 +44,33 @@ pub(super) enum Record {
         x: ValueId,
         z: ValueId,
     },
+    Blur {
+        window: Window,
+        x: ValueId,
+        z: ValueId,
+    },
+    Gate {
+        x: ValueId,
+        gates: ValueId,
+        z: ValueId,
+    },
+    ChannelConv {
+        kernel: usize,
+        weight: SlotId,
+        x: ValueId,
+        z: ValueId,
+    },
+    /// Channels of `x` from the first on.
+    Slice {
+        first: usize,
+        x: ValueId,
+        z: ValueId,
+    },
+    /// The channels of all inputs, one after the other.
+    Concat {
+        inputs: Vec<ValueId>,
+        z: ValueId,
+    },
 }
 
 /// A convolution, or a linear layer.
@@ -53,6 +79,7 @@ pub(super) struct ConvRecord {
     pub(super) groups: usize,
     pub(super) weight: SlotId,
     pub(super) bias: Option<SlotId>,
+    pub(super) standardise: Option<f64>,
     /// By which its weights are packed for a direct convolution.
     pub(super) packing: TableId,
     pub(super) window: Window,
@@ -69,7 +96,7 @@ enum Made {
     Nothing,
     /// A value.
     Value(ValueId),
-    /// A batch norm whose statistics are there, which waits for what follows it.
+    /// A norm whose statistics are there, which waits for what follows it.
     Norm { of: NormValues, slots: NormSlots, residual: Option<NodeId> },
     /// A sum that waits for an activation.
     Sum([NodeId; 2]),
@@ -115,16 +142,12 @@ impl<'a> Forward<'a> {
     }
 
     fn node(&mut self, node: &Node) -> Result<Made, TrainError> {
-        let refuse =
-            |what: &'static str| Err(TrainError::Operator { layer: node.name.clone(), what });
         let first = node.inputs[0];
         Ok(match &node.op {
-            graph::Op::Conv { standardise: Some(_), .. } => {
-                return refuse("weight standardization");
-            }
-            graph::Op::Conv { window, groups, weight, bias, standardise: None } => {
+            graph::Op::Conv { window, groups, weight, bias, standardise } => {
                 let x = self.value(first);
-                Made::Value(self.conv(node, *window, *groups, weight, bias.as_deref(), x)?)
+                let tensors = (&**weight, bias.as_deref(), *standardise);
+                Made::Value(self.conv(node, *window, *groups, tensors, x)?)
             }
             graph::Op::Linear { weight, bias } => {
                 let x = self.value(first);
@@ -136,51 +159,90 @@ impl<'a> Forward<'a> {
                     padding: Padding::NONE,
                     dilation: one,
                 };
-                Made::Value(self.conv(node, window, 1, weight, Some(bias), x)?)
+                Made::Value(self.conv(node, window, 1, (weight, Some(bias), None), x)?)
             }
             graph::Op::BatchNorm(norm) => {
                 let x = self.value(first);
-                self.norm(node, norm, x)
+                let slots = self.state.norm(norm, node.shape.channels);
+                self.norm(node, slots, x)
+            }
+            graph::Op::GroupNorm(norm) => {
+                let x = self.value(first);
+                let slots = self.state.group_norm(norm, node.shape.channels);
+                self.norm(node, slots, x)
             }
             graph::Op::Add => self.add(node),
             graph::Op::Activation(activation) => {
                 Made::Value(self.activate(&node.name, first, *activation))
             }
-            graph::Op::Pool(pool) if pool.kind == graph::PoolKind::Max && !pool.selects() => {
-                return refuse("a max pool that counts zeros");
-            }
-            graph::Op::Pool(pool) => {
-                let x = self.value(first);
-                let z = self.tape.add(node.name.clone(), Kind::Activation(node.shape));
-                self.tape.push(&node.name, Op::Pool { pool: *pool, x, y: z });
-                self.made_by(&node.name, Record::Pool { pool: *pool, x, z }, z)
-            }
-            graph::Op::GlobalAveragePool => {
-                let x = self.value(first);
-                let z = self.tape.add(node.name.clone(), Kind::Activation(node.shape));
-                self.tape.push(&node.name, Op::Mean { x, y: z });
-                self.made_by(&node.name, Record::Mean { x, z }, z)
-            }
-            &graph::Op::ZeroPad { stride, before } => {
-                let x = self.value(first);
-                let z = self.tape.add(node.name.clone(), Kind::Activation(node.shape));
-                self.tape.push(&node.name, Op::ZeroPad { stride, before, x, y: z });
-                self.made_by(&node.name, Record::ZeroPad { stride, before, x, z }, z)
-            }
             // The loss has its own.
             graph::Op::Softmax => Made::Value(self.value(first)),
             graph::Op::Input => unreachable!("the first node alone is the input"),
-            graph::Op::GroupNorm(_) => return refuse("a group norm"),
-            graph::Op::Gate => return refuse("a gate"),
-            graph::Op::ChannelConv { .. } => return refuse("a convolution along the channels"),
-            graph::Op::Blur(_) => return refuse("a blur"),
-            graph::Op::Slice(_) | graph::Op::Concat => return refuse("parts of channels"),
+            graph::Op::Gate
+            | graph::Op::ChannelConv { .. }
+            | graph::Op::ZeroPad { .. }
+            | graph::Op::Pool(_)
+            | graph::Op::Blur(_)
+            | graph::Op::GlobalAveragePool
+            | graph::Op::Slice(_)
+            | graph::Op::Concat => Made::Value(self.simple(node)),
         })
     }
 
-    fn made_by(&mut self, name: &str, record: Record, z: ValueId) -> Made {
-        self.records.push((name.to_owned(), record));
-        Made::Value(z)
+    /// An operator that takes in nothing, and that nothing takes in.
+    fn simple(&mut self, node: &Node) -> ValueId {
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|&id| self.value(id)).collect();
+        let name = &node.name;
+        let (x, z) = (inputs[0], self.tape.add(name.clone(), Kind::Activation(node.shape)));
+        let (op, record) = match node.op {
+            graph::Op::Pool(pool) => (Op::Pool { pool, x, y: z }, Record::Pool { pool, x, z }),
+            graph::Op::GlobalAveragePool => (Op::Mean { x, y: z }, Record::Mean { x, z }),
+            graph::Op::ZeroPad { stride, before } => {
+                (Op::ZeroPad { stride, before, x, y: z }, Record::ZeroPad { stride, before, x, z })
+            }
+            graph::Op::Blur(window) => {
+                (Op::Blur { window, x, y: z }, Record::Blur { window, x, z })
+            }
+            graph::Op::Gate => {
+                let gates = inputs[1];
+                (Op::Gate { x, gates, residual: None, y: z }, Record::Gate { x, gates, z })
+            }
+            graph::Op::ChannelConv { kernel, ref weight } => {
+                let weight = self.state.learned(&[(weight, kernel, true)])[0];
+                let table = self.state.line(kernel, false);
+                let w = self.pack(name, "weights", Source::Slot(weight), table);
+                let record = Record::ChannelConv { kernel, weight, x, z };
+                (Op::ChannelConv { kernel, x, w, y: z }, record)
+            }
+            graph::Op::Slice(ref channels) => {
+                let first = channels.start;
+                (shift([first, 0], x, None, z), Record::Slice { first, x, z })
+            }
+            graph::Op::Concat => {
+                let op = self.concat(name, &inputs, z);
+                (op, Record::Concat { inputs, z })
+            }
+            _ => unreachable!("{name} is no simple operator"),
+        };
+        self.tape.push(name, op);
+        self.records.push((name.clone(), record));
+        z
+    }
+
+    /// Puts all inputs but the last among zeros, each over those before it; the operator that puts the last one there.
+    fn concat(&mut self, name: &str, inputs: &[ValueId], z: ValueId) -> Op {
+        let kind = self.tape.value(z).kind;
+        let (mut before, mut residual) = (0, None);
+        for (index, &x) in inputs.iter().enumerate() {
+            if index + 1 == inputs.len() {
+                return shift([0, before], x, residual, z);
+            }
+            let y = self.tape.add(format!("{name}.{index}"), kind);
+            self.tape.push(name, shift([0, before], x, residual, y));
+            before += self.tape.shape(x).channels;
+            residual = Some(y);
+        }
+        unreachable!("`{name}` has an input")
     }
 
     fn conv(
@@ -188,8 +250,7 @@ impl<'a> Forward<'a> {
         node: &Node,
         window: Window,
         groups: usize,
-        weight: &str,
-        bias: Option<&str>,
+        (weight, bias, standardise): (&str, Option<&str>, Option<f64>),
         x: ValueId,
     ) -> Result<ValueId, TrainError> {
         let name = &node.name;
@@ -204,9 +265,11 @@ impl<'a> Forward<'a> {
         let (weight, bias) = (slots[0], slots.get(1).copied());
         let packing = self.state.packing(&panels, bias.is_some())?;
         let z = self.tape.add(name.clone(), Kind::Activation(node.shape));
-        let weights = Packing { slot: weight, table: packing, bias: bias.is_some() };
+        let from = self.weights(name, weight, bias, standardise, node.shape.channels);
+        let weights = Packing { from, table: packing, bias: bias.is_some() };
         self.convolve(name, weights, (window, panels), x, None, z);
-        let record = ConvRecord { groups, weight, bias, packing, window, panels, x, z };
+        let record =
+            ConvRecord { groups, weight, bias, standardise, packing, window, panels, x, z };
         self.records.push((name.clone(), Record::Conv(record)));
         Ok(z)
     }
@@ -221,10 +284,9 @@ impl<'a> Forward<'a> {
         residual: Option<ValueId>,
         y: ValueId,
     ) {
-        let Packing { slot, table, bias } = weights;
+        let Packing { from, table, bias } = weights;
         let len = self.state.table(table).indices.len();
         let direct = self.tape.add(format!("{name}.weights"), Kind::Numbers(len));
-        let from = Source::Slot(slot);
         self.tape.push(name, Op::Gather { from, table, y: direct, at: 0 });
         let conv = plan(window, panels, self.tape.shape(y), self.batch);
         let (panels, winograd, order) = (conv.panels, conv.winograd, conv.order);
@@ -246,19 +308,55 @@ impl<'a> Forward<'a> {
         self.tape.push(name, Op::Conv { conv, x, w, points, residual, y });
     }
 
-    fn norm(&mut self, node: &Node, norm: &NormTensors, x: ValueId) -> Made {
-        let name = &node.name;
-        let (blocks, pixels) = (node.shape.channels.div_ceil(BLOCK), node.shape.pixels());
-        let slots = self.state.norm(norm, node.shape.channels);
-        let of_images = Kind::Numbers(self.batch * blocks * PAIR_LEN);
-        let p = self.tape.add(format!("{name}.of_images"), of_images);
-        let moments = self.tape.add(format!("{name}.moments"), Kind::Numbers(blocks * TRIPLE_LEN));
-        self.tape.push(name, Op::Moments { x, y: p });
-        self.tape.push(name, Op::BatchMoments { norm: slots, pixels, p, y: moments });
-        Made::Norm { of: NormValues { x, moments }, slots, residual: None }
+    /// Where a convolution's weights come from, and behind them its bias if it has one: they are standardised first
+    /// if it is so.
+    pub(super) fn weights(
+        &mut self,
+        name: &str,
+        slot: SlotId,
+        bias: Option<SlotId>,
+        standardise: Option<f64>,
+        channels: usize,
+    ) -> Source {
+        let Some(epsilon) = standardise else { return Source::Slot(slot) };
+        let len = |slot: SlotId| padded(self.state.slot(slot).len);
+        let len = len(slot) + bias.map_or(0, len);
+        let value = self.tape.add(format!("{name}.standardised"), Kind::Numbers(len));
+        self.tape
+            .push(name, Op::Standardise { weights: Filters { slot, channels, epsilon }, y: value });
+        Source::Value { value, parts: 1, distance: 0 }
     }
 
-    /// A sum takes in a batch norm that nobody else reads.
+    /// Packs a layer's weights by a table.
+    pub(super) fn pack(&mut self, name: &str, what: &str, from: Source, table: TableId) -> ValueId {
+        let len = self.state.table(table).indices.len();
+        let y = self.tape.add(format!("{name}.{what}"), Kind::Numbers(len));
+        self.tape.push(name, Op::Gather { from, table, y, at: 0 });
+        y
+    }
+
+    fn norm(&mut self, node: &Node, slots: NormSlots, x: ValueId) -> Made {
+        let name = &node.name;
+        let (blocks, pixels) = (node.shape.channels.div_ceil(BLOCK), node.shape.pixels());
+        let each = Kind::Numbers(self.batch * blocks * PAIR_LEN);
+        let p = self.tape.add(format!("{name}.of_images"), each);
+        self.tape.push(name, Op::Moments { x, y: p });
+        let (of_images, len) = match slots.of {
+            NormOf::Batch { .. } => (false, blocks * TRIPLE_LEN),
+            NormOf::Group { .. } => (true, self.batch * blocks * TRIPLE_LEN),
+        };
+        let moments = self.tape.add(format!("{name}.moments"), Kind::Numbers(len));
+        let op = match slots.of {
+            NormOf::Batch { .. } => Op::BatchMoments { norm: slots, pixels, p, y: moments },
+            NormOf::Group { channels } => {
+                Op::GroupMoments { norm: slots, group: channels, p, y: moments }
+            }
+        };
+        self.tape.push(name, op);
+        Made::Norm { of: NormValues { x, moments, of_images }, slots, residual: None }
+    }
+
+    /// A sum takes in a norm that nobody else reads.
     fn add(&mut self, node: &Node) -> Made {
         let [main, shortcut] = [node.inputs[0], node.inputs[1]];
         for (norm, other) in [(main, shortcut), (shortcut, main)] {
@@ -328,7 +426,7 @@ impl<'a> Forward<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packing {
     /// Where they are, and behind them the bias.
-    pub(super) slot: SlotId,
+    pub(super) from: Source,
     /// For a direct convolution.
     pub(super) table: TableId,
     pub(super) bias: bool,
@@ -360,6 +458,16 @@ pub(super) fn is_winograd(window: &Window, panels: &Panels) -> bool {
         && window.stride == one
         && window.dilation == one
         && panels.shape.groups == 1
+}
+
+/// The channels of `x` from the first ones on, behind so many zeros.
+pub(super) fn shift(
+    [skipped, before]: [usize; 2],
+    x: ValueId,
+    residual: Option<ValueId>,
+    y: ValueId,
+) -> Op {
+    Op::Shift { stride: Extent::square(1), skipped, before, x, residual, y }
 }
 
 /// Weights of a layer whose numbers are still exact in `f32`.

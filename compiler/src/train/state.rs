@@ -6,6 +6,7 @@ use resnet_runtime::weights::NormTensors;
 use resnet_runtime::weights::pack::{PackError, pack_conv};
 
 use crate::entity::entity;
+use crate::graph::GroupNorm;
 
 entity! {
     /// A slot of a [`State`], by its position in [`State::slots`].
@@ -55,13 +56,22 @@ pub(crate) struct Table {
     pub(crate) of: usize,
 }
 
-/// The slots of a batch norm.
+/// The slots of a norm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormSlots {
     pub(crate) scale: SlotId,
     pub(crate) shift: SlotId,
-    pub(crate) running: SlotId,
     pub(crate) epsilon: f64,
+    pub(crate) of: NormOf,
+}
+
+/// Whose statistics a norm has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NormOf {
+    /// The batch's, whose running ones are kept.
+    Batch { running: SlotId },
+    /// Those of each image's groups of so many channels.
+    Group { channels: usize },
 }
 
 /// All that lasts.
@@ -111,7 +121,16 @@ impl State {
         let [mean, variance] = [&norm.mean, &norm.variance].map(|name| name.to_string());
         let content = Content::Running { mean, variance };
         let running = self.add(Slot { offset, len: channels, content });
-        NormSlots { scale: learned[0], shift: learned[1], running, epsilon: norm.epsilon }
+        let of = NormOf::Batch { running };
+        NormSlots { scale: learned[0], shift: learned[1], epsilon: norm.epsilon, of }
+    }
+
+    /// The tensors of a group norm.
+    pub(crate) fn group_norm(&mut self, norm: &GroupNorm, channels: usize) -> NormSlots {
+        let learned =
+            self.learned(&[(&norm.weight, channels, false), (&norm.bias, channels, false)]);
+        let of = NormOf::Group { channels: channels / norm.groups };
+        NormSlots { scale: learned[0], shift: learned[1], epsilon: norm.epsilon, of }
     }
 
     fn add_table(&mut self, indices: Vec<u32>, of: usize) -> TableId {
@@ -160,6 +179,16 @@ impl State {
         let of = padded(numbered.len());
         let indices = pack_indices(panels, &numbered, None)?;
         Ok(self.add_table(indices, of))
+    }
+
+    /// The table of so many numbers as they are, or from the last to the first.
+    pub(crate) fn line(&mut self, len: usize, turned: bool) -> TableId {
+        let mut indices: Vec<u32> = (0..len as u32).collect();
+        if turned {
+            indices.reverse();
+        }
+        indices.resize(padded(len), NOWHERE);
+        self.add_table(indices, padded(len))
     }
 
     /// The table by which packed weights' gradients are put into the weights' own order.

@@ -65,13 +65,24 @@ pub(crate) enum Source {
     Value { value: ValueId, parts: usize, distance: usize },
 }
 
-/// What a gradient is of, of a batch norm.
+/// What a norm normalises, and by what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormValues {
     /// The norm's input.
     pub(crate) x: ValueId,
     /// Mean, scale and inverse deviation of each channel, [`TRIPLE_LEN`](resnet_runtime::kernels::TRIPLE_LEN) a block.
     pub(crate) moments: ValueId,
+    /// Whether each image has its own.
+    pub(crate) of_images: bool,
+}
+
+/// Weights that are standardised, each output channel's apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filters {
+    pub(crate) slot: SlotId,
+    /// Output channels.
+    pub(crate) channels: usize,
+    pub(crate) epsilon: f64,
 }
 
 /// An operator of the tape.
@@ -105,7 +116,9 @@ pub(crate) enum Op {
     Moments { x: ValueId, y: ValueId },
     /// Those of the batch.
     BatchMoments { norm: NormSlots, pixels: usize, p: ValueId, y: ValueId },
-    /// A batch norm, with what follows it.
+    /// The moments of each image's groups of channels, from those of its channels.
+    GroupMoments { norm: NormSlots, group: usize, p: ValueId, y: ValueId },
+    /// A norm, with what follows it.
     Normalise {
         of: NormValues,
         shift: SlotId,
@@ -121,11 +134,20 @@ pub(crate) enum Op {
     Mean { x: ValueId, y: ValueId },
     /// A zero-padding shortcut.
     ZeroPad { stride: Extent, before: usize, x: ValueId, y: ValueId },
+    /// A blur.
+    Blur { window: Window, x: ValueId, y: ValueId },
+    /// The sigmoid of `gates` times `x`: forward, or, of the output's gradient, that of what is gated.
+    Gate { x: ValueId, gates: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// A convolution along the channels of one pixel, with packed weights: forward, or, of the output's gradient and with
+    /// turned weights, that of the input.
+    ChannelConv { kernel: usize, x: ValueId, w: ValueId, y: ValueId },
+    /// Standardised weights; what lies behind them, a bias, as it is.
+    Standardise { weights: Filters, y: ValueId },
     /// The logits to the caller.
     Logits { x: ValueId },
     /// The losses to the caller, and the gradient of the logits.
     CrossEntropy { x: ValueId, y: ValueId },
-    /// The gradient before an activation, and its sums for a batch norm.
+    /// The gradient before an activation, and its sums for a norm.
     NormSums {
         of: NormValues,
         z: ValueId,
@@ -143,16 +165,34 @@ pub(crate) enum Op {
         b: ValueId,
         y: ValueId,
     },
-    /// The gradient of a batch norm's input.
+    /// Each image's part of the gradients of a group norm's scales and shifts, and the coefficients of its input's.
+    GroupGradient {
+        moments: ValueId,
+        group: usize,
+        channels: usize,
+        pixels: usize,
+        p: ValueId,
+        w: ValueId,
+        b: ValueId,
+        y: ValueId,
+    },
+    /// The gradient of a norm's input.
     NormInput { of: NormValues, g: ValueId, c: ValueId, residual: Option<ValueId>, y: ValueId },
     /// The gradient before an activation.
     Mask { z: ValueId, activation: Activation, g: ValueId, y: ValueId },
     /// The gradient before a mean of all pixels.
     Spread { x: ValueId, residual: Option<ValueId>, y: ValueId },
-    /// Zeros between pixels.
-    Dilate { stride: Extent, x: ValueId, residual: Option<ValueId>, y: ValueId },
-    /// The gradient before a zero-padding shortcut.
-    Unpad { stride: Extent, before: usize, x: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// Zeros between pixels, without the first of the rows and columns.
+    Dilate { stride: Extent, skipped: Extent, x: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The channels of `x` from `skipped` on, behind `before` zeros, with zeros between pixels.
+    Shift {
+        stride: Extent,
+        skipped: usize,
+        before: usize,
+        x: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    },
     /// The gradient before a pool, whose input `x` and output `z` were.
     PoolGradient {
         pool: Pooling,
@@ -162,6 +202,14 @@ pub(crate) enum Op {
         residual: Option<ValueId>,
         y: ValueId,
     },
+    /// The gradient before a blur.
+    BlurGradient { window: Window, g: ValueId, residual: Option<ValueId>, y: ValueId },
+    /// The gradient of gates.
+    GateGradient { x: ValueId, gates: ValueId, g: ValueId, y: ValueId },
+    /// The gradient of the weights of a convolution along the channels.
+    ChannelConvGradient { kernel: usize, x: ValueId, g: ValueId, y: ValueId },
+    /// The gradient of weights, of that of the standardised ones.
+    StandardiseGradient { weights: Filters, g: ValueId, y: ValueId },
     /// The mean of each image's pixels, one number a channel.
     ImageMeans { x: ValueId, y: ValueId },
     /// The sum over the batch of what are means over `pixels`.
@@ -206,7 +254,13 @@ impl Op {
                 uses(&[x, d], &[y])
             }
             Self::Moments { x, y } | Self::ImageMeans { x, y } => uses(&[x], &[y]),
-            Self::BatchMoments { p, y, .. } | Self::SumImages { p, y, .. } => uses(&[p], &[y]),
+            Self::BatchMoments { p, y, .. }
+            | Self::GroupMoments { p, y, .. }
+            | Self::SumImages { p, y, .. } => uses(&[p], &[y]),
+            Self::Blur { x, y, .. } => uses(&[x], &[y]),
+            Self::Gate { x, gates, residual, y } => with(&[x, gates], residual, y),
+            Self::ChannelConv { x, w, y, .. } => uses(&[x, w], &[y]),
+            Self::Standardise { y, .. } => uses(&[], &[y]),
             Self::Normalise { of, residual, y, .. } => with(&[of.x, of.moments], residual, y),
             Self::Add { x, residual, y, .. } => with(&[x], residual, y),
             Self::Pool { x, y, .. } | Self::Mean { x, y } | Self::ZeroPad { x, y, .. } => {
@@ -217,7 +271,8 @@ impl Op {
             Self::NormSums { of, z, g, s, y, .. } => {
                 Uses { over: Some((y, g)), ..uses(&[of.x, of.moments, z, g], &[s, y]) }
             }
-            Self::BatchGradient { moments, p, w, b, y, .. } => uses(&[moments, p], &[w, b, y]),
+            Self::BatchGradient { moments, p, w, b, y, .. }
+            | Self::GroupGradient { moments, p, w, b, y, .. } => uses(&[moments, p], &[w, b, y]),
             Self::NormInput { of, g, c, residual, y } => {
                 let all = with(&[of.x, of.moments, g, c], residual, y);
                 Uses { over: Some((y, residual.unwrap_or(g))), ..all }
@@ -225,7 +280,11 @@ impl Op {
             Self::Mask { z, g, y, .. } => Uses { over: Some((y, g)), ..uses(&[z, g], &[y]) },
             Self::Spread { x, residual, y }
             | Self::Dilate { x, residual, y, .. }
-            | Self::Unpad { x, residual, y, .. } => with(&[x], residual, y),
+            | Self::Shift { x, residual, y, .. }
+            | Self::BlurGradient { g: x, residual, y, .. } => with(&[x], residual, y),
+            Self::GateGradient { x, gates, g, y } => uses(&[x, gates, g], &[y]),
+            Self::ChannelConvGradient { x, g, y, .. } => uses(&[x, g], &[y]),
+            Self::StandardiseGradient { g, y, .. } => uses(&[g], &[y]),
             Self::PoolGradient { x, z, g, residual, y, .. } => with(&[x, z, g], residual, y),
             Self::Sgd { g, .. } => uses(&[g], &[]),
         }

@@ -483,9 +483,9 @@ macro_rules! kernels {
         r: Operand::read(F32, p.y_len(p.r_row)).only_if(p.residual),
         y: Operand::write(F32, p.y_len(p.y_row)).over("r"),
     };
-    /// The gradient before a zero-padding shortcut.
+    /// Channels at other places.
     #[cfg(feature = "train")]
-    Unpad = training::unpad(p: UnpadParams) {
+    Shift = training::shift(p: ShiftParams) {
         x: Operand::read(F32, p.x_len()),
         r: Operand::read(F32, p.dilate.y_len(p.dilate.r_row)).only_if(p.dilate.residual),
         y: Operand::write(F32, p.dilate.y_len(p.dilate.y_row)).over("r"),
@@ -521,6 +521,57 @@ macro_rules! kernels {
         h: Operand::read(F32, HYPER_LEN),
         v: Operand::write(F32, p.len),
         w: Operand::write(F32, p.len),
+    };
+    /// The gradient before a blur.
+    #[cfg(feature = "train")]
+    BlurGradient = training::blur_gradient(p: PoolGradientParams) {
+        g: Operand::read(F32, p.out_len(p.g_row)),
+        r: Operand::read(F32, p.in_len(p.r_row)).only_if(p.residual),
+        y: Operand::write(F32, p.in_len(p.d_row)).over("r"),
+    };
+    /// The gradient of gates.
+    #[cfg(feature = "train")]
+    GateGradient = training::gate_gradient(p: GateGradientParams) {
+        x: Operand::read(F32, p.plane(p.x_row)),
+        s: Operand::read(F32, BLOCK),
+        g: Operand::read(F32, p.plane(p.g_row)),
+        y: Operand::write(F32, BLOCK),
+    };
+    /// The gradient of the taps of a convolution along the channels.
+    #[cfg(feature = "train")]
+    ChannelConvGradient = training::channel_conv_gradient(p: ChannelConvGradientParams) {
+        x: Operand::read(F32, p.len(p.x_image)),
+        g: Operand::read(F32, p.len(p.g_image)),
+        y: Operand::write(F32, p.y_len()),
+    };
+    /// Means and scales of the groups of one image.
+    #[cfg(feature = "train")]
+    GroupMoments = training::group_moments(p: GroupNormParams) {
+        p: Operand::read(F32, p.second + p.channels),
+        w: Operand::read(F32, p.channels),
+        y: Operand::write(F32, p.blocks(TRIPLE_LEN)),
+    };
+    /// One image's part of the gradients of a group norm's scales and shifts, and the coefficients of its input's.
+    #[cfg(feature = "train")]
+    GroupGradient = training::group_gradient(p: GroupNormParams) {
+        p: Operand::read(F32, p.blocks(PAIR_LEN)),
+        m: Operand::read(F32, p.blocks(TRIPLE_LEN)),
+        w: Operand::write(F32, p.blocks(BLOCK)),
+        b: Operand::write(F32, p.blocks(BLOCK)),
+        y: Operand::write(F32, p.blocks(TRIPLE_LEN)),
+    };
+    /// Standardised weights of one output channel.
+    #[cfg(feature = "train")]
+    Standardise = training::standardise(p: StandardiseParams) {
+        x: Operand::read(F32, p.len),
+        y: Operand::write(F32, p.y_len()),
+    };
+    /// The gradient before it.
+    #[cfg(feature = "train")]
+    StandardiseGradient = training::standardise_gradient(p: StandardiseParams) {
+        x: Operand::read(F32, p.len),
+        g: Operand::read(F32, p.len),
+        y: Operand::write(F32, p.y_len()),
     };
     } };
 }

@@ -200,7 +200,7 @@ pub(super) unsafe fn blur<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y:
 
 /// The coefficients of `(1/2 + x/2)^(kernel - 1)`, all of them exact; zeros after them.
 #[inline(always)]
-fn binomial(kernel: usize) -> [f32; LARGEST_BLUR] {
+pub(super) fn binomial(kernel: usize) -> [f32; LARGEST_BLUR] {
     let mut weights = [0.0; LARGEST_BLUR];
     let mut weight = 1.0 / (1u32 << kernel.clamp(1, LARGEST_BLUR).saturating_sub(1)) as f32;
     for (k, slot) in weights.iter_mut().enumerate().take(kernel) {
@@ -213,7 +213,7 @@ fn binomial(kernel: usize) -> [f32; LARGEST_BLUR] {
 /// The pixel that is seen `at` pixels after the start of the padding: past an edge, the one as far
 /// inside of it. Some pixel, whatever the numbers are.
 #[inline(always)]
-fn mirrored(at: usize, padding: usize, size: usize) -> usize {
+pub(super) fn mirrored(at: usize, padding: usize, size: usize) -> usize {
     let from = at.abs_diff(padding);
     if from < size { from } else { (2 * (size - 1)).saturating_sub(from) }
 }

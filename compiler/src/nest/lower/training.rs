@@ -1,10 +1,12 @@
 //! Training steps as loops and kernel calls.
 
 mod chain;
+mod channel;
 mod conv;
 mod norm;
 mod plane;
 mod points;
+mod standardise;
 
 use std::collections::HashMap;
 
@@ -122,6 +124,7 @@ impl Steps<'_> {
             Op::WeightsOfPoints { of, x, parts, y } => self.weights_of_points(of, x, parts, y),
             Op::Moments { x, y } => self.moments(x, y),
             Op::BatchMoments { norm, pixels, p, y } => self.batch_moments(norm, pixels, p, y),
+            Op::GroupMoments { norm, group, p, y } => self.group_moments(norm, group, p, y),
             Op::Normalise { of, shift, residual, activation, y } => {
                 self.normalise(of, shift, residual, activation, y);
             }
@@ -132,6 +135,10 @@ impl Steps<'_> {
                 self.mean(&x, &y);
             }
             Op::ZeroPad { stride, before, x, y } => self.zero_pad(stride, before, x, y),
+            Op::Blur { ref window, x, y } => self.blur(window, x, y),
+            Op::Gate { x, gates, residual, y } => self.gate(x, gates, residual, y),
+            Op::ChannelConv { kernel, x, w, y } => self.channel_conv(kernel, x, w, y),
+            Op::Standardise { weights, y } => self.standardise(weights, y),
             Op::Logits { x } => {
                 let x = self.buffer(x);
                 let offset = self.of.batch;
@@ -145,15 +152,30 @@ impl Steps<'_> {
             Op::BatchGradient { moments, pixels, p, w, b, y } => {
                 self.batch_gradient(moments, pixels, p, [w, b, y]);
             }
+            Op::GroupGradient { moments, group, channels, pixels, p, w, b, y } => {
+                self.group_gradient(moments, [group, channels, pixels], p, [w, b, y]);
+            }
             Op::NormInput { of, g, c, residual, y } => self.norm_input(of, g, c, residual, y),
             Op::Mask { z, activation, g, y } => self.mask(z, activation, g, y),
             Op::Spread { x, residual, y } => self.spread(x, residual, y),
-            Op::Dilate { stride, x, residual, y } => self.dilate(stride, x, residual, y),
-            Op::Unpad { stride, before, x, residual, y } => {
-                self.unpad(stride, before, x, residual, y);
+            Op::Dilate { stride, skipped, x, residual, y } => {
+                self.dilate(stride, skipped, x, residual, y);
+            }
+            Op::Shift { stride, skipped, before, x, residual, y } => {
+                self.shift(stride, [skipped, before], x, residual, y);
             }
             Op::PoolGradient { ref pool, x, z, g, residual, y } => {
                 self.pool_gradient(pool, [x, z, g], residual, y);
+            }
+            Op::BlurGradient { ref window, g, residual, y } => {
+                self.blur_gradient(window, g, residual, y);
+            }
+            Op::GateGradient { x, gates, g, y } => self.gate_gradient(x, gates, g, y),
+            Op::ChannelConvGradient { kernel, x, g, y } => {
+                self.channel_conv_gradient(kernel, x, g, y);
+            }
+            Op::StandardiseGradient { weights, g, y } => {
+                self.standardise_gradient(weights, g, y);
             }
             Op::ImageMeans { x, y } => self.image_means(x, y),
             Op::SumImages { p, pixels, y } => self.sum_images(p, pixels, y),

@@ -121,12 +121,17 @@ params! {
     }
 
     /// Rows and columns of one channel block with zeros between them: pixel `(row, column)` of `x` becomes `(row *
-    /// stride_rows, column * stride_columns)` of `y`, all others zero; `r` is added if there is one.
+    /// stride_rows - skipped_rows, column * stride_columns - skipped_columns)` of `y`, if it has that one, and all others
+    /// are zero; `r` is added if there is one.
     pub struct DilateParams {
         /// Height of `x`.
         pub rows: usize,
         /// Width of `x`.
         pub columns: usize,
+        /// Rows above that `y` does not have.
+        pub skipped_rows: usize,
+        /// Columns on the left that `y` does not have.
+        pub skipped_columns: usize,
         /// Vertical stride.
         pub stride_rows: usize,
         /// Horizontal stride.
@@ -145,20 +150,23 @@ params! {
         pub residual: bool,
     }
 
-    /// The gradient of a zero-padding shortcut's input, one block: channel `c` is channel `c + before` of the output's
-    /// gradient, dilated; `r` is added if there is one.
-    pub struct UnpadParams {
+    /// One block of channels that are others': channel `c` of `y` is channel `c + skipped - before` of `x`, dilated, or zero
+    /// where `x` has none; `r` is added if there is one. So are channels taken out and put among others, and the gradient of a
+    /// zero-padding shortcut's input is made.
+    pub struct ShiftParams {
         /// Where the pixels go.
         pub dilate: DilateParams,
         /// The first channel of this block.
         pub first: usize,
-        /// Channels of the input.
-        pub in_channels: usize,
-        /// Channels of the output, those past the last are not read.
-        pub out_channels: usize,
-        /// Zero channels before the first.
+        /// Channels of `y`; past the last are zeros.
+        pub y_channels: usize,
+        /// Channels of `x`; those past the last are not read.
+        pub x_channels: usize,
+        /// Channels of `y` before the first of `x`.
         pub before: usize,
-        /// Distance between blocks of the output's gradient.
+        /// Channels of `x` before the first of `y`.
+        pub skipped: usize,
+        /// Distance between blocks of `x`.
         pub x_block: usize,
     }
 
@@ -177,13 +185,14 @@ params! {
     }
 
     /// The gradient of a pool's input, one channel block. Of a max pool the first pixel of a window that is as large
-    /// as its output has the output's gradient, as in PyTorch; of an average pool all have their share.
+    /// as its output has the output's gradient, as in PyTorch; of an average pool all have their share. A blur's windows see
+    /// mirrored pixels past the edges instead, and no zeros.
     pub struct PoolGradientParams {
-        /// Rows of zeros above that an average counts; windows reach into them first.
+        /// Rows of zeros above that count as pixels; windows reach into them first.
         pub zero_rows: usize,
         /// The same below.
         pub zero_rows_after: usize,
-        /// Columns of zeros on the left that an average counts.
+        /// Columns of zeros on the left that count as pixels.
         pub zero_columns: usize,
         /// The same on the right.
         pub zero_columns_after: usize,
@@ -197,6 +206,67 @@ params! {
         pub r_row: usize,
         /// Whether `r` is added.
         pub residual: bool,
+    }
+
+    /// The gradient of the 16 gates of one channel block: `y = sum over pixels of x * g, times s * (1 - s)`, where `s` is the
+    /// sigmoid of the gate.
+    pub struct GateGradientParams {
+        /// Height.
+        pub rows: usize,
+        /// Width.
+        pub columns: usize,
+        /// Distance between rows of what is gated.
+        pub x_row: usize,
+        /// Distance between rows of the gradient.
+        pub g_row: usize,
+    }
+
+    /// The gradient of the taps of a convolution along the channels: `y[k] = sum over images and channels of x[c + k - kernel / 2] *
+    /// g[c]`, zeros up to a multiple of 16.
+    pub struct ChannelConvGradientParams {
+        /// Images.
+        pub images: usize,
+        /// Values of an image.
+        pub channels: usize,
+        /// Taps, an odd number.
+        pub kernel: usize,
+        /// Distance between images of `x`.
+        pub x_image: usize,
+        /// Distance between images of `g`.
+        pub g_image: usize,
+    }
+
+    /// A group norm's statistics of one image, of all its channel blocks, and its gradient.
+    ///
+    /// For [`Call::GroupMoments`](super::super::Call::GroupMoments), `p` has a mean for each channel and `second` further on a
+    /// variance; a block of `y` has 16 of each of the groups' mean, `w / sqrt(variance + epsilon)`, and `1 / sqrt(variance +
+    /// epsilon)`.
+    ///
+    /// For [`Call::GroupGradient`](super::super::Call::GroupGradient), `p` has the pairs of
+    /// [`Call::NormSums`](super::super::Call::NormSums), and `m` is the `y` of the moments. What the image adds to the
+    /// gradients of scale and shift becomes `w` and `b`, and `y` the coefficients of
+    /// [`Call::NormInput`](super::super::Call::NormInput).
+    pub struct GroupNormParams {
+        /// Channels; past the last are zeros.
+        pub channels: usize,
+        /// Channels of a group, which lie side by side.
+        pub group: usize,
+        /// Distance between means and variances.
+        pub second: usize,
+        /// Pixels of a channel.
+        pub pixels: usize,
+        /// Added to a group's variance.
+        pub epsilon: Constant,
+    }
+
+    /// Weight standardization of one output channel: `y = (x - mean) / sqrt(variance + epsilon)`, and the gradient before it.
+    pub struct StandardiseParams {
+        /// Weights.
+        pub len: usize,
+        /// Zeros that are written behind them.
+        pub padding: usize,
+        /// Added to the variance.
+        pub epsilon: Constant,
     }
 
     /// Softmax and cross-entropy of one image: with `p = softmax(x)` and the probabilities `t` that are to be, `l = sum of t *
@@ -304,9 +374,38 @@ impl DilateParams {
     }
 }
 
-impl UnpadParams {
+impl ShiftParams {
     pub(in super::super) const fn x_len(&self) -> usize {
-        last(self.out_channels.div_ceil(BLOCK), self.x_block) + self.dilate.x_len()
+        last(self.x_channels.div_ceil(BLOCK), self.x_block) + self.dilate.x_len()
+    }
+}
+
+impl GateGradientParams {
+    pub(in super::super) const fn plane(&self, row: usize) -> usize {
+        plane(self.rows, self.columns, row)
+    }
+}
+
+impl ChannelConvGradientParams {
+    pub(in super::super) const fn len(&self, image: usize) -> usize {
+        last(self.images, image) + self.channels
+    }
+
+    pub(in super::super) const fn y_len(&self) -> usize {
+        padded(self.kernel)
+    }
+}
+
+impl StandardiseParams {
+    pub(in super::super) const fn y_len(&self) -> usize {
+        self.len + self.padding
+    }
+}
+
+impl GroupNormParams {
+    /// Numbers of all channel blocks, so many a block.
+    pub(in super::super) const fn blocks(&self, each: usize) -> usize {
+        self.channels.div_ceil(BLOCK) * each
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::BLOCK;
 use super::super::activation::derivative;
 use super::super::simd::Simd;
-use super::{DilateParams, GradientParams, SpreadParams, UnpadParams};
+use super::{DilateParams, GradientParams, ShiftParams, SpreadParams};
 
 /// [`Call::Mask`](super::super::Call::Mask).
 ///
@@ -89,15 +89,15 @@ pub(in super::super) unsafe fn dilate<S: Simd>(
     }
 }
 
-/// [`Call::Unpad`](super::super::Call::Unpad): shifts channels, so goes one at a time.
+/// [`Call::Shift`](super::super::Call::Shift): a channel's lane is another one, so channels go one at a time.
 ///
 /// # Safety
 ///
-/// `x` and, with a residual, `r` are readable and `y` writable as far as [`UnpadParams`] says.
+/// `x` and, with a residual, `r` are readable and `y` writable as far as [`ShiftParams`] says.
 #[inline(always)]
-pub(in super::super) unsafe fn unpad<S: Simd>(
+pub(in super::super) unsafe fn shift<S: Simd>(
     simd: S,
-    params: &UnpadParams,
+    params: &ShiftParams,
     x: *mut f32,
     r: *mut f32,
     y: *mut f32,
@@ -108,8 +108,10 @@ pub(in super::super) unsafe fn unpad<S: Simd>(
             let mut lanes = [0.0; BLOCK];
             if let Some((row, column)) = source(dilate, row, column) {
                 for (lane, value) in lanes.iter_mut().enumerate() {
-                    let channel = params.first + lane + params.before;
-                    if params.first + lane < params.in_channels && channel < params.out_channels {
+                    let of_y = params.first + lane;
+                    // Where `x` begins later, the difference wraps to a channel that it does not have.
+                    let channel = (of_y + params.skipped).wrapping_sub(params.before);
+                    if of_y < params.y_channels && channel < params.x_channels {
                         let at = channel / BLOCK * params.x_block + channel % BLOCK;
                         // SAFETY: a pixel of `x`, and a channel that it has.
                         *value = unsafe { *x.add(at + row * dilate.x_row + column * BLOCK) };
@@ -125,6 +127,7 @@ pub(in super::super) unsafe fn unpad<S: Simd>(
 /// The pixel that is spread to a row and a column, if there is one.
 #[inline(always)]
 fn source(params: &DilateParams, row: usize, column: usize) -> Option<(usize, usize)> {
+    let (row, column) = (row + params.skipped_rows, column + params.skipped_columns);
     let (from_row, from_column) = (row / params.stride_rows, column / params.stride_columns);
     let there = row == from_row * params.stride_rows
         && column == from_column * params.stride_columns

@@ -1,15 +1,15 @@
 //! Batch norms with the batch's statistics, and their gradients.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, BatchParams, Call, Constant, Element, GradientParams, MeanParams, PAIR_LEN,
-    PlaneParams, TRIPLE_LEN,
+    Activation, BLOCK, BatchParams, Call, Constant, GradientParams, GroupNormParams, MeanParams,
+    PAIR_LEN, PlaneParams, TRIPLE_LEN,
 };
 
 use super::super::Side;
 use super::{Steps, addresses, per_block, plane, residual_or, residual_row};
 use crate::nest::{Statement, Var};
 use crate::schedule::Buffer;
-use crate::train::{NormSlots, NormValues, SlotId, ValueId};
+use crate::train::{NormOf, NormSlots, NormValues, SlotId, ValueId, padded};
 
 impl Steps<'_> {
     pub(super) fn moments(&mut self, x: ValueId, y: ValueId) {
@@ -78,15 +78,76 @@ impl Steps<'_> {
         per_block(self.side(id), each).with(Var::Picture, x.blocks() * each)
     }
 
+    /// Mean, scale and inverse deviation: the batch's, or each image's.
+    fn norm_moments(&self, of: NormValues, x: &Buffer) -> Side {
+        self.triples(of.moments, of.of_images, x.blocks())
+    }
+
+    /// Three numbers a channel, of the batch or of each image.
+    fn triples(&self, id: ValueId, of_images: bool, blocks: usize) -> Side {
+        let side = per_block(self.side(id), TRIPLE_LEN);
+        match of_images {
+            true => side.with(Var::Picture, blocks * TRIPLE_LEN),
+            false => side,
+        }
+    }
+
+    pub(super) fn group_moments(&mut self, norm: NormSlots, group: usize, p: ValueId, y: ValueId) {
+        let channels = self.of.state.slot(norm.scale).len;
+        let each = padded(channels);
+        let params = GroupNormParams {
+            channels,
+            group,
+            second: self.of.batch * each,
+            pixels: 0,
+            epsilon: Constant::new(norm.epsilon as f32),
+        };
+        let of_image = |side: Side, each: usize| side.with(Var::Picture, each);
+        let sides = [
+            of_image(self.side(p), each),
+            self.lasting(norm.scale),
+            of_image(self.side(y), each / BLOCK * TRIPLE_LEN),
+        ];
+        let loops = [self.lowering.picture()];
+        let doc = format!("moments of groups of {group}, {channels} channels");
+        self.call(doc, Call::GroupMoments(params), sides, &loops);
+    }
+
+    pub(super) fn group_gradient(
+        &mut self,
+        moments: ValueId,
+        [group, channels, pixels]: [usize; 3],
+        p: ValueId,
+        [w, b, y]: [ValueId; 3],
+    ) {
+        let epsilon = Constant::new(0.0);
+        let params = GroupNormParams { channels, group, second: 0, pixels, epsilon };
+        let of_image = |id: ValueId, each: usize| {
+            self.side(id).with(Var::Picture, channels.div_ceil(BLOCK) * each)
+        };
+        let sides = [
+            of_image(p, PAIR_LEN),
+            of_image(moments, TRIPLE_LEN),
+            of_image(w, BLOCK),
+            of_image(b, BLOCK),
+            of_image(y, TRIPLE_LEN),
+        ];
+        let loops = [self.lowering.picture()];
+        let doc = format!("gradient of a norm of groups of {group}, {channels} channels");
+        self.call(doc, Call::GroupGradient(params), sides, &loops);
+    }
+
     pub(super) fn batch_moments(&mut self, norm: NormSlots, pixels: usize, p: ValueId, y: ValueId) {
-        let slot = |id: SlotId| Side::weights(Element::F32, self.of.state.slot(id).offset);
+        let NormOf::Batch { running } = norm.of else {
+            unreachable!("a group norm has no statistics of the batch")
+        };
         let blocks = self.of.state.slot(norm.scale).len.div_ceil(BLOCK);
         let each = blocks * BLOCK;
         let params = self.batch_params(pixels, [each, self.of.batch * each], norm.epsilon);
         let sides = [
             per_block(self.side(p), BLOCK),
-            per_block(slot(norm.scale), BLOCK),
-            per_block(slot(norm.running), PAIR_LEN),
+            per_block(self.lasting(norm.scale), BLOCK),
+            per_block(self.lasting(running), PAIR_LEN),
             per_block(self.side(y), TRIPLE_LEN),
         ];
         let loops = [crate::nest::Loop { var: Var::Block, extent: blocks }];
@@ -112,8 +173,8 @@ impl Steps<'_> {
             y_row: y.row_len(),
             epilogue: resnet_runtime::kernels::Epilogue { residual: r.is_some(), activation },
         };
-        let moments = per_block(self.side(of.moments), TRIPLE_LEN);
-        let shifts = Side::weights(Element::F32, self.of.state.slot(shift).offset);
+        let moments = self.norm_moments(of, &x);
+        let shifts = self.lasting(shift);
         let sides = [
             plane(&x),
             moments.clone(),
@@ -140,7 +201,7 @@ impl Steps<'_> {
         let params = GradientParams { activation, ..gradient_params([&x, &z, &g, &y], None) };
         let sides = [
             plane(&x),
-            per_block(self.side(of.moments), TRIPLE_LEN),
+            self.norm_moments(of, &x),
             plane(&z),
             plane(&g),
             self.of_images(s, &x, PAIR_LEN),
@@ -184,9 +245,9 @@ impl Steps<'_> {
         let params = gradient_params([&x, &x, &g, &y], r.as_ref());
         let sides = [
             plane(&x),
-            per_block(self.side(of.moments), TRIPLE_LEN),
+            self.norm_moments(of, &x),
             plane(&g),
-            per_block(self.side(c), TRIPLE_LEN),
+            self.triples(c, of.of_images, x.blocks()),
             plane(&residual_or(r.as_ref(), &y)),
             plane(&y),
         ];

@@ -2,14 +2,14 @@
 
 use resnet_runtime::kernels::{
     Activation, BLOCK, Call, DilateParams, Epilogue, GradientParams, PlaneParams,
-    PoolGradientParams, SpreadParams, UnpadParams, ZeroPadParams,
+    PoolGradientParams, ShiftParams, SpreadParams, ZeroPadParams,
 };
 
 use super::super::{Layer, Side, pool};
 use super::norm::gradient_params;
 use super::{Steps, plane, residual_or, residual_row};
 use crate::fuse;
-use crate::graph::{Extent, PoolKind, Pooling};
+use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
 use crate::nest::{Loop, Var};
 use crate::schedule::Buffer;
 use crate::train::ValueId;
@@ -61,17 +61,8 @@ impl Steps<'_> {
             PoolKind::Max => &x,
             PoolKind::Average => &y,
         };
-        let params = PoolGradientParams {
-            zero_rows: of.zeros.before.rows,
-            zero_rows_after: of.zeros.after.rows,
-            zero_columns: of.zeros.before.columns,
-            zero_columns_after: of.zeros.after.columns,
-            pool: pool::params(&of.window, plane_of_input, &z),
-            g_row: g.row_len(),
-            d_row: y.row_len(),
-            r_row: residual_row(r.as_ref()),
-            residual: r.is_some(),
-        };
+        let params =
+            pool_gradient_params(&of.window, of.zeros, [plane_of_input, &z], [&g, &y], r.as_ref());
         let loops = self.planes(&y);
         let doc = format!("gradient of {} {}", of.kind.word(), y.shape);
         let r = plane(&residual_or(r.as_ref(), &y));
@@ -85,6 +76,29 @@ impl Steps<'_> {
                 self.call(doc, Call::AveragePoolGradient(params), sides, &loops);
             }
         }
+    }
+
+    pub(super) fn blur(&mut self, window: &Window, x: ValueId, y: ValueId) {
+        let (input, output) = (&self.buffer(x), &self.ringed(y));
+        let epilogue = &fuse::Epilogue::NONE;
+        let layer = Layer { id: self.layer, epilogue, input, residual: None, output };
+        self.lowering.blur(&layer, window);
+    }
+
+    pub(super) fn blur_gradient(
+        &mut self,
+        window: &Window,
+        g: ValueId,
+        residual: Option<ValueId>,
+        y: ValueId,
+    ) {
+        let (g, y) = (self.buffer(g), self.ringed(y));
+        let r = residual.map(|id| self.buffer(id));
+        let params = pool_gradient_params(window, Padding::NONE, [&y, &g], [&g, &y], r.as_ref());
+        let sides = [plane(&g), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
+        let loops = self.planes(&y);
+        let doc = format!("gradient before blur {}", y.shape);
+        self.call(doc, Call::BlurGradient(params), sides, &loops);
     }
 
     pub(super) fn zero_pad(&mut self, stride: Extent, before: usize, x: ValueId, y: ValueId) {
@@ -138,23 +152,28 @@ impl Steps<'_> {
     pub(super) fn dilate(
         &mut self,
         stride: Extent,
+        skipped: Extent,
         x: ValueId,
         residual: Option<ValueId>,
         y: ValueId,
     ) {
         let (x, y) = (self.buffer(x), self.ringed(y));
         let r = residual.map(|id| self.buffer(id));
-        let params = dilate_params(stride, &x, r.as_ref(), &y);
+        let params = DilateParams {
+            skipped_rows: skipped.rows,
+            skipped_columns: skipped.columns,
+            ..dilate_params(stride, &x, r.as_ref(), &y)
+        };
         let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
         let loops = self.planes(&y);
         let doc = format!("dilate {} -> {}", x.shape, y.shape);
         self.call(doc, Call::Dilate(params), sides, &loops);
     }
 
-    pub(super) fn unpad(
+    pub(super) fn shift(
         &mut self,
         stride: Extent,
-        before: usize,
+        [skipped, before]: [usize; 2],
         x: ValueId,
         residual: Option<ValueId>,
         y: ValueId,
@@ -163,12 +182,13 @@ impl Steps<'_> {
         let r = residual.map(|id| self.buffer(id));
         // A block at a time, as each begins at a channel of its own.
         for block in 0..y.blocks() {
-            let call = Call::Unpad(UnpadParams {
+            let call = Call::Shift(ShiftParams {
                 dilate: dilate_params(stride, &x, r.as_ref(), &y),
                 first: block * BLOCK,
-                in_channels: y.shape.channels,
-                out_channels: x.shape.channels,
+                y_channels: y.shape.channels,
+                x_channels: x.shape.channels,
                 before,
+                skipped,
                 x_block: x.block_len(),
             });
             let of = |buffer: &Buffer, block: usize| {
@@ -177,9 +197,31 @@ impl Steps<'_> {
             let residual = residual_or(r.as_ref(), &y);
             let sides = [of(&x, 0), of(&residual, block), of(&y, block)];
             let loops = [self.lowering.picture()];
-            let doc = format!("gradient before a zero-padded shortcut {}, block {block}", y.shape);
+            let doc =
+                format!("channels from {skipped} behind {before} of {}, block {block}", y.shape);
             self.call(doc, call, sides, &loops);
         }
+    }
+}
+
+/// The gradient `g` of a pool's output `z`, and `y` of its input `x`.
+fn pool_gradient_params(
+    window: &Window,
+    zeros: Padding,
+    [x, z]: [&Buffer; 2],
+    [g, y]: [&Buffer; 2],
+    residual: Option<&Buffer>,
+) -> PoolGradientParams {
+    PoolGradientParams {
+        zero_rows: zeros.before.rows,
+        zero_rows_after: zeros.after.rows,
+        zero_columns: zeros.before.columns,
+        zero_columns_after: zeros.after.columns,
+        pool: pool::params(window, x, z),
+        g_row: g.row_len(),
+        d_row: y.row_len(),
+        r_row: residual_row(residual),
+        residual: residual.is_some(),
     }
 }
 
@@ -192,6 +234,8 @@ fn dilate_params(
     DilateParams {
         rows: x.shape.height,
         columns: x.shape.width,
+        skipped_rows: 0,
+        skipped_columns: 0,
         stride_rows: stride.rows,
         stride_columns: stride.columns,
         x_row: x.row_len(),
