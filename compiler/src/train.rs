@@ -48,14 +48,6 @@ impl Default for Descent {
 /// Why a table cannot be trained.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// An operator whose gradient is not known.
-    #[error("`{layer}` has {what}, which cannot be trained")]
-    Operator {
-        /// The layer.
-        layer: String,
-        /// What it is.
-        what: &'static str,
-    },
     /// A layer has too many weights.
     #[error("`{layer}` has {weights} weights; layers of more than 2^24 cannot be trained")]
     Weights {
@@ -66,13 +58,13 @@ pub enum TrainError {
     },
     /// The answer is no row of logits.
     #[error(
-        "the answer of `{network}` is {shape}, no number for each class: a classifier is needed to train"
+        "the answer of `{network}` is {answer}, no number for each class: a classifier is needed to train"
     )]
     Answer {
         /// The network.
         network: String,
-        /// The shape of the answer.
-        shape: String,
+        /// What it is.
+        answer: String,
     },
     /// No images, or so few that a batch has no variance.
     #[error(
@@ -97,10 +89,14 @@ pub(crate) struct Planned {
 
 /// Plans a step of `batch` images.
 pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Planned, TrainError> {
-    let answer = graph.output_shape();
-    if answer.pixels() != 1 || !graph.features.is_empty() {
-        let (network, shape) = (graph.name.clone(), answer.to_string());
-        return Err(TrainError::Answer { network, shape });
+    let (network, shape) = (graph.name.clone(), graph.output_shape());
+    if !graph.features.is_empty() {
+        let rows: Vec<&str> = graph.features.iter().map(|feature| &*feature.name).collect();
+        let answer = format!("the features of {}", rows.join(", "));
+        return Err(TrainError::Answer { network, answer });
+    }
+    if shape.pixels() != 1 {
+        return Err(TrainError::Answer { network, answer: shape.to_string() });
     }
     for node in &graph.nodes {
         if matches!(node.op, crate::graph::Op::BatchNorm(_)) && batch * node.shape.pixels() < 2 {

@@ -30,13 +30,15 @@ pub struct Gradients {
 ///
 /// # Panics
 ///
-/// If images and targets are not as many.
+/// If there is not a target for each number of the answer of each image.
 pub fn gradients(
     graph: &Graph,
     weights: &Weights,
     images: &[f32],
     targets: &[f32],
 ) -> Result<Gradients, WeightsError> {
+    let batch = images.len() / graph.input_shape().elements();
+    assert_eq!(targets.len(), batch * graph.output_shape().elements(), "a target for each logit");
     weights.check(&graph.tensors)?;
     let names = graph.tensors.iter().map(|tensor| &*tensor.name);
     let tensors = Tensors::read(names, weights)?;

@@ -1,0 +1,44 @@
+//! The same seed, the same bits.
+
+use std::num::NonZeroUsize;
+
+use resnet_compiler::network::Backend;
+use resnet_compiler::train::Descent;
+use resnet_runtime::kernels::{Decay, Isa};
+use resnet_runtime::threads::Pool;
+use resnet_runtime::weights::Weights;
+
+use super::{Batch, On, RATE, golden, graph, state};
+
+/// Three steps on one to three threads, twice, by both back ends.
+#[test]
+fn threads_runs_and_back_ends_agree_in_every_bit() {
+    let tables = ["basic", "eca", "group-norm", "res2net", "weight-standardization", "zero-pad"];
+    let pools = [1, 2, 3].map(|n| Pool::new(NonZeroUsize::new(n).unwrap()).unwrap());
+    for (name, decay) in tables.into_iter().zip([Decay::Classic, Decay::Decoupled].iter().cycle()) {
+        let table = graph(name, &golden(name));
+        let weights = Weights::random(&table.tensors, 3);
+        let batch = Batch::random(&table, 6);
+        let descent = Descent { nesterov: true, decay: *decay, norm_momentum: 0.1 };
+        let run = |backend, pool| {
+            let on = On { isa: Isa::detect(), backend, pool };
+            let mut step = on.step(&table, batch.len, descent, &weights).unwrap();
+            let mut losses = Vec::new();
+            for _ in 0..3 {
+                let found = step.run(&batch.images, &batch.targets, RATE);
+                losses.extend(found.losses.iter().chain(found.logits).map(|v| v.to_bits()));
+            }
+            (losses, state(&step))
+        };
+        let expected = run(Backend::Jit, None);
+        assert_ne!(expected.0[..6], expected.0[expected.0.len() / 3..][..6], "{name} learns");
+        for pool in &pools {
+            for again in 0..2 {
+                let found = run(Backend::Jit, Some(pool));
+                assert!(found == expected, "{name}, {} threads, {again}", pool.threads());
+            }
+        }
+        assert!(run(Backend::Interpret, None) == expected, "{name}, interpreted");
+        assert!(run(Backend::Interpret, pools.last()) == expected, "{name}, interpreted, threads");
+    }
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Make what PyTorch says of training steps: losses, gradients, running statistics.
+
+    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 numpy==2.4.6 safetensors==0.8.0
+    python make.py                  # rewrites every file beside this script
+    python make.py --only eca       # one network
+    python make.py --verify         # writes nothing; fails where a number differs
+
+The networks are tables of `../golden`, with the weights and images of its files; `../golden/make.py` runs them, here with
+the statistics of the batch. Each network NAME becomes `NAME.safetensors`, f32: the gradient of every parameter of the mean
+loss of a batch, by the parameter's name, and the running statistics after the step. `losses.json` has for each network how
+it descends, and the mean losses of twenty steps of `torch.optim.SGD` on that one batch. All is computed in f64.
+
+A batch has 4 to 8 images, more than the goldens' files: element `j` of image `i` is element `(101 * i + j) % length` of the
+file. Image `i` is of class `(3 * i + 1) % classes`.
+"""
+import argparse
+import importlib.util
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save
+
+HERE = pathlib.Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "golden"
+spec = importlib.util.spec_from_file_location("golden", GOLDEN / "make.py")
+golden = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(golden)
+
+STEPS = 20
+# Bytes of all files.
+LARGEST = 1_500_000
+
+
+def steps(batch=4, rate=0.03125, momentum=0.9, nesterov=False, decay=0.0, smoothing=0.0):
+    return dict(batch=batch, rate=rate, momentum=momentum, nesterov=nesterov, decay=decay, smoothing=smoothing)
+
+
+# How each network descends. Rates are such that twenty steps change a loss well, and do not magnify rounding.
+NETWORKS = {
+    "activation": steps(decay=0.0005),
+    "activation-pre-activation": steps(smoothing=0.1),
+    "anti-alias-average": steps(nesterov=True),
+    "blur": steps(decay=0.0005, nesterov=True),
+    "bottleneck": steps(decay=0.0005, smoothing=0.1),
+    "conv-groups": steps(decay=0.001),
+    "dilation-pool-projection": steps(batch=6),
+    "eca": steps(nesterov=True),
+    "flatten": steps(batch=5, decay=0.01),
+    "group-norm": steps(decay=0.0005),
+    "linear-only": steps(batch=8, smoothing=0.2),
+    "padding": steps(decay=0.0005),
+    "plain": steps(batch=6),
+    "pool-projection": steps(decay=0.0005, nesterov=True, smoothing=0.1),
+    "pools": steps(rate=0.0078125),
+    "project-all": steps(decay=0.0005),
+    "res2net": steps(smoothing=0.1),
+    "squeeze-excitation": steps(nesterov=True, decay=0.0005),
+    "weight-standardization": steps(decay=0.0005, nesterov=True),
+    "zero-pad-variants": steps(batch=5),
+}
+
+
+class Parameters(golden.Tensors):
+    """The tensors of a file: parameters that learn, and running statistics."""
+
+    def __init__(self, path):
+        self.stored = {name: t.double() for name, t in load_file(path).items() if "num_batches" not in name}
+        for name, tensor in self.stored.items():
+            tensor.requires_grad_("running_" not in name)
+
+    def get(self, name, shape, draw):
+        return self.stored[name].reshape(shape)
+
+    def learned(self):
+        return {name: t for name, t in self.stored.items() if t.requires_grad}
+
+
+class Trained(golden.Interpreter):
+    """Runs a table in training mode."""
+
+    def norm(self, x, name, kind="batch"):
+        if kind != "batch":
+            return super().norm(x, name, kind)
+        weight, bias, mean, variance = (
+            self.tensors.stored[f"{name}.{what}"] for what in ("weight", "bias", "running_mean", "running_var"))
+        return F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=0.1, eps=self.epsilon)
+
+
+def images(of, batch):
+    ring = np.load(GOLDEN / f"{of.name}.input.npy")
+    shape, ring = ring.shape[1:], ring.reshape(-1)
+    at = 101 * np.arange(batch)[:, None] + np.arange(np.prod(shape))
+    return torch.from_numpy(ring[at % ring.size].reshape(batch, *shape)).double()
+
+
+def make(name, options):
+    of = next(g for g in golden.GOLDENS if g.name == name)
+    assert not of.features, f"{name} answers with features"
+    tensors = Parameters(GOLDEN / f"{name}.safetensors")
+    # The loss has its own softmax.
+    table = [row for row in of.table if row["op"] != "softmax"]
+    net = Trained(table, tensors, of.epsilon or 1e-5, of.pre_activation, of.activation or "relu", of.standardise)
+    x = images(of, options["batch"])
+    learned = tensors.learned()
+    # As timm does: neither biases nor norms decay.
+    groups = [dict(params=[t for t in learned.values() if t.dim() > 1], weight_decay=options["decay"]),
+              dict(params=[t for t in learned.values() if t.dim() <= 1], weight_decay=0.0)]
+    descent = torch.optim.SGD(groups, options["rate"], options["momentum"], nesterov=options["nesterov"])
+    losses, found = [], {}
+    for step in range(STEPS):
+        logits = net.run(x)
+        classes = logits.shape[1]
+        target = torch.tensor([(3 * i + 1) % classes for i in range(len(x))])
+        loss = F.cross_entropy(logits, target, label_smoothing=options["smoothing"])
+        descent.zero_grad()
+        loss.backward()
+        if step == 0:
+            found = {n: t.grad.float().contiguous() for n, t in learned.items()}
+            found |= {n: t.float().clone() for n, t in tensors.stored.items() if "running_" in n}
+        descent.step()
+        losses.append(round(loss.item(), 7))
+    assert losses[-1] < 0.9 * losses[0] or options["smoothing"], f"{name} learns nothing: {losses}"
+    return found, options | dict(losses=losses)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", metavar="NAME", choices=NETWORKS, help="make this network alone")
+    parser.add_argument("--verify", action="store_true", help="compare with the files instead of writing them")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    path = HERE / "losses.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    facts = {name: stored[name] for name in NETWORKS if name in stored}
+    differing = []
+    for name, options in NETWORKS.items():
+        if args.only not in (None, name):
+            continue
+        tensors, facts[name] = make(name, options)
+        file = HERE / f"{name}.safetensors"
+        if not args.verify:
+            file.write_bytes(save(tensors))
+            continue
+        theirs = load_file(file)
+        same = facts[name] == stored.get(name) and tensors.keys() == theirs.keys()
+        if not same or any(not torch.equal(t, theirs[n]) for n, t in tensors.items()):
+            differing.append(name)
+    if differing:
+        sys.exit(f"differ from what this script makes: {', '.join(differing)}")
+    if not args.verify:
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(facts[name])}" for name in NETWORKS if name in facts)
+        path.write_text("{\n" + lines + "\n}\n")
+    size = sum(file.stat().st_size for file in HERE.iterdir() if file.suffix in (".json", ".safetensors"))
+    assert size < LARGEST, f"{size:,} bytes"
+    print(f"{len(facts)} networks, {size:,} bytes{': all as stored' if args.verify else ''}")
+
+
+if __name__ == "__main__":
+    main()
