@@ -32,33 +32,37 @@ golden = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(golden)
 
 STEPS = 20
+# How far a loss in f32 may be from that in f64.
+MAGNIFIED = 1e-4
+# Nearer to zero than this, rounding would decide on which side of a ReLU a pixel is, and so whether it has a gradient.
+EDGE = 1e-7
 # Bytes of all files.
 LARGEST = 1_500_000
 
 
-def steps(batch=4, rate=0.03125, momentum=0.9, nesterov=False, decay=0.0, smoothing=0.0):
+def steps(batch=4, rate=2**-7, momentum=0.9, nesterov=False, decay=0.0, smoothing=0.0):
     return dict(batch=batch, rate=rate, momentum=momentum, nesterov=nesterov, decay=decay, smoothing=smoothing)
 
 
-# How each network descends. Rates are such that twenty steps change a loss well, and do not magnify rounding.
+# How each network descends: so slowly that twenty steps do not magnify rounding, which is checked in f32.
 NETWORKS = {
     "activation": steps(decay=0.0005),
     "activation-pre-activation": steps(smoothing=0.1),
     "anti-alias-average": steps(nesterov=True),
     "blur": steps(decay=0.0005, nesterov=True),
-    "bottleneck": steps(decay=0.0005, smoothing=0.1),
+    "bottleneck": steps(batch=8, rate=2**-15, decay=0.0005, smoothing=0.1),
     "conv-groups": steps(decay=0.001),
-    "dilation-pool-projection": steps(batch=6),
+    "dilation-pool-projection": steps(batch=5),
     "eca": steps(nesterov=True),
     "flatten": steps(batch=5, decay=0.01),
     "group-norm": steps(decay=0.0005),
     "linear-only": steps(batch=8, smoothing=0.2),
     "padding": steps(decay=0.0005),
-    "plain": steps(batch=6),
-    "pool-projection": steps(decay=0.0005, nesterov=True, smoothing=0.1),
-    "pools": steps(rate=0.0078125),
+    "plain": steps(batch=7),
+    "pool-projection": steps(batch=8, rate=2**-11),
+    "pools": steps(),
     "project-all": steps(decay=0.0005),
-    "res2net": steps(smoothing=0.1),
+    "res2net": steps(batch=5, rate=2**-16, smoothing=0.1),
     "squeeze-excitation": steps(nesterov=True, decay=0.0005),
     "weight-standardization": steps(decay=0.0005, nesterov=True),
     "zero-pad-variants": steps(batch=5),
@@ -68,8 +72,8 @@ NETWORKS = {
 class Parameters(golden.Tensors):
     """The tensors of a file: parameters that learn, and running statistics."""
 
-    def __init__(self, path):
-        self.stored = {name: t.double() for name, t in load_file(path).items() if "num_batches" not in name}
+    def __init__(self, path, dtype):
+        self.stored = {name: t.to(dtype) for name, t in load_file(path).items() if "num_batches" not in name}
         for name, tensor in self.stored.items():
             tensor.requires_grad_("running_" not in name)
 
@@ -83,12 +87,23 @@ class Parameters(golden.Tensors):
 class Trained(golden.Interpreter):
     """Runs a table in training mode."""
 
+    # How near to zero the input of an activation has come.
+    nearest = float("inf")
+
+    def activation(self, x, row, default=None):
+        self.nearest = min(self.nearest, x.abs().min().item())
+        return super().activation(x, row, default)
+
     def norm(self, x, name, kind="batch"):
         if kind != "batch":
             return super().norm(x, name, kind)
         weight, bias, mean, variance = (
             self.tensors.stored[f"{name}.{what}"] for what in ("weight", "bias", "running_mean", "running_var"))
         return F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=0.1, eps=self.epsilon)
+
+    def blur(self, x, *window):
+        # Its coefficients are f64.
+        return super().blur(x.double(), *window).to(x.dtype)
 
 
 def images(of, batch):
@@ -98,14 +113,13 @@ def images(of, batch):
     return torch.from_numpy(ring[at % ring.size].reshape(batch, *shape)).double()
 
 
-def make(name, options):
-    of = next(g for g in golden.GOLDENS if g.name == name)
-    assert not of.features, f"{name} answers with features"
-    tensors = Parameters(GOLDEN / f"{name}.safetensors")
+def train(of, options, dtype):
+    """The gradients and running statistics of the first step, and the losses of all."""
+    tensors = Parameters(GOLDEN / f"{of.name}.safetensors", dtype)
     # The loss has its own softmax.
     table = [row for row in of.table if row["op"] != "softmax"]
     net = Trained(table, tensors, of.epsilon or 1e-5, of.pre_activation, of.activation or "relu", of.standardise)
-    x = images(of, options["batch"])
+    x = images(of, options["batch"]).to(dtype)
     learned = tensors.learned()
     # As timm does: neither biases nor norms decay.
     groups = [dict(params=[t for t in learned.values() if t.dim() > 1], weight_decay=options["decay"]),
@@ -114,17 +128,26 @@ def make(name, options):
     losses, found = [], {}
     for step in range(STEPS):
         logits = net.run(x)
-        classes = logits.shape[1]
-        target = torch.tensor([(3 * i + 1) % classes for i in range(len(x))])
+        target = torch.tensor([(3 * i + 1) % logits.shape[1] for i in range(len(x))])
         loss = F.cross_entropy(logits, target, label_smoothing=options["smoothing"])
         descent.zero_grad()
         loss.backward()
         if step == 0:
             found = {n: t.grad.float().contiguous() for n, t in learned.items()}
             found |= {n: t.float().clone() for n, t in tensors.stored.items() if "running_" in n}
+            assert net.nearest > EDGE, f"{of.name}: {net.nearest:.1e} before an activation"
         descent.step()
         losses.append(round(loss.item(), 7))
-    assert losses[-1] < 0.9 * losses[0] or options["smoothing"], f"{name} learns nothing: {losses}"
+    return found, losses
+
+
+def make(name, options):
+    of = next(g for g in golden.GOLDENS if g.name == name)
+    assert not of.features, f"{name} answers with features"
+    found, losses = train(of, options, torch.float64)
+    assert min(losses) < 0.9 * losses[0], f"{name} learns nothing: {losses}"
+    rounded = max(abs(a - b) for a, b in zip(losses, train(of, options, torch.float32)[1]))
+    assert rounded < MAGNIFIED, f"{name}: f32 is {rounded:.1e} apart"
     return found, options | dict(losses=losses)
 
 

