@@ -58,7 +58,7 @@ NETWORKS = {
     "group-norm": steps(decay=0.0005),
     "linear-only": steps(batch=8, smoothing=0.2),
     "padding": steps(decay=0.0005),
-    "plain": steps(batch=7),
+    "plain": steps(batch=8),
     "pool-projection": steps(batch=8, rate=2**-11),
     "pools": steps(),
     "project-all": steps(decay=0.0005),
