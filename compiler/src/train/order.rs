@@ -94,11 +94,8 @@ impl<'a> Scheduler<'a> {
         let reads = op.uses().reads;
         let are_there = reads.iter().all(|id| self.writers[id].iter().all(is_there));
         let Op::Sgd { slot, .. } = op else { return are_there };
-        let packs = |(other, op): (usize, &Op)| match op {
-            Op::Gather { from: Source::Slot(from), .. } => from == slot && !self.done[other],
-            _ => false,
-        };
-        are_there && !self.tape.ops.iter().enumerate().any(packs)
+        let mut ops = self.tape.ops.iter().zip(&self.done);
+        are_there && !ops.any(|(op, done)| op.weights() == Some(*slot) && !done)
     }
 
     /// Packs what an operator reads.

@@ -311,18 +311,39 @@ impl Op {
             | Self::Mask { .. }
             | Self::Spread { .. }
             | Self::Dilate { .. }
-            | Self::Unpad { .. }
+            | Self::Shift { .. }
             | Self::PoolGradient { .. }
+            | Self::Blur { .. }
+            | Self::BlurGradient { .. }
+            | Self::Gate { .. }
+            | Self::GateGradient { .. }
+            | Self::ChannelConv { .. }
+            | Self::GroupMoments { .. }
+            | Self::GroupGradient { .. }
             | Self::ImageMeans { .. } => true,
             Self::Gather { .. }
             | Self::Points { .. }
             | Self::ConvGradient { .. }
             | Self::PointsGradient { .. }
             | Self::WeightsOfPoints { .. }
+            | Self::Standardise { .. }
+            | Self::StandardiseGradient { .. }
+            | Self::ChannelConvGradient { .. }
             | Self::BatchMoments { .. }
             | Self::BatchGradient { .. }
             | Self::SumImages { .. }
             | Self::Sgd { .. } => false,
+        }
+    }
+
+    /// The weights that it reads where they last, before a step of descent changes them.
+    pub(crate) fn weights(&self) -> Option<SlotId> {
+        match self {
+            Self::Gather { from: Source::Slot(slot), .. } => Some(*slot),
+            Self::Standardise { weights, .. } | Self::StandardiseGradient { weights, .. } => {
+                Some(weights.slot)
+            }
+            _ => None,
         }
     }
 }
@@ -350,7 +371,7 @@ impl Tape {
     pub(crate) fn shape(&self, id: ValueId) -> Shape {
         match self.value(id).kind {
             Kind::Activation(shape) => shape,
-            Kind::Numbers(_) => unreachable!("{id} is no activation"),
+            Kind::Numbers(_) => unreachable!("`{}` is no activation", self.value(id).name),
         }
     }
 
