@@ -28,7 +28,7 @@ pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padde
 pub use step::{Found, Rate, Step, StepError};
 pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
 
-/// How a step descends.
+/// How a step is computed, and how it descends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Descent {
     /// Whether it looks ahead, as Nesterov's does.
@@ -37,11 +37,13 @@ pub struct Descent {
     pub decay: Decay,
     /// How far running statistics move towards a batch's: PyTorch's `momentum` of a batch norm.
     pub norm_momentum: f64,
+    /// Whether convolutions are computed as they are defined: slower, a little more exact.
+    pub exact: bool,
 }
 
 impl Default for Descent {
     fn default() -> Self {
-        Self { nesterov: false, decay: Decay::Classic, norm_momentum: 0.1 }
+        Self { nesterov: false, decay: Decay::Classic, norm_momentum: 0.1, exact: false }
     }
 }
 
@@ -103,7 +105,7 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
             return Err(TrainError::Batch { batch, layer: node.name.clone() });
         }
     }
-    let (forward, logits) = forward::Forward::build(graph, batch)?;
+    let (forward, logits) = forward::Forward::build(graph, batch, descent.exact)?;
     let built = backward::Backward::build(forward, logits, batch)?;
     let (mut tape, state) = (built.tape, built.state);
     let groups = order::order(&mut tape, batch);

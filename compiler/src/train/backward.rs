@@ -279,7 +279,9 @@ impl<'a> Backward<'a> {
             own.input_gradient(name, record, window, d, residual, y)
         })?;
         let (of, weights) = (Gradient { window, panels }, panels.weights_len());
-        let (packed, parts) = match is_winograd(&window, &panels) && weights <= FEW_WEIGHTS {
+        let by_points =
+            !self.forward.exact && is_winograd(&window, &panels) && weights <= FEW_WEIGHTS;
+        let (packed, parts) = match by_points {
             true => (self.points_gradient(name, of, [x, d]), 1),
             false => {
                 let parts = parts(independent(&panels), self.batch);

@@ -105,6 +105,8 @@ enum Made {
 pub(super) struct Forward<'a> {
     graph: &'a Graph,
     batch: usize,
+    /// No Winograd.
+    pub(super) exact: bool,
     pub(super) tape: Tape,
     pub(super) state: State,
     /// By what each value was made, with the layer's name.
@@ -115,7 +117,11 @@ pub(super) struct Forward<'a> {
 
 impl<'a> Forward<'a> {
     /// The network forward, and the value of its logits.
-    pub(super) fn build(graph: &'a Graph, batch: usize) -> Result<(Self, ValueId), TrainError> {
+    pub(super) fn build(
+        graph: &'a Graph,
+        batch: usize,
+        exact: bool,
+    ) -> Result<(Self, ValueId), TrainError> {
         let mut readers = vec![0; graph.nodes.len()];
         for id in graph.nodes.iter().flat_map(|node| &node.inputs) {
             readers[id.index()] += 1;
@@ -123,6 +129,7 @@ impl<'a> Forward<'a> {
         let mut forward = Self {
             graph,
             batch,
+            exact,
             tape: Tape::default(),
             state: State::default(),
             records: Vec::new(),
@@ -288,7 +295,7 @@ impl<'a> Forward<'a> {
         let len = self.state.table(table).indices.len();
         let direct = self.tape.add(format!("{name}.weights"), Kind::Numbers(len));
         self.tape.push(name, Op::Gather { from, table, y: direct, at: 0 });
-        let conv = plan(window, panels, self.tape.shape(y), self.batch);
+        let conv = plan(window, panels, self.tape.shape(y), self.batch, self.exact);
         let (panels, winograd, order) = (conv.panels, conv.winograd, conv.order);
         self.tape.convs.push(conv);
         let conv = ConvId::at(self.tape.convs.len() - 1);
@@ -436,12 +443,12 @@ pub(super) struct Packing {
 const RESIDENT: usize = 1280 * 1024;
 
 /// What computes a convolution whose weights are packed so for a direct one.
-fn plan(window: Window, panels: Panels, output: Shape, batch: usize) -> Conv {
+fn plan(window: Window, panels: Panels, output: Shape, batch: usize, exact: bool) -> Conv {
     let order = |panels: &Panels| match panels.bytes() <= RESIDENT {
         true => Order::RowsOuter,
         false => Order::PanelsOuter,
     };
-    if !is_winograd(&window, &panels) {
+    if exact || !is_winograd(&window, &panels) {
         return Conv { window, panels, order: order(&panels), winograd: None };
     }
     let format = PanelFormat { transform: Transform::Winograd4x4, ..panels.format };

@@ -19,7 +19,7 @@ fn threads_runs_and_back_ends_agree_in_every_bit() {
         let table = graph(name, &golden(name));
         let weights = Weights::random(&table.tensors, 3);
         let batch = Batch::random(&table, 6);
-        let descent = Descent { nesterov: true, decay: *decay, norm_momentum: 0.1 };
+        let descent = Descent { nesterov: true, decay: *decay, norm_momentum: 0.1, exact: false };
         let run = |backend, pool| {
             let on = On { isa: Isa::detect(), backend, pool };
             let mut step = on.step(&table, batch.len, descent, &weights).unwrap();

@@ -80,7 +80,8 @@ fn targets(len: usize, classes: usize, of: impl Fn(usize) -> usize, smoothing: f
 }
 
 /// A step that decays nothing, so that the first velocity is the gradient.
-const PLAIN: Descent = Descent { nesterov: false, decay: Decay::None, norm_momentum: 0.1 };
+const PLAIN: Descent =
+    Descent { nesterov: false, decay: Decay::None, norm_momentum: 0.1, exact: false };
 
 const RATE: Rate = Rate { rate: 0.05, momentum: 0.9, decay: 1e-3 };
 

@@ -14,6 +14,9 @@ const TOLERANCE: f64 = 1e-4;
 /// Of losses of about 1.
 const LOSS_TOLERANCE: f64 = 1e-3;
 
+/// The same after steps by Winograd, whose rounding is not PyTorch's: networks this small soon go ways of their own.
+const WINOGRAD_LOSS_TOLERANCE: f64 = 1e-2;
+
 #[test]
 fn steps_are_pytorchs() {
     let text = std::fs::read_to_string(file("training/losses.json")).unwrap();
@@ -22,11 +25,13 @@ fn steps_are_pytorchs() {
     };
     assert!(networks.len() >= 20, "only {} networks", networks.len());
     for (name, facts) in &networks {
-        check(name, facts);
+        for exact in [true, false] {
+            check(name, facts, exact);
+        }
     }
 }
 
-fn check(name: &str, facts: &Value) {
+fn check(name: &str, facts: &Value, exact: bool) {
     let number = |key: &str| facts[key].as_f64().unwrap() as f32;
     let len = number("batch") as usize;
     let table = graph(name, &golden(name));
@@ -37,7 +42,7 @@ fn check(name: &str, facts: &Value) {
     let on = On { isa: Isa::detect(), backend: Backend::Jit, pool: None };
 
     let theirs = Weights::open(file(&format!("training/{name}.safetensors"))).unwrap();
-    let mut step = on.step(&table, len, PLAIN, &weights).unwrap();
+    let mut step = on.step(&table, len, Descent { exact, ..PLAIN }, &weights).unwrap();
     step.run(&images, &targets, RATE);
     let found: Vec<(String, Vec<f32>, bool)> = step
         .tensors()
@@ -60,17 +65,18 @@ fn check(name: &str, facts: &Value) {
 
     let decay = if number("decay") > 0.0 { Decay::Classic } else { Decay::None };
     let nesterov = facts["nesterov"].as_bool().unwrap();
-    let descent = Descent { nesterov, decay, norm_momentum: 0.1 };
+    let descent = Descent { nesterov, decay, norm_momentum: 0.1, exact };
     let mut step = on.step(&table, len, descent, &weights).unwrap();
     let rate = Rate { rate: number("rate"), momentum: number("momentum"), decay: number("decay") };
     let theirs = facts["losses"].as_array().unwrap();
     assert_eq!(theirs.len(), 20, "{name}");
+    let tolerance = if exact { LOSS_TOLERANCE } else { WINOGRAD_LOSS_TOLERANCE };
     for (at, theirs) in theirs.iter().enumerate() {
         let losses = step.run(&images, &targets, rate).losses;
         let loss = losses.iter().copied().map(f64::from).sum::<f64>() / len as f64;
         let theirs = theirs.as_f64().unwrap();
         assert!(
-            (loss - theirs).abs() < LOSS_TOLERANCE,
+            (loss - theirs).abs() < tolerance,
             "{name}: the loss of step {at} is {loss}, PyTorch's {theirs}"
         );
     }

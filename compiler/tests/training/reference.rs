@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use resnet_compiler::emit::reference::gradients;
 use resnet_compiler::graph::{Graph, Op};
 use resnet_compiler::network::Backend;
-use resnet_compiler::train::{Step, StepError, TrainError};
+use resnet_compiler::train::{Descent, Step, StepError, TrainError};
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
@@ -56,8 +56,8 @@ fn gradients_are_those_by_definition() {
             refused.insert(&**name);
             table = graph(name, &with_logits(&text));
         }
-        for batch in [4, 1] {
-            check(name, &table, batch);
+        for (batch, exact) in [(4, true), (4, false), (1, true)] {
+            check(name, &table, batch, Descent { exact, ..PLAIN });
         }
     }
     assert_eq!(refused, BTreeSet::from(REFUSED));
@@ -93,12 +93,12 @@ fn on(isa: Isa, backend: Backend) -> On<'static> {
     On { isa, backend, pool: None }
 }
 
-fn check(name: &str, table: &Graph, len: usize) {
+fn check(name: &str, table: &Graph, len: usize, descent: Descent) {
     let weights = Weights::random(&table.tensors, 5);
     let batch = Batch::random(table, len);
     let sample = smallest_sample(table, len);
     if sample < 2 {
-        let error = on(Isa::detect(), Backend::Interpret).step(table, len, PLAIN, &weights);
+        let error = on(Isa::detect(), Backend::Interpret).step(table, len, descent, &weights);
         assert!(matches!(error, Err(StepError::Train(TrainError::Batch { .. }))), "{name}");
         return;
     }
@@ -109,7 +109,7 @@ fn check(name: &str, table: &Graph, len: usize) {
     // All instruction sets where the batch has several images.
     for isa in Isa::available().take(if len == 1 { 1 } else { usize::MAX }) {
         let [jit, interpreted] = [Backend::Jit, Backend::Interpret].map(|backend| {
-            let mut step = on(isa, backend).step(table, len, PLAIN, &weights).unwrap();
+            let mut step = on(isa, backend).step(table, len, descent, &weights).unwrap();
             let losses = step.run(&batch.images, &batch.targets, RATE).losses.to_vec();
             (step, losses)
         });
