@@ -114,7 +114,7 @@ fn check(name: &str, table: &Graph, len: usize, descent: Descent) {
             (step, losses)
         });
         let what = format!("{name}, batch {len}, {isa}");
-        assert_close(&what, &jit.1, expected.losses.iter().copied(), 1e-5);
+        assert_close(&what, &jit.1, expected.losses.iter().copied(), tolerance);
         assert_eq!(learned(&jit.0), expected.tensors.keys().cloned().collect(), "{what}");
         for (tensor, expected) in &expected.tensors {
             let found = jit.0.velocity(tensor).unwrap();

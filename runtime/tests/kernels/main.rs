@@ -11,6 +11,8 @@ mod layout;
 mod norm;
 mod pack;
 mod pool;
+#[cfg(feature = "train")]
+mod training;
 mod winograd;
 
 use std::ffi::c_void;
