@@ -1,4 +1,6 @@
-use resnet_runtime::kernels::{BLOCK, Call, ConvGradientParams, WinogradWeightsParams};
+use resnet_runtime::kernels::{
+    BLOCK, Call, ConvGradientParams, Transform, WinogradInputParams, WinogradWeightsParams,
+};
 
 use super::super::{Guarded, Random, assert_close, bits, invoke, tables};
 
@@ -93,14 +95,33 @@ fn conv_gradients_do_not_depend_on_the_tile() {
     }
 }
 
-/// `G`, which makes points of taps: of the polynomial at 0, 1, -1, 2, -2 and infinity, by a factor for each.
-const POINTS: [[f64; 3]; 6] = [
-    [1.0 / 4.0, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
+/// The points of F(4x4, 3x3) besides 0 and infinity.
+const A: f64 = 0.625;
+const B: f64 = 1.5;
+
+/// `G`: a row makes a point of taps, their polynomial at 0, `A`, `-A`, `B`, `-B` and infinity, times a factor.
+const WEIGHTS: [[f64; 3]; 6] = {
+    const ZERO: f64 = 1.0 / (A * A * B * B);
+    const OF_A: f64 = 1.0 / (2.0 * A * (A * A - B * B));
+    const OF_B: f64 = 1.0 / (2.0 * (B * B - A * A));
+    [
+        [ZERO, 0.0, 0.0],
+        [OF_A, OF_A * A, OF_A * A * A],
+        [OF_A, -OF_A * A, OF_A * A * A],
+        [OF_B, OF_B * B, OF_B * B * B],
+        [OF_B, -OF_B * B, OF_B * B * B],
+        [0.0, 0.0, 1.0],
+    ]
+};
+
+/// `A`: a row makes a point of four pixels, so too, with the factors `1 / A` and `1 / B^2`.
+const PIXELS: [[f64; 4]; 6] = [
+    [1.0, 0.0, 0.0, 0.0],
+    [1.0 / A, 1.0, A, A * A],
+    [1.0 / A, -1.0, A, -A * A],
+    [1.0 / (B * B), 1.0 / B, 1.0, B],
+    [1.0 / (B * B), -1.0 / B, 1.0, -B],
+    [0.0, 0.0, 0.0, 1.0],
 ];
 
 #[test]
@@ -113,7 +134,7 @@ fn winograd_weights() {
             let mut y = Guarded::new(35 * part + len);
             invoke(&Call::WinogradWeights(params), table, &[x.as_ptr(), y.pointer()]);
             for (point, found) in y.values().chunks(part).enumerate() {
-                let [down, across] = [POINTS[point / 6], POINTS[point % 6]];
+                let [down, across] = [WEIGHTS[point / 6], WEIGHTS[point % 6]];
                 let of = |at: usize| -> f64 {
                     let tap = |tap: usize| {
                         down[tap / 3] * across[tap % 3] * f64::from(x[tap * part + at])
@@ -142,13 +163,42 @@ fn winograd_weights_gradient() {
                 let of = |at: usize| -> f64 {
                     let point = |index: usize| {
                         let (sum, point) = (index / 36, index % 36);
-                        let weight = POINTS[point / 6][tap / 3] * POINTS[point % 6][tap % 3];
+                        let weight = WEIGHTS[point / 6][tap / 3] * WEIGHTS[point % 6][tap % 3];
                         weight * f64::from(x[sum * x_sum + point * part + at])
                     };
                     (0..36 * sums).map(point).sum()
                 };
                 let expected: Vec<f64> = (0..len).map(of).collect();
                 assert_close(&found[..len], &expected, 4e-6, &format!("{isa} tap {tap}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn winograd_gradient() {
+    for tiles in [1, 3] {
+        let (x_row, y_point) = (tiles * 4 * BLOCK + 8, tiles * BLOCK + 4);
+        let x = Random(0x0bad_5eed).vec(4 * x_row);
+        let form = Transform::Winograd4x4;
+        let params = WinogradInputParams { form, tiles, x_row, y_point };
+        for (isa, table) in tables() {
+            let mut y = Guarded::new(35 * y_point + tiles * BLOCK);
+            invoke(&Call::WinogradGradient(params), table, &[x.as_ptr(), y.pointer()]);
+            for (point, found) in y.values().chunks(y_point).enumerate() {
+                let [down, across] = [PIXELS[point / 6], PIXELS[point % 6]];
+                let of = |at: usize| -> f64 {
+                    let pixel = |index: usize| {
+                        let (row, column) = (index / 4, index % 4);
+                        let from = row * x_row + (at / BLOCK * 4 + column) * BLOCK + at % BLOCK;
+                        down[row] * across[column] * f64::from(x[from])
+                    };
+                    (0..16).map(pixel).sum()
+                };
+                let (found, gap) = found.split_at(tiles * BLOCK);
+                assert!(gap.iter().all(|value| value.to_bits() == Guarded::MARKER));
+                let expected: Vec<f64> = (0..found.len()).map(of).collect();
+                assert_close(found, &expected, 1e-5, &format!("{isa} point {point}"));
             }
         }
     }
