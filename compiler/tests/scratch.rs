@@ -71,6 +71,7 @@ fn program() -> Program {
         arena_bytes: ROWS * COLUMNS * FLOAT,
         scratch_bytes: (SECOND + COLUMNS) * FLOAT,
         weights_bytes: 0,
+        trains: false,
         layers: vec!["first".to_owned(), "second".to_owned()],
         functions: vec![function(0), function(SECOND)],
         steps: vec![

@@ -82,96 +82,90 @@ impl<'a> Backward<'a> {
             self.gradients.insert(value, gradient);
             return Ok(());
         }
+        let activation = Activation::None;
+        self.hand_by(name, value, |residual, y| Op::Add { x: gradient, residual, activation, y })
+    }
+
+    /// Hands a value the part of its gradient that one operator makes.
+    fn hand_by(
+        &mut self,
+        name: &str,
+        value: ValueId,
+        op: impl FnOnce(Option<ValueId>, ValueId) -> Op,
+    ) -> Result<(), TrainError> {
         self.hand(name, value, |own, residual, y| {
-            own.push(name, Op::Add { x: gradient, residual, activation: Activation::None, y });
+            own.push(name, op(residual, y));
             Ok(())
         })
     }
 
+    /// Hands what an operator read its part, if anything has come of what it made.
     fn record(&mut self, name: &str, record: &Record) -> Result<(), TrainError> {
+        let Some(g) = self.gradients.remove(&record.made()) else { return Ok(()) };
         match *record {
-            Record::Conv(ref conv) => match self.gradients.remove(&conv.z) {
-                Some(d) => self.conv(name, conv, d),
-                None => Ok(()),
-            },
+            Record::Conv(ref conv) => self.conv(name, conv, g),
             Record::Norm { of, slots, pixels, residual, activation, z } => {
-                match self.gradients.remove(&z) {
-                    Some(g) => self.norm(name, (of, slots, pixels), residual, (z, activation), g),
-                    None => Ok(()),
-                }
+                self.norm(name, (of, slots, pixels), residual, (z, activation), g)
             }
             Record::Add { x, residual, activation, z } => {
-                let Some(mut g) = self.gradients.remove(&z) else { return Ok(()) };
-                if activation != Activation::None {
-                    let y = self.like(name, z);
-                    let z = if activation.keeps_input() { x } else { z };
-                    self.push(name, Op::Mask { z, activation, g, y });
-                    g = y;
-                }
-                for value in [Some(x), residual].into_iter().flatten() {
-                    self.hand_on(name, value, g)?;
-                }
-                Ok(())
+                self.add(name, [Some(x), residual], (x, z, activation), g)
             }
-            Record::Pool { pool, x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.hand(name, x, |own, residual, y| {
-                    // An average does not ask what was averaged.
-                    let (x, z) = if pool.kind == PoolKind::Max { (x, z) } else { (g, g) };
-                    own.push(name, Op::PoolGradient { pool, x, z, g, residual, y });
-                    Ok(())
+            Record::Pool { pool, x, z } => self.hand_by(name, x, |residual, y| {
+                // An average does not ask what was averaged.
+                let (x, z) = if pool.kind == PoolKind::Max { (x, z) } else { (g, g) };
+                Op::PoolGradient { pool, x, z, g, residual, y }
+            }),
+            Record::Mean { x, .. } => {
+                self.hand_by(name, x, |residual, y| Op::Spread { x: g, residual, y })
+            }
+            Record::ZeroPad { stride, before: skipped, x, .. } => {
+                self.hand_by(name, x, |residual, y| Op::Shift {
+                    stride,
+                    skipped,
+                    before: 0,
+                    x: g,
+                    residual,
+                    y,
                 })
             }
-            Record::Mean { x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.hand(name, x, |own, residual, y| {
-                    own.push(name, Op::Spread { x: g, residual, y });
-                    Ok(())
-                })
+            Record::Blur { window, x, .. } => {
+                self.hand_by(name, x, |residual, y| Op::BlurGradient { window, g, residual, y })
             }
-            Record::ZeroPad { stride, before, x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.hand(name, x, |own, residual, y| {
-                    let skipped = before;
-                    own.push(name, Op::Shift { stride, skipped, before: 0, x: g, residual, y });
-                    Ok(())
-                })
-            }
-            Record::Blur { window, x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.hand(name, x, |own, residual, y| {
-                    own.push(name, Op::BlurGradient { window, g, residual, y });
-                    Ok(())
-                })
-            }
-            Record::Gate { x, gates, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.gate(name, x, gates, g)
-            }
-            Record::ChannelConv { kernel, weight, x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+            Record::Gate { x, gates, .. } => self.gate(name, x, gates, g),
+            Record::ChannelConv { kernel, weight, x, .. } => {
                 self.channel_conv(name, (kernel, weight), x, g)
             }
-            Record::Slice { first, x, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
-                self.hand(name, x, |own, residual, y| {
-                    own.push(name, shift([0, first], g, residual, y));
-                    Ok(())
-                })
+            Record::Slice { first, x, .. } => {
+                self.hand_by(name, x, |residual, y| shift([0, first], g, residual, y))
             }
-            Record::Concat { ref inputs, z } => {
-                let Some(g) = self.gradients.remove(&z) else { return Ok(()) };
+            Record::Concat { ref inputs, .. } => {
                 let mut first = 0;
                 for &x in inputs {
-                    self.hand(name, x, |own, residual, y| {
-                        own.push(name, shift([first, 0], g, residual, y));
-                        Ok(())
-                    })?;
+                    self.hand_by(name, x, |residual, y| shift([first, 0], g, residual, y))?;
                     first += self.shape(x).channels;
                 }
                 Ok(())
             }
         }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        inputs: [Option<ValueId>; 2],
+        (x, z, activation): (ValueId, ValueId, Activation),
+        mut g: ValueId,
+    ) -> Result<(), TrainError> {
+        if activation != Activation::None {
+            let y = self.like(name, z);
+            let z = if activation.keeps_input() { x } else { z };
+            self.push(name, Op::Mask { z, activation, g, y });
+            g = y;
+        }
+        for value in inputs.into_iter().flatten() {
+            self.hand_on(name, value, g)?;
+        }
+        Ok(())
     }
 
     fn gate(
@@ -184,10 +178,7 @@ impl<'a> Backward<'a> {
         let y = self.like(&format!("{name}.gates"), gates);
         self.push(name, Op::GateGradient { x, gates, g, y });
         self.hand_on(name, gates, y)?;
-        self.hand(name, x, |own, residual, y| {
-            own.push(name, Op::Gate { x: g, gates, residual, y });
-            Ok(())
-        })
+        self.hand_by(name, x, |residual, y| Op::Gate { x: g, gates, residual, y })
     }
 
     fn channel_conv(
@@ -242,10 +233,7 @@ impl<'a> Backward<'a> {
                 [w, b, y]
             }
         };
-        self.hand(name, of.x, |own, residual, y| {
-            own.push(name, Op::NormInput { of, g: masked, c, residual, y });
-            Ok(())
-        })?;
+        self.hand_by(name, of.x, |residual, y| Op::NormInput { of, g: masked, c, residual, y })?;
         if let Some(residual) = residual {
             self.hand_on(name, residual, masked)?;
         }
@@ -343,16 +331,8 @@ impl<'a> Backward<'a> {
             let few = Shape { channels: input.channels, ..output };
             let small = self.forward.tape.add(format!("{name}.small"), Kind::Activation(few));
             self.flipped(name, record, Window { stride: one, ..window }, d, None, small)?;
-            self.push(
-                name,
-                Op::Dilate {
-                    stride: window.stride,
-                    skipped: Extent::square(0),
-                    x: small,
-                    residual,
-                    y,
-                },
-            );
+            let (stride, skipped) = (window.stride, Extent::square(0));
+            self.push(name, Op::Dilate { stride, skipped, x: small, residual, y });
             return Ok(());
         }
         let reach = |kernel: usize, dilation: usize| (kernel - 1) * dilation;

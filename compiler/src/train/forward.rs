@@ -73,6 +73,25 @@ pub(super) enum Record {
     },
 }
 
+impl Record {
+    /// The value.
+    pub(super) fn made(&self) -> ValueId {
+        match *self {
+            Self::Conv(ConvRecord { z, .. })
+            | Self::Norm { z, .. }
+            | Self::Add { z, .. }
+            | Self::Pool { z, .. }
+            | Self::Mean { z, .. }
+            | Self::ZeroPad { z, .. }
+            | Self::Blur { z, .. }
+            | Self::Gate { z, .. }
+            | Self::ChannelConv { z, .. }
+            | Self::Slice { z, .. }
+            | Self::Concat { z, .. } => z,
+        }
+    }
+}
+
 /// A convolution, or a linear layer.
 #[derive(Clone, Debug)]
 pub(super) struct ConvRecord {

@@ -333,22 +333,21 @@ impl Tape<'_> {
     }
 
     fn batch_norm(&mut self, node: &Node, norm: &NormTensors, g: &Batch) -> Batch {
-        let (channels, pixels) = (node.shape.channels, node.shape.pixels());
+        let pixels = node.shape.pixels();
         let x = self.input(node, 0);
         let mut all = vec![vec![0.0; node.shape.elements()]; x.len()];
         let scales = self.tensors.of(&norm.weight);
         let (mut dw, mut db) = (Values::new(), Values::new());
-        for channel in 0..channels {
+        for (channel, &scale) in scales.iter().enumerate() {
             let range = channel * pixels..(channel + 1) * pixels;
             let of = |values: &Batch| -> Values {
                 values.iter().flat_map(|v| &v[range.clone()]).copied().collect()
             };
             let (x, g) = (of(x), of(g));
             let (mean, inverse) = moments(&x, norm.epsilon);
-            let scale = f64::from(scales[channel]);
             dw.push(x.iter().zip(&g).map(|(v, g)| g * (v - mean) * inverse).sum());
             db.push(g.iter().sum());
-            let scaled: Values = g.iter().map(|g| g * scale).collect();
+            let scaled: Values = g.iter().map(|g| g * f64::from(scale)).collect();
             let dx = normalised_gradient(&x, &scaled, norm.epsilon);
             for (own, dx) in all.iter_mut().zip(dx.chunks(pixels)) {
                 own[range.clone()].copy_from_slice(dx);

@@ -79,7 +79,8 @@ impl Lowering {
         match layer.epilogue.residual.zip(layer.residual) {
             Some((Residual::Same(_), buffer)) => *buffer,
             Some((Residual::ZeroPad { stride, before, .. }, source)) => {
-                self.zero_pad(layer, stride, before, source);
+                let of = (layer.id, Part::ZeroPad);
+                self.zero_pad(of, stride, before, [source, layer.output]);
                 *layer.output
             }
             // Any address does.
@@ -88,8 +89,13 @@ impl Lowering {
     }
 
     /// A zero-padding shortcut for a whole activation.
-    fn zero_pad(&mut self, layer: &Layer<'_>, stride: Extent, before: usize, x: &Buffer) {
-        let y = layer.output;
+    pub(super) fn zero_pad(
+        &mut self,
+        of: (FusedId, Part),
+        stride: Extent,
+        before: usize,
+        [x, y]: [&Buffer; 2],
+    ) {
         let row = |buffer: &Buffer, rows: usize| {
             Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
         };
@@ -105,7 +111,7 @@ impl Lowering {
         let doc = format!("zero-padded shortcut {} -> {}", x.shape, y.shape);
         let sides = [row(x, stride.rows), row(y, 1)];
         let loops = [self.picture(), Loop { var: Var::Row, extent: y.shape.height }];
-        self.channelwise((layer.id, Part::ZeroPad), doc, call, ["x", "y"], sides, &loops);
+        self.channelwise(of, doc, call, ["x", "y"], sides, &loops);
     }
 
     /// Loops over the planes of an activation.

@@ -11,7 +11,8 @@ mod standardise;
 use std::collections::HashMap;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, GatherParams, HYPER_LEN, SgdParams,
+    Activation, BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, Epilogue, GatherParams,
+    HYPER_LEN, PlaneParams, SgdParams,
 };
 
 use super::{Lowering, Side, users};
@@ -327,6 +328,23 @@ fn addresses(sides: &[Side], loops: &[Loop]) -> Vec<crate::nest::Address> {
 /// An operand of which a step of [`Var::Block`] is a plane.
 fn plane(buffer: &Buffer) -> Side {
     Side::new(buffer, Extent::square(0), buffer.block_len())
+}
+
+/// One channel block's plane of `x`, a residual if there is one, and `y`.
+fn plane_params(
+    x: &Buffer,
+    residual: Option<&Buffer>,
+    activation: Activation,
+    y: &Buffer,
+) -> PlaneParams {
+    PlaneParams {
+        rows: x.shape.height,
+        columns: x.shape.width,
+        x_row: x.row_len(),
+        r_row: residual_row(residual),
+        y_row: y.row_len(),
+        epilogue: Epilogue { residual: residual.is_some(), activation },
+    }
 }
 
 /// Numbers per channel, so many a block.

@@ -120,6 +120,7 @@ unsafe fn sum(params: &BatchParams, p: *const f32, at: usize) -> f64 {
 /// writable for 32.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "as many as the kernel has operands")]
+#[expect(clippy::needless_range_loop, reason = "the index also makes the addresses")]
 pub(in super::super) unsafe fn norm_sums<S: Simd>(
     simd: S,
     params: &GradientParams,

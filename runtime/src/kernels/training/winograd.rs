@@ -13,6 +13,7 @@ use super::WinogradWeightsParams;
 ///
 /// `x` is readable and `y` writable as far as [`WinogradWeightsParams`] says.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "as the sums of the transform are written")]
 pub(in super::super) unsafe fn winograd_weights<S: Simd>(
     simd: S,
     params: &WinogradWeightsParams,
@@ -45,6 +46,7 @@ pub(in super::super) unsafe fn winograd_weights<S: Simd>(
 ///
 /// `x` is readable and `y` writable as far as [`WinogradWeightsParams`] says.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "as the sums of the transform are written")]
 pub(in super::super) unsafe fn winograd_weights_gradient<S: Simd>(
     simd: S,
     params: &WinogradWeightsParams,
@@ -84,6 +86,7 @@ pub(in super::super) unsafe fn winograd_weights_gradient<S: Simd>(
 ///
 /// `x` is readable for whole tiles of 4x4 pixels, `y` writable as far as [`WinogradInputParams`] says.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "as the sums of the transform are written")]
 pub(in super::super) unsafe fn winograd_gradient<S: Simd>(
     simd: S,
     params: &WinogradInputParams,

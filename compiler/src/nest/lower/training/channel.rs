@@ -1,12 +1,11 @@
 //! Gates and convolutions along the channels, and their gradients.
 
 use resnet_runtime::kernels::{
-    Activation, Call, ChannelConvGradientParams, ChannelConvParams, Epilogue, GateGradientParams,
-    PlaneParams,
+    Activation, Call, ChannelConvGradientParams, ChannelConvParams, GateGradientParams,
 };
 
 use super::super::Side;
-use super::{Steps, plane, residual_or, residual_row};
+use super::{Steps, plane, plane_params, residual_or};
 use crate::graph::Extent;
 use crate::schedule::Buffer;
 use crate::train::ValueId;
@@ -21,14 +20,7 @@ impl Steps<'_> {
     ) {
         let (x, gates, y) = (self.buffer(x), self.buffer(gates), self.ringed(y));
         let r = residual.map(|id| self.buffer(id));
-        let params = PlaneParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            r_row: residual_row(r.as_ref()),
-            y_row: y.row_len(),
-            epilogue: Epilogue { residual: r.is_some(), activation: Activation::None },
-        };
+        let params = plane_params(&x, r.as_ref(), Activation::None, &y);
         let sides = [plane(&x), plane(&gates), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
         let loops = self.planes(&x);
         self.call(format!("gate {}", x.shape), Call::Gate(params), sides, &loops);

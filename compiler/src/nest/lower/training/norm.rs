@@ -2,11 +2,11 @@
 
 use resnet_runtime::kernels::{
     Activation, BLOCK, BatchParams, Call, Constant, GradientParams, GroupNormParams, MeanParams,
-    PAIR_LEN, PlaneParams, TRIPLE_LEN,
+    PAIR_LEN, TRIPLE_LEN,
 };
 
 use super::super::Side;
-use super::{Steps, addresses, per_block, plane, residual_or, residual_row};
+use super::{Steps, addresses, per_block, plane, plane_params, residual_or, residual_row};
 use crate::nest::{Statement, Var};
 use crate::schedule::Buffer;
 use crate::train::{NormOf, NormSlots, NormValues, SlotId, ValueId, padded};
@@ -165,14 +165,7 @@ impl Steps<'_> {
     ) {
         let (x, y) = (self.buffer(of.x), self.ringed(y));
         let r = residual.map(|id| self.buffer(id));
-        let params = PlaneParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            r_row: residual_row(r.as_ref()),
-            y_row: y.row_len(),
-            epilogue: resnet_runtime::kernels::Epilogue { residual: r.is_some(), activation },
-        };
+        let params = plane_params(&x, r.as_ref(), activation, &y);
         let moments = self.norm_moments(of, &x);
         let shifts = self.lasting(shift);
         let sides = [

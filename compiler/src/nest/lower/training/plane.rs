@@ -1,16 +1,16 @@
 //! Operators that move, mask or spread planes, and pools.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Call, DilateParams, Epilogue, GradientParams, PlaneParams,
-    PoolGradientParams, ShiftParams, SpreadParams, ZeroPadParams,
+    Activation, BLOCK, Call, DilateParams, GradientParams, PoolGradientParams, ShiftParams,
+    SpreadParams,
 };
 
 use super::super::{Layer, Side, pool};
 use super::norm::gradient_params;
-use super::{Steps, plane, residual_or, residual_row};
+use super::{Steps, plane, plane_params, residual_or, residual_row};
 use crate::fuse;
 use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
-use crate::nest::{Loop, Var};
+use crate::nest::Part;
 use crate::schedule::Buffer;
 use crate::train::ValueId;
 
@@ -24,14 +24,7 @@ impl Steps<'_> {
     ) {
         let (x, y) = (self.buffer(x), self.ringed(y));
         let r = residual.map(|id| self.buffer(id));
-        let params = PlaneParams {
-            rows: x.shape.height,
-            columns: x.shape.width,
-            x_row: x.row_len(),
-            r_row: residual_row(r.as_ref()),
-            y_row: y.row_len(),
-            epilogue: Epilogue { residual: r.is_some(), activation },
-        };
+        let params = plane_params(&x, r.as_ref(), activation, &y);
         let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
         let loops = self.planes(&x);
         self.call(format!("add {}, {activation}", x.shape), Call::Add(params), sides, &loops);
@@ -103,21 +96,7 @@ impl Steps<'_> {
 
     pub(super) fn zero_pad(&mut self, stride: Extent, before: usize, x: ValueId, y: ValueId) {
         let (x, y) = (self.buffer(x), self.ringed(y));
-        let row = |buffer: &Buffer, rows: usize| {
-            Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
-        };
-        let call = Call::ZeroPad(ZeroPadParams {
-            pixels: y.shape.width,
-            x_step: stride.columns * BLOCK,
-            x_block: x.block_len(),
-            y_block: y.block_len(),
-            in_channels: x.shape.channels,
-            out_channels: y.shape.channels,
-            before,
-        });
-        let loops = [self.lowering.picture(), Loop { var: Var::Row, extent: y.shape.height }];
-        let doc = format!("zero-padded shortcut {} -> {}", x.shape, y.shape);
-        self.call(doc, call, [row(&x, stride.rows), row(&y, 1)], &loops);
+        self.lowering.zero_pad((self.layer, Part::Main), stride, before, [&x, &y]);
     }
 
     pub(super) fn mask(&mut self, z: ValueId, activation: Activation, g: ValueId, y: ValueId) {
