@@ -248,7 +248,14 @@ impl<'a> Forward<'a> {
                 let op = self.concat(name, &inputs, z);
                 (op, Record::Concat { inputs, z })
             }
-            _ => unreachable!("{name} is no simple operator"),
+            graph::Op::Input
+            | graph::Op::Conv { .. }
+            | graph::Op::Linear { .. }
+            | graph::Op::BatchNorm(_)
+            | graph::Op::GroupNorm(_)
+            | graph::Op::Add
+            | graph::Op::Activation(_)
+            | graph::Op::Softmax => unreachable!("`{name}` waits, or has weights"),
         };
         self.tape.push(name, op);
         self.records.push((name.clone(), record));
