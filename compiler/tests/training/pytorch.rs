@@ -14,9 +14,6 @@ const TOLERANCE: f64 = 1e-4;
 /// Of losses of about 1.
 const LOSS_TOLERANCE: f64 = 1e-3;
 
-/// The same after steps by Winograd, whose rounding is not PyTorch's: networks this small soon go ways of their own.
-const WINOGRAD_LOSS_TOLERANCE: f64 = 1e-2;
-
 #[test]
 fn steps_are_pytorchs() {
     let text = std::fs::read_to_string(file("training/losses.json")).unwrap();
@@ -70,13 +67,12 @@ fn check(name: &str, facts: &Value, exact: bool) {
     let rate = Rate { rate: number("rate"), momentum: number("momentum"), decay: number("decay") };
     let theirs = facts["losses"].as_array().unwrap();
     assert_eq!(theirs.len(), 20, "{name}");
-    let tolerance = if exact { LOSS_TOLERANCE } else { WINOGRAD_LOSS_TOLERANCE };
     for (at, theirs) in theirs.iter().enumerate() {
         let losses = step.run(&images, &targets, rate).losses;
         let loss = losses.iter().copied().map(f64::from).sum::<f64>() / len as f64;
         let theirs = theirs.as_f64().unwrap();
         assert!(
-            (loss - theirs).abs() < tolerance,
+            (loss - theirs).abs() < LOSS_TOLERANCE,
             "{name}: the loss of step {at} is {loss}, PyTorch's {theirs}"
         );
     }
