@@ -11,6 +11,7 @@ mod pack;
 mod quantize;
 mod run;
 mod sweep;
+mod train;
 mod tune;
 
 use std::path::{Path, PathBuf};
