@@ -20,6 +20,7 @@ mod batch;
 mod checkpoint;
 mod data;
 mod rate;
+mod start;
 mod trainer;
 
 pub use augment::{Augment, Crop};

@@ -9,6 +9,7 @@
 //! logits, and changes its weights: for a training step, [`Region::Weights`](crate::schedule::Region::Weights) is what lasts from step to step
 //! ([`state`]). All back ends run it as they run any other program.
 
+mod algorithms;
 mod backward;
 mod forward;
 mod memory;

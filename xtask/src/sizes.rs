@@ -24,6 +24,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     ("import/src/onnx/chain.rs", "decompose", "one walk, whose state is local"),
     ("import/src/onnx/scales.rs", "chunks", "one walk, whose state is local"),
     ("import/src/beside/transformers.rs", "preprocessor", "a configuration, key after key"),
+    ("runtime/src/kernels/catalogue.rs", "", "a list of declarations, one a kernel"),
     ("import/tests/names.rs", "", "a list of repositories and their names"),
 ];
 

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
 use super::TrainError;
-use super::forward::{ConvRecord, Forward, Packing, Record, is_winograd, panels, shift};
+use super::algorithms::{is_winograd, panels};
+use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Source, ValueId};
 use crate::geometry::Padding;

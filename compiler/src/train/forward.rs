@@ -1,15 +1,13 @@
 //! The network forward, with the statistics of the batch: which values are kept, and by what each was made.
 
-use resnet_runtime::kernels::{
-    Activation, BLOCK, Element, PAIR_LEN, PanelFormat, Panels, TRIPLE_LEN, Transform,
-};
+use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
 use super::TrainError;
+use super::algorithms::{panels, plan};
 use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
-use super::tape::{Conv, ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
-use crate::fuse;
+use super::tape::{ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
 use crate::graph::{self, Extent, Graph, Node, NodeId, Padding, Pooling, Shape, Window};
-use crate::schedule::{self, Layout, Order};
+use crate::schedule::Order;
 
 /// How a value was made, for the way back.
 #[derive(Clone, Debug)]
@@ -465,34 +463,6 @@ pub(super) struct Packing {
     pub(super) bias: bool,
 }
 
-/// Bytes of weights that may stay in a second-level cache while a band's rows pass.
-const RESIDENT: usize = 1280 * 1024;
-
-/// What computes a convolution whose weights are packed so for a direct one.
-fn plan(window: Window, panels: Panels, output: Shape, batch: usize, exact: bool) -> Conv {
-    let order = |panels: &Panels| match panels.bytes() <= RESIDENT {
-        true => Order::RowsOuter,
-        false => Order::PanelsOuter,
-    };
-    if exact || !is_winograd(&window, &panels) {
-        return Conv { window, panels, order: order(&panels), winograd: None };
-    }
-    let format = PanelFormat { transform: Transform::Winograd4x4, ..panels.format };
-    let panels = Panels { format, ..panels };
-    let order = order(&panels);
-    let winograd = schedule::plan_winograd(order, &format, &window, output, batch);
-    Conv { window, panels, order, winograd: Some(winograd) }
-}
-
-/// Whether F(4x4, 3x3) computes it, and the gradient of its weights.
-pub(super) fn is_winograd(window: &Window, panels: &Panels) -> bool {
-    let one = Extent::square(1);
-    window.kernel == Extent::square(3)
-        && window.stride == one
-        && window.dilation == one
-        && panels.shape.groups == 1
-}
-
 /// The channels of `x` from the first ones on, behind so many zeros.
 pub(super) fn shift(
     [skipped, before]: [usize; 2],
@@ -505,20 +475,3 @@ pub(super) fn shift(
 
 /// Weights of a layer whose numbers are still exact in `f32`.
 const LARGEST: usize = 1 << 24;
-
-/// How a convolution's weights are packed.
-pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape) -> Panels {
-    let conv = fuse::Conv {
-        window,
-        groups,
-        weight: String::new(),
-        bias: None,
-        standardise: None,
-        norm: None,
-        slice: None,
-        quantised: false,
-    };
-    let panels = schedule::panels(&conv, Transform::None, Layout::Blocked, input, output);
-    let element = Element::F32;
-    Panels { format: PanelFormat { element, ..panels.format }, ..panels }
-}

@@ -1,12 +1,13 @@
 //! Convolutions, in both directions, and the gradients of their weights.
 
-use resnet_runtime::kernels::{BLOCK, Call, ConvGradientParams, Element};
+use resnet_runtime::kernels::{BLOCK, Call, ConvGradientParams, Element, Panels};
 
 use super::super::conv::Layer as ConvLayer;
 use super::super::{Layer, Side, nested};
 use super::Steps;
+use super::points::{Like, widths};
 use crate::fuse::{Epilogue, Residual};
-use crate::graph::Extent;
+use crate::graph::{Extent, Window};
 use crate::nest::{Address, Loop, Statement, Var};
 use crate::schedule::{Buffer, ConvPlan, Fetch, Region, Tiling, joined_rows};
 use crate::train::{ConvId, Gradient, ValueId};
@@ -70,124 +71,120 @@ impl Steps<'_> {
         let Gradient { window, panels } = of;
         let (x, d) = (self.buffer(x), self.buffer(d));
         let images = self.of.batch / parts;
-        let (full, rest) = {
-            let (blocks, each) = (panels.shape.out_blocks(), panels.format.panel_blocks);
-            (blocks / each, blocks % each)
-        };
-        for (count, out_blocks, skipped) in
-            [(full, panels.format.panel_blocks, 0), (usize::from(rest > 0), rest, full)]
-        {
-            if count == 0 {
-                continue;
-            }
-            let part = Part { of: self, panels: &panels, window: &window, x: &x, d: &d, images };
-            let (sides, loops, body) = part.body(count, out_blocks, skipped, parts, y);
+        for like in widths(&panels) {
+            let part = Part { panels: &panels, window: &window, x: &x, d: &d, images, like };
+            let sides = part.sides(self.numbers(y));
+            let parallel = [
+                Loop { var: Var::Group, extent: parts },
+                Loop { var: Var::Panel, extent: like.count },
+                Loop { var: Var::Block, extent: panels.format.in_blocks },
+            ];
+            let body = part.body(&sides, &parallel);
             let doc = format!(
                 "gradient of conv {}/{}, {} -> {}, {parts} parts",
                 window.kernel, window.stride, x.shape, d.shape
             );
-            self.step(doc, &["x", "d", "y"], &sides, &loops, body);
+            self.step(doc, &["x", "d", "y"], &sides, &parallel, body);
         }
     }
 }
 
 /// Panels of one width of a weights' gradient.
 struct Part<'a> {
-    of: &'a Steps<'a>,
-    panels: &'a resnet_runtime::kernels::Panels,
-    window: &'a crate::graph::Window,
+    panels: &'a Panels,
+    window: &'a Window,
     x: &'a Buffer,
     d: &'a Buffer,
+    /// Of a part of the batch.
     images: usize,
+    like: Like,
 }
 
 impl Part<'_> {
-    fn body(
-        &self,
-        count: usize,
-        out_blocks: usize,
-        skipped: usize,
-        parts: usize,
-        y: ValueId,
-    ) -> ([Side; 3], [Loop; 3], Vec<Statement>) {
-        let Self { panels, window, x, d, images, .. } = *self;
+    /// Input, output's gradient, and sums, which begin at a byte.
+    fn sides(&self, y: usize) -> [Side; 3] {
+        let Self { panels, window, x, d, images, like: Like { blocks, skipped, .. } } = *self;
         let format = &panels.format;
-        let taps = window.kernel;
-        // `[in_blocks][rows][columns][16][out_blocks * 16]`
-        let row = BLOCK * out_blocks * BLOCK;
-        let per_block = taps.rows * taps.columns * row;
-        let panel = panels.panel_len();
-        let loops = [
-            Loop { var: Var::Group, extent: parts },
-            Loop { var: Var::Panel, extent: count },
-            Loop { var: Var::Block, extent: format.in_blocks },
-        ];
-        let mut of_x = Side::new(x, window.padding.before, x.block_len())
+        // `[in_blocks][rows][columns][16][blocks * 16]`
+        let row = BLOCK * blocks * BLOCK;
+        let of_x = Side::new(x, window.padding.before, x.block_len())
             .with(Var::Panel, format.in_block_step * x.block_len())
             .with(Var::Group, images * x.picture_len())
             .with(Var::PointRow, window.dilation.rows * x.row_len())
-            .with(Var::Point, window.dilation.columns * BLOCK);
-        of_x = of_x.skip(skipped * format.in_block_step * x.block_len());
+            .with(Var::Point, window.dilation.columns * BLOCK)
+            .skip(skipped * format.in_block_step * x.block_len());
         let of_d = Side::new(d, Extent::square(0), 0)
             .with(Var::Panel, format.panel_blocks * d.block_len())
             .with(Var::Group, images * d.picture_len())
             .skip(skipped * format.panel_blocks * d.block_len());
-        let of_y = Side::at(Region::Arena, Element::F32, self.of.numbers(y))
-            .with(Var::Panel, panel)
+        let sums = Side::at(Region::Arena, Element::F32, y)
+            .with(Var::Panel, panels.panel_len())
             .with(Var::Group, panels.weights_len())
-            .with(Var::Block, per_block)
-            .with(Var::PointRow, taps.columns * row)
+            .with(Var::Block, window.kernel.rows * window.kernel.columns * row)
+            .with(Var::PointRow, window.kernel.columns * row)
             .with(Var::Point, row)
-            .skip(skipped * panel);
-        let sides = [of_x, of_d, of_y];
+            .skip(skipped * panels.panel_len());
+        [of_x, of_d, sums]
+    }
+
+    /// All bands of all images, each tap's sums after the other's; the very first band begins them.
+    fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
         let taps = [
-            Loop { var: Var::PointRow, extent: taps.rows },
-            Loop { var: Var::Point, extent: taps.columns },
+            Loop { var: Var::PointRow, extent: self.window.kernel.rows },
+            Loop { var: Var::Point, extent: self.window.kernel.columns },
         ];
-        let all = [&loops[..], &taps].concat();
-        let bands = bands(d);
+        let all = [parallel, &taps].concat();
         let mut body = Vec::new();
-        for (index, &(first, rows)) in bands.iter().enumerate() {
-            let params = |accumulate| {
-                Call::ConvGradient(ConvGradientParams {
-                    rows,
-                    columns: d.shape.width,
-                    inputs: BLOCK,
-                    x_row: window.stride.rows * x.row_len(),
-                    x_step: window.stride.columns * BLOCK,
-                    out_blocks,
-                    d_row: d.row_len(),
-                    d_block: d.block_len(),
-                    accumulate,
-                })
-            };
-            let down = [first * window.stride.rows * x.row_len(), first * d.row_len(), 0];
-            let at = |loops: &[Loop], image: usize| -> Vec<Address> {
-                let pictures = [x.picture_len(), d.picture_len(), 0];
-                sides
-                    .iter()
-                    .enumerate()
-                    .map(|(operand, side)| {
-                        let mut address = side.address(operand, loops);
-                        address.offset += side.bytes(down[operand] + image * pictures[operand]);
-                        address
-                    })
-                    .collect()
-            };
-            if index == 0 {
-                // The first of all begins from zero.
-                let call = Statement::Call(params(false), at(&all, 0));
+        for (index, &band) in bands(self.d).iter().enumerate() {
+            let begins = index == 0;
+            if begins {
+                let call = self.call(sides, band, &all, 0, false);
                 body.extend(nested(&taps, vec![call]));
             }
-            let first_image = usize::from(index == 0);
-            if images > first_image {
-                let pictures = Loop { var: Var::Picture, extent: images - first_image };
-                let loops = [&all[..], &[pictures]].concat();
-                let call = Statement::Call(params(true), at(&loops, first_image));
-                body.extend(nested(&[pictures], nested(&taps, vec![call])));
+            let first = usize::from(begins);
+            if self.images > first {
+                let images = Loop { var: Var::Picture, extent: self.images - first };
+                let loops = [&all[..], &[images]].concat();
+                let call = self.call(sides, band, &loops, first, true);
+                body.extend(nested(&[images], nested(&taps, vec![call])));
             }
         }
-        (sides, loops, body)
+        body
+    }
+
+    /// The call for a band, the first row and how many, of the image that is so many behind the one that the loops point
+    /// at.
+    fn call(
+        &self,
+        sides: &[Side; 3],
+        (first, rows): (usize, usize),
+        loops: &[Loop],
+        image: usize,
+        accumulate: bool,
+    ) -> Statement {
+        let Self { window, x, d, .. } = *self;
+        let call = Call::ConvGradient(ConvGradientParams {
+            rows,
+            columns: d.shape.width,
+            inputs: BLOCK,
+            x_row: window.stride.rows * x.row_len(),
+            x_step: window.stride.columns * BLOCK,
+            out_blocks: self.like.blocks,
+            d_row: d.row_len(),
+            d_block: d.block_len(),
+            accumulate,
+        });
+        let skipped = [
+            first * window.stride.rows * x.row_len() + image * x.picture_len(),
+            first * d.row_len() + image * d.picture_len(),
+            0,
+        ];
+        let address = |(operand, side): (usize, &Side)| {
+            let mut address: Address = side.address(operand, loops);
+            address.offset += side.bytes(skipped[operand]);
+            address
+        };
+        Statement::Call(call, sides.iter().enumerate().map(address).collect())
     }
 }
 

@@ -21,14 +21,14 @@ const BAND_BYTES: usize = 256 * 1024;
 
 /// Panels of the same width: how many, of how many blocks, behind how many others.
 #[derive(Clone, Copy)]
-struct Like {
-    count: usize,
-    blocks: usize,
-    skipped: usize,
+pub(super) struct Like {
+    pub(super) count: usize,
+    pub(super) blocks: usize,
+    pub(super) skipped: usize,
 }
 
 /// The panels by width: the last one may be narrower.
-fn widths(panels: &Panels) -> impl Iterator<Item = Like> {
+pub(super) fn widths(panels: &Panels) -> impl Iterator<Item = Like> {
     let (blocks, each) = (panels.shape.out_blocks(), panels.format.panel_blocks);
     let (full, rest) = (blocks / each, blocks % each);
     let narrow = Like { count: usize::from(rest > 0), blocks: rest, skipped: full };

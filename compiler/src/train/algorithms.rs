@@ -1,0 +1,59 @@
+//! What computes a step's convolutions.
+
+use resnet_runtime::kernels::{Element, PanelFormat, Panels, Transform};
+
+use super::tape::Conv;
+use crate::fuse;
+use crate::graph::{Extent, Shape, Window};
+use crate::schedule::{self, Layout, Order};
+
+/// Bytes of weights that may stay in a second-level cache while a band's rows pass.
+const RESIDENT: usize = 1280 * 1024;
+
+/// What computes a convolution whose weights are packed so for a direct one.
+pub(super) fn plan(
+    window: Window,
+    panels: Panels,
+    output: Shape,
+    batch: usize,
+    exact: bool,
+) -> Conv {
+    let order = |panels: &Panels| match panels.bytes() <= RESIDENT {
+        true => Order::RowsOuter,
+        false => Order::PanelsOuter,
+    };
+    if exact || !is_winograd(&window, &panels) {
+        return Conv { window, panels, order: order(&panels), winograd: None };
+    }
+    let format = PanelFormat { transform: Transform::Winograd4x4, ..panels.format };
+    let panels = Panels { format, ..panels };
+    let order = order(&panels);
+    let winograd = schedule::plan_winograd(order, &format, &window, output, batch);
+    Conv { window, panels, order, winograd: Some(winograd) }
+}
+
+/// Whether F(4x4, 3x3) computes it, and the gradient of its weights.
+pub(super) fn is_winograd(window: &Window, panels: &Panels) -> bool {
+    let one = Extent::square(1);
+    window.kernel == Extent::square(3)
+        && window.stride == one
+        && window.dilation == one
+        && panels.shape.groups == 1
+}
+
+/// How a convolution's weights are packed.
+pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape) -> Panels {
+    let conv = fuse::Conv {
+        window,
+        groups,
+        weight: String::new(),
+        bias: None,
+        standardise: None,
+        norm: None,
+        slice: None,
+        quantised: false,
+    };
+    let panels = schedule::panels(&conv, Transform::None, Layout::Blocked, input, output);
+    let element = Element::F32;
+    Panels { format: PanelFormat { element, ..panels.format }, ..panels }
+}
