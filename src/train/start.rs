@@ -9,10 +9,13 @@ use resnet_runtime::weights::Weights;
 use super::trainer::safetensors_of;
 use super::{Dataset, Options, TrainError};
 
+/// Weights that were trained before, and who hears of those that do not fit.
+type Given<'a> = (&'a Weights, &'a mut dyn FnMut(&str));
+
 /// Weights to begin with: those that are given where they fit, else random ones, where norms do nothing.
 pub(super) fn initial(
     graph: &Graph,
-    given: Option<(&Weights, &mut dyn FnMut(&str))>,
+    given: Option<Given<'_>>,
     seed: u64,
 ) -> Result<Weights, TrainError> {
     let mut fixed: BTreeMap<&str, f32> = BTreeMap::new();
