@@ -191,15 +191,4 @@ mod tests {
         fails(&["n01440764"], cranes(), "`--labels imagenet` knows");
         assert!(found(&["a"], None).unwrap_err().to_string().contains("1 folders for 3 classes"));
     }
-
-    #[test]
-    fn an_answer_that_is_not_a_number_is_wrong() {
-        let names = ["a", "b"].map(str::to_owned).to_vec();
-        let mut score = Score::new(names);
-        score.count(0, &[f32::NAN, f32::NAN]);
-        score.count(1, &[0.0, 1.0]);
-        score.count(1, &[1.0, 0.0]);
-        assert_eq!((score.pictures, score.top1, score.top5), (3, 1, 2));
-        assert_eq!(score.confusion, [[1, 0], [1, 1]]);
-    }
 }
