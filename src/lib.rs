@@ -59,6 +59,8 @@ mod classes;
 mod feed;
 #[cfg(feature = "jit")]
 mod quantized;
+#[cfg(feature = "train")]
+mod training;
 
 pub use classes::{classify, softmax, top_k};
 pub use feed::{Fed, FeedError, Source, feed};
@@ -114,8 +116,31 @@ pub mod quantize {
     };
 }
 
+/// Training: a table, images with classes, and options become weights that every other part of this crate reads.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use resnet::train::{InMemory, Options, Trainer};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let spec = resnet::Spec::from_yaml(resnet::zoo("cifar-resnet20").unwrap())?;
+/// let data = InMemory::default(); // with images pushed to it
+/// let mut trainer = Trainer::new(&spec, &data, Options::default())?;
+/// while !trainer.is_done() {
+///     let epoch = trainer.epoch(&data, |_| ControlFlow::Continue(()))?;
+///     println!("{epoch:?}");
+/// }
+/// std::fs::write("w.safetensors", trainer.weights()?)?;
+/// # Ok(()) }
+/// ```
 #[cfg(feature = "train")]
-pub mod train;
+pub mod train {
+    pub use crate::training::{
+        Augment, CheckpointError, Crop, Dataset, Epoch, Files, InMemory, Options, Progress,
+        Schedule, TrainError, Trainer,
+    };
+    pub use resnet_compiler::train::{StepError, TableError};
+    pub use resnet_runtime::kernels::Decay;
+}
 
 /// Networks for other runtimes.
 #[cfg(feature = "onnx")]

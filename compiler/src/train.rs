@@ -50,7 +50,7 @@ impl Default for Descent {
 
 /// Why a table cannot be trained.
 #[derive(Debug, thiserror::Error)]
-pub enum TrainError {
+pub enum TableError {
     /// A layer has too many weights.
     #[error("`{layer}` has {weights} weights; layers of more than 2^24 cannot be trained")]
     Weights {
@@ -91,19 +91,19 @@ pub(crate) struct Planned {
 }
 
 /// Plans a step of `batch` images.
-pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Planned, TrainError> {
+pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Planned, TableError> {
     let (network, shape) = (graph.name.clone(), graph.output_shape());
     if !graph.features.is_empty() {
         let rows: Vec<&str> = graph.features.iter().map(|feature| &*feature.name).collect();
         let answer = format!("the features of {}", rows.join(", "));
-        return Err(TrainError::Answer { network, answer });
+        return Err(TableError::Answer { network, answer });
     }
     if shape.pixels() != 1 {
-        return Err(TrainError::Answer { network, answer: shape.to_string() });
+        return Err(TableError::Answer { network, answer: shape.to_string() });
     }
     for node in &graph.nodes {
         if matches!(node.op, crate::graph::Op::BatchNorm(_)) && batch * node.shape.pixels() < 2 {
-            return Err(TrainError::Batch { batch, layer: node.name.clone() });
+            return Err(TableError::Batch { batch, layer: node.name.clone() });
         }
     }
     let (forward, logits) = forward::Forward::build(graph, batch, descent.exact)?;

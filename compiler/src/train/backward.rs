@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
-use super::TrainError;
+use super::TableError;
 use super::algorithms::{is_winograd, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
@@ -29,7 +29,7 @@ impl<'a> Backward<'a> {
         mut forward: Forward<'a>,
         logits: ValueId,
         batch: usize,
-    ) -> Result<Forward<'a>, TrainError> {
+    ) -> Result<Forward<'a>, TableError> {
         let records = std::mem::take(&mut forward.records);
         let images = ValueId::at(0);
         let mut backward = Self { forward, batch, images, gradients: HashMap::new() };
@@ -65,8 +65,8 @@ impl<'a> Backward<'a> {
         &mut self,
         name: &str,
         value: ValueId,
-        make: impl FnOnce(&mut Self, Option<ValueId>, ValueId) -> Result<(), TrainError>,
-    ) -> Result<(), TrainError> {
+        make: impl FnOnce(&mut Self, Option<ValueId>, ValueId) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
         if value == self.images {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl<'a> Backward<'a> {
     }
 
     /// Hands a value a gradient that is there.
-    fn hand_on(&mut self, name: &str, value: ValueId, gradient: ValueId) -> Result<(), TrainError> {
+    fn hand_on(&mut self, name: &str, value: ValueId, gradient: ValueId) -> Result<(), TableError> {
         if !self.gradients.contains_key(&value) && value != self.images {
             self.gradients.insert(value, gradient);
             return Ok(());
@@ -93,7 +93,7 @@ impl<'a> Backward<'a> {
         name: &str,
         value: ValueId,
         op: impl FnOnce(Option<ValueId>, ValueId) -> Op,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         self.hand(name, value, |own, residual, y| {
             own.push(name, op(residual, y));
             Ok(())
@@ -101,7 +101,7 @@ impl<'a> Backward<'a> {
     }
 
     /// Hands what an operator read its part, if anything has come of what it made.
-    fn record(&mut self, name: &str, record: &Record) -> Result<(), TrainError> {
+    fn record(&mut self, name: &str, record: &Record) -> Result<(), TableError> {
         let Some(g) = self.gradients.remove(&record.made()) else { return Ok(()) };
         match *record {
             Record::Conv(ref conv) => self.conv(name, conv, g),
@@ -156,7 +156,7 @@ impl<'a> Backward<'a> {
         inputs: [Option<ValueId>; 2],
         (x, z, activation): (ValueId, ValueId, Activation),
         mut g: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         if activation != Activation::None {
             let y = self.like(name, z);
             let z = if activation.keeps_input() { x } else { z };
@@ -175,7 +175,7 @@ impl<'a> Backward<'a> {
         x: ValueId,
         gates: ValueId,
         g: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         let y = self.like(&format!("{name}.gates"), gates);
         self.push(name, Op::GateGradient { x, gates, g, y });
         self.hand_on(name, gates, y)?;
@@ -188,7 +188,7 @@ impl<'a> Backward<'a> {
         (kernel, weight): (usize, SlotId),
         x: ValueId,
         g: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         let table = self.forward.state.line(kernel, true);
         let w = self.forward.pack(name, "turned", Source::Slot(weight), table);
         let y = self.like(name, x);
@@ -207,7 +207,7 @@ impl<'a> Backward<'a> {
         residual: Option<ValueId>,
         (z, activation): (ValueId, Activation),
         g: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         let channels = self.shape(z).channels;
         let blocks = channels.div_ceil(BLOCK);
         let s = self.numbers(name, "sums", self.batch * blocks * PAIR_LEN);
@@ -261,7 +261,7 @@ impl<'a> Backward<'a> {
         self.push(name, Op::Sgd { g, slot });
     }
 
-    fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TrainError> {
+    fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TableError> {
         let ConvRecord { window, panels, x, .. } = *record;
         // With the weights as they were.
         self.hand(name, x, |own, residual, y| {
@@ -323,7 +323,7 @@ impl<'a> Backward<'a> {
         d: ValueId,
         residual: Option<ValueId>,
         y: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         let (input, output) = (self.shape(record.x), self.shape(d));
         let one = Extent::square(1);
         let pointwise = window.kernel == one && window.padding == Padding::NONE;
@@ -371,7 +371,7 @@ impl<'a> Backward<'a> {
         d: ValueId,
         residual: Option<ValueId>,
         y: ValueId,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), TableError> {
         let panels = panels(window, record.groups, self.shape(d), self.shape(y));
         let table = self.forward.state.flipping(&panels)?;
         let (slot, channels) = (record.weight, self.shape(d).channels);

@@ -2,7 +2,7 @@
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
-use super::TrainError;
+use super::TableError;
 use super::algorithms::{panels, plan};
 use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
 use super::tape::{ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
@@ -138,7 +138,7 @@ impl<'a> Forward<'a> {
         graph: &'a Graph,
         batch: usize,
         exact: bool,
-    ) -> Result<(Self, ValueId), TrainError> {
+    ) -> Result<(Self, ValueId), TableError> {
         let mut readers = vec![0; graph.nodes.len()];
         for id in graph.nodes.iter().flat_map(|node| &node.inputs) {
             readers[id.index()] += 1;
@@ -165,7 +165,7 @@ impl<'a> Forward<'a> {
         Ok((forward, logits))
     }
 
-    fn node(&mut self, node: &Node) -> Result<Made, TrainError> {
+    fn node(&mut self, node: &Node) -> Result<Made, TableError> {
         let first = node.inputs[0];
         Ok(match &node.op {
             graph::Op::Conv { window, groups, weight, bias, standardise } => {
@@ -283,12 +283,12 @@ impl<'a> Forward<'a> {
         groups: usize,
         (weight, bias, standardise): (&str, Option<&str>, Option<f64>),
         x: ValueId,
-    ) -> Result<ValueId, TrainError> {
+    ) -> Result<ValueId, TableError> {
         let name = &node.name;
         let panels = panels(window, groups, self.tape.shape(x), node.shape);
         let weights = panels.shape.out_channels * panels.shape.channel_len();
         if weights > LARGEST {
-            return Err(TrainError::Weights { layer: name.clone(), weights });
+            return Err(TableError::Weights { layer: name.clone(), weights });
         }
         let mut tensors = vec![(weight, weights, true)];
         tensors.extend(bias.map(|bias| (bias, node.shape.channels, false)));

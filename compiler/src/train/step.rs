@@ -10,7 +10,7 @@ use resnet_runtime::training::TrainingSession;
 use resnet_runtime::weights::{TensorSpec, Weights, WeightsError};
 
 use super::state::{Content, Slot, State};
-use super::{Descent, TrainError, plan};
+use super::{Descent, TableError, plan};
 use crate::emit::{interpret, jit};
 use crate::graph::Graph;
 use crate::nest::VerifyError;
@@ -23,7 +23,7 @@ use crate::target::Target;
 pub enum StepError {
     /// The table cannot be trained.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(#[from] TableError),
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),

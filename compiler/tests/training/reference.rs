@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use resnet_compiler::emit::reference::gradients;
 use resnet_compiler::graph::{Graph, Op};
 use resnet_compiler::network::Backend;
-use resnet_compiler::train::{Descent, Step, StepError, TrainError};
+use resnet_compiler::train::{Descent, Step, StepError, TableError};
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
@@ -102,7 +102,7 @@ fn check(name: &str, table: &Graph, len: usize, steps: impl Iterator<Item = (Isa
     let sample = smallest_sample(table, len);
     if sample < 2 {
         let error = on(Isa::detect(), Backend::Interpret).step(table, len, PLAIN, &weights);
-        assert!(matches!(error, Err(StepError::Train(TrainError::Batch { .. }))), "{name}");
+        assert!(matches!(error, Err(StepError::Train(TableError::Batch { .. }))), "{name}");
         return;
     }
     let tolerance = if len == 1 && sample < FEW { TOLERANCE_OF_FEW } else { TOLERANCE };
