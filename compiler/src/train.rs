@@ -7,7 +7,7 @@
 //!
 //! The program reads images, the probabilities that the classes should have, and how far to step. It writes each image's loss and
 //! logits, and changes its weights: for a training step, [`Region::Weights`](crate::schedule::Region::Weights) is what lasts from step to step
-//! ([`state`]). All back ends run it as they run any other program.
+//! (`state`). All back ends run it as they run any other program.
 
 mod algorithms;
 mod backward;

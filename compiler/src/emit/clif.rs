@@ -11,7 +11,7 @@
 //! - `infer(context)`, the straight line: for each step it puts the operands' addresses on the
 //!   stack and calls `parallel(context, fnN, operands, count)`.
 //!
-//! Code in an object file runs on one thread, with kernels that are found when it runs ([`Linking::Table`]): its
+//! Code in an object file runs on one thread, with kernels that are found when it runs (`Linking::Table`): its
 //! `infer(context, kernels)` calls `fnN` itself, and puts the table's address behind the operands'.
 
 use std::collections::HashMap;
