@@ -2,7 +2,6 @@
 
 mod arrays;
 
-use std::borrow::Cow;
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -11,11 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::train::{
-    Augment, Crop, Dataset, Decay, Epoch, Files, InMemory, Options, Progress, Trainer,
-};
+use resnet::train::{Augment, Crop, Dataset, Decay, Epoch, Files, Options, Progress, Trainer};
 use resnet::{
-    Backend, Compiler, Image, ImageError, Labels, Model, Preprocess, Source, Weights, feed,
+    Backend, Compiler, ImageError, Labels, Model, Preprocess, Source, Weights, feed, top_k,
 };
 use resnet_compiler::graph::Graph;
 use serde::Serialize;
@@ -39,15 +36,15 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
     note_preprocess(&model);
 
     let input = graph.input_shape();
-    let how = how(options, &images, (input.height, input.width))?;
+    let how = how(options, &*images, (input.height, input.width))?;
     let mut trainer = match &options.initialise {
         Some(path) => {
             let weights = open_weights(Some(path), false)?.context("no weights are named")?;
-            Trainer::fine_tune(&model.spec, &images, how, &weights, |tensor| {
+            Trainer::fine_tune(&model.spec, &*images, how, &weights, |tensor| {
                 crate::voice::note!("`{tensor}` has another shape there: it is drawn anew");
             })?
         }
-        None => Trainer::new(&model.spec, &images, how)?,
+        None => Trainer::new(&model.spec, &*images, how)?,
     };
     let mut files = Written::new(options, &model)?;
     if let Some(path) = &options.resume {
@@ -67,14 +64,15 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
     let mut last = None;
     while !trainer.is_done() {
         let start = Instant::now();
-        let epoch = run(&mut trainer, &images)?;
+        let epoch = run(&mut trainer, &*images)?;
         let seconds = start.elapsed().as_secs_f64();
         if !epoch.is_done {
             files.checkpoint(&trainer)?;
             crate::voice::note!("stopped; `--resume {}` goes on", files.checkpoint.display());
             return Err(Interrupted.into());
         }
-        let accuracy = validate.as_ref().map(|data| measure(&model, &trainer, data)).transpose()?;
+        let accuracy =
+            validate.as_ref().map(|data| measure(&model, &trainer, &**data)).transpose()?;
         let line = Line::new(&epoch, accuracy, seconds, trainer.steps() * trainer.options().batch);
         line.text(out, trainer.options().epochs)?;
         files.log(&line)?;
@@ -93,46 +91,22 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Images of one of the two kinds.
-enum Images {
-    Files(Files),
-    InMemory(InMemory),
-}
-
-impl Dataset for Images {
-    fn len(&self) -> usize {
-        match self {
-            Self::Files(images) => images.len(),
-            Self::InMemory(images) => images.len(),
-        }
-    }
-
-    fn class(&self, index: usize) -> usize {
-        match self {
-            Self::Files(images) => images.class(index),
-            Self::InMemory(images) => images.class(index),
-        }
-    }
-
-    fn image(&self, index: usize) -> Result<Cow<'_, Image>, String> {
-        match self {
-            Self::Files(images) => images.image(index),
-            Self::InMemory(images) => images.image(index),
-        }
-    }
-}
-
-fn read(path: &Path, option: &str, labels: Option<Labels>, classes: usize) -> Result<Images> {
+fn read(
+    path: &Path,
+    option: &str,
+    labels: Option<Labels>,
+    classes: usize,
+) -> Result<Box<dyn Dataset>> {
     if path.is_file() {
-        return Ok(Images::InMemory(arrays::read(path)?));
+        return Ok(Box::new(arrays::read(path)?));
     }
     check_folder(path, option)?;
     let Classified { paths, classes, .. } = Classified::read(path, labels, classes)?;
-    Ok(Images::Files(Files { files: paths.into_iter().zip(classes).collect() }))
+    Ok(Box::new(Files { files: paths.into_iter().zip(classes).collect() }))
 }
 
 /// The library's options, of the command's.
-fn how(options: &Train, images: &Images, size: (usize, usize)) -> Result<Options> {
+fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Options> {
     let epochs = options.epochs.get();
     let flip = !options.no_flip;
     let crop = match options.crop {
@@ -176,7 +150,7 @@ fn how(options: &Train, images: &Images, size: (usize, usize)) -> Result<Options
 }
 
 /// An epoch, with a bar.
-fn run(trainer: &mut Trainer, images: &Images) -> Result<Epoch> {
+fn run(trainer: &mut Trainer, images: &dyn Dataset) -> Result<Epoch> {
     let bar = bar(trainer);
     let batch = trainer.options().batch as f64;
     let (start, mut first) = (Instant::now(), None);
@@ -208,7 +182,7 @@ fn bar(trainer: &Trainer) -> ProgressBar {
 }
 
 /// The part of images that the network, compiled as for inference, classifies rightly.
-fn measure(model: &Model, trainer: &Trainer, images: &Images) -> Result<f64> {
+fn measure(model: &Model, trainer: &Trainer, images: &dyn Dataset) -> Result<f64> {
     let weights = Weights::from_bytes(trainer.weights()?)?;
     let options = trainer.options();
     let mut compiler = Compiler::new(&model.spec).backend(Backend::BEST);
@@ -223,8 +197,7 @@ fn measure(model: &Model, trainer: &Trainer, images: &Images) -> Result<f64> {
     let mut right = 0;
     feed(&*network, &source, threads, |index, fed| {
         let answer = fed.map_err(|error| anyhow::anyhow!("image {index}: {error}"))?.answer;
-        let best = (0..answer.len()).reduce(|a, b| if answer[b] > answer[a] { b } else { a });
-        right += usize::from(best == Some(images.class(index)));
+        right += usize::from(top_k(&answer, 1) == [images.class(index)]);
         anyhow::Ok(())
     })?;
     Ok(right as f64 / images.len() as f64)
@@ -232,7 +205,7 @@ fn measure(model: &Model, trainer: &Trainer, images: &Images) -> Result<f64> {
 
 /// Images as for inference.
 struct Prepared<'a> {
-    images: &'a Images,
+    images: &'a dyn Dataset,
     preprocess: &'a Preprocess,
     shape: [usize; 3],
 }

@@ -24,7 +24,8 @@ use resnet_runtime::weights::pack::PackError;
 use crate::graph::Graph;
 use crate::nest::{Program, lower_training};
 
-pub(crate) use memory::{Place, tiles};
+pub(crate) use algorithms::{Bands, POINTS, TILE};
+pub(crate) use memory::Place;
 pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padded};
 pub use step::{Found, Rate, Step, StepError};
 pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};

@@ -19,7 +19,7 @@ use super::batch::{Batch, Maker};
 use super::checkpoint::{self, CheckpointError};
 use super::rate::Schedule;
 use super::start::{check, initial};
-use crate::{Diagnostics, Spec};
+use crate::{Diagnostics, Spec, top_k};
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -329,7 +329,7 @@ impl Trainer {
         let loss: f64 = found.losses.iter().map(|&loss| f64::from(loss)).sum();
         let classes = found.logits.len() / batch.classes.len();
         let answers = found.logits.chunks(classes).zip(&batch.classes);
-        self.at.right += answers.filter(|(logits, class)| largest(logits) == **class).count();
+        self.at.right += answers.filter(|(logits, class)| top_k(logits, 1) == [**class]).count();
         self.at.loss += loss;
         self.at.step += 1;
         if !loss.is_finite() {
@@ -405,11 +405,6 @@ pub(super) fn safetensors_of<'a>(
     });
     let views = views.collect::<Result<Vec<_>, _>>()?;
     safetensors::serialize(views, metadata).map_err(|error| error.to_string())
-}
-
-fn largest(logits: &[f32]) -> usize {
-    let first = |best: usize, at: usize| if logits[at] > logits[best] { at } else { best };
-    (0..logits.len()).reduce(first).unwrap_or(0)
 }
 
 /// The first tensor that holds something else than numbers.

@@ -37,9 +37,9 @@ pub(crate) use self::conv::{joined_rows, panels};
 pub use self::layout::{Buffer, Layout};
 pub use self::operator::Operator;
 pub use self::weights::Parts;
-#[cfg(feature = "train")]
-pub(crate) use self::winograd::plan_winograd;
 pub use self::winograd::{Band, Points, Winograd};
+#[cfg(feature = "train")]
+pub(crate) use self::winograd::{plan_winograd, reads, tiles};
 
 /// A block of memory that the entry function is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -226,13 +226,13 @@ fn tile(transform: Transform) -> Extent {
 }
 
 /// The tiles that cover a picture's output.
-pub(super) fn tiles(transform: Transform, output: Shape) -> Extent {
+pub(crate) fn tiles(transform: Transform, output: Shape) -> Extent {
     let Extent { rows, columns } = tile(transform);
     Extent::new(output.height.div_ceil(rows), output.width.div_ceil(columns))
 }
 
 /// Rows and columns that a Winograd convolution reads of a picture, from its padding on.
-pub(super) fn reads(
+pub(crate) fn reads(
     transform: Transform,
     window: &Window,
     output: Shape,

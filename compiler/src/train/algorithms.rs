@@ -1,6 +1,6 @@
 //! What computes a step's convolutions.
 
-use resnet_runtime::kernels::{Element, PanelFormat, Panels, Transform};
+use resnet_runtime::kernels::{BLOCK, Element, Filter, PanelFormat, Panels, Transform};
 
 use super::tape::Conv;
 use crate::fuse;
@@ -53,7 +53,32 @@ pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape)
         slice: None,
         quantised: false,
     };
-    let panels = schedule::panels(&conv, Transform::None, Layout::Blocked, input, output);
-    let element = Element::F32;
-    Panels { format: PanelFormat { element, ..panels.format }, ..panels }
+    schedule::panels(&conv, Transform::None, Layout::Blocked, input, output)
+}
+
+/// Output rows and columns of a tile of F(4x4, 3x3).
+pub(crate) const TILE: usize = Filter::F4.outputs();
+
+/// The points of its tile.
+pub(crate) const POINTS: usize = Filter::F4.points() * Filter::F4.points();
+
+/// The tiles whose points are multiplied for a weights' gradient, some rows at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bands {
+    /// Of an image.
+    pub(crate) tiles: Extent,
+    /// Rows of a band; they divide those of an image.
+    pub(crate) rows: usize,
+}
+
+/// Bytes of points, of inputs and of gradients each, that are made at once: a part of a second-level cache.
+const BAND_BYTES: usize = 256 * 1024;
+
+/// The bands of a gradient of the weights between an input and an output.
+pub(super) fn bands(input: Shape, output: Shape) -> Bands {
+    let tiles = schedule::tiles(Transform::Winograd4x4, output);
+    let blocks = input.channels.max(output.channels).div_ceil(BLOCK);
+    let row = tiles.columns * POINTS * blocks * BLOCK * Element::F32.bytes();
+    let fits = |rows: &usize| tiles.rows.is_multiple_of(*rows) && rows * row <= BAND_BYTES;
+    Bands { tiles, rows: (1..=tiles.rows).rev().find(fits).unwrap_or(1) }
 }

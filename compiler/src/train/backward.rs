@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
 use super::TableError;
-use super::algorithms::{is_winograd, panels};
+use super::algorithms::{POINTS, bands, is_winograd, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Source, ValueId};
@@ -305,9 +305,11 @@ impl<'a> Backward<'a> {
     /// The gradient of a convolution's weights, by the points of F(4x4, 3x3).
     fn points_gradient(&mut self, name: &str, of: Gradient, [x, d]: [ValueId; 2]) -> ValueId {
         let weights = of.panels.weights_len();
+        let bands = bands(self.shape(x), self.shape(d));
         let parts = parts(1, self.batch);
-        let products = self.numbers(name, "products", parts * weights / 9 * 36);
-        self.push(name, Op::PointsGradient { of, x, d, parts, y: products });
+        let products =
+            self.numbers(name, "products", parts * weights / of.panels.shape.kernel_len() * POINTS);
+        self.push(name, Op::PointsGradient { of, bands, x, d, parts, y: products });
         let packed = self.numbers(name, "packed_gradient", weights);
         self.push(name, Op::WeightsOfPoints { of, x: products, parts, y: packed });
         packed

@@ -1,11 +1,12 @@
 //! Where the values of a step lie.
 
-use resnet_runtime::kernels::Element;
+use resnet_runtime::kernels::{Element, Transform};
 
+use super::algorithms::TILE;
 use super::order::Group;
-use super::tape::{Kind, Op, Tape, Uses, ValueId};
-use crate::graph::{Extent, Padding, Shape};
-use crate::schedule::{Buffer, Layout, Lifetime, Region, place};
+use super::tape::{Conv, Kind, Op, Tape, Uses, ValueId};
+use crate::graph::{Extent, Padding, Shape, Window};
+use crate::schedule::{self, Buffer, Layout, Lifetime, Region, place};
 
 /// A value's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,23 +92,21 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
             let reads = &mut reads[id.index()];
             *reads = reads.max(Extent::new(rows, columns));
         };
-        let of_tiles = |tiles: Extent, padding: Padding| {
-            let Extent { rows, columns } = padding.before;
-            (4 * tiles.rows + 2 - rows, 4 * tiles.columns + 2 - columns)
+        let mut of_tiles = |id: ValueId, transform: Transform, window: &Window, output: Shape| {
+            let all = schedule::reads(transform, window, output, Layout::Blocked);
+            if let Some(Extent { rows, columns }) = all {
+                let before = window.padding.before;
+                reach(id, rows - before.rows, columns - before.columns);
+            }
         };
         match op {
-            Op::Conv { conv, x, .. } => {
-                let conv = tape.conv(*conv);
-                if let Some(winograd) = &conv.winograd {
-                    let (rows, columns) = of_tiles(winograd.tiles, conv.window.padding);
-                    reach(*x, rows, columns);
-                }
+            Op::Conv { conv, x, y, .. } => {
+                let Conv { window, panels, .. } = tape.conv(*conv);
+                of_tiles(*x, panels.format.transform, window, tape.shape(*y));
             }
-            Op::PointsGradient { of, x, d, .. } => {
-                let tiles = tiles(tape.shape(*d));
-                let (rows, columns) = of_tiles(tiles, of.window.padding);
-                reach(*x, rows, columns);
-                reach(*d, 4 * tiles.rows, 4 * tiles.columns);
+            Op::PointsGradient { of, bands, x, d, .. } => {
+                of_tiles(*x, Transform::Winograd4x4, &of.window, tape.shape(*d));
+                reach(*d, TILE * bands.tiles.rows, TILE * bands.tiles.columns);
             }
             _ => {}
         }
@@ -120,11 +119,6 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
         }
     };
     rings.into_iter().zip(reads).enumerate().map(border).collect()
-}
-
-/// The tiles of F(4x4, 3x3) that cover an output.
-pub(crate) fn tiles(output: Shape) -> Extent {
-    Extent::new(output.height.div_ceil(4), output.width.div_ceil(4))
 }
 
 /// Whose memory each value takes: its own, or that of one that it may be written over, which nobody reads any more.

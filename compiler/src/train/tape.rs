@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use resnet_runtime::kernels::{Activation, Panels};
 
+use super::algorithms::Bands;
 use super::state::{NormSlots, SlotId, TableId};
 use crate::entity::entity;
 use crate::graph::{Extent, Pooling, Shape, Window};
@@ -109,7 +110,7 @@ pub(crate) enum Op {
     /// The gradient of a convolution's weights, in `parts` parts of as many images.
     ConvGradient { of: Gradient, x: ValueId, d: ValueId, parts: usize, y: ValueId },
     /// The same by the points of F(4x4, 3x3): sums of their products.
-    PointsGradient { of: Gradient, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    PointsGradient { of: Gradient, bands: Bands, x: ValueId, d: ValueId, parts: usize, y: ValueId },
     /// What these sums, of so many parts, come to, as packed weights lie.
     WeightsOfPoints { of: Gradient, x: ValueId, parts: usize, y: ValueId },
     /// The mean and, squared, the distance from it of each image's channels.

@@ -142,7 +142,7 @@ impl Lowering {
 }
 
 /// An operand of which a step of [`Var::Block`] is a plane.
-fn plane(buffer: &Buffer) -> Side {
+pub(super) fn plane(buffer: &Buffer) -> Side {
     Side::new(buffer, Extent::square(0), buffer.block_len())
 }
 

@@ -11,12 +11,12 @@ mod standardise;
 use std::collections::HashMap;
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, Epilogue, GatherParams,
-    HYPER_LEN, PlaneParams, SgdParams,
+    Activation, BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, GatherParams, HYPER_LEN,
+    SgdParams,
 };
 
-use super::{Lowering, Side, users};
-use crate::fuse::FusedId;
+use super::{Layer, Lowering, Side, users};
+use crate::fuse::{Epilogue, FusedId, Residual};
 use crate::graph::{Extent, Graph};
 use crate::nest::{Function, Loop, Part, Place as Operand, Program, Statement, Var};
 use crate::schedule::{Buffer, PICTURE, Region};
@@ -100,6 +100,9 @@ struct Steps<'a> {
     scratch_bytes: usize,
 }
 
+/// No residual and no activation.
+const PLAIN: (Option<ValueId>, Activation) = (None, Activation::None);
+
 /// Numbers that one iteration gathers, or steps.
 const CHUNK: usize = 4096;
 
@@ -119,8 +122,8 @@ impl Steps<'_> {
                 self.conv(conv, (x, w, points), residual, y);
             }
             Op::ConvGradient { of, x, d, parts, y } => self.conv_gradient(of, [x, d], parts, y),
-            Op::PointsGradient { of, x, d, parts, y } => {
-                self.points_gradient(of, [x, d], parts, y);
+            Op::PointsGradient { of, bands, x, d, parts, y } => {
+                self.points_gradient((of, bands), [x, d], parts, y);
             }
             Op::WeightsOfPoints { of, x, parts, y } => self.weights_of_points(of, x, parts, y),
             Op::Moments { x, y } => self.moments(x, y),
@@ -129,12 +132,11 @@ impl Steps<'_> {
             Op::Normalise { of, shift, residual, activation, y } => {
                 self.normalise(of, shift, residual, activation, y);
             }
-            Op::Add { x, residual, activation, y } => self.add(x, residual, activation, y),
-            Op::Pool { pool, x, y } => self.pool(&pool, x, y),
-            Op::Mean { x, y } => {
-                let [x, y] = [self.buffer(x), self.ringed(y)];
-                self.mean(&x, &y);
+            Op::Add { x, residual, activation, y } => {
+                self.layer(x, (residual, activation), y, Lowering::add);
             }
+            Op::Pool { ref pool, x, y } => self.pool(pool, x, y),
+            Op::Mean { x, y } => self.layer(x, PLAIN, y, Lowering::mean),
             Op::ZeroPad { stride, before, x, y } => self.zero_pad(stride, before, x, y),
             Op::Blur { ref window, x, y } => self.blur(window, x, y),
             Op::Gate { x, gates, residual, y } => self.gate(x, gates, residual, y),
@@ -182,6 +184,27 @@ impl Steps<'_> {
             Op::SumImages { p, pixels, y } => self.sum_images(p, pixels, y),
             Op::Sgd { g, slot } => self.sgd(g, slot),
         }
+    }
+
+    /// An operator as inference has it, with what follows it.
+    fn layer(
+        &mut self,
+        x: ValueId,
+        (residual, activation): (Option<ValueId>, Activation),
+        y: ValueId,
+        lower: impl FnOnce(&mut Lowering, &Layer<'_>),
+    ) {
+        let (input, output) = (&self.buffer(x), &self.ringed(y));
+        let residual = residual.map(|id| self.buffer(id));
+        let epilogue = &self.epilogue(residual.is_some(), activation);
+        let residual = residual.as_ref();
+        let layer = Layer { id: self.layer, epilogue, input, residual, output };
+        lower(&mut self.lowering, &layer);
+    }
+
+    /// Of which value a residual is, the lowering does not ask.
+    fn epilogue(&self, residual: bool, activation: Activation) -> Epilogue {
+        Epilogue { residual: residual.then_some(Residual::Same(self.layer)), activation }
     }
 
     /// Where an activation lies.
@@ -323,28 +346,6 @@ fn blocks(x: &Buffer) -> Loop {
 /// The addresses of a call's operands.
 fn addresses(sides: &[Side], loops: &[Loop]) -> Vec<crate::nest::Address> {
     sides.iter().enumerate().map(|(index, side)| side.address(index, loops)).collect()
-}
-
-/// An operand of which a step of [`Var::Block`] is a plane.
-fn plane(buffer: &Buffer) -> Side {
-    Side::new(buffer, Extent::square(0), buffer.block_len())
-}
-
-/// One channel block's plane of `x`, a residual if there is one, and `y`.
-fn plane_params(
-    x: &Buffer,
-    residual: Option<&Buffer>,
-    activation: Activation,
-    y: &Buffer,
-) -> PlaneParams {
-    PlaneParams {
-        rows: x.shape.height,
-        columns: x.shape.width,
-        x_row: x.row_len(),
-        r_row: residual_row(residual),
-        y_row: y.row_len(),
-        epilogue: Epilogue { residual: residual.is_some(), activation },
-    }
 }
 
 /// Numbers per channel, so many a block.

@@ -5,7 +5,8 @@ use resnet_runtime::kernels::{
 };
 
 use super::super::Side;
-use super::{Steps, plane, plane_params, residual_or};
+use super::super::channel::plane;
+use super::Steps;
 use crate::graph::Extent;
 use crate::schedule::Buffer;
 use crate::train::ValueId;
@@ -18,12 +19,8 @@ impl Steps<'_> {
         residual: Option<ValueId>,
         y: ValueId,
     ) {
-        let (x, gates, y) = (self.buffer(x), self.buffer(gates), self.ringed(y));
-        let r = residual.map(|id| self.buffer(id));
-        let params = plane_params(&x, r.as_ref(), Activation::None, &y);
-        let sides = [plane(&x), plane(&gates), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
-        let loops = self.planes(&x);
-        self.call(format!("gate {}", x.shape), Call::Gate(params), sides, &loops);
+        let (gates, end) = (self.buffer(gates), (residual, Activation::None));
+        self.layer(x, end, y, |lowering, layer| lowering.gate(layer, &gates));
     }
 
     pub(super) fn gate_gradient(&mut self, x: ValueId, gates: ValueId, g: ValueId, y: ValueId) {

@@ -1,12 +1,11 @@
 //! Convolutions, in both directions, and the gradients of their weights.
 
-use resnet_runtime::kernels::{BLOCK, Call, ConvGradientParams, Element, Panels};
+use resnet_runtime::kernels::{Activation, BLOCK, Call, ConvGradientParams, Element, Panels};
 
 use super::super::conv::Layer as ConvLayer;
 use super::super::{Layer, Side, nested};
 use super::Steps;
 use super::points::{Like, widths};
-use crate::fuse::{Epilogue, Residual};
 use crate::graph::{Extent, Window};
 use crate::nest::{Address, Loop, Statement, Var};
 use crate::schedule::{Buffer, ConvPlan, Fetch, Region, Tiling, joined_rows};
@@ -27,11 +26,7 @@ impl Steps<'_> {
         let conv = self.of.tape.conv(conv);
         let (input, output) = (self.buffer(x), self.ringed(y));
         let residual = residual.map(|id| self.buffer(id));
-        let mut epilogue = Epilogue::NONE;
-        if residual.is_some() {
-            // Of which value it is, the lowering does not ask.
-            epilogue.residual = Some(Residual::Same(self.layer));
-        }
+        let epilogue = self.epilogue(residual.is_some(), Activation::None);
         let tiling = match conv.winograd {
             Some(mut winograd) => {
                 self.scratch_bytes = self.scratch_bytes.max(winograd.scratch_bytes());

@@ -6,7 +6,8 @@ use resnet_runtime::kernels::{
 };
 
 use super::super::Side;
-use super::{Steps, addresses, per_block, plane, plane_params, residual_or, residual_row};
+use super::super::channel::{plane, plane_params};
+use super::{Steps, addresses, per_block, residual_or, residual_row};
 use crate::nest::{Statement, Var};
 use crate::schedule::Buffer;
 use crate::train::{NormOf, NormSlots, NormValues, SlotId, ValueId, padded};
@@ -33,12 +34,6 @@ impl Steps<'_> {
         let loops = self.planes(&x);
         let sides = [plane(&x), self.of_images(y, &x, BLOCK)];
         self.call(format!("means of {}", x.shape), Call::Mean(pixels_of(&x)), sides, &loops);
-    }
-
-    pub(super) fn mean(&mut self, x: &Buffer, y: &Buffer) {
-        let loops = self.planes(x);
-        let doc = format!("mean {} -> {}", x.shape, y.shape);
-        self.call(doc, Call::Mean(pixels_of(x)), [plane(x), plane(y)], &loops);
     }
 
     pub(super) fn sum_images(&mut self, p: ValueId, pixels: usize, y: ValueId) {
@@ -165,7 +160,9 @@ impl Steps<'_> {
     ) {
         let (x, y) = (self.buffer(of.x), self.ringed(y));
         let r = residual.map(|id| self.buffer(id));
-        let params = plane_params(&x, r.as_ref(), activation, &y);
+        let epilogue = self.epilogue(r.is_some(), activation);
+        let r = residual_or(r.as_ref(), &y);
+        let params = plane_params(&x, &epilogue, &r, &y);
         let moments = self.norm_moments(of, &x);
         let shifts = self.lasting(shift);
         let sides = [
@@ -173,7 +170,7 @@ impl Steps<'_> {
             moments.clone(),
             moments.skip(BLOCK),
             per_block(shifts, BLOCK),
-            plane(&residual_or(r.as_ref(), &y)),
+            plane(&r),
             plane(&y),
         ];
         let loops = self.planes(&x);

@@ -5,40 +5,23 @@ use resnet_runtime::kernels::{
     SpreadParams,
 };
 
-use super::super::{Layer, Side, pool};
+use super::super::channel::plane;
+use super::super::{Side, pool};
 use super::norm::gradient_params;
-use super::{Steps, plane, plane_params, residual_or, residual_row};
-use crate::fuse;
+use super::{PLAIN, Steps, residual_or, residual_row};
 use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
 use crate::nest::Part;
 use crate::schedule::Buffer;
 use crate::train::ValueId;
 
 impl Steps<'_> {
-    pub(super) fn add(
-        &mut self,
-        x: ValueId,
-        residual: Option<ValueId>,
-        activation: Activation,
-        y: ValueId,
-    ) {
-        let (x, y) = (self.buffer(x), self.ringed(y));
-        let r = residual.map(|id| self.buffer(id));
-        let params = plane_params(&x, r.as_ref(), activation, &y);
-        let sides = [plane(&x), plane(&residual_or(r.as_ref(), &y)), plane(&y)];
-        let loops = self.planes(&x);
-        self.call(format!("add {}, {activation}", x.shape), Call::Add(params), sides, &loops);
-    }
-
     pub(super) fn pool(&mut self, of: &Pooling, x: ValueId, y: ValueId) {
-        let (input, output) = (&self.buffer(x), &self.ringed(y));
-        let epilogue = &fuse::Epilogue::NONE;
-        let layer = Layer { id: self.layer, epilogue, input, residual: None, output };
         let make = match of.kind {
             PoolKind::Max => Call::MaxPool,
             PoolKind::Average => Call::AveragePool,
         };
-        self.lowering.pool(&layer, of.kind.word(), make, of);
+        let word = of.kind.word();
+        self.layer(x, PLAIN, y, |lowering, layer| lowering.pool(layer, word, make, of));
     }
 
     pub(super) fn pool_gradient(
@@ -72,10 +55,7 @@ impl Steps<'_> {
     }
 
     pub(super) fn blur(&mut self, window: &Window, x: ValueId, y: ValueId) {
-        let (input, output) = (&self.buffer(x), &self.ringed(y));
-        let epilogue = &fuse::Epilogue::NONE;
-        let layer = Layer { id: self.layer, epilogue, input, residual: None, output };
-        self.lowering.blur(&layer, window);
+        self.layer(x, PLAIN, y, |lowering, layer| lowering.blur(layer, window));
     }
 
     pub(super) fn blur_gradient(

@@ -10,14 +10,10 @@ use super::Steps;
 use crate::graph::{Extent, Window};
 use crate::nest::{Address, Base, Loop, Statement, Var};
 use crate::schedule::{Buffer, Region};
-use crate::train::{ConvId, Gradient, ValueId, tiles};
+use crate::train::{Bands, ConvId, Gradient, POINTS, TILE, ValueId};
 
-/// Taps of a kernel, and points that they become.
+/// Taps of a kernel.
 const TAPS: usize = 9;
-const POINTS: usize = 36;
-
-/// Bytes of points, of inputs and of gradients each, that are made at once: a part of a second-level cache.
-const BAND_BYTES: usize = 256 * 1024;
 
 /// Panels of the same width: how many, of how many blocks, behind how many others.
 #[derive(Clone, Copy)]
@@ -100,53 +96,44 @@ impl Steps<'_> {
     /// points are made in the scratch.
     pub(super) fn points_gradient(
         &mut self,
-        of: Gradient,
+        (of, bands): (Gradient, Bands),
         [x, d]: [ValueId; 2],
         parts: usize,
         y: ValueId,
     ) {
-        let (x, d) = (self.buffer(x), self.buffer(d));
-        let bands = Bands::new(&of, &x, &d, self.of.batch / parts, self.numbers(y));
-        self.scratch_bytes = self.scratch_bytes.max(bands.scratch_bytes());
-        let sides = bands.sides();
+        let (x, d) = (&self.buffer(x), &self.buffer(d));
+        let Gradient { window, panels } = of;
+        let (images, y) = (self.of.batch / parts, self.numbers(y));
+        let products = Products { window, panels, bands, x, d, images, y };
+        self.scratch_bytes = self.scratch_bytes.max(products.scratch_bytes());
+        let sides = products.sides();
         let parallel = [Loop { var: Var::Group, extent: parts }];
         let doc = format!(
             "gradient of conv {}, {} -> {} by points, {parts} parts",
             of.window.kernel, x.shape, d.shape
         );
-        let body = bands.body(&sides, &parallel);
+        let body = products.body(&sides, &parallel);
         self.step(doc, &["x", "d", "y"], &sides, &parallel, body);
     }
 }
 
-/// The tiles of a convolution, some rows of them at a time.
-struct Bands<'a> {
+/// The products of the points of a convolution's tiles.
+struct Products<'a> {
     window: Window,
     panels: Panels,
+    bands: Bands,
     x: &'a Buffer,
     d: &'a Buffer,
     /// Of a part.
     images: usize,
     /// The first byte of the sums.
     y: usize,
-    tiles: Extent,
-    /// Rows of tiles of a band.
-    rows: usize,
 }
 
-impl<'a> Bands<'a> {
-    fn new(of: &Gradient, x: &'a Buffer, d: &'a Buffer, images: usize, y: usize) -> Self {
-        let tiles = tiles(d.shape);
-        let row =
-            tiles.columns * POINTS * BLOCK * Element::F32.bytes() * x.blocks().max(d.blocks());
-        let fits = |rows: &usize| tiles.rows.is_multiple_of(*rows) && rows * row <= BAND_BYTES;
-        let rows = (1..=tiles.rows).rev().find(fits).unwrap_or(1);
-        Self { window: of.window, panels: of.panels, x, d, images, y, tiles, rows }
-    }
-
+impl Products<'_> {
     /// Elements of one block of a point of a band.
     fn block(&self) -> usize {
-        self.rows * self.tiles.columns * BLOCK
+        self.bands.rows * self.bands.tiles.columns * BLOCK
     }
 
     /// Elements between the points of so many blocks: a line more, so that they do not all fall into one set of a cache.
@@ -169,8 +156,8 @@ impl<'a> Bands<'a> {
         let pixels = |buffer: &Buffer, padding: Extent| {
             Side::new(buffer, padding, buffer.block_len())
                 .with(Var::Group, images * buffer.picture_len())
-                .with(Var::Row, 4 * buffer.row_len())
-                .with(Var::Strip, 4 * self.rows * buffer.row_len())
+                .with(Var::Row, TILE * buffer.row_len())
+                .with(Var::Strip, TILE * self.bands.rows * buffer.row_len())
         };
         let sums = Side::at(Region::Arena, Element::F32, self.y)
             .with(Var::Group, panels.weights_len() / TAPS * POINTS);
@@ -179,7 +166,8 @@ impl<'a> Bands<'a> {
 
     /// All bands of all images of a part; the very first one begins the sums.
     fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
-        let bands = self.tiles.rows / self.rows;
+        let Bands { tiles, rows } = self.bands;
+        let bands = tiles.rows / rows;
         let mut body = self.band(sides, parallel, [0, 0], false);
         if bands > 1 {
             let rest = Loop { var: Var::Strip, extent: bands - 1 };
@@ -213,21 +201,22 @@ impl<'a> Bands<'a> {
         {
             let made = [
                 Loop { var: Var::Block, extent: blocks },
-                Loop { var: Var::Row, extent: self.rows },
+                Loop { var: Var::Row, extent: self.bands.rows },
             ];
             let all = [loops, &made].concat();
             let side = &sides[operand];
             let mut from = side.address(operand, &all);
-            from.offset +=
-                side.bytes(image * buffer.picture_len() + band * 4 * self.rows * buffer.row_len());
+            from.offset += side.bytes(
+                image * buffer.picture_len() + band * TILE * self.bands.rows * buffer.row_len(),
+            );
             let to = self.scratch(
                 first,
                 &all,
-                &[(Var::Block, self.block()), (Var::Row, self.tiles.columns * BLOCK)],
+                &[(Var::Block, self.block()), (Var::Row, self.bands.tiles.columns * BLOCK)],
             );
             let params = WinogradInputParams {
                 form: Transform::Winograd4x4,
-                tiles: self.tiles.columns,
+                tiles: self.bands.tiles.columns,
                 x_row: buffer.row_len(),
                 y_point: self.point(blocks),
             };
@@ -280,7 +269,7 @@ impl<'a> Bands<'a> {
         y.offset += sums.bytes(skipped * POINTS * full);
         let call = Call::ConvGradient(ConvGradientParams {
             rows: 1,
-            columns: self.rows * self.tiles.columns,
+            columns: self.bands.rows * self.bands.tiles.columns,
             inputs: BLOCK,
             x_row: 0,
             x_step: BLOCK,
