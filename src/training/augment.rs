@@ -10,7 +10,8 @@ use resnet_runtime::picture::{Filter, Image};
 pub enum Crop {
     /// As it is for inference.
     None,
-    /// Surrounded by so many black pixels on each side, then cut out anywhere: torchvision's `RandomCrop`.
+    /// Surrounded by so many black pixels on each side, then cut out anywhere: torchvision's `RandomCrop`, of images that have
+    /// the network's size; others are errors.
     Padded(usize),
     /// A part of 8 to 100 % of the image whose sides have a ratio of 3:4 to 4:3, resized: torchvision's
     /// `RandomResizedCrop`.

@@ -122,6 +122,15 @@ impl<'a, D: Dataset + ?Sized> Maker<'a, D> {
         let mut random = self.random(Chance::Image, index);
         let image = self.data.image(index)?;
         let [_, height, width] = self.shape;
+        let is_of_size = (image.height(), image.width()) == (height, width);
+        if matches!(self.augment.crop, Crop::Padded(_)) && !is_of_size {
+            return Err(format!(
+                "image {index} is {}x{} (height x width); what is padded before it is cut has to have the network's \
+                 size, {height}x{width}: resize the images, or take resized parts of them",
+                image.height(),
+                image.width()
+            ));
+        }
         let image = self.augment.cut(image, (height, width), &mut random);
         self.preprocess
             .apply_into(&image, self.shape, input)

@@ -24,7 +24,11 @@ fn of(path: &Path) -> Result<InMemory> {
     for index in 0..archive.len() {
         let entry = archive.by_index(index)?;
         let name = entry.name()?.trim_end_matches(".npy").to_owned();
-        let array = NpyFile::new(entry).with_context(|| format!("`{name}` is no array"))?;
+        let array = NpyFile::new(entry).with_context(|| {
+            format!(
+                "`{name}` cannot be read (`savez` writes what can, `savez_compressed` does not)"
+            )
+        })?;
         let shape: Vec<usize> = array.shape().iter().map(|&extent| extent as usize).collect();
         let dtype = array.dtype().descr();
         found.push(format!("`{name}` {dtype} {shape:?}"));

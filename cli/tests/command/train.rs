@@ -97,6 +97,7 @@ fn what_cannot_be_trained_is_said_before_anything_is() {
     workshop.resnet(&TRAIN.replace("--images set", "--images none")).fails("none");
     fails("--warm-up 4", "4 epochs to warm up of 4");
     fails("--momentum 1", "momentum is 1");
+    fails("--crop pad=1", "is 5x6 (height x width); what is padded before it is cut");
     fails("--resume none", "cannot read the checkpoint `none`");
     workshop.resnet(&format!("{TRAIN} --crop wide")).must_be_misuse("`pad=N`");
     std::fs::remove_dir_all(workshop.path("set/green")).unwrap();
