@@ -13,8 +13,8 @@ use crate::Outcome;
 use crate::args::{Bench, Format};
 use crate::model;
 use crate::output::{self, Kind, Output};
-use crate::roofline::{Dot, Plot};
 use crate::timing::{FEWEST_RUNS, pool, threads_text};
+use resnet_report::roofline::{Dot, Plot};
 
 /// What was measured; the JSON has these names.
 #[derive(Serialize)]

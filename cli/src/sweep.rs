@@ -20,9 +20,9 @@ use crate::args::{Sweep, SweepFormat};
 use crate::bench::{fill, zeros};
 use crate::family::Size;
 use crate::output::{self, Kind, Output};
-use crate::scatter::{Dot, Scatter};
 use crate::timing::{ROUNDS, Rounds, Times, measure, pool, threads_text};
 use crate::voice::is_quiet;
+use resnet_report::scatter::{Dot, Scatter};
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]

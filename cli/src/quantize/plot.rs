@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use resnet::quantize::{Layer, Precision, Report};
 
-use crate::plot::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
+use resnet_report::draw::{
+    Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text,
+};
 
 /// The frame: left, top, right, bottom.
 const FRAME: [f64; 4] = [80.0, 84.0, WIDTH - 30.0, HEIGHT - 64.0];

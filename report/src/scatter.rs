@@ -2,26 +2,30 @@
 
 use std::fmt::Write;
 
-use crate::plot::{
+use crate::draw::{
     Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, number, sheet, text,
 };
 
 /// What is drawn. A straight line of slope 1 is a constant ratio of the two numbers.
-pub(crate) struct Scatter {
-    pub(crate) title: String,
+pub struct Scatter {
+    /// What stands above.
+    pub title: String,
     /// What is counted to the right, and upwards.
-    pub(crate) axes: [&'static str; 2],
+    pub axes: [&'static str; 2],
     /// Dots; those of a series are joined in this order.
-    pub(crate) dots: Vec<Dot>,
+    pub dots: Vec<Dot>,
 }
 
-pub(crate) struct Dot {
-    pub(crate) label: String,
-    pub(crate) series: String,
+/// What two numbers are known of.
+pub struct Dot {
+    /// What it is called.
+    pub label: String,
+    /// What it belongs to.
+    pub series: String,
     /// Both numbers, positive.
-    pub(crate) at: [f64; 2],
+    pub at: [f64; 2],
     /// From where to where the one that is counted upwards spreads.
-    pub(crate) spread: [f64; 2],
+    pub spread: [f64; 2],
 }
 
 /// The frame: left, top, right, bottom; on the right there is room for a legend beside it.
@@ -39,7 +43,7 @@ const COLOURS: [&str; 6] = ["#3d85d9", "#e07b1a", "#2aa58c", "#b0549b", "#8a8a8a
 
 impl Scatter {
     /// The plot as a file's content. Writing to a string cannot fail.
-    pub(crate) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let series = self.series();
         let mut frame = FRAME;
         if series.len() > 1 {

@@ -4,30 +4,32 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::plot::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
+use crate::draw::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
 
 /// What is drawn.
-pub(crate) struct Plot {
+pub struct Plot {
     /// The network and how it ran.
-    pub(crate) title: String,
+    pub title: String,
     /// The flat roof.
-    pub(crate) peak_gflops: f64,
+    pub peak_gflops: f64,
     /// The sloping roof.
-    pub(crate) bandwidth_gb_s: f64,
+    pub bandwidth_gb_s: f64,
     /// The layers.
-    pub(crate) dots: Vec<Dot>,
+    pub dots: Vec<Dot>,
 }
 
 /// A layer.
-pub(crate) struct Dot {
-    pub(crate) name: String,
+pub struct Dot {
+    /// What it is called.
+    pub name: String,
     /// Its word, which is the class of its colour too.
-    pub(crate) algorithm: &'static str,
+    pub algorithm: &'static str,
     /// Operations a byte.
-    pub(crate) intensity: f64,
-    pub(crate) gflops: f64,
+    pub intensity: f64,
+    /// Operations a second, in units of 10^9.
+    pub gflops: f64,
     /// Its part of the network's time, of 1; the dot's area.
-    pub(crate) share: f64,
+    pub share: f64,
 }
 
 /// The frame: left, top, right, bottom.
@@ -51,7 +53,7 @@ const STYLE: &str = "
 
 impl Plot {
     /// The plot as a file's content. Writing to a string cannot fail.
-    pub(crate) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let ridge = self.peak_gflops / self.bandwidth_gb_s;
         let [left, top, right, bottom] = FRAME;
         let intensities = self.dots.iter().map(|dot| dot.intensity);
@@ -68,7 +70,7 @@ impl Plot {
     }
 
     /// What layers above the roof mean, if there are any. A measurement's noise is none.
-    pub(crate) fn above(&self) -> Option<String> {
+    pub fn above(&self) -> Option<String> {
         let roof = |dot: &Dot| self.peak_gflops.min(dot.intensity * self.bandwidth_gb_s);
         let above = self.dots.iter().filter(|dot| dot.gflops > 1.02 * roof(dot)).count();
         (above > 0).then(|| {

@@ -3,8 +3,10 @@
 
 use std::fmt::Write;
 
-pub(crate) const WIDTH: f64 = 960.0;
-pub(crate) const HEIGHT: f64 = 620.0;
+/// Width of a sheet, in the units of all that is drawn on it.
+pub const WIDTH: f64 = 960.0;
+/// Height of a sheet.
+pub const HEIGHT: f64 = 620.0;
 /// Of all text but the title, as in `STYLE`.
 const FONT: f64 = 12.0;
 /// What a letter takes at most on the average, in the fonts that stand for `system-ui`.
@@ -24,7 +26,7 @@ const STYLE: &str = "
 ";
 
 /// A sheet with `style` of its own, to be closed by `</svg>`.
-pub(crate) fn sheet(title: &str, style: &str) -> String {
+pub fn sheet(title: &str, style: &str) -> String {
     let title = escape(title);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -45,7 +47,7 @@ const MARKS: [&[f64]; 4] = [
 const MOST_MARKS: usize = 12;
 
 /// A logarithmic axis that begins and ends at a mark, and where it lies on the paper.
-pub(crate) struct Axis {
+pub struct Axis {
     /// Rising; two at least.
     marks: Vec<f64>,
     ends: [f64; 2],
@@ -54,7 +56,7 @@ pub(crate) struct Axis {
 impl Axis {
     /// The shortest one that holds all of `values` and a little room around them, with as many marks
     /// as fit.
-    pub(crate) fn over(values: impl Iterator<Item = f64>, ends: [f64; 2]) -> Self {
+    pub fn over(values: impl Iterator<Item = f64>, ends: [f64; 2]) -> Self {
         let values = values.filter(|value| value.is_normal() && *value > 0.0);
         let [low, high] = values
             .fold([f64::MAX, f64::MIN], |[low, high], value| [low.min(value), high.max(value)]);
@@ -68,14 +70,14 @@ impl Axis {
     }
 
     /// Where a value lies; what lies outside is drawn at the end.
-    pub(crate) fn at(&self, value: f64) -> f64 {
+    pub fn at(&self, value: f64) -> f64 {
         let [low, high] = self.range().map(f64::log10);
         let along = (value.max(f64::MIN_POSITIVE).log10() - low) / (high - low);
         self.ends[0] + (self.ends[1] - self.ends[0]) * along.clamp(0.0, 1.0)
     }
 
     /// The values at its ends.
-    pub(crate) fn range(&self) -> [f64; 2] {
+    pub fn range(&self) -> [f64; 2] {
         [self.marks[0], self.marks[self.marks.len() - 1]]
     }
 
@@ -99,7 +101,7 @@ fn marks(digits: &[f64], low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A number in four digits, with the unit of its thousands from 10,000 on: `200M`, `0.05`.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let (scale, unit) = match value {
         v if v >= 1e9 => (1e9, "G"),
         v if v >= 1e6 => (1e6, "M"),
@@ -114,7 +116,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// Lines at the marks of both axes, with their values.
-pub(crate) fn grid(svg: &mut String, x: &Axis, y: &Axis) {
+pub fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     let ([left, right], [bottom, top]) = (x.ends, y.ends);
     let line = |svg: &mut String, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]| {
         let ends = format!("x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"");
@@ -131,7 +133,7 @@ pub(crate) fn grid(svg: &mut String, x: &Axis, y: &Axis) {
 }
 
 /// What is counted to the right, and upwards.
-pub(crate) fn axis_names(
+pub fn axis_names(
     svg: &mut String,
     [left, top, right, bottom]: [f64; 4],
     [right_axis, up_axis]: [&str; 2],
@@ -144,23 +146,25 @@ pub(crate) fn axis_names(
 }
 
 /// Writes text, whose left end is there unless the attributes say otherwise.
-pub(crate) fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content: &str) {
+pub fn text(svg: &mut String, [x, y]: [f64; 2], attributes: &str, content: &str) {
     let content = escape(content);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{content}</text>");
 }
 
 /// A dot with a name.
-pub(crate) struct Named<'a> {
-    pub(crate) name: &'a str,
+pub struct Named<'a> {
+    /// What it is called.
+    pub name: &'a str,
     /// Its middle on the paper.
-    pub(crate) at: [f64; 2],
-    pub(crate) radius: f64,
+    pub at: [f64; 2],
+    /// How far it reaches from there.
+    pub radius: f64,
 }
 
 /// Writes the names of those dots, at most `most`, that have room for them inside `frame`, the first
 /// ones first, and none over a dot, a line, or what is `taken` already. A name that is not beside its dot has a
 /// line that leads to it.
-pub(crate) fn names(
+pub fn names(
     svg: &mut String,
     frame: [f64; 4],
     dots: &[Named<'_>],
@@ -265,7 +269,7 @@ fn overlap(a: [f64; 4], b: [f64; 4]) -> bool {
 }
 
 /// Text that XML takes as such; characters that it has no way to write become marks.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
