@@ -135,9 +135,11 @@ pub mod quantize {
 #[cfg(feature = "train")]
 pub mod train {
     pub use crate::training::{
-        Augment, CheckpointError, Crop, Dataset, Epoch, Files, InMemory, Options, Progress,
-        Schedule, TrainError, Trainer,
+        Augment, Backbone, CheckpointError, Classifier, Crop, Dataset, Epoch, Features, Files,
+        FitError, FitOptions, InMemory, Options, Prepared, Progress, Schedule, TrainError, Trainer,
+        fit,
     };
+    pub use resnet_compiler::classes::ClassesError;
     pub use resnet_compiler::train::{StepError, TableError};
     pub use resnet_runtime::kernels::Decay;
 }

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod engine;
+mod fit;
 mod import;
 mod measure;
 mod quantize;
@@ -18,6 +19,7 @@ use self::engine::isa_names;
 pub(crate) use self::engine::{
     Algorithms, BackendName, Engine, IsaName, OptionalWeights, RequiredWeights, Threads,
 };
+pub(crate) use self::fit::Fit;
 pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
     ZeroChannelsName,
@@ -39,6 +41,7 @@ Examples:
   resnet pack resnet50 --weights resnet50.safetensors -o resnet50.packed
   resnet quantize resnet50 --weights resnet50.safetensors --images train/ -o resnet50.int8.safetensors
   resnet train my-resnet.yaml --images train/ --validate test/ -o my-resnet.safetensors
+  resnet fit resnet50 --weights resnet50.safetensors --images train/ --validate test/ -o mine/
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
   resnet emit resnet50 --as object --weights resnet50.safetensors -o resnet50.o
@@ -97,6 +100,8 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Train the table on images with classes, from nothing or from other weights.
     Train(Box<Train>),
+    /// Fit the classifier alone, to few images, by the features that trained weights make of them.
+    Fit(Fit),
     /// Print the network in another form.
     Emit(Emit),
     /// Write the table of a depth, a width, a number of classes.
@@ -121,6 +126,7 @@ impl Command {
             | Self::Eval(Eval { format, .. })
             | Self::Bench(Bench { format, .. })
             | Self::Quantize(Quantize { format, .. })
+            | Self::Fit(Fit { format, .. })
             | Self::Models(Models { format, .. }) => format.format == Format::Json,
             Self::Run(run) => run.format != RunFormat::Text,
             Self::Sweep(sweep) => sweep.format == SweepFormat::Json,

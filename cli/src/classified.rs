@@ -21,8 +21,12 @@ pub(crate) struct Classified {
 }
 
 impl Classified {
-    /// Reads a folder with one folder a class.
-    pub(crate) fn read(folder: &Path, labels: Option<Labels>, outputs: usize) -> Result<Self> {
+    /// Reads a folder with one folder a class, for a network of so many `outputs`, or of as many as there are classes.
+    pub(crate) fn read(
+        folder: &Path,
+        labels: Option<Labels>,
+        outputs: Option<usize>,
+    ) -> Result<Self> {
         let shown = folder.display();
         let mut folders = Vec::new();
         let mut stray = 0;
@@ -76,8 +80,10 @@ impl Classified {
 fn assign(
     folders: &[(String, PathBuf)],
     labels: Option<Labels>,
-    outputs: usize,
+    outputs: Option<usize>,
 ) -> Result<(Vec<usize>, Vec<String>)> {
+    let known = labels.as_ref().map_or(folders.len(), |labels| labels.names().len());
+    let outputs = outputs.unwrap_or(known);
     let names = || folders.iter().map(|folder| folder.0.as_str());
     let advice = match names().all(is_wordnet_id) {
         true => "`--labels imagenet` knows ImageNet's folders",
@@ -173,7 +179,8 @@ mod tests {
 
     #[test]
     fn folders_find_their_classes() {
-        let found = |names: &[&str], known| assign(&folders(names), known, 3).map(|found| found.0);
+        let found =
+            |names: &[&str], known| assign(&folders(names), known, Some(3)).map(|found| found.0);
         assert_eq!(found(&["a", "b", "c"], None).unwrap(), [0, 1, 2]);
         assert_eq!(found(&["bird", "cat"], labels(&["cat", "dog", "bird"])).unwrap(), [2, 0]);
         assert_eq!(found(&["n1", "n2", "n3"], labels(&["cat", "dog", "ant"])).unwrap(), [0, 1, 2]);

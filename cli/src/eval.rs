@@ -31,7 +31,7 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     );
     let labels = labels(&model, options.labels.labels.as_deref(), shape.channels)?;
     check_folder(&options.images, "`--images`")?;
-    let set = Classified::read(&options.images, labels, shape.channels)?;
+    let set = Classified::read(&options.images, labels, Some(shape.channels))?;
     let weights = weights(opened, None, compiled.tensors())?;
     let threads = options.engine.threads.get();
     let network = compiled.load_on(&weights, threads)?;

@@ -1,7 +1,6 @@
 //! `resnet import`: a checkpoint becomes a layer table and its weights.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use resnet_import::{
@@ -32,19 +31,14 @@ pub(crate) fn import(options: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let weights = folder.join(format!("{}.safetensors", imported.name));
     let labels = folder.join(imported.labels_file());
     let force = options.force.force;
-    // A text may have been edited since; what is the same is not worth a word.
-    let text = |path: &Path, text: &str| {
-        let same = std::fs::read(path).is_ok_and(|old| old == text.as_bytes());
-        Output::create(path, Kind::Text, force || same, inputs())
-    };
-    let mut file = text(&table, &imported.table)?;
+    let mut file = Output::create_text(&table, &imported.table, force, inputs())?;
     // The weights are complete before the table appears.
     let mut weights_file = Output::create(&weights, Kind::Safetensors, force, inputs())?;
     imported.write_weights(&mut weights_file)?;
     weights_file.finish()?;
     if !imported.labels.is_empty() {
         let names = imported.labels.join("\n") + "\n";
-        let mut labels_file = text(&labels, &names)?;
+        let mut labels_file = Output::create_text(&labels, &names, force, inputs())?;
         labels_file.write_all(names.as_bytes())?;
         labels_file.finish()?;
     }

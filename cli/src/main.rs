@@ -7,9 +7,11 @@ mod args;
 mod bench;
 mod check;
 mod classified;
+mod dataset;
 mod emit;
 mod eval;
 mod family;
+mod fit;
 mod hints;
 mod import;
 mod interrupt;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Pack(pack) => pack::pack(&pack, &mut out),
         Command::Quantize(quantize) => quantize::quantize(&quantize, &mut out),
         Command::Train(train) => train::train(&train, &mut out),
+        Command::Fit(fit) => fit::fit(&fit, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),

@@ -187,10 +187,14 @@ pub(crate) fn open_model(path: &Path) -> Result<Model> {
 /// table's.
 pub(crate) fn labels(model: &Model, file: Option<&Path>, classes: usize) -> Result<Option<Labels>> {
     let Some(path) = file else { return Ok(model.labels(classes)?) };
+    Ok(Some(read_labels(path)?.for_network(&model.spec.name.value, classes)?))
+}
+
+/// Labels from a file, or from standard input.
+pub(crate) fn read_labels(path: &Path) -> Result<Labels> {
     let read = match is_stdin(path) {
         true => read_text(path).map(|text| Labels::from_lines(&text, "-")),
         false => Labels::read(path),
     };
-    let labels = read.with_context(|| format!("cannot read the labels `{}`", path.display()))?;
-    Ok(Some(labels.for_network(&model.spec.name.value, classes)?))
+    read.with_context(|| format!("cannot read the labels `{}`", path.display()))
 }

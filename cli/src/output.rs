@@ -170,6 +170,18 @@ impl Output {
         output(target, Sink::Temporary(BufWriter::new(file), temporary))
     }
 
+    /// The same for a text, which may have been edited since it was written: it is replaced without `force` if it
+    /// is this one already.
+    pub(crate) fn create_text<'a>(
+        path: &Path,
+        text: &str,
+        force: bool,
+        inputs: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<Self> {
+        let same = std::fs::read(path).is_ok_and(|old| old == text.as_bytes());
+        Self::create(path, Kind::Text, force || same, inputs)
+    }
+
     /// Whether it goes to standard output, where then nothing else may go.
     pub(crate) fn is_stdout(&self) -> bool {
         matches!(self.sink, Sink::Stdout(_))

@@ -1,7 +1,5 @@
 //! `resnet train`.
 
-mod arrays;
-
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -10,29 +8,27 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use resnet::train::{Augment, Crop, Dataset, Decay, Epoch, Files, Options, Progress, Trainer};
-use resnet::{
-    Backend, Compiler, ImageError, Labels, Model, Preprocess, Source, Weights, feed, top_k,
-};
+use resnet::train::{Augment, Crop, Dataset, Decay, Epoch, Options, Prepared, Progress, Trainer};
+use resnet::{Backend, Compiler, Model, Weights, feed, top_k};
 use resnet_compiler::graph::Graph;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::Train;
-use crate::classified::Classified;
+use crate::dataset::{Labelled, read};
 use crate::interrupt::{self, Interrupted};
 use crate::model::{labels, note_preprocess, open_model, open_weights};
 use crate::output::{Kind, Output};
-use crate::stdin::check_folder;
 
 pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
     let model = open_model(&options.model.model)?;
     let graph = Graph::build(&model.spec)?;
     let classes = graph.output_shape().channels;
     let labels = labels(&model, options.labels.labels.as_deref(), classes)?;
-    let images = read(&options.images, "`--images`", labels.clone(), classes)?;
+    let read = |path: &Path, option: &str| read(path, option, labels.clone(), Some(classes));
+    let Labelled { images, names } = read(&options.images, "`--images`")?;
     let validate = options.validate.as_deref();
-    let validate = validate.map(|path| read(path, "`--validate`", labels, classes)).transpose()?;
+    let validate = validate.map(|path| read(path, "`--validate`")).transpose()?;
     note_preprocess(&model);
 
     let input = graph.input_shape();
@@ -46,7 +42,8 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
         }
         None => Trainer::new(&model.spec, &*images, how)?,
     };
-    let mut files = Written::new(options, &model)?;
+    let table = model.spec.with_classes(classes, names.as_deref())?;
+    let mut files = Written::new(options, &model, table)?;
     if let Some(path) = &options.resume {
         let shown = path.display();
         let bytes =
@@ -72,7 +69,7 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
             return Err(Interrupted.into());
         }
         let accuracy =
-            validate.as_ref().map(|data| measure(&model, &trainer, &**data)).transpose()?;
+            validate.as_ref().map(|data| measure(&model, &trainer, &*data.images)).transpose()?;
         let line = Line::new(&epoch, accuracy, seconds, trainer.steps() * trainer.options().batch);
         line.text(out, trainer.options().epochs)?;
         files.log(&line)?;
@@ -87,22 +84,11 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
         options.output.display(),
         trainer.epochs()
     )?;
+    if let Some((path, _)) = &files.table {
+        writeln!(out, "{}: their table", path.display())?;
+    }
     out.flush()?;
     Ok(Outcome::Done)
-}
-
-fn read(
-    path: &Path,
-    option: &str,
-    labels: Option<Labels>,
-    classes: usize,
-) -> Result<Box<dyn Dataset>> {
-    if path.is_file() {
-        return Ok(Box::new(arrays::read(path)?));
-    }
-    check_folder(path, option)?;
-    let Classified { paths, classes, .. } = Classified::read(path, labels, classes)?;
-    Ok(Box::new(Files { files: paths.into_iter().zip(classes).collect() }))
 }
 
 /// The library's options, of the command's.
@@ -192,36 +178,35 @@ fn measure(model: &Model, trainer: &Trainer, images: &dyn Dataset) -> Result<f64
     let threads = options.threads.context("the command says how many threads there are")?;
     let compiled = compiler.compile()?;
     let network = compiled.load_on(&weights, threads)?;
-    let source =
-        Prepared { images, preprocess: &model.spec.preprocess, shape: compiled.info().input };
+    let source = Prepared::new(images, &model.spec.preprocess, compiled.info().input);
     let mut right = 0;
     feed(&*network, &source, threads, |index, fed| {
-        let answer = fed.map_err(|error| anyhow::anyhow!("image {index}: {error}"))?.answer;
+        let answer = fed.map_err(anyhow::Error::msg)?.answer;
         right += usize::from(top_k(&answer, 1) == [images.class(index)]);
         anyhow::Ok(())
     })?;
     Ok(right as f64 / images.len() as f64)
 }
 
-/// Images as for inference.
-struct Prepared<'a> {
-    images: &'a dyn Dataset,
-    preprocess: &'a Preprocess,
-    shape: [usize; 3],
-}
-
-impl Source for Prepared<'_> {
-    type Error = String;
-
-    fn len(&self) -> usize {
-        self.images.len()
+/// The table's place beside the weights, unless the one that was given stands there.
+fn beside(weights: &Path, model: &Model, text: String) -> Result<Option<(PathBuf, String)>> {
+    let path = weights.with_extension("yaml");
+    let shown = path.display();
+    ensure!(path != weights, "the table goes to `{shown}`: give the weights another name");
+    let same = |given: &Path| {
+        let [given, own] = [given, &path].map(|path| path.canonicalize().ok());
+        given.is_some() && given == own
+    };
+    if !model.path().is_some_and(same) {
+        return Ok(Some((path, text)));
     }
-
-    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, String> {
-        let image = self.images.image(index)?;
-        let made = self.preprocess.apply_into(&image, self.shape, input);
-        made.map(|()| None).map_err(|error: ImageError| error.to_string())
+    if model.spec.source.text() != text {
+        crate::voice::note!(
+            "`{shown}` is the table that was given, and stays as it is: the `labels` or the `preprocess` that are \
+             assumed are written if the weights have another name"
+        );
     }
+    Ok(None)
 }
 
 /// What is known after an epoch.
@@ -265,13 +250,15 @@ impl Line {
 struct Written<'a> {
     options: &'a Train,
     checkpoint: PathBuf,
+    /// The table beside the weights, and what stands in it.
+    table: Option<(PathBuf, String)>,
     inputs: Vec<PathBuf>,
     log: String,
 }
 
 impl<'a> Written<'a> {
     /// Finds out before anything is trained whether they can be.
-    fn new(options: &'a Train, model: &Model) -> Result<Self> {
+    fn new(options: &'a Train, model: &Model, table: String) -> Result<Self> {
         let mut inputs = model.files();
         inputs.push(options.images.clone());
         inputs.extend(options.validate.clone());
@@ -286,6 +273,10 @@ impl<'a> Written<'a> {
         let force = options.force.force;
         Output::create(&options.output, Kind::Safetensors, force, &inputs)?;
         Output::create(&checkpoint, Kind::Safetensors, force, &inputs)?;
+        let table = beside(&options.output, model, table)?;
+        if let Some((path, text)) = &table {
+            Output::create_text(path, text, force, &inputs)?;
+        }
         let mut log = String::new();
         if let Some(path) = &options.log {
             if options.resume.is_some() && path.is_file() {
@@ -295,7 +286,7 @@ impl<'a> Written<'a> {
                 Output::create(path, Kind::Text, force, &inputs)?;
             }
         }
-        Ok(Self { options, checkpoint, inputs, log })
+        Ok(Self { options, checkpoint, table, inputs, log })
     }
 
     fn write(&self, path: &Path, kind: Kind, bytes: &[u8]) -> Result<()> {
@@ -308,8 +299,13 @@ impl<'a> Written<'a> {
         self.write(&self.checkpoint, Kind::Safetensors, &trainer.checkpoint()?)
     }
 
+    /// The weights are complete before their table appears.
     fn weights(&self, trainer: &Trainer) -> Result<()> {
-        self.write(&self.options.output, Kind::Safetensors, &trainer.weights()?)
+        self.write(&self.options.output, Kind::Safetensors, &trainer.weights()?)?;
+        match &self.table {
+            Some((path, text)) => self.write(path, Kind::Text, text.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     fn log(&mut self, line: &Line) -> Result<()> {

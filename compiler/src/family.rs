@@ -14,7 +14,7 @@ use std::fmt::{self, Display, Write};
 
 use crate::diagnostics::Diagnostics;
 use crate::graph::{Graph, Shape};
-use crate::spec::rows::{self, Row};
+use crate::spec::rows::{self, Row, scalar};
 use crate::spec::{Shortcut, Spec};
 
 /// What stands before the stages, and how wide the first one is.
@@ -381,16 +381,6 @@ impl Member {
 /// A row that claims what it makes.
 fn row(layer: impl Display, op: impl Display, [height, width]: [usize; 2]) -> Row {
     Row::new(layer, op).with("output", format_args!("{height}x{width}"))
-}
-
-/// A name as YAML: plain where nothing in it could mean anything else.
-fn scalar(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) {
-        return name.to_owned();
-    }
-    // A string of JSON is one of YAML; strings always serialise.
-    serde_json::to_string(name).unwrap_or_default()
 }
 
 /// The complaint about a depth, with the nearest ones below and above.

@@ -9,6 +9,7 @@
 //!
 //! Each stage is a module and each arrow is a type; every stage can be called alone.
 
+pub mod classes;
 pub mod counts;
 pub mod diagnostics;
 pub mod emit;

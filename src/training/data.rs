@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use resnet_runtime::picture::{self, Image};
+use resnet_runtime::picture::{self, Image, Preprocess};
+
+use crate::Source;
 
 /// Images with classes, each decoded when its turn comes.
 pub trait Dataset: Sync {
@@ -17,6 +19,11 @@ pub trait Dataset: Sync {
 
     /// The class of an image.
     fn class(&self, index: usize) -> usize;
+
+    /// What messages call an image.
+    fn name(&self, index: usize) -> String {
+        format!("image {index}")
+    }
 
     /// An image.
     ///
@@ -71,10 +78,42 @@ impl Dataset for Files {
         self.files[index].1
     }
 
+    fn name(&self, index: usize) -> String {
+        format!("`{}`", self.files[index].0.display())
+    }
+
     fn image(&self, index: usize) -> Result<Cow<'_, Image>, String> {
         let path = &self.files[index].0;
-        let of = |error: String| format!("`{}`: {error}", path.display());
+        let of = |error: String| format!("{}: {error}", self.name(index));
         let bytes = picture::read(path).map_err(|error| of(error.to_string()))?;
         Image::decode(&bytes).map(Cow::Owned).map_err(of)
+    }
+}
+
+/// Images as they are for inference, to be [fed](crate::feed) to a network.
+pub struct Prepared<'a, D: ?Sized> {
+    data: &'a D,
+    preprocess: &'a Preprocess,
+    shape: [usize; 3],
+}
+
+impl<'a, D: Dataset + ?Sized> Prepared<'a, D> {
+    /// Images for a network whose input is `shape`: channels, height and width.
+    pub fn new(data: &'a D, preprocess: &'a Preprocess, shape: [usize; 3]) -> Self {
+        Self { data, preprocess, shape }
+    }
+}
+
+impl<D: Dataset + ?Sized> Source for Prepared<'_, D> {
+    type Error = String;
+
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn load(&self, index: usize, input: &mut [f32]) -> Result<Option<String>, String> {
+        let image = self.data.image(index)?;
+        let made = self.preprocess.apply_into(&image, self.shape, input);
+        made.map(|()| None).map_err(|error| format!("{}: {error}", self.data.name(index)))
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod emit;
 mod eval;
+mod fit;
 mod import;
 mod manners;
 mod new;

@@ -8,11 +8,11 @@ use crate::spec::tree::abbreviate;
 pub(super) const MOST: usize = 1 << 31;
 
 /// Why a cell's text is refused.
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// Completes "`channels` ...".
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// How to mend it.
-    pub(super) help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 impl Refused {
@@ -138,7 +138,7 @@ pub(super) fn real(text: &str) -> Result<f64, Refused> {
 }
 
 /// A name: not empty, not endless, nothing that a terminal or a file format would trip over.
-pub(super) fn name(text: &str) -> Result<String, Refused> {
+pub(crate) fn name(text: &str) -> Result<String, Refused> {
     const LONGEST: usize = 100;
     let help = "write letters, digits and signs";
     if text.trim().is_empty() {

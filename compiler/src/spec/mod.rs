@@ -19,6 +19,7 @@
 
 mod block;
 pub(crate) mod cell;
+pub(crate) mod edit;
 mod errors;
 pub(crate) mod expect;
 mod fields;

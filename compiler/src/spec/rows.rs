@@ -64,6 +64,20 @@ impl Row {
     }
 }
 
+/// Words that stand for something else than themselves in YAML, in some of its versions.
+const RESERVED: [&str; 8] = ["null", "true", "false", "yes", "no", "on", "off", "nan"];
+
+/// A text as YAML: plain where nothing in it could mean anything else.
+pub(crate) fn scalar(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
+    if is_word && !RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        return text.to_owned();
+    }
+    // A string of JSON is one of YAML; strings always serialise.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
 /// Rows as lines of YAML. The long word `global_average_pool` runs over its column, which has the cells
 /// of no other row pushed away.
 pub fn aligned(rows: &[Row]) -> String {

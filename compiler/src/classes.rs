@@ -1,0 +1,300 @@
+//! A table for the classes that its network was trained on: the author's text, but for what follows from them.
+
+use resnet_runtime::kernels::Activation;
+
+use crate::diagnostics::{Diagnostics, Span, Spanned};
+use crate::graph::Graph;
+use crate::network::Options;
+use crate::plan::{Plan, PlanError, arena_bytes};
+use crate::spec::cell::{self, Refused};
+use crate::spec::edit::{Edit, list};
+use crate::spec::{Claim, Expect, Expected, Labels, RowOp, Spec};
+
+/// Why a table could not be made one of other classes.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassesError {
+    /// The table does not end in a classifier.
+    #[error(
+        "`{network}` ends in {found}; a classifier is a row `linear` without an activation, and what may follow it is \
+         `softmax` alone"
+    )]
+    Classifier {
+        /// The network.
+        network: String,
+        /// Its last row, or the one before `softmax`.
+        found: String,
+    },
+    /// A name that no class can have.
+    #[error("the label `{}` {reason}", label.escape_debug())]
+    Label {
+        /// The name.
+        label: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A mistake in the table.
+    #[error(transparent)]
+    Table(#[from] Diagnostics),
+    /// The network cannot be planned, which an expected `arena_bytes` needs.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The text says something else after the change: a cell is used in several places.
+    #[error(
+        "the table `{origin}` cannot be changed for {classes} classes where it stands: write its cells out where there \
+         are anchors (`&`) and aliases (`*`)"
+    )]
+    Text {
+        /// What messages call the table.
+        origin: String,
+        /// The classes.
+        classes: usize,
+    },
+}
+
+impl Spec {
+    /// The row of the classifier: the last one but for `softmax`.
+    ///
+    /// # Errors
+    ///
+    /// A table that ends in something else, or answers with features.
+    pub fn classifier(&self) -> Result<usize, ClassesError> {
+        let wrong = |found| ClassesError::Classifier { network: self.name.value.clone(), found };
+        if let Some(feature) = self.features.first() {
+            return Err(wrong(format!("the features of `{}`", feature.value)));
+        }
+        let at = self.table.iter().rposition(|row| !matches!(row.op.value, RowOp::Softmax));
+        let Some(at) = at else { return Err(wrong("`softmax` alone".to_owned())) };
+        let row = &self.table[at];
+        match &row.op.value {
+            RowOp::Linear { activation: Activation::None, .. } => Ok(at),
+            RowOp::Linear { activation, .. } => {
+                Err(wrong(format!("`{}`, a linear layer with {activation}", row.layer.value)))
+            }
+            op => Err(wrong(format!("`{}`, a row `{}`", row.layer.value, op.operation().word()))),
+        }
+    }
+
+    /// The table's text with a classifier of `classes`, these `labels` if they are known, and a `preprocess` if it
+    /// has none. Everything else stays as its author wrote it; what is expected of counts is counted anew where
+    /// it does not hold any more.
+    ///
+    /// # Errors
+    ///
+    /// A table without a classifier, if the number of classes changes; one whose text cannot be changed.
+    pub fn with_classes(
+        &self,
+        classes: usize,
+        labels: Option<&[String]>,
+    ) -> Result<String, ClassesError> {
+        let mut edit = Edit::new(self)?;
+        let mut meant = self.clone();
+        if Graph::build(self)?.output_shape().channels != classes {
+            self.retarget(self.classifier()?, classes, &mut edit, &mut meant)?;
+        }
+        for label in labels.unwrap_or_default() {
+            cell::name(label).map_err(|Refused { reason, .. }| {
+                let label = label.clone();
+                ClassesError::Label { label, reason }
+            })?;
+        }
+        meant.labels =
+            labels.map(|names| Spanned::new(Labels::Names(names.to_vec()), Span::default()));
+        match labels {
+            Some(names) if !self.is_labelled(names) => edit.set("labels", &list(names)),
+            Some(_) => {}
+            None => edit.remove("labels"),
+        }
+        if !edit.has("preprocess") {
+            edit.set("preprocess", &self.own_preprocess());
+            (meant.preprocess.mean, meant.preprocess.std) = (vec![0.0], vec![1.0]);
+        }
+        let text = edit.finish();
+        let wrong = || ClassesError::Text { origin: self.source.name().to_owned(), classes };
+        let found = Spec::from_yaml_named(&text, self.source.name()).map_err(|_| wrong())?;
+        let is_as_meant = Graph::build(&found)? == Graph::build(&meant)?
+            && found.labels.map(|labels| labels.value) == meant.labels.map(|labels| labels.value)
+            && found.preprocess == meant.preprocess;
+        if is_as_meant { Ok(text) } else { Err(wrong()) }
+    }
+
+    /// Changes the classifier in row `at`, what is claimed of it and what follows, and what is expected of counts.
+    fn retarget(
+        &self,
+        at: usize,
+        classes: usize,
+        edit: &mut Edit<'_>,
+        meant: &mut Spec,
+    ) -> Result<(), ClassesError> {
+        let mut claims = |claim: &mut Option<Spanned<Claim>>| {
+            if let Some(Spanned { value: Claim { channels: Some(channels), .. }, .. }) = claim {
+                *channels = classes;
+            }
+            if let Some(claim) = claim.filter(|claim| claim.value.channels.is_some()) {
+                edit.replace(claim.span, claim.value.to_string());
+            }
+        };
+        claims(&mut meant.table[at].output);
+        for row in &mut meant.table[at + 1..] {
+            claims(&mut row.input);
+            claims(&mut row.output);
+        }
+        let row = &mut meant.table[at];
+        if let RowOp::Linear { channels, .. } = &mut row.op.value {
+            edit.replace(channels.span, classes.to_string());
+            if let Some(claim) = &mut row.upsample {
+                claim.value *= classes as f64 / channels.value as f64;
+                edit.replace(claim.span, claim.value.to_string());
+            }
+            channels.value = classes;
+        }
+        (meant.expect, meant.labels) = (Expect::default(), None);
+        let graph = Graph::build(meant)?;
+        let Expect { depth, params, macs, flops, arena_bytes: arena } = &self.expect;
+        let arena_bytes = match arena {
+            Some(_) => {
+                let plan = Plan::new(&graph, &Options::default().wishes())?;
+                arena_bytes(&plan.programs[plan.programs.len() - 1..]) as u64
+            }
+            None => 0,
+        };
+        for (expected, count) in [
+            (depth, graph.depth as u64),
+            (params, graph.params),
+            (macs, graph.macs),
+            (flops, 2 * graph.macs),
+            (arena, arena_bytes),
+        ] {
+            let of = |expected: &Spanned<Expected>| !expected.value.matches(count);
+            if let Some(expected) = expected.as_ref().filter(|expected| of(expected)) {
+                edit.replace(expected.span, count.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the table itself has these labels.
+    fn is_labelled(&self, names: &[String]) -> bool {
+        let labels = self.labels.as_ref().map(|labels| &labels.value);
+        matches!(labels, Some(Labels::Names(own)) if own == names)
+    }
+
+    /// What is done to pictures where a table has no `preprocess`, in its words.
+    fn own_preprocess(&self) -> String {
+        let shape = self.input.value;
+        let (height, width) = (shape.height, shape.width);
+        let crop = if height == width { height.to_string() } else { format!("{height}x{width}") };
+        format!("{{resize: {}, crop: {crop}, mean: [0], std: [1]}}", height.max(width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn changed(text: &str, classes: usize, labels: Option<&[&str]>) -> String {
+        let labels = labels.map(names);
+        Spec::from_yaml(text).unwrap().with_classes(classes, labels.as_deref()).unwrap()
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_was_written() {
+        let before = "\
+# Mine.
+name: mine   # a name
+input: 3x8x8
+table:
+  - {layer: pool, op: global_average_pool,               output: 3x1x1} # 3 numbers
+  - {layer: fc,   op: linear, channels: 10, input: 3x1x1, output: 10x1x1, upsample: 3.3333333333333335}
+  - layer: softmax
+    op: softmax
+    input: 10x1x1
+expect: {depth: 1, params: 40, macs: 30, flops: 6e1, arena_bytes: 128}
+labels:   # ten
+- a
+- b
+- c
+- d
+- e
+- f
+- g
+- h
+- i
+- j
+# The end.
+";
+        let after = "\
+# Mine.
+name: mine   # a name
+input: 3x8x8
+table:
+  - {layer: pool, op: global_average_pool,               output: 3x1x1} # 3 numbers
+  - {layer: fc,   op: linear, channels: 6, input: 3x1x1, output: 6x1x1, upsample: 2}
+  - layer: softmax
+    op: softmax
+    input: 6x1x1
+expect: {depth: 1, params: 24, macs: 18, flops: 36, arena_bytes: 128}
+labels: [cat, \"a dog\", \"no\", \"1\", tab, \"q\\\"\"]
+preprocess: {resize: 8, crop: 8, mean: [0], std: [1]}
+# The end.
+";
+        let labels = ["cat", "a dog", "no", "1", "tab", "q\""];
+        assert_eq!(changed(before, 6, Some(&labels)), after);
+        // Once more, there is nothing to do.
+        let again = changed(before, 6, Some(&labels));
+        assert_eq!(changed(&again, 6, Some(&labels)), again);
+    }
+
+    #[test]
+    fn fields_in_braces_are_changed_too() {
+        let text = "{name: n, labels: [a, b], input: 3x1x2, table: [{layer: fc, op: linear, channels: 2}]}";
+        assert_eq!(
+            changed(text, 3, None),
+            "{name: n, input: 3x1x2, table: [{layer: fc, op: linear, channels: 3}], preprocess: {resize: 2, crop: \
+             1x2, mean: [0], std: [1]}}"
+        );
+        let last = "{name: n, input: 3x1x2, table: [{layer: fc, op: linear, channels: 2}], labels: [a, b]}";
+        let expected = "{name: n, input: 3x1x2, table: [{layer: fc, op: linear, channels: 2}], preprocess: {resize: \
+                        2, crop: 1x2, mean: [0], std: [1]}}";
+        assert_eq!(changed(last, 2, None), expected);
+    }
+
+    #[test]
+    fn long_lists_are_wrapped_and_read_again() {
+        let text = "name: n\ninput: 3x1x1\ntable: [{layer: fc, op: linear, channels: 2}]";
+        let labels: Vec<String> = (0..500).map(|class| format!("class number {class}")).collect();
+        let found = Spec::from_yaml(text).unwrap().with_classes(500, Some(&labels)).unwrap();
+        assert!(found.lines().all(|line| line.len() < 130), "{found}");
+        assert_eq!(Spec::from_yaml(&found).unwrap().labels.unwrap().value, Labels::Names(labels));
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_an_error() {
+        let fails = |text: &str, expected: &str| {
+            let error = Spec::from_yaml(text).unwrap().with_classes(7, None).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        let table = |rows: &str| format!("name: n\ninput: 3x1x1\ntable: [{rows}]\n");
+        fails(&table("{layer: s, op: softmax}"), "`softmax` alone");
+        fails(&table("{layer: fc, op: linear, channels: 2, activation: relu}"), "with relu");
+        fails(&table("{layer: c, op: conv, kernel: 1, channels: 2}"), "`c`, a row `conv`");
+        let spec = Spec::from_yaml(&table("{layer: fc, op: linear, channels: 2}")).unwrap();
+        let error = spec.with_classes(2, Some(&names(&["a", "tab\t"]))).unwrap_err();
+        assert_eq!(error.to_string(), "the label `tab\\t` contains control characters");
+        let both = "{layer: a, op: linear, channels: &c 4}, {layer: b, op: linear, channels: *c}";
+        assert!(
+            changed(&table(both), 7, None).contains("&c 4}, {layer: b, op: linear, channels: 7}")
+        );
+        let both = "{layer: a, op: linear, channels: 4}, {layer: b, op: linear, channels: &c 2}";
+        assert!(changed(&table(both), 7, None).contains("channels: 7"));
+        let shared =
+            "name: n\ninput: &s 2x1x1\ntable: [{layer: b, op: linear, channels: 2, output: *s}]\n";
+        assert!(
+            Spec::from_yaml(shared).unwrap().with_classes(7, None).is_ok(),
+            "an alias is replaced"
+        );
+    }
+}
