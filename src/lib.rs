@@ -140,7 +140,7 @@ pub mod train {
         fit,
     };
     pub use resnet_compiler::classes::ClassesError;
-    pub use resnet_compiler::train::{StepError, TableError};
+    pub use resnet_compiler::train::{StepError, TableError, UnknownLayer};
     pub use resnet_runtime::kernels::Decay;
 }
 

@@ -31,6 +31,10 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
     let validate = validate.map(|path| read(path, "`--validate`")).transpose()?;
     note_preprocess(&model);
 
+    ensure!(
+        options.freeze.is_empty() || options.initialise.is_some() || options.resume.is_some(),
+        "layers are frozen that have random weights: give weights to begin with, `--initialise W.safetensors`"
+    );
     let input = graph.input_shape();
     let how = how(options, &*images, (input.height, input.width))?;
     let mut trainer = match &options.initialise {
@@ -129,6 +133,7 @@ fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Op
         smoothing: options.smoothing,
         augment: Augment { crop, flip, cutout: options.cutout, mixup: options.mixup },
         average: options.average,
+        freeze: options.freeze.clone(),
         seed: options.seed,
         threads: Some(options.threads.get()),
         isa: options.isa.0,

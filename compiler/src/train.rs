@@ -5,6 +5,8 @@
 //! Graph -forward-> Tape -backward-> Tape -order-> groups -memory-> places -nest::lower-> Program
 //! ```
 //!
+//! Layers that are [frozen](Descent::frozen) have no step of descent, and what nobody reads then falls away.
+//!
 //! The program reads images, the probabilities that the classes should have, and how far to step. It writes each image's loss and
 //! logits, and changes its weights: for a training step, [`Region::Weights`](crate::schedule::Region::Weights) is what lasts from step to step
 //! (`state`). All back ends run it as they run any other program.
@@ -12,17 +14,22 @@
 mod algorithms;
 mod backward;
 mod forward;
+mod frozen;
 mod memory;
 mod order;
 mod state;
 mod step;
 mod tape;
 
+use std::collections::BTreeSet;
+
 use resnet_runtime::kernels::Decay;
 use resnet_runtime::weights::pack::PackError;
 
 use crate::graph::Graph;
 use crate::nest::{Program, lower_training};
+
+pub use frozen::{UnknownLayer, frozen};
 
 pub(crate) use algorithms::{Bands, POINTS, TILE};
 pub(crate) use memory::Place;
@@ -31,7 +38,7 @@ pub use step::{Found, Rate, Step, StepError};
 pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
 
 /// How a step is computed, and how it descends.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Descent {
     /// Whether it looks ahead, as Nesterov's does.
     pub nesterov: bool,
@@ -41,11 +48,20 @@ pub struct Descent {
     pub norm_momentum: f64,
     /// Whether convolutions are computed as they are defined: slower, a little more exact.
     pub exact: bool,
+    /// Tensors that stay as they are, by name. A batch norm whose running statistics are among them normalises by these, as in
+    /// inference, not by the batch's.
+    pub frozen: BTreeSet<String>,
 }
 
 impl Default for Descent {
     fn default() -> Self {
-        Self { nesterov: false, decay: Decay::Classic, norm_momentum: 0.1, exact: false }
+        Self {
+            nesterov: false,
+            decay: Decay::Classic,
+            norm_momentum: 0.1,
+            exact: false,
+            frozen: BTreeSet::new(),
+        }
     }
 }
 
@@ -103,13 +119,15 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
         return Err(TableError::Answer { network, answer: shape.to_string() });
     }
     for node in &graph.nodes {
-        if matches!(node.op, crate::graph::Op::BatchNorm(_)) && batch * node.shape.pixels() < 2 {
+        let crate::graph::Op::BatchNorm(norm) = &node.op else { continue };
+        if batch * node.shape.pixels() < 2 && !descent.frozen.contains(&*norm.mean) {
             return Err(TableError::Batch { batch, layer: node.name.clone() });
         }
     }
-    let (forward, logits) = forward::Forward::build(graph, batch, descent.exact)?;
+    let (forward, logits) = forward::Forward::build(graph, batch, &descent)?;
     let built = backward::Backward::build(forward, logits, batch)?;
     let (mut tape, state) = (built.tape, built.state);
+    tape.prune();
     let groups = order::order(&mut tape, batch);
     let (places, arena_bytes) = memory::plan(&tape, &groups, batch);
     let program = lower_training(&crate::nest::Training {

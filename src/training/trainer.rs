@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use resnet_compiler::graph::Graph;
 use resnet_compiler::network::Backend;
 use resnet_compiler::target::Target;
-use resnet_compiler::train::{Descent, Rate, Step, StepError};
+use resnet_compiler::train::{Descent, Rate, Step, StepError, UnknownLayer, frozen};
 use resnet_runtime::kernels::{Decay, Isa};
 use resnet_runtime::threads::{Pool, PoolError};
 use resnet_runtime::weights::{Weights, all_threads};
@@ -49,6 +49,10 @@ pub struct Options {
     /// What an average of the weights keeps in each step, such as 0.999: the average is what is written and
     /// evaluated. None: there is no average.
     pub average: Option<f64>,
+    /// Layers that stay as they are, by their names in the table or in the state dict, as
+    /// [`frozen`](resnet_compiler::train::frozen) takes them: no gradient, no decay, no momentum. Their batch norms normalise by
+    /// their running statistics, which do not change either.
+    pub freeze: Vec<String>,
     /// For all that is left to chance.
     pub seed: u64,
     /// Threads of a step, and as many beside it that make batches; as many as this process may use if there is no
@@ -75,6 +79,7 @@ impl Default for Options {
             smoothing: 0.0,
             augment: Augment::default(),
             average: None,
+            freeze: Vec::new(),
             seed: 1,
             threads: None,
             isa: None,
@@ -91,6 +96,9 @@ pub enum TrainError {
     /// The step could not be made.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// A layer to freeze that there is not.
+    #[error(transparent)]
+    Layer(#[from] UnknownLayer),
     /// Options that make no sense.
     #[error("{0}")]
     Options(String),
@@ -187,7 +195,7 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let graph = Graph::build(spec)?;
         let weights = initial(&graph, None, options.seed)?;
-        Self::with_weights(spec, graph, data, options, &weights)
+        Self::with_weights(spec, graph, data, options, &weights, &[])
     }
 
     /// A network with weights that were trained before; tensors that the table has in another shape, as a
@@ -204,8 +212,13 @@ impl Trainer {
         mut replaced: impl FnMut(&str),
     ) -> Result<Self, TrainError> {
         let graph = Graph::build(spec)?;
-        let weights = initial(&graph, Some((weights, &mut replaced)), options.seed)?;
-        Self::with_weights(spec, graph, data, options, &weights)
+        let mut drawn = Vec::new();
+        let mut each = |tensor: &str| {
+            replaced(tensor);
+            drawn.push(tensor.to_owned());
+        };
+        let weights = initial(&graph, Some((weights, &mut each)), options.seed)?;
+        Self::with_weights(spec, graph, data, options, &weights, &drawn)
     }
 
     fn with_weights<D: Dataset + ?Sized>(
@@ -214,14 +227,21 @@ impl Trainer {
         data: &D,
         options: Options,
         weights: &Weights,
+        drawn: &[String],
     ) -> Result<Self, TrainError> {
         check(&graph, data, &options)?;
+        let frozen = frozen(&graph, &options.freeze)?;
+        if let Some(tensor) = drawn.iter().find(|tensor| frozen.contains(*tensor)) {
+            return Err(TrainError::Options(format!(
+                "`{tensor}` is drawn anew and cannot be frozen: it would stay random"
+            )));
+        }
         let threads = options.threads.unwrap_or_else(all_threads);
         let pool = if threads.get() > 1 { Some(Pool::new(threads)?) } else { None };
         let target =
             Target::host(options.isa).map_err(|error| TrainError::Options(error.to_string()))?;
-        let descent =
-            Descent { nesterov: options.nesterov, decay: options.decay_kind, ..Descent::default() };
+        let (nesterov, decay) = (options.nesterov, options.decay_kind);
+        let descent = Descent { nesterov, decay, frozen, ..Descent::default() };
         let step = Step::compile(
             &graph,
             options.batch,
@@ -231,6 +251,11 @@ impl Trainer {
             Backend::BEST,
             pool.as_ref(),
         )?;
+        if !step.learns() {
+            return Err(TrainError::Options(
+                "all layers are frozen: nothing is left to learn".into(),
+            ));
+        }
         let average = options.average.map(|_| tensors(&step));
         let (images, at) = (data.len(), Position::default());
         Ok(Self { graph, spec: spec.clone(), options, images, at, step, average, threads })

@@ -75,6 +75,10 @@ pub(crate) struct Train {
     /// Begin with these weights; a classifier of other classes is drawn anew.
     #[arg(long, value_name = "W.safetensors", conflicts_with = "resume")]
     pub(crate) initialise: Option<PathBuf>,
+    /// Leave a layer as it is, or all layers of a row or block, by the table's names (`conv2_x`, `conv2_x.0`) or the weights'
+    /// (`layer1`, `layer1.0.bn1`); may be given several times. Batch norms in it normalise by their running statistics.
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) freeze: Vec<String>,
     /// Go on from a checkpoint, with the same options.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,

@@ -115,3 +115,152 @@ fn a_rate_that_is_too_high_is_no_result() {
     done.fails("try a lower rate");
     assert!(!workshop.path("w.safetensors").exists());
 }
+
+#[test]
+fn the_table_stands_beside_the_weights() {
+    let workshop = workshop();
+    let bare =
+        TABLE.replace("labels: [red, green, blue]\n", "").replace(", mean: [0.5], std: [0.25]", "");
+    let bare = bare.replace("preprocess: {resize: 8, crop: 8}\n", "");
+    workshop.write("shades.yaml", &bare);
+    let said = trains(&workshop, TRAIN);
+    assert!(said.ends_with("w.yaml: their table\n"), "{said}");
+    let table = std::fs::read_to_string(workshop.path("w.yaml")).unwrap();
+    let added = "labels: [blue, green, red]\npreprocess: {resize: 8, crop: 8, mean: [0], std: [1]}";
+    assert_eq!(table.trim_end(), format!("{}\n{added}", bare.trim_end()));
+    let run = workshop.resnet("run w.yaml --weights w.safetensors --top 1 set/green/3.png");
+    assert!(run.succeeds().contains("green"), "no notes of what is assumed");
+
+    // The same again is no conflict, and what someone has written is kept.
+    trains(&workshop, TRAIN);
+    workshop.write("w.yaml", "mine");
+    workshop.resnet(TRAIN).fails("`w.yaml` exists already: give `--force`");
+    trains(&workshop, &format!("{TRAIN} --force"));
+    assert_eq!(std::fs::read_to_string(workshop.path("w.yaml")).unwrap(), table);
+    workshop.resnet(&TRAIN.replace("-o w.safetensors", "-o w.yaml")).fails("another name");
+
+    // The table that was given is never written over.
+    let own = TRAIN.replace("-o w.safetensors", "-o shades.safetensors --force");
+    let done = workshop.resnet(&own);
+    assert!(
+        done.err.contains("`shades.yaml` is the table that was given, and stays"),
+        "{}",
+        done.err
+    );
+    assert!(!done.out.contains("their table"), "{}", done.out);
+    assert_eq!(std::fs::read_to_string(workshop.path("shades.yaml")).unwrap(), bare);
+}
+
+#[test]
+fn frozen_layers_stay_as_they_are() {
+    let workshop = workshop();
+    trains(&workshop, TRAIN);
+    let second = TRAIN.replace("-o w.", "-o second.") + " --initialise w.safetensors --seed 2";
+    trains(&workshop, &format!("{second} --freeze conv1 --freeze layer1"));
+    let read = |name: &str| resnet::Weights::open(workshop.path(name)).unwrap();
+    let (before, after) = (read("w.safetensors"), read("second.safetensors"));
+    for name in before.names() {
+        let same = before.tensor(name).unwrap() == after.tensor(name).unwrap();
+        assert_eq!(same, !name.starts_with("fc"), "{name}");
+    }
+    // Of another training, whatever else is the same.
+    let resume =
+        second.replace("--initialise w.safetensors", "--resume second.safetensors.checkpoint");
+    workshop.resnet(&resume).fails("of a training with another set of options");
+    trains(&workshop, &format!("{resume} --freeze conv1 --freeze layer1"));
+
+    let fails = |with: &str, expected: &str| {
+        workshop.resnet(&format!("{second} {with}")).fails(expected);
+    };
+    fails("--freeze layer2", "no layer with weights called `layer2`; did you mean `layer1`");
+    fails("--freeze conv1 --freeze layer1 --freeze fc", "nothing is left to learn");
+    let random = second.replace("--initialise w.safetensors", "--freeze conv1");
+    workshop.resnet(&random).fails("layers are frozen that have random weights");
+    let two =
+        TABLE.replace("channels: 3}", "channels: 2}").replace("red, green, blue", "red, green");
+    workshop.write("shades.yaml", two);
+    std::fs::remove_dir_all(workshop.path("set/blue")).unwrap();
+    fails("--freeze fc --force", "`fc.weight` is drawn anew and cannot be frozen");
+}
+
+/// A norm whose batch is one number is refused; a folder of nothing, and one of images without classes.
+#[test]
+fn batches_and_folders_that_teach_nothing_are_refused() {
+    let workshop = workshop();
+    let one = TRAIN.replace("--batch 8", "--batch 1");
+    let pixel = TABLE.replace("- {layer: avgpool", "- {layer: pooled, op: average_pool, kernel: 8, padding: 0}\n  - {layer: point, op: conv, kernel: 1, channels: 4}\n  - {layer: avgpool");
+    workshop.write("shades.yaml", pixel);
+    workshop.resnet(&one).fails("a batch of 1 images has no statistics for `point");
+    workshop.write("shades.yaml", TABLE);
+    workshop.write("empty/notes.txt", "");
+    workshop.resnet(&TRAIN.replace("set", "empty")).fails("there are no folders in `empty`");
+    workshop.picture("flat/0.png", [0, 0, 0]);
+    workshop.resnet(&TRAIN.replace("set", "flat")).fails("there are no folders in `flat`");
+    workshop.write("hollow/red/notes.txt", "");
+    workshop.resnet(&TRAIN.replace("set", "hollow")).fails("there are no pictures in `hollow/red`");
+    assert!(!workshop.path("w.safetensors").exists());
+}
+
+/// Killed in the middle of an epoch, or while a checkpoint is written: the one before is whole, and what is gone on from it has the
+/// bits of a training that nobody stopped.
+#[cfg(unix)]
+#[test]
+fn what_is_killed_goes_on_from_the_last_whole_checkpoint() {
+    use std::time::{Duration, Instant};
+    let workshop = workshop();
+    let train = TRAIN.replace("--epochs 4", "--epochs 9").replace("--threads 2", "--threads 1");
+    trains(&workshop, &train.replace("-o w.", "-o whole."));
+    let checkpoint = workshop.path("w.safetensors.checkpoint");
+    let command = || {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("resnet"));
+        command.current_dir(workshop.folder.path()).args(train.split_whitespace());
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+    };
+    let mut child = command().spawn().unwrap();
+    let start = Instant::now();
+    while !checkpoint.exists() && start.elapsed() < Duration::from_secs(300) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SIGKILL: nothing is tidied up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resume = format!("{train} --resume w.safetensors.checkpoint");
+    trains(&workshop, &resume);
+    let file = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    assert!(file("w.safetensors") == file("whole.safetensors"), "other bits");
+
+    // A process that was killed while it wrote has left a part of a file beside, under a name of its own.
+    let bytes = file("w.safetensors.checkpoint");
+    workshop.write(".resnet-killed.tmp", &bytes[..bytes.len() / 2]);
+    trains(&workshop, &resume);
+    assert!(file("w.safetensors") == file("whole.safetensors"), "other bits");
+}
+
+/// Files may not grow past a limit, as on a disk that is full: the error says which file, and the checkpoint before is whole.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_costs_no_checkpoint() {
+    let workshop = workshop();
+    trains(&workshop, TRAIN);
+    let file = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    let before = [file("w.safetensors"), file("w.safetensors.checkpoint")];
+    // Blocks of 512 or 1024 bytes; the signal is ignored, so that writing fails.
+    let program = assert_cmd::cargo::cargo_bin!("resnet");
+    let script =
+        format!("trap '' XFSZ; ulimit -f 4; exec '{}' {TRAIN} --seed 9", program.display());
+    let done = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(workshop.folder.path())
+        .output()
+        .unwrap();
+    let done = crate::Done::new(done);
+    done.fails("cannot write `w.safetensors.checkpoint`");
+    assert!(before == [file("w.safetensors"), file("w.safetensors.checkpoint")]);
+    assert!(
+        workshop.files().iter().all(|name| !name.starts_with(".resnet-")),
+        "{:?}",
+        workshop.files()
+    );
+    trains(&workshop, &format!("{TRAIN} --resume w.safetensors.checkpoint"));
+}

@@ -215,12 +215,13 @@ impl<'a> Backward<'a> {
         self.push(name, Op::NormSums { of, z, activation, g, s, y: masked });
         let (moments, p) = (of.moments, s);
         let [w, b, c] = match slots.of {
-            NormOf::Batch { .. } => {
+            NormOf::Batch { .. } | NormOf::Running { .. } => {
                 let w = self.numbers(name, "scale.gradient", padded(channels));
                 let b = self.numbers(name, "shift.gradient", padded(channels));
                 let y = self.numbers(name, "coefficients", blocks * TRIPLE_LEN);
                 self.push(name, Op::BatchGradient { moments, pixels, p, w, b, y });
-                [w, b, y]
+                let fixed = matches!(slots.of, NormOf::Running { .. });
+                [w, b, if fixed { self.scales(name, moments, blocks) } else { y }]
             }
             NormOf::Group { channels: group } => {
                 let each = self.batch * padded(channels);
@@ -243,6 +244,13 @@ impl<'a> Backward<'a> {
         Ok(())
     }
 
+    /// The coefficients of a norm's input's gradient, where the statistics do not depend on it.
+    fn scales(&mut self, name: &str, moments: ValueId, blocks: usize) -> ValueId {
+        let table = self.forward.state.scales(blocks);
+        let from = Source::Value { value: moments, parts: 1, distance: 0 };
+        self.forward.pack(name, "scales", from, table)
+    }
+
     /// The sum over the batch of what are means over `pixels` of each image.
     fn sum_images(
         &mut self,
@@ -258,7 +266,9 @@ impl<'a> Backward<'a> {
     }
 
     fn descend(&mut self, name: &str, g: ValueId, slot: SlotId) {
-        self.push(name, Op::Sgd { g, slot });
+        if !self.forward.state.is_frozen(slot) {
+            self.push(name, Op::Sgd { g, slot });
+        }
     }
 
     fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TableError> {

@@ -2,10 +2,10 @@
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
-use super::TableError;
 use super::algorithms::{panels, plan};
 use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
 use super::tape::{ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
+use super::{Descent, TableError};
 use crate::graph::{self, Extent, Graph, Node, NodeId, Padding, Pooling, Shape, Window};
 use crate::schedule::Order;
 
@@ -137,7 +137,7 @@ impl<'a> Forward<'a> {
     pub(super) fn build(
         graph: &'a Graph,
         batch: usize,
-        exact: bool,
+        descent: &Descent,
     ) -> Result<(Self, ValueId), TableError> {
         let mut readers = vec![0; graph.nodes.len()];
         for id in graph.nodes.iter().flat_map(|node| &node.inputs) {
@@ -146,9 +146,9 @@ impl<'a> Forward<'a> {
         let mut forward = Self {
             graph,
             batch,
-            exact,
+            exact: descent.exact,
             tape: Tape::default(),
-            state: State::default(),
+            state: State { frozen: descent.frozen.clone(), ..State::default() },
             records: Vec::new(),
             made: vec![Made::Nothing; graph.nodes.len()],
             readers,
@@ -369,16 +369,27 @@ impl<'a> Forward<'a> {
     fn norm(&mut self, node: &Node, slots: NormSlots, x: ValueId) -> Made {
         let name = &node.name;
         let (blocks, pixels) = (node.shape.channels.div_ceil(BLOCK), node.shape.pixels());
-        let each = Kind::Numbers(self.batch * blocks * PAIR_LEN);
-        let p = self.tape.add(format!("{name}.of_images"), each);
-        self.tape.push(name, Op::Moments { x, y: p });
+        let p = match slots.of {
+            NormOf::Running { running } => {
+                let table = self.state.moments(blocks);
+                self.pack(name, "running", Source::Slot(running), table)
+            }
+            NormOf::Batch { .. } | NormOf::Group { .. } => {
+                let each = Kind::Numbers(self.batch * blocks * PAIR_LEN);
+                let p = self.tape.add(format!("{name}.of_images"), each);
+                self.tape.push(name, Op::Moments { x, y: p });
+                p
+            }
+        };
         let (of_images, len) = match slots.of {
-            NormOf::Batch { .. } => (false, blocks * TRIPLE_LEN),
+            NormOf::Batch { .. } | NormOf::Running { .. } => (false, blocks * TRIPLE_LEN),
             NormOf::Group { .. } => (true, self.batch * blocks * TRIPLE_LEN),
         };
         let moments = self.tape.add(format!("{name}.moments"), Kind::Numbers(len));
         let op = match slots.of {
-            NormOf::Batch { .. } => Op::BatchMoments { norm: slots, pixels, p, y: moments },
+            NormOf::Batch { .. } | NormOf::Running { .. } => {
+                Op::BatchMoments { norm: slots, pixels, p, y: moments }
+            }
             NormOf::Group { channels } => {
                 Op::GroupMoments { norm: slots, group: channels, p, y: moments }
             }

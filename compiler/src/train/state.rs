@@ -1,7 +1,9 @@
 //! What lasts from step to step: the tensors in the state dict's order, each padded with zeros to whole blocks, what
 //! descent remembers of them, running statistics, and the tables of indices by which weights are packed.
 
-use resnet_runtime::kernels::{BLOCK, ConvShape, NOWHERE, PAIR_LEN, Panels};
+use std::collections::BTreeSet;
+
+use resnet_runtime::kernels::{BLOCK, ConvShape, NOWHERE, PAIR_LEN, Panels, TRIPLE_LEN};
 use resnet_runtime::weights::NormTensors;
 use resnet_runtime::weights::pack::{PackError, pack_conv};
 
@@ -70,6 +72,8 @@ pub(crate) struct NormSlots {
 pub(crate) enum NormOf {
     /// The batch's, whose running ones are kept.
     Batch { running: SlotId },
+    /// The running ones, which do not change.
+    Running { running: SlotId },
     /// Those of each image's groups of so many channels.
     Group { channels: usize },
 }
@@ -80,6 +84,8 @@ pub(crate) struct State {
     pub(crate) slots: Vec<Slot>,
     pub(crate) tables: Vec<Table>,
     pub(crate) bytes: usize,
+    /// The tensors that stay as they are.
+    pub(crate) frozen: BTreeSet<String>,
 }
 
 impl State {
@@ -89,6 +95,11 @@ impl State {
 
     pub(crate) fn table(&self, id: TableId) -> &Table {
         &self.tables[id.index()]
+    }
+
+    /// Whether a slot stays as it is.
+    pub(crate) fn is_frozen(&self, id: SlotId) -> bool {
+        self.slot(id).content.names().iter().any(|name| self.frozen.contains(*name))
     }
 
     fn reserve(&mut self, elements: usize) -> usize {
@@ -121,7 +132,10 @@ impl State {
         let [mean, variance] = [&norm.mean, &norm.variance].map(|name| name.to_string());
         let content = Content::Running { mean, variance };
         let running = self.add(Slot { offset, len: channels, content });
-        let of = NormOf::Batch { running };
+        let of = match self.is_frozen(running) {
+            true => NormOf::Running { running },
+            false => NormOf::Batch { running },
+        };
         NormSlots { scale: learned[0], shift: learned[1], epsilon: norm.epsilon, of }
     }
 
@@ -189,6 +203,25 @@ impl State {
         }
         indices.resize(padded(len), NOWHERE);
         self.add_table(indices, padded(len))
+    }
+
+    /// The table by which running statistics become the moments of one image: all means, then all variances.
+    pub(crate) fn moments(&mut self, blocks: usize) -> TableId {
+        let lanes = |at: usize| (0..BLOCK).map(move |lane| (at + lane) as u32);
+        let of = |first: usize| (0..blocks).flat_map(move |block| lanes(block * PAIR_LEN + first));
+        let indices = of(0).chain(of(BLOCK)).collect();
+        self.add_table(indices, blocks * PAIR_LEN)
+    }
+
+    /// The table by which the scales among a norm's moments become the coefficients of its input's gradient, if its
+    /// statistics do not depend on the input.
+    pub(crate) fn scales(&mut self, blocks: usize) -> TableId {
+        let index = |at: usize| match at % TRIPLE_LEN {
+            lane if lane < BLOCK => (at + BLOCK) as u32,
+            _ => NOWHERE,
+        };
+        let len = blocks * TRIPLE_LEN;
+        self.add_table((0..len).map(index).collect(), len)
     }
 
     /// The table by which packed weights' gradients are put into the weights' own order.

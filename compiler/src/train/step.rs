@@ -119,6 +119,12 @@ impl Step {
         self.batch
     }
 
+    /// Whether any tensor is not frozen.
+    pub fn learns(&self) -> bool {
+        let mut slots = self.state.slots.iter();
+        slots.any(|slot| matches!(&slot.content, Content::Learned { name, .. } if !self.state.frozen.contains(name)))
+    }
+
     /// Bytes that the step needs while it runs, besides images and answers.
     pub fn bytes(&self) -> usize {
         self.session.workspace_bytes() + self.session.weights().len()

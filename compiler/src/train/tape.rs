@@ -388,6 +388,31 @@ impl Tape {
         self.names.push(name.to_owned());
     }
 
+    /// Removes the operators whose results nobody reads, and the memory of these.
+    pub(crate) fn prune(&mut self) {
+        let mut read = vec![false; self.values.len()];
+        let mut needed = vec![false; self.ops.len()];
+        for (at, op) in self.ops.iter().enumerate().rev() {
+            let Uses { reads, writes, .. } = op.uses();
+            let lasts = matches!(op, Op::Sgd { .. } | Op::Logits { .. } | Op::CrossEntropy { .. });
+            needed[at] = lasts || writes.iter().any(|id| read[id.index()]);
+            if needed[at] {
+                reads.iter().for_each(|id| read[id.index()] = true);
+            }
+        }
+        let mut keep = needed.iter();
+        self.ops.retain(|_| keep.next() == Some(&true));
+        let mut keep = needed.iter();
+        self.names.retain(|_| keep.next() == Some(&true));
+        let mut touched = vec![false; self.values.len()];
+        for Uses { reads, writes, .. } in self.ops.iter().map(Op::uses) {
+            reads.iter().chain(&writes).for_each(|id| touched[id.index()] = true);
+        }
+        for (value, _) in self.values.iter_mut().zip(touched).filter(|(_, touched)| !touched) {
+            value.kind = Kind::Numbers(0);
+        }
+    }
+
     /// From the operator that writes each value to the last one that reads it.
     pub(crate) fn lifetimes(&self) -> Vec<Range<usize>> {
         let mut lifetimes: Vec<Option<Range<usize>>> = vec![None; self.values.len()];

@@ -8,7 +8,7 @@ use resnet_runtime::kernels::{Decay, Isa};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
 
-use super::{Batch, On, RATE, golden, graph, state};
+use super::{Batch, On, PLAIN, RATE, golden, graph, state};
 
 /// Three steps on one to three threads, twice, by both back ends.
 #[test]
@@ -19,10 +19,10 @@ fn threads_runs_and_back_ends_agree_in_every_bit() {
         let table = graph(name, &golden(name));
         let weights = Weights::random(&table.tensors, 3);
         let batch = Batch::random(&table, 6);
-        let descent = Descent { nesterov: true, decay: *decay, norm_momentum: 0.1, exact: false };
+        let descent = Descent { nesterov: true, decay: *decay, ..PLAIN };
         let run = |backend, pool| {
             let on = On { isa: Isa::detect(), backend, pool };
-            let mut step = on.step(&table, batch.len, descent, &weights).unwrap();
+            let mut step = on.step(&table, batch.len, descent.clone(), &weights).unwrap();
             let mut losses = Vec::new();
             for _ in 0..3 {
                 let found = step.run(&batch.images, &batch.targets, RATE);

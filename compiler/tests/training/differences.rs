@@ -109,13 +109,13 @@ fn check(table: &Graph) {
     }
 }
 
-struct Tensor {
-    shape: Vec<usize>,
-    values: Vec<f32>,
+pub(super) struct Tensor {
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f32>,
 }
 
 /// Random weights, rounded to multiples of the step.
-fn on_grid(table: &Graph) -> BTreeMap<String, Tensor> {
+pub(super) fn on_grid(table: &Graph) -> BTreeMap<String, Tensor> {
     let random = Weights::random(&table.tensors, 11);
     let tensor = |name: &str| {
         let found = random.tensor(name).unwrap();
@@ -125,7 +125,7 @@ fn on_grid(table: &Graph) -> BTreeMap<String, Tensor> {
     table.tensors.iter().map(|spec| (spec.name.to_string(), tensor(&spec.name))).collect()
 }
 
-fn weights(tensors: &BTreeMap<String, Tensor>) -> Weights {
+pub(super) fn weights(tensors: &BTreeMap<String, Tensor>) -> Weights {
     let bytes: Vec<Vec<u8>> = tensors
         .values()
         .map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())

@@ -3,9 +3,11 @@
 
 mod bits;
 mod differences;
+mod frozen;
 mod pytorch;
 mod reference;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use resnet_compiler::graph::Graph;
@@ -80,8 +82,13 @@ fn targets(len: usize, classes: usize, of: impl Fn(usize) -> usize, smoothing: f
 }
 
 /// A step that decays nothing, so that the first velocity is the gradient.
-const PLAIN: Descent =
-    Descent { nesterov: false, decay: Decay::None, norm_momentum: 0.1, exact: false };
+const PLAIN: Descent = Descent {
+    nesterov: false,
+    decay: Decay::None,
+    norm_momentum: 0.1,
+    exact: false,
+    frozen: BTreeSet::new(),
+};
 
 const RATE: Rate = Rate { rate: 0.05, momentum: 0.9, decay: 1e-3 };
 

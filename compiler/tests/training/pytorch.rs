@@ -62,7 +62,7 @@ fn check(name: &str, facts: &Value, exact: bool) {
 
     let decay = if number("decay") > 0.0 { Decay::Classic } else { Decay::None };
     let nesterov = facts["nesterov"].as_bool().unwrap();
-    let descent = Descent { nesterov, decay, norm_momentum: 0.1, exact };
+    let descent = Descent { nesterov, decay, exact, ..PLAIN };
     let mut step = on.step(&table, len, descent, &weights).unwrap();
     let rate = Rate { rate: number("rate"), momentum: number("momentum"), decay: number("decay") };
     let theirs = facts["losses"].as_array().unwrap();

@@ -112,7 +112,7 @@ fn check(name: &str, table: &Graph, len: usize, steps: impl Iterator<Item = (Isa
     for (isa, exact) in steps {
         let descent = Descent { exact, ..PLAIN };
         let [jit, interpreted] = [Backend::Jit, Backend::Interpret].map(|backend| {
-            let mut step = on(isa, backend).step(table, len, descent, &weights).unwrap();
+            let mut step = on(isa, backend).step(table, len, descent.clone(), &weights).unwrap();
             let losses = step.run(&batch.images, &batch.targets, RATE).losses.to_vec();
             (step, losses)
         });

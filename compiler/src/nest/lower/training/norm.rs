@@ -133,12 +133,18 @@ impl Steps<'_> {
     }
 
     pub(super) fn batch_moments(&mut self, norm: NormSlots, pixels: usize, p: ValueId, y: ValueId) {
-        let NormOf::Batch { running } = norm.of else {
-            unreachable!("a group norm has no statistics of the batch")
-        };
         let blocks = self.of.state.slot(norm.scale).len.div_ceil(BLOCK);
         let each = blocks * BLOCK;
         let params = self.batch_params(pixels, [each, self.of.batch * each], norm.epsilon);
+        let (running, params) = match norm.of {
+            NormOf::Batch { running } => (running, params),
+            // They are those of one image, and stay what they are.
+            NormOf::Running { running } => {
+                let momentum = Constant::new(0.0);
+                (running, BatchParams { images: 1, distance: 0, second: each, momentum, ..params })
+            }
+            NormOf::Group { .. } => unreachable!("a group norm has no statistics of the batch"),
+        };
         let sides = [
             per_block(self.side(p), BLOCK),
             per_block(self.lasting(norm.scale), BLOCK),
