@@ -136,8 +136,8 @@ pub mod quantize {
 pub mod train {
     pub use crate::training::{
         Augment, Backbone, CheckpointError, Classifier, Crop, Dataset, Epoch, Features, Files,
-        FitError, FitOptions, InMemory, Options, Prepared, Progress, Schedule, TrainError, Trainer,
-        fit,
+        FitError, FitOptions, GradientOptions, Gradients, InMemory, LayerGradient, Options,
+        Prepared, Progress, Schedule, TrainError, Trainer, fit, gradients,
     };
     pub use resnet_compiler::classes::ClassesError;
     pub use resnet_compiler::train::{StepError, TableError, UnknownLayer};

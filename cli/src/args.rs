@@ -3,6 +3,7 @@
 mod bytes;
 mod engine;
 mod fit;
+mod gradients;
 mod import;
 mod measure;
 mod quantize;
@@ -20,6 +21,7 @@ pub(crate) use self::engine::{
     Algorithms, BackendName, Engine, IsaName, OptionalWeights, RequiredWeights, Threads,
 };
 pub(crate) use self::fit::Fit;
+pub(crate) use self::gradients::Gradients;
 pub(crate) use self::import::{
     AntiAliasName, GlobalPoolName, Import, PoolName, ShortcutFromName, ShortcutName, StrideOnName,
     ZeroChannelsName,
@@ -42,6 +44,7 @@ Examples:
   resnet quantize resnet50 --weights resnet50.safetensors --images train/ -o resnet50.int8.safetensors
   resnet train my-resnet.yaml --images train/ --validate test/ -o my-resnet.safetensors
   resnet fit resnet50 --weights resnet50.safetensors --images train/ --validate test/ -o mine/
+  resnet gradients plain34 resnet34 --batch 8 --svg gradients.svg
   resnet emit my-resnet.yaml --as nest
   resnet emit resnet50 --as onnx --weights resnet50.safetensors -o resnet50.onnx
   resnet emit resnet50 --as object --weights resnet50.safetensors -o resnet50.o
@@ -102,6 +105,7 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Fit the classifier alone, to few images, by the features that trained weights make of them.
     Fit(Fit),
+    Gradients(Gradients),
     /// Print the network in another form.
     Emit(Emit),
     /// Write the table of a depth, a width, a number of classes.
@@ -127,6 +131,7 @@ impl Command {
             | Self::Bench(Bench { format, .. })
             | Self::Quantize(Quantize { format, .. })
             | Self::Fit(Fit { format, .. })
+            | Self::Gradients(Gradients { format, .. })
             | Self::Models(Models { format, .. }) => format.format == Format::Json,
             Self::Run(run) => run.format != RunFormat::Text,
             Self::Sweep(sweep) => sweep.format == SweepFormat::Json,
@@ -179,6 +184,9 @@ pub(crate) struct Check {
     /// packed weights.
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Also the bytes that `resnet train` needs with `--batch N`: weights, momentum, activations.
+    #[arg(long, conflicts_with = "exact")]
+    pub(crate) train: bool,
     /// Fail if the table is warned of something.
     #[arg(long, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use resnet::{Compiler, ModelError, Options, Report};
+use resnet_compiler::graph::Graph;
 use resnet_compiler::report::PackedWeights;
 
 use crate::Outcome;
@@ -50,13 +51,19 @@ fn report(options: &Check, path: &Path) -> Result<Report> {
     let model = open_model(path)?;
     let opened = open_weights(options.weights.as_deref(), false)?;
     let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
+    let train = options.train;
     let options = Options { batch, exact, memory, ..Options::default() };
     // The budget is for the weights that are given, if some are.
     let of_table = Options { memory: memory.filter(|_| opened.is_none()), ..options.clone() };
-    let report = model.report(&of_table).map_err(|error| match error {
+    let mut report = model.report(&of_table).map_err(|error| match error {
         ModelError::Plan(error) => for_process(error.into()),
         error => error.into(),
     })?;
+    if train {
+        let descent = resnet_compiler::train::Descent::default();
+        let graph = Graph::build(&model.spec)?;
+        report.training = Some(resnet_compiler::train::memory(&graph, batch, descent)?);
+    }
     let Some(opened) = opened else { return Ok(report) };
     let plan = Compiler::new(&model.spec).options(options).weights(&opened).plan();
     let plan = plan.map_err(for_process)?;

@@ -12,6 +12,7 @@ mod emit;
 mod eval;
 mod family;
 mod fit;
+mod gradients;
 mod hints;
 mod import;
 mod interrupt;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Quantize(quantize) => quantize::quantize(&quantize, &mut out),
         Command::Train(train) => train::train(&train, &mut out),
         Command::Fit(fit) => fit::fit(&fit, &mut out),
+        Command::Gradients(gradients) => gradients::gradients(&gradients, &mut out),
         Command::Emit(emit) => emit::emit(&emit, &mut out),
         Command::New(new) => new::new(&new, &mut out),
         Command::Sweep(sweep) => sweep::sweep(&sweep, &mut out),

@@ -1,5 +1,7 @@
 //! `resnet train`.
 
+mod log;
+
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -11,8 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use resnet::train::{Augment, Crop, Dataset, Decay, Epoch, Options, Prepared, Progress, Trainer};
 use resnet::{Backend, Compiler, Model, Weights, feed, top_k};
 use resnet_compiler::graph::Graph;
-use serde::Serialize;
 
+use self::log::{Line, Log};
 use crate::Outcome;
 use crate::args::Train;
 use crate::dataset::{Labelled, read};
@@ -53,6 +55,7 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
         let bytes =
             fs::read(path).with_context(|| format!("cannot read the checkpoint `{shown}`"))?;
         trainer.resume(&bytes).with_context(|| format!("cannot go on from `{shown}`"))?;
+        files.log.rewind(trainer.epochs());
     }
     crate::voice::note!(
         "{} images, {} steps of {} an epoch, {} MB for a step",
@@ -76,7 +79,7 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
             validate.as_ref().map(|data| measure(&model, &trainer, &*data.images)).transpose()?;
         let line = Line::new(&epoch, accuracy, seconds, trainer.steps() * trainer.options().batch);
         line.text(out, trainer.options().epochs)?;
-        files.log(&line)?;
+        files.log(line)?;
         files.checkpoint(&trainer)?;
         last = accuracy;
     }
@@ -214,43 +217,6 @@ fn beside(weights: &Path, model: &Model, text: String) -> Result<Option<(PathBuf
     Ok(None)
 }
 
-/// What is known after an epoch.
-#[derive(Serialize)]
-struct Line {
-    epoch: usize,
-    loss: f64,
-    accuracy: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    validation_accuracy: Option<f64>,
-    rate: f64,
-    seconds: f64,
-    images_per_second: f64,
-}
-
-impl Line {
-    fn new(epoch: &Epoch, validation: Option<f64>, seconds: f64, images: usize) -> Self {
-        let Progress { loss, accuracy, rate, .. } = epoch.progress;
-        let images_per_second = images as f64 / seconds;
-        let (epoch, validation_accuracy) = (epoch.epoch, validation);
-        Self { epoch, loss, accuracy, validation_accuracy, rate, seconds, images_per_second }
-    }
-
-    fn text(&self, out: &mut dyn Write, epochs: usize) -> Result<()> {
-        let Self { epoch, loss, accuracy, validation_accuracy, seconds, images_per_second, .. } =
-            self;
-        let validated = validation_accuracy
-            .map(|part| format!(", validated {:.2} %", 100.0 * part))
-            .unwrap_or_default();
-        writeln!(
-            out,
-            "epoch {epoch} of {epochs}: loss {loss:.4}, {:.2} % right{validated}, {seconds:.0} s, \
-             {images_per_second:.0} images/s",
-            100.0 * accuracy
-        )?;
-        Ok(out.flush()?)
-    }
-}
-
 /// The files that are written.
 struct Written<'a> {
     options: &'a Train,
@@ -258,12 +224,14 @@ struct Written<'a> {
     /// The table beside the weights, and what stands in it.
     table: Option<(PathBuf, String)>,
     inputs: Vec<PathBuf>,
-    log: String,
+    /// Of the network.
+    name: &'a str,
+    log: Log,
 }
 
 impl<'a> Written<'a> {
     /// Finds out before anything is trained whether they can be.
-    fn new(options: &'a Train, model: &Model, table: String) -> Result<Self> {
+    fn new(options: &'a Train, model: &'a Model, table: String) -> Result<Self> {
         let mut inputs = model.files();
         inputs.push(options.images.clone());
         inputs.extend(options.validate.clone());
@@ -282,16 +250,22 @@ impl<'a> Written<'a> {
         if let Some((path, text)) = &table {
             Output::create_text(path, text, force, &inputs)?;
         }
-        let mut log = String::new();
+        let mut log = Log::default();
         if let Some(path) = &options.log {
             if options.resume.is_some() && path.is_file() {
-                log = fs::read_to_string(path)
+                let text = fs::read_to_string(path).map_err(anyhow::Error::from);
+                log = text
+                    .and_then(|text| Log::read(&text))
                     .with_context(|| format!("cannot read the log `{}`", path.display()))?;
             } else {
                 Output::create(path, Kind::Text, force, &inputs)?;
             }
         }
-        Ok(Self { options, checkpoint, table, inputs, log })
+        if let Some(path) = &options.svg {
+            ensure!(path != Path::new("-"), "the curves go to a file, which each epoch replaces");
+            Output::create(path, Kind::Svg, force, &inputs)?;
+        }
+        Ok(Self { options, checkpoint, table, inputs, name: &model.spec.name.value, log })
     }
 
     fn write(&self, path: &Path, kind: Kind, bytes: &[u8]) -> Result<()> {
@@ -313,10 +287,15 @@ impl<'a> Written<'a> {
         }
     }
 
-    fn log(&mut self, line: &Line) -> Result<()> {
-        let Some(path) = &self.options.log else { return Ok(()) };
-        self.log += &serde_json::to_string(line)?;
-        self.log.push('\n');
-        self.write(path, Kind::Text, self.log.as_bytes())
+    /// Writes what is known after an epoch, and draws it.
+    fn log(&mut self, line: Line) -> Result<()> {
+        self.log.push(line)?;
+        if let Some(path) = &self.options.log {
+            self.write(path, Kind::Text, self.log.text().as_bytes())?;
+        }
+        if let Some(path) = &self.options.svg {
+            self.write(path, Kind::Svg, self.log.curves(self.name).svg().as_bytes())?;
+        }
+        Ok(())
     }
 }

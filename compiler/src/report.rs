@@ -36,6 +36,9 @@ pub struct Report {
     /// Of the weights that were given, if some were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PackedWeights>,
+    /// Of a training step, if one was planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingMemory>,
     /// What the table is warned of.
     pub warnings: Vec<Line>,
     /// Convolutions, pools, shortcuts with work to do, linear layers and softmax, in order.
@@ -49,6 +52,38 @@ pub struct PackedWeights {
     pub bytes: u64,
     /// Convolutions and linear layers whose weights are 8-bit integers.
     pub quantised_layers: usize,
+}
+
+/// The bytes of a training step, by its plan; images, and what is made of them beside the step, are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrainingMemory {
+    /// Images of a step.
+    pub batch: u64,
+    /// All tensors, running statistics too.
+    #[serde(rename = "weights_bytes")]
+    pub weights: u64,
+    /// What descent remembers of each tensor that is learned.
+    #[serde(rename = "momentum_bytes")]
+    pub momentum: u64,
+    /// The tables by which weights are packed in each step.
+    #[serde(rename = "tables_bytes")]
+    pub tables: u64,
+    /// The part of the arena that is kept of the way forward when the way back begins: mostly activations.
+    #[serde(rename = "kept_bytes")]
+    pub kept: u64,
+    /// All that is forgotten after a step: activations, their gradients, packed weights and theirs.
+    #[serde(rename = "arena_bytes")]
+    pub arena: u64,
+    /// The scratch of each thread.
+    #[serde(rename = "scratch_bytes")]
+    pub scratch: u64,
+}
+
+impl TrainingMemory {
+    /// What a step takes on so many threads.
+    pub fn total(&self, threads: u64) -> u64 {
+        self.weights + self.momentum + self.tables + self.arena + threads * self.scratch
+    }
 }
 
 /// A line of a [`Report`]. A convolution's norm is counted with it; what only follows it
@@ -90,6 +125,7 @@ impl Report {
             flops: graph.macs.saturating_mul(2),
             arena_bytes,
             weights: None,
+            training: None,
             warnings: Vec::new(),
             layers: layers(graph),
         }
@@ -209,6 +245,25 @@ impl Report {
                 1 => writeln!(f, ", 1 layer in 8 bits")?,
                 many => writeln!(f, ", {many} layers in 8 bits")?,
             }
+        }
+        self.training.iter().try_for_each(|training| write!(f, "\n{training}"))
+    }
+}
+
+impl fmt::Display for TrainingMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, weights, momentum, tables, kept, arena, scratch } = *self;
+        writeln!(f, "training, {batch} image{} a step", if batch == 1 { "" } else { "s" })?;
+        for (what, bytes, note) in [
+            ("weights", weights, ""),
+            ("momentum", momentum, ""),
+            ("tables", tables, ", by which weights are packed"),
+            ("arena", arena, ""),
+            ("  kept", kept, " of it for the way back"),
+            ("scratch", scratch, ", each thread"),
+            ("total", self.total(1), " on one thread"),
+        ] {
+            writeln!(f, "  {what:8}  {}{note}", memory(bytes))?;
         }
         Ok(())
     }

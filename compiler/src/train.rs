@@ -16,6 +16,7 @@ mod backward;
 mod forward;
 mod frozen;
 mod memory;
+mod needs;
 mod order;
 mod state;
 mod step;
@@ -28,13 +29,14 @@ use resnet_runtime::weights::pack::PackError;
 
 use crate::graph::Graph;
 use crate::nest::{Program, lower_training};
+use crate::report::TrainingMemory;
 
 pub use frozen::{UnknownLayer, frozen};
 
 pub(crate) use algorithms::{Bands, POINTS, TILE};
 pub(crate) use memory::Place;
 pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padded};
-pub use step::{Found, Rate, Step, StepError};
+pub use step::{Found, Rate, Reached, Step, StepError};
 pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
 
 /// How a step is computed, and how it descends.
@@ -51,6 +53,8 @@ pub struct Descent {
     /// Tensors that stay as they are, by name. A batch norm whose running statistics are among them normalises by these, as in
     /// inference, not by the batch's.
     pub frozen: BTreeSet<String>,
+    /// Whether the gradients that reach the layers are measured ([`Step::reached`]); nothing else becomes of it.
+    pub magnitudes: bool,
 }
 
 impl Default for Descent {
@@ -61,6 +65,7 @@ impl Default for Descent {
             norm_momentum: 0.1,
             exact: false,
             frozen: BTreeSet::new(),
+            magnitudes: false,
         }
     }
 }
@@ -105,6 +110,18 @@ pub enum TableError {
 pub(crate) struct Planned {
     pub(crate) program: Program,
     pub(crate) state: State,
+    /// The layers whose gradients are measured, from the last to the first.
+    pub(crate) reached: Vec<tape::Reached>,
+    pub(crate) memory: TrainingMemory,
+}
+
+/// The bytes that a step of `batch` images needs; nothing is compiled.
+///
+/// # Errors
+///
+/// A table that cannot be trained.
+pub fn memory(graph: &Graph, batch: usize, descent: Descent) -> Result<TrainingMemory, TableError> {
+    Ok(plan(graph, batch, descent)?.memory)
 }
 
 /// Plans a step of `batch` images.
@@ -124,8 +141,9 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
             return Err(TableError::Batch { batch, layer: node.name.clone() });
         }
     }
+    let magnitudes = descent.magnitudes;
     let (forward, logits) = forward::Forward::build(graph, batch, &descent)?;
-    let built = backward::Backward::build(forward, logits, batch)?;
+    let built = backward::Backward::build(forward, logits, batch, magnitudes)?;
     let (mut tape, state) = (built.tape, built.state);
     tape.prune();
     let groups = order::order(&mut tape, batch);
@@ -140,5 +158,6 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
         batch,
         descent,
     });
-    Ok(Planned { program, state })
+    let memory = needs::needs(&tape, &places, &state, &program);
+    Ok(Planned { program, state, reached: tape.reached, memory })
 }

@@ -1,6 +1,7 @@
-//! What plots have in common: a sheet of SVG, logarithmic axes with a grid in a frame, text, names
+//! What plots have in common: a sheet of SVG, logarithmic and linear axes with a grid in a frame, text, names
 //! beside dots. Writing to a string cannot fail.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 /// Width of a sheet, in the units of all that is drawn on it.
@@ -10,7 +11,10 @@ pub const HEIGHT: f64 = 620.0;
 /// Of all text but the title, as in `STYLE`.
 const FONT: f64 = 12.0;
 /// What a letter takes at most on the average, in the fonts that stand for `system-ui`.
-const LETTER: f64 = 0.63 * FONT;
+pub const LETTER: f64 = 0.63 * FONT;
+
+/// Colours of a middle lightness, which stand out on white and on black; used in turn.
+pub const COLOURS: [&str; 6] = ["#3d85d9", "#e07b1a", "#2aa58c", "#b0549b", "#8a8a8a", "#a08a1e"];
 
 /// For light and dark paper.
 const STYLE: &str = "
@@ -46,15 +50,16 @@ const MARKS: [&[f64]; 4] = [
 /// More marks than this crowd an axis.
 const MOST_MARKS: usize = 12;
 
-/// A logarithmic axis that begins and ends at a mark, and where it lies on the paper.
+/// An axis that begins and ends at a mark, and where it lies on the paper.
 pub struct Axis {
     /// Rising; two at least.
     marks: Vec<f64>,
     ends: [f64; 2],
+    is_linear: bool,
 }
 
 impl Axis {
-    /// The shortest one that holds all of `values` and a little room around them, with as many marks
+    /// The shortest logarithmic one that holds all of `values` and a little room around them, with as many marks
     /// as fit.
     pub fn over(values: impl Iterator<Item = f64>, ends: [f64; 2]) -> Self {
         let values = values.filter(|value| value.is_normal() && *value > 0.0);
@@ -66,13 +71,42 @@ impl Axis {
         let [low, high] = [low / room, high * room];
         let marks = MARKS.map(|digits| marks(digits, low, high));
         let fitting = marks.iter().find(|marks| marks.len() <= MOST_MARKS);
-        Self { marks: fitting.unwrap_or(&marks[MARKS.len() - 1]).clone(), ends }
+        let marks = fitting.unwrap_or(&marks[MARKS.len() - 1]).clone();
+        Self { marks, ends, is_linear: false }
+    }
+
+    /// The shortest linear one that holds all of `values`, with at most `most` steps between its marks.
+    pub fn linear(values: impl Iterator<Item = f64>, ends: [f64; 2], most: usize) -> Self {
+        let [low, high] = values
+            .filter(|value| value.is_finite())
+            .fold([f64::MAX, f64::MIN], |[low, high], value| [low.min(value), high.max(value)]);
+        let [low, high] = match low.total_cmp(&high) {
+            Ordering::Less => [low, high],
+            Ordering::Equal => [low, low + low.abs().max(1.0)],
+            Ordering::Greater => [0.0, 1.0],
+        };
+        let decade = ((high - low) / most as f64).log10().floor() as i32;
+        let marks =
+            [(1, decade), (2, decade), (5, decade), (1, decade + 1)].map(|(digit, decade)| {
+                // As decimals, so that they are the nearest numbers to what is shown.
+                let step: f64 = format!("{digit}e{decade}").parse().unwrap_or(f64::MAX);
+                let [first, last] = [(low / step).floor() as i64, (high / step).ceil() as i64];
+                let mark =
+                    |count: i64| format!("{}e{decade}", count * digit).parse().unwrap_or(0.0);
+                (first..=last).map(mark).collect::<Vec<f64>>()
+            });
+        let fitting = marks.iter().find(|marks| marks.len() <= most + 1).unwrap_or(&marks[3]);
+        Self { marks: fitting.clone(), ends, is_linear: true }
     }
 
     /// Where a value lies; what lies outside is drawn at the end.
     pub fn at(&self, value: f64) -> f64 {
-        let [low, high] = self.range().map(f64::log10);
-        let along = (value.max(f64::MIN_POSITIVE).log10() - low) / (high - low);
+        let of = |value: f64| match self.is_linear {
+            true => value,
+            false => value.max(f64::MIN_POSITIVE).log10(),
+        };
+        let [low, high] = self.range().map(of);
+        let along = (of(value) - low) / (high - low);
         self.ends[0] + (self.ends[1] - self.ends[0]) * along.clamp(0.0, 1.0)
     }
 
@@ -83,7 +117,12 @@ impl Axis {
 
     /// Its marks, in words and place.
     fn ticks(&self) -> impl Iterator<Item = (String, f64)> + '_ {
-        self.marks.iter().map(|&mark| (number(mark), self.at(mark)))
+        // A linear axis may count in steps of less than four digits can show.
+        let words = |mark: f64| match self.is_linear && mark.abs() < 1e4 {
+            true => mark.to_string(),
+            false => number(mark),
+        };
+        self.marks.iter().map(move |&mark| (words(mark), self.at(mark)))
     }
 }
 
@@ -100,8 +139,14 @@ fn marks(digits: &[f64], low: f64, high: f64) -> Vec<f64> {
     marks.split_off(below)
 }
 
-/// A number in four digits, with the unit of its thousands from 10,000 on: `200M`, `0.05`.
+/// A number in four digits, with the unit of its thousands from 10,000 on: `200M`, `0.05`; as a power of ten what is
+/// smaller than `0.0001` or too large for a unit: `2e-7`.
 pub fn number(value: f64) -> String {
+    if value >= 1e12 || value > 0.0 && value < 1e-4 {
+        let shown = format!("{value:.3e}");
+        let (digits, power) = shown.split_once('e').unwrap_or((&shown, "0"));
+        return format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.'));
+    }
     let (scale, unit) = match value {
         v if v >= 1e9 => (1e9, "G"),
         v if v >= 1e6 => (1e6, "M"),
@@ -313,6 +358,28 @@ mod tests {
     }
 
     #[test]
+    fn linear_axes_hold_all_values_between_marks() {
+        for (values, most, shown) in [
+            (&[0.0, 1.0][..], 5, &["0", "0.2", "0.4", "0.6", "0.8", "1"][..]),
+            (&[1.0, 60.0], 8, &["0", "10", "20", "30", "40", "50", "60"]),
+            (&[0.31, 2.29], 4, &["0", "1", "2", "3"]),
+            (&[3.0], 4, &["3", "4", "5", "6"]),
+            (&[], 4, &["0", "0.5", "1"]),
+            (&[f64::INFINITY, 2.0, 2.001], 4, &["2", "2.0005", "2.001"]),
+        ] {
+            let axis = Axis::linear(values.iter().copied(), [300.0, 0.0], most);
+            assert_eq!(axis.ticks().map(|(words, _)| words).collect::<Vec<_>>(), shown);
+            let [low, high] = axis.range();
+            assert!(
+                axis.at(low) == 300.0
+                    && axis.at(high) == 0.0
+                    && axis.at(f64::NEG_INFINITY) == 300.0
+            );
+            assert!((axis.at((low + high) / 2.0) - 150.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
     fn numbers_are_short() {
         for (value, shown) in [
             (2e8, "200M"),
@@ -323,6 +390,9 @@ mod tests {
             (54.7123e6, "54.71M"),
             (100.0, "100"),
             (0.0, "0"),
+            (2e-7, "2e-7"),
+            (1.2345e15, "1.234e15"),
+            (1e-4, "0.0001"),
         ] {
             assert_eq!(number(value), shown);
         }

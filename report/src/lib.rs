@@ -1,6 +1,7 @@
 //! Networks as pictures. Nothing here knows of files, of a command line or of machine code, so that a page in a
 //! browser can draw the same.
 
+pub mod curves;
 pub mod draw;
 pub mod roofline;
 pub mod scatter;

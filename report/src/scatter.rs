@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::draw::{
-    Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, number, sheet, text,
+    Axis, COLOURS, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, number, sheet, text,
 };
 
 /// What is drawn. A straight line of slope 1 is a constant ratio of the two numbers.
@@ -37,9 +37,6 @@ const STYLE: &str = "
   .line { stroke-opacity: .5; stroke-width: 1.5; fill: none }
   .spread { stroke-width: 3; stroke-linecap: round }
 ";
-
-/// Colours of a middle lightness, which stand out on white and on black; used in turn.
-const COLOURS: [&str; 6] = ["#3d85d9", "#e07b1a", "#2aa58c", "#b0549b", "#8a8a8a", "#a08a1e"];
 
 impl Scatter {
     /// The plot as a file's content. Writing to a string cannot fail.

@@ -71,6 +71,12 @@ impl Random {
         (self.unit() * n as f64) as usize
     }
 
+    /// Normally distributed around 0, with a deviation of 1: Box and Muller's method.
+    pub(super) fn normal(&mut self) -> f64 {
+        let (radius, angle) = ((-2.0 * (1.0 - self.unit()).ln()).sqrt(), self.unit());
+        radius * (std::f64::consts::TAU * angle).cos()
+    }
+
     fn between(&mut self, low: f64, high: f64) -> f64 {
         low + self.unit() * (high - low)
     }

@@ -9,6 +9,7 @@ use super::augment::{Augment, Random};
 use super::{Crop, Dataset, Options};
 
 /// The input of a step.
+#[derive(Clone)]
 pub(super) struct Batch {
     /// Planar, one after the other.
     pub(super) images: Vec<f32>,
@@ -36,6 +37,7 @@ enum Chance {
     Order = 1,
     Image,
     Mixup,
+    Drawn,
 }
 
 impl<'a, D: Dataset + ?Sized> Maker<'a, D> {
@@ -84,7 +86,7 @@ impl<'a, D: Dataset + ?Sized> Maker<'a, D> {
     }
 
     /// The images in the epoch's order.
-    fn order(&self) -> Vec<usize> {
+    pub(super) fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.data.len()).collect();
         let mut random = self.random(Chance::Order, 0);
         for last in (1..order.len()).rev() {
@@ -97,7 +99,7 @@ impl<'a, D: Dataset + ?Sized> Maker<'a, D> {
         Random::of(&[self.seed, chance as u64, self.epoch as u64, index as u64])
     }
 
-    fn make(&self, order: &[usize], batch: usize) -> Result<Batch, String> {
+    pub(super) fn make(&self, order: &[usize], batch: usize) -> Result<Batch, String> {
         let own = &order[batch * self.batch..][..self.batch];
         let len = self.shape.iter().product();
         let mut images = vec![0.0; own.len() * len];
@@ -148,4 +150,23 @@ fn mix(values: &mut [f32], len: usize, part: f32) {
             *value = part * *value + (1.0 - part) * other;
         }
     }
+}
+
+/// One of many batches without images: pixels are drawn from a normal distribution, as if they had been normalised, and
+/// classes are as likely each.
+pub(super) fn drawn(
+    (shape, classes): ([usize; 3], usize),
+    batch: usize,
+    seed: u64,
+    index: usize,
+) -> Batch {
+    let mut random = Random::of(&[seed, Chance::Drawn as u64, index as u64]);
+    let len = batch * shape.iter().product::<usize>();
+    let images = (0..len).map(|_| random.normal() as f32).collect();
+    let of: Vec<usize> = (0..batch).map(|_| random.below(classes)).collect();
+    let mut targets = vec![0.0; batch * classes];
+    for (&class, target) in of.iter().zip(targets.chunks_mut(classes)) {
+        target[class] = 1.0;
+    }
+    Batch { images, targets, classes: of }
 }

@@ -56,10 +56,10 @@ pub(super) fn initial(
     Ok(Weights::from_bytes(bytes).map_err(StepError::from)?)
 }
 
-/// Refuses what cannot be meant.
+/// Refuses what cannot be meant, of images too if there are any.
 pub(super) fn check<D: Dataset + ?Sized>(
     graph: &Graph,
-    data: &D,
+    data: Option<&D>,
     options: &Options,
 ) -> Result<(), TrainError> {
     let wrong = |what: String| Err(TrainError::Options(what));
@@ -85,6 +85,15 @@ pub(super) fn check<D: Dataset + ?Sized>(
             return wrong(format!("{name} is {value}; it has to be from 0 to less than {most:.0}"));
         }
     }
+    data.map_or(Ok(()), |data| check_data(graph, data, batch))
+}
+
+/// Refuses images that are too few, or of which nothing can be learned.
+fn check_data<D: Dataset + ?Sized>(
+    graph: &Graph,
+    data: &D,
+    batch: usize,
+) -> Result<(), TrainError> {
     let wrong = |what: String| Err(TrainError::Data(what));
     if data.len() < batch {
         return wrong(format!(

@@ -229,28 +229,16 @@ impl Trainer {
         weights: &Weights,
         drawn: &[String],
     ) -> Result<Self, TrainError> {
-        check(&graph, data, &options)?;
+        check(&graph, Some(data), &options)?;
         let frozen = frozen(&graph, &options.freeze)?;
         if let Some(tensor) = drawn.iter().find(|tensor| frozen.contains(*tensor)) {
             return Err(TrainError::Options(format!(
                 "`{tensor}` is drawn anew and cannot be frozen: it would stay random"
             )));
         }
-        let threads = options.threads.unwrap_or_else(all_threads);
-        let pool = if threads.get() > 1 { Some(Pool::new(threads)?) } else { None };
-        let target =
-            Target::host(options.isa).map_err(|error| TrainError::Options(error.to_string()))?;
         let (nesterov, decay) = (options.nesterov, options.decay_kind);
         let descent = Descent { nesterov, decay, frozen, ..Descent::default() };
-        let step = Step::compile(
-            &graph,
-            options.batch,
-            descent,
-            weights,
-            &target,
-            Backend::BEST,
-            pool.as_ref(),
-        )?;
+        let (step, threads) = compile(&graph, &options, descent, weights)?;
         if !step.learns() {
             return Err(TrainError::Options(
                 "all layers are frozen: nothing is left to learn".into(),
@@ -409,6 +397,29 @@ impl Trainer {
     }
 }
 
+/// The step of a table, and how many threads it has.
+pub(super) fn compile(
+    graph: &Graph,
+    options: &Options,
+    descent: Descent,
+    weights: &Weights,
+) -> Result<(Step, NonZeroUsize), TrainError> {
+    let threads = options.threads.unwrap_or_else(all_threads);
+    let pool = if threads.get() > 1 { Some(Pool::new(threads)?) } else { None };
+    let target =
+        Target::host(options.isa).map_err(|error| TrainError::Options(error.to_string()))?;
+    let step = Step::compile(
+        graph,
+        options.batch,
+        descent,
+        weights,
+        &target,
+        Backend::BEST,
+        pool.as_ref(),
+    )?;
+    Ok((step, threads))
+}
+
 /// All tensors by name.
 pub(super) fn tensors(step: &Step) -> BTreeMap<String, Vec<f32>> {
     step.tensors().map(|(spec, values)| (spec.name.to_string(), values)).collect()
@@ -433,7 +444,7 @@ pub(super) fn safetensors_of<'a>(
 }
 
 /// The first tensor that holds something else than numbers.
-fn not_finite(step: &Step) -> Option<String> {
+pub(super) fn not_finite(step: &Step) -> Option<String> {
     let mut tensors = step.tensors();
     tensors
         .find(|(_, values)| values.iter().any(|v| !v.is_finite()))

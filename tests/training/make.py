@@ -9,7 +9,9 @@
 The networks are tables of `../golden`, with the weights and images of its files; `../golden/make.py` runs them, here with
 the statistics of the batch. Each network NAME becomes `NAME.safetensors`, f32: the gradient of every parameter of the mean
 loss of a batch, by the parameter's name, and the running statistics after the step. `losses.json` has for each network how
-it descends, and the mean losses of twenty steps of `torch.optim.SGD` on that one batch. All is computed in f64.
+it descends, the mean losses of twenty steps of `torch.optim.SGD` on that one batch, and, as `reached`, how large the gradients
+are that hooks on the outputs of all convolutions and linear layers see in the first step, by the tensors of their weights: the
+root of the mean over the images of the square of the L2 norm of the gradient of the losses' sum. All is computed in f64.
 
 A batch has 4 to 8 images, more than the goldens' files: element `j` of image `i` is element `(101 * i + j) % length` of the
 file. Image `i` is of class `(3 * i + 1) % classes`.
@@ -97,6 +99,21 @@ class Trained(golden.Interpreter):
     # How near to zero the input of an activation has come.
     nearest = float("inf")
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.reached = {}
+
+    def hooked(self, y, name):
+        """Notes the gradient of an output: that of a mean, which is a batch's part of the sum's."""
+        y.register_hook(lambda g: self.reached.update({f"{name}.weight": (len(g) * g.square().sum()).sqrt().item()}))
+        return y
+
+    def conv(self, x, name, *args, **keys):
+        return self.hooked(super().conv(x, name, *args, **keys), name)
+
+    def linear(self, x, name, channels):
+        return self.hooked(super().linear(x, name, channels), name)
+
     def activation(self, x, row, default=None):
         self.nearest = min(self.nearest, x.abs().min().item())
         return super().activation(x, row, default)
@@ -117,7 +134,7 @@ def images(of, batch):
 
 
 def train(of, options, seed=None):
-    """The gradients and running statistics of the first step, and the losses of all."""
+    """The gradients and running statistics of the first step, the losses of all, and what reaches the layers."""
     tensors = Parameters(GOLDEN / f"{of.name}.safetensors", seed)
     # The loss has its own softmax.
     table = [row for row in of.table if row["op"] != "softmax"]
@@ -128,7 +145,7 @@ def train(of, options, seed=None):
     groups = [dict(params=[t for t in learned.values() if t.dim() > 1], weight_decay=options["decay"]),
               dict(params=[t for t in learned.values() if t.dim() <= 1], weight_decay=0.0)]
     descent = torch.optim.SGD(groups, options["rate"], options["momentum"], nesterov=options["nesterov"])
-    losses, found = [], {}
+    losses, found, reached = [], {}, {}
     for step in range(STEPS):
         logits = net.run(x)
         target = torch.tensor([(3 * i + 1) % logits.shape[1] for i in range(len(x))])
@@ -138,21 +155,22 @@ def train(of, options, seed=None):
         if step == 0:
             found = {n: t.grad.float().contiguous() for n, t in learned.items()}
             found |= {n: t.float().clone() for n, t in tensors.stored.items() if "running_" in n}
+            reached = {name: float(f"{norm:.7g}") for name, norm in net.reached.items()}
             assert net.nearest > EDGE, f"{of.name}: {net.nearest:.1e} before an activation"
         descent.step()
         losses.append(round(loss.item(), 7))
-    return found, losses
+    return found, losses, reached
 
 
 def make(name, options):
     of = next(g for g in golden.GOLDENS if g.name == name)
     assert not of.features, f"{name} answers with features"
-    found, losses = train(of, options)
+    found, losses, reached = train(of, options)
     assert losses[-1] < losses[0] - LEARNED, f"{name} learns nothing: {losses}"
     for seed in range(3):
         moved = max(abs(a - b) for a, b in zip(losses, train(of, options, seed)[1]))
         assert moved < MAGNIFIED, f"{name}: losses move by {moved:.1e}"
-    return found, options | dict(losses=losses)
+    return found, options | dict(losses=losses, reached=reached)
 
 
 def main():

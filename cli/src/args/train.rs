@@ -85,6 +85,9 @@ pub(crate) struct Train {
     /// A line of JSON for each epoch.
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+    /// Draw what the log says: loss, accuracy and rate over the epochs, anew after each.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    pub(crate) svg: Option<PathBuf>,
     /// The weights to write: safetensors. After each epoch there is a checkpoint beside it, `FILE.checkpoint`, from
     /// which `--resume` goes on.
     #[arg(short, long, value_name = "FILE")]

@@ -43,6 +43,26 @@ fn a_batch_needs_a_larger_arena() {
 }
 
 #[test]
+fn a_training_step_needs_more() {
+    let workshop = Workshop::new();
+    let check = "check cifar-resnet20 --train --batch 32";
+    let out = workshop.resnet(check).succeeds();
+    let tail = out.split_once("training, 32 images a step\n").unwrap().1;
+    let words: Vec<&str> = tail.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(words, ["weights", "momentum", "tables", "arena", "kept", "scratch", "total"]);
+    let json = workshop.resnet(&format!("{check} --format json")).succeeds();
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let bytes = |key: &str| report["training"][key].as_u64().unwrap();
+    assert!(bytes("momentum_bytes") >= 4 * report["params"].as_u64().unwrap());
+    assert!(bytes("kept_bytes") < bytes("arena_bytes"));
+    assert!(bytes("arena_bytes") > report["arena_bytes"].as_u64().unwrap());
+    let plain = workshop.resnet("check cifar-resnet20 --format json").succeeds();
+    assert_eq!(serde_json::from_str::<Value>(&plain).unwrap().get("training"), None);
+    workshop.resnet("check resnet50_backbone --train").fails("a classifier is needed to train");
+    workshop.resnet(&format!("{check} --exact")).must_be_misuse("--exact");
+}
+
+#[test]
 fn a_mistake_is_shown_where_it_stands() {
     let workshop = Workshop::new();
     workshop.write("wrong.yaml", crate::COLOURS.replace("channels: 3}", "chanels: 3}"));

@@ -5,6 +5,7 @@ mod check;
 mod emit;
 mod eval;
 mod fit;
+mod gradients;
 mod import;
 mod manners;
 mod new;
@@ -166,7 +167,18 @@ fn usage() {
     assert!(workshop.resnet("--help").succeeds().contains("Usage: resnet"));
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
     for command in [
-        "check", "run", "eval", "bench", "pack", "quantize", "emit", "new", "sweep", "models",
+        "check",
+        "run",
+        "eval",
+        "bench",
+        "pack",
+        "quantize",
+        "train",
+        "gradients",
+        "emit",
+        "new",
+        "sweep",
+        "models",
         "man",
     ] {
         assert!(workshop.resnet(&format!("{command} --help")).succeeds().contains("Usage"));

@@ -65,6 +65,22 @@ fn what_was_trained_is_read_by_the_other_commands() {
 }
 
 #[test]
+fn curves_are_drawn_of_the_log() {
+    let workshop = workshop();
+    let command = format!("{TRAIN} --svg c.svg");
+    workshop.resnet(&command).must_be_misuse("--log <FILE>");
+    trains(&workshop, &format!("{command} --log l.jsonl --validate set"));
+    let svg = std::fs::read_to_string(workshop.path("c.svg")).unwrap();
+    assert!(svg.contains("Training of shades") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches("<polyline").count(), 4, "loss, two accuracies, rate: {svg}");
+    let done =
+        workshop.resnet(&format!("{TRAIN} --log shades.yaml --resume w.safetensors.checkpoint"));
+    done.fails("cannot read the log `shades.yaml`");
+    workshop.write("c.svg", "mine");
+    workshop.resnet(&format!("{command} --log other.jsonl")).fails("c.svg");
+}
+
+#[test]
 fn weights_of_other_classes_are_gone_on_from() {
     let workshop = workshop();
     trains(&workshop, TRAIN);

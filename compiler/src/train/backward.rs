@@ -11,13 +11,15 @@ use super::TableError;
 use super::algorithms::{POINTS, bands, is_winograd, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
-use super::tape::{Filters, Gradient, Kind, NormValues, Op, Source, ValueId};
+use super::tape::{Filters, Gradient, Kind, NormValues, Op, Reached, Source, ValueId};
 use crate::geometry::Padding;
 use crate::graph::{Extent, PoolKind, Shape, Window};
 
 pub(super) struct Backward<'a> {
     forward: Forward<'a>,
     batch: usize,
+    /// Whether gradients are measured.
+    measures: bool,
     images: ValueId,
     /// The gradient of each value, as far as it is there.
     gradients: HashMap<ValueId, ValueId>,
@@ -29,10 +31,11 @@ impl<'a> Backward<'a> {
         mut forward: Forward<'a>,
         logits: ValueId,
         batch: usize,
+        measures: bool,
     ) -> Result<Forward<'a>, TableError> {
         let records = std::mem::take(&mut forward.records);
         let images = ValueId::at(0);
-        let mut backward = Self { forward, batch, images, gradients: HashMap::new() };
+        let mut backward = Self { forward, batch, measures, images, gradients: HashMap::new() };
         let y = backward.like("loss", logits);
         backward.push("loss", Op::CrossEntropy { x: logits, y });
         backward.gradients.insert(logits, y);
@@ -273,6 +276,9 @@ impl<'a> Backward<'a> {
 
     fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TableError> {
         let ConvRecord { window, panels, x, .. } = *record;
+        if self.measures {
+            self.measure(name, record.weight, d);
+        }
         // With the weights as they were.
         self.hand(name, x, |own, residual, y| {
             own.input_gradient(name, record, window, d, residual, y)
@@ -310,6 +316,16 @@ impl<'a> Backward<'a> {
             self.descend(name, y, bias);
         }
         Ok(())
+    }
+
+    /// Measures the gradient that reaches a layer's output.
+    fn measure(&mut self, name: &str, weight: SlotId, d: ValueId) {
+        let (shape, batch) = (self.shape(d), self.batch);
+        let tape = &mut self.forward.tape;
+        let at = tape.reached_len;
+        tape.reached_len += batch * padded(shape.channels);
+        tape.reached.push(Reached { layer: name.to_owned(), weight, shape, at });
+        self.push(name, Op::Magnitudes { x: d, at });
     }
 
     /// The gradient of a convolution's weights, by the points of F(4x4, 3x3).

@@ -9,10 +9,10 @@ use resnet_runtime::threads::Pool;
 use resnet_runtime::training::TrainingSession;
 use resnet_runtime::weights::{TensorSpec, Weights, WeightsError};
 
-use super::state::{Content, Slot, State};
-use super::{Descent, TableError, plan};
+use super::state::{Content, Slot, State, padded};
+use super::{Descent, Planned, TableError, plan, tape};
 use crate::emit::{interpret, jit};
-use crate::graph::Graph;
+use crate::graph::{Graph, Shape};
 use crate::nest::VerifyError;
 use crate::network::Backend;
 use crate::plan::variant;
@@ -61,12 +61,29 @@ pub struct Found<'a> {
     pub logits: &'a [f32],
 }
 
+/// The gradient that reached a layer, a convolution or a linear one, in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reached<'a> {
+    /// The layer.
+    pub layer: &'a str,
+    /// Its weights' tensor.
+    pub weight: &'a str,
+    /// The shape of its output, for each image.
+    pub output: Shape,
+    /// How large the gradient of the batch's losses, added up, with respect to that output is: the root of the mean over the
+    /// images of the square of its L2 norm.
+    pub norm: f64,
+}
+
 /// A training step of a network, for batches of one size.
 pub struct Step {
     session: TrainingSession,
     state: State,
     tensors: Vec<TensorSpec>,
+    reached: Vec<tape::Reached>,
     batch: usize,
+    /// Numbers that are the losses and the logits.
+    answers: usize,
     /// Images, probabilities, rates.
     input: Vec<f32>,
     output: Vec<f32>,
@@ -88,8 +105,8 @@ impl Step {
         pool: Option<&Pool>,
     ) -> Result<Self, StepError> {
         weights.check(&graph.tensors)?;
-        let planned = plan(graph, batch, descent)?;
-        let program = &planned.program;
+        let Planned { program, mut state, reached, .. } = plan(graph, batch, descent)?;
+        let program = &program;
         let code: Arc<dyn Code> = match backend {
             Backend::Jit => Arc::new(jit::Jit::compile(program, target.kernels())?),
             Backend::Interpret => {
@@ -97,7 +114,6 @@ impl Step {
             }
             Backend::Reference => return Err(StepError::Backend("reference")),
         };
-        let mut state = planned.state;
         let lasting = fill(&mut state, weights)?;
         let lengths = [program.input_len, program.output_len];
         // SAFETY: the program was verified by the back end: its code keeps to its lengths, which these are, and
@@ -108,7 +124,9 @@ impl Step {
             session,
             state,
             tensors: graph.tensors.clone(),
+            reached,
             batch,
+            answers: batch * (1 + graph.output_shape().channels),
             input: vec![0.0; lengths[0]],
             output: vec![0.0; lengths[1]],
         })
@@ -143,8 +161,26 @@ impl Step {
         own_targets.copy_from_slice(targets);
         hyper[..3].copy_from_slice(&[rate.rate, rate.momentum, rate.decay]);
         self.session.run(&self.input, &mut self.output);
-        let (losses, logits) = self.output.split_at(self.batch);
+        let (losses, logits) = self.output[..self.answers].split_at(self.batch);
         Found { losses, logits }
+    }
+
+    /// The gradients that reached the layers in the last step, from the first layer to the last; none unless
+    /// [`Descent::magnitudes`] asked for them.
+    pub fn reached(&self) -> impl Iterator<Item = Reached<'_>> {
+        self.reached.iter().rev().map(|of| {
+            let tape::Reached { ref layer, weight, shape, at } = *of;
+            let Content::Learned { name, .. } = &self.state.slot(weight).content else {
+                unreachable!("`{layer}` has weights")
+            };
+            let (lanes, batch) = (padded(shape.channels), self.batch as f64);
+            let images = self.output[self.answers + at..][..self.batch * lanes].chunks(lanes);
+            let magnitudes = images.flat_map(|image| &image[..shape.channels]);
+            let squares = magnitudes.map(|&m| f64::from(m).powi(2)).sum::<f64>();
+            // The step's loss is the mean: each image's own counts a part.
+            let norm = (squares * shape.pixels() as f64 * batch).sqrt();
+            Reached { layer, weight: name, output: shape, norm }
+        })
     }
 
     /// The tensors as they are now, as the table names them.

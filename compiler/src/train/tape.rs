@@ -215,6 +215,9 @@ pub(crate) enum Op {
     ImageMeans { x: ValueId, y: ValueId },
     /// The sum over the batch of what are means over `pixels`.
     SumImages { p: ValueId, pixels: usize, y: ValueId },
+    /// How large each channel of each image is, to the caller: the root of its mean square. The numbers begin at element
+    /// `at` of those of all that are [`reached`](Tape::reached).
+    Magnitudes { x: ValueId, at: usize },
     /// A step of descent.
     Sgd { g: ValueId, slot: SlotId },
 }
@@ -267,7 +270,7 @@ impl Op {
             Self::Pool { x, y, .. } | Self::Mean { x, y } | Self::ZeroPad { x, y, .. } => {
                 uses(&[x], &[y])
             }
-            Self::Logits { x } => uses(&[x], &[]),
+            Self::Logits { x } | Self::Magnitudes { x, .. } => uses(&[x], &[]),
             Self::CrossEntropy { x, y } => uses(&[x], &[y]),
             Self::NormSums { of, z, g, s, y, .. } => {
                 Uses { over: Some((y, g)), ..uses(&[of.x, of.moments, z, g], &[s, y]) }
@@ -306,6 +309,7 @@ impl Op {
             | Self::Mean { .. }
             | Self::ZeroPad { .. }
             | Self::Logits { .. }
+            | Self::Magnitudes { .. }
             | Self::CrossEntropy { .. }
             | Self::NormSums { .. }
             | Self::NormInput { .. }
@@ -349,6 +353,17 @@ impl Op {
     }
 }
 
+/// A layer whose output's gradient is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) layer: String,
+    pub(crate) weight: SlotId,
+    /// Of its output, for each image.
+    pub(crate) shape: Shape,
+    /// Where the numbers of its channels begin: 16 a block, block by block, image by image.
+    pub(crate) at: usize,
+}
+
 /// A training step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tape {
@@ -357,6 +372,10 @@ pub(crate) struct Tape {
     pub(crate) ops: Vec<Op>,
     /// What each operator is called, by the layer that it is of.
     pub(crate) names: Vec<String>,
+    /// The layers whose gradients are measured, from the last to the first.
+    pub(crate) reached: Vec<Reached>,
+    /// Numbers of all of these.
+    pub(crate) reached_len: usize,
 }
 
 impl Tape {
@@ -394,7 +413,13 @@ impl Tape {
         let mut needed = vec![false; self.ops.len()];
         for (at, op) in self.ops.iter().enumerate().rev() {
             let Uses { reads, writes, .. } = op.uses();
-            let lasts = matches!(op, Op::Sgd { .. } | Op::Logits { .. } | Op::CrossEntropy { .. });
+            let lasts = matches!(
+                op,
+                Op::Sgd { .. }
+                    | Op::Logits { .. }
+                    | Op::CrossEntropy { .. }
+                    | Op::Magnitudes { .. }
+            );
             needed[at] = lasts || writes.iter().any(|id| read[id.index()]);
             if needed[at] {
                 reads.iter().for_each(|id| read[id.index()] = true);

@@ -42,3 +42,30 @@ fn threads_runs_and_back_ends_agree_in_every_bit() {
         assert!(run(Backend::Interpret, pools.last()) == expected, "{name}, interpreted, threads");
     }
 }
+
+/// What is measured has the same bits on any threads, and measuring changes none of what a step does.
+#[test]
+fn measuring_changes_nothing() {
+    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for name in ["bottleneck", "eca", "group-norm", "zero-pad"] {
+        let table = graph(name, &golden(name));
+        let weights = Weights::random(&table.tensors, 3);
+        // So many that images are run one by one.
+        let batch = Batch::random(&table, 9);
+        let run = |magnitudes, backend, pool| {
+            let on = On { isa: Isa::detect(), backend, pool };
+            let descent = Descent { magnitudes, ..PLAIN };
+            let mut step = on.step(&table, batch.len, descent, &weights).unwrap();
+            for _ in 0..2 {
+                step.run(&batch.images, &batch.targets, RATE);
+            }
+            let reached: Vec<u64> = step.reached().map(|of| of.norm.to_bits()).collect();
+            (state(&step), reached)
+        };
+        let [plain, measured] = [false, true].map(|is| run(is, Backend::Jit, None));
+        assert!(plain.0 == measured.0, "{name}");
+        assert!(plain.1.is_empty() && measured.1.len() > 3, "{name}: {measured:?}");
+        assert!(run(true, Backend::Jit, Some(&pool)) == measured, "{name}, on threads");
+        assert!(run(true, Backend::Interpret, None) == measured, "{name}, interpreted");
+    }
+}

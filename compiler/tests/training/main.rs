@@ -4,6 +4,7 @@
 mod bits;
 mod differences;
 mod frozen;
+mod memory;
 mod pytorch;
 mod reference;
 
@@ -88,6 +89,7 @@ const PLAIN: Descent = Descent {
     norm_momentum: 0.1,
     exact: false,
     frozen: BTreeSet::new(),
+    magnitudes: false,
 };
 
 const RATE: Rate = Rate { rate: 0.05, momentum: 0.9, decay: 1e-3 };

@@ -1,7 +1,7 @@
 //! Steps against PyTorch's, which `tests/training/make.py` wrote down.
 
 use resnet_compiler::network::Backend;
-use resnet_compiler::train::{Descent, Rate};
+use resnet_compiler::train::{Descent, Rate, Reached, Step};
 use resnet_runtime::kernels::{Decay, Isa};
 use resnet_runtime::weights::Weights;
 use serde_json::Value;
@@ -39,8 +39,10 @@ fn check(name: &str, facts: &Value, exact: bool) {
     let on = On { isa: Isa::detect(), backend: Backend::Jit, pool: None };
 
     let theirs = Weights::open(file(&format!("training/{name}.safetensors"))).unwrap();
-    let mut step = on.step(&table, len, Descent { exact, ..PLAIN }, &weights).unwrap();
+    let descent = Descent { exact, magnitudes: true, ..PLAIN };
+    let mut step = on.step(&table, len, descent, &weights).unwrap();
     step.run(&images, &targets, RATE);
+    check_reached(name, &step, &facts["reached"]);
     let found: Vec<(String, Vec<f32>, bool)> = step
         .tensors()
         .map(|(spec, values)| match step.velocity(&spec.name) {
@@ -75,6 +77,18 @@ fn check(name: &str, facts: &Value, exact: bool) {
             (loss - theirs).abs() < LOSS_TOLERANCE,
             "{name}: the loss of step {at} is {loss}, PyTorch's {theirs}"
         );
+    }
+}
+
+/// Fails unless the gradients that reached the layers are as large as PyTorch's hooks say.
+fn check_reached(name: &str, step: &Step, theirs: &Value) {
+    let found: Vec<Reached<'_>> = step.reached().collect();
+    assert_eq!(found.len(), theirs.as_object().unwrap().len(), "{name}");
+    let theirs: Vec<f64> = found.iter().map(|of| theirs[of.weight].as_f64().unwrap()).collect();
+    let largest = theirs.iter().fold(0.0, |most: f64, &norm| most.max(norm));
+    for (of, theirs) in found.iter().zip(theirs) {
+        let error = (of.norm - theirs).abs();
+        assert!(error < TOLERANCE * largest, "{name}: {of:?}, PyTorch's {theirs}");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use resnet_compiler::emit::reference::gradients;
-use resnet_compiler::graph::{Graph, Op};
+use resnet_compiler::emit::reference::{Gradients, gradients};
+use resnet_compiler::graph::{Graph, Op, Shape};
 use resnet_compiler::network::Backend;
-use resnet_compiler::train::{Descent, Step, StepError, TableError};
+use resnet_compiler::train::{Descent, Reached, Step, StepError, TableError};
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
@@ -110,7 +110,7 @@ fn check(name: &str, table: &Graph, len: usize, steps: impl Iterator<Item = (Isa
     let of = expected.tensors.values().flatten();
     let largest = of.fold(0.0, |most: f64, gradient| most.max(gradient.abs()));
     for (isa, exact) in steps {
-        let descent = Descent { exact, ..PLAIN };
+        let descent = Descent { exact, magnitudes: true, ..PLAIN };
         let [jit, interpreted] = [Backend::Jit, Backend::Interpret].map(|backend| {
             let mut step = on(isa, backend).step(table, len, descent.clone(), &weights).unwrap();
             let losses = step.run(&batch.images, &batch.targets, RATE).losses.to_vec();
@@ -124,7 +124,32 @@ fn check(name: &str, table: &Graph, len: usize, steps: impl Iterator<Item = (Isa
             let what = format!("{what}: {tensor}");
             assert_close(&what, &found, expected.iter().copied(), tolerance * largest);
         }
+        check_reached(table, len, &jit.0, &expected, tolerance, &what);
         assert!(jit.1 == interpreted.1 && state(&jit.0) == state(&interpreted.0), "{what}");
+    }
+}
+
+/// The norms of the gradients that reach all convolutions and linear layers.
+fn check_reached(
+    table: &Graph,
+    len: usize,
+    step: &Step,
+    expected: &Gradients,
+    tolerance: f64,
+    what: &str,
+) {
+    let has_weights = |op: &Op| matches!(op, Op::Conv { .. } | Op::Linear { .. });
+    let layers = table.nodes.iter().filter(|node| has_weights(&node.op));
+    let expected: Vec<(&str, Shape, f64)> = layers
+        .map(|node| (&*node.name, node.shape, expected.outputs[&node.name] * (len as f64).sqrt()))
+        .collect();
+    let largest = expected.iter().fold(0.0, |most: f64, (.., norm)| most.max(*norm));
+    let found: Vec<Reached<'_>> = step.reached().collect();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, (layer, shape, norm)) in found.iter().zip(expected) {
+        assert_eq!((found.layer, found.output), (layer, shape), "{what}");
+        let norms = (found.norm, norm);
+        assert!((found.norm - norm).abs() <= tolerance * largest, "{what}: {layer} {norms:?}");
     }
 }
 

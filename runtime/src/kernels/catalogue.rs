@@ -522,6 +522,12 @@ macro_rules! kernels {
         v: Operand::write(F32, p.len),
         w: Operand::write(F32, p.len),
     };
+    /// How large the values of one channel block are: the root of the mean square of each channel.
+    #[cfg(feature = "train")]
+    Magnitude = training::magnitude(p: MeanParams) {
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(F32, BLOCK),
+    };
     /// The gradient before a blur.
     #[cfg(feature = "train")]
     BlurGradient = training::blur_gradient(p: PoolGradientParams) {

@@ -170,7 +170,8 @@ params! {
 
     /// The mean, or the mean square distance from given values, of one channel block's plane: 16
     /// results. Each 64 columns of a row have four running sums, of every fourth column, which are added in
-    /// pairs; these parts are added in pairs, the pairs in pairs, and so on.
+    /// pairs; these parts are added in pairs, the pairs in pairs, and so on. For
+    /// [`Call::Magnitude`](super::Call::Magnitude) the root of the mean square, whose sums are `f64`.
     pub struct MeanParams {
         /// Height.
         pub rows: usize,

@@ -2,6 +2,7 @@
 
 mod channel;
 mod conv;
+mod magnitude;
 mod norm;
 mod plane;
 mod pool;

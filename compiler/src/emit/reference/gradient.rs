@@ -21,6 +21,8 @@ pub struct Gradients {
     pub losses: Vec<f64>,
     /// The gradients, by the tensors' names.
     pub tensors: BTreeMap<String, Vec<f64>>,
+    /// The L2 norms of those with respect to each node's output, over all images, by the nodes' names.
+    pub outputs: BTreeMap<String, f64>,
 }
 
 /// The gradients of a batch: `images` are planar, `targets` the probabilities that each image's classes should have.
@@ -181,15 +183,18 @@ impl Tape<'_> {
             };
             gradients[self.graph.output.index()][image] = x.iter().zip(t).map(slope).collect();
         }
+        let mut outputs = BTreeMap::new();
         for index in (1..nodes.len()).rev() {
             let g = std::mem::take(&mut gradients[index]);
+            let squares: f64 = g.iter().flatten().map(|g| g * g).sum();
+            outputs.insert(nodes[index].name.clone(), squares.sqrt());
             for (input, d) in nodes[index].inputs.iter().zip(self.node(&nodes[index], &g)) {
                 for (sum, d) in gradients[input.index()].iter_mut().zip(d) {
                     sum.iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
                 }
             }
         }
-        Gradients { losses, tensors: self.gradients }
+        Gradients { losses, tensors: self.gradients, outputs }
     }
 
     fn learn(&mut self, tensor: &str, gradient: Values) {

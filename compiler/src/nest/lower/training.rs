@@ -40,7 +40,7 @@ pub(crate) struct Training<'a> {
 /// Lowers a training step.
 ///
 /// Its input is the images, then the probabilities that the classes of each should have, then the numbers of
-/// [`SgdParams`]; its output is each image's loss, then its logits.
+/// [`SgdParams`]; its output is each image's loss, then its logits, then the magnitudes that are measured.
 pub(crate) fn lower_training(of: &Training<'_>) -> Program {
     let lowering =
         Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
@@ -86,7 +86,8 @@ impl Training<'_> {
 
     fn lengths(&self) -> [usize; 2] {
         let logits = self.batch * self.classes();
-        [self.images_len() + logits + HYPER_LEN, self.batch + logits]
+        let answers = self.batch + logits;
+        [self.images_len() + logits + HYPER_LEN, answers + self.tape.reached_len]
     }
 }
 
@@ -182,6 +183,7 @@ impl Steps<'_> {
             }
             Op::ImageMeans { x, y } => self.image_means(x, y),
             Op::SumImages { p, pixels, y } => self.sum_images(p, pixels, y),
+            Op::Magnitudes { x, at } => self.magnitudes(x, at),
             Op::Sgd { g, slot } => self.sgd(g, slot),
         }
     }

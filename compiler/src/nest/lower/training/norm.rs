@@ -9,7 +9,7 @@ use super::super::Side;
 use super::super::channel::{plane, plane_params};
 use super::{Steps, addresses, per_block, residual_or, residual_row};
 use crate::nest::{Statement, Var};
-use crate::schedule::Buffer;
+use crate::schedule::{Buffer, PICTURE, Region};
 use crate::train::{NormOf, NormSlots, NormValues, SlotId, ValueId, padded};
 
 impl Steps<'_> {
@@ -34,6 +34,20 @@ impl Steps<'_> {
         let loops = self.planes(&x);
         let sides = [plane(&x), self.of_images(y, &x, BLOCK)];
         self.call(format!("means of {}", x.shape), Call::Mean(pixels_of(&x)), sides, &loops);
+    }
+
+    pub(super) fn magnitudes(&mut self, x: ValueId, at: usize) {
+        let x = self.buffer(x);
+        let answers = self.of.batch * (1 + self.of.classes());
+        let y = Side::at(Region::Output, PICTURE, 0).skip(answers + at);
+        let y = per_block(y, BLOCK).with(Var::Picture, x.blocks() * BLOCK);
+        let (sides, loops) = ([plane(&x), y], self.planes(&x));
+        self.call(
+            format!("magnitudes of {}", x.shape),
+            Call::Magnitude(pixels_of(&x)),
+            sides,
+            &loops,
+        );
     }
 
     pub(super) fn sum_images(&mut self, p: ValueId, pixels: usize, y: ValueId) {
