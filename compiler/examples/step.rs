@@ -1,4 +1,4 @@
-//! Times the training step of a table of the zoo: `step NAME [batch] [threads]`.
+//! Times the training step of a table of the zoo: `step NAME [batch] [threads] [steps]`.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -34,7 +34,7 @@ fn main() {
         (threads > 1).then_some(&pool),
     )
     .unwrap();
-    eprintln!("compiled in {:?}, {} MB", start.elapsed(), step.bytes() / 1_000_000);
+    eprintln!("compiled in {:?}", start.elapsed());
     let classes = graph.output_shape().channels;
     let images: Vec<f32> = (0..batch * graph.input_shape().elements())
         .map(|i| (i * 7919 % 255) as f32 / 128.0 - 1.0)
@@ -51,5 +51,6 @@ fn main() {
         best = best.min(seconds);
         eprintln!("loss {loss:.4}, {:.1} ms", seconds * 1e3);
     }
-    println!("{name}, batch {batch}, {threads} threads: {:.1} images/s", batch as f64 / best);
+    let (speed, memory) = (batch as f64 / best, step.bytes() / 1_000_000);
+    println!("{name}, batch {batch}, {threads} threads: {speed:.1} images/s, {memory} MB");
 }

@@ -34,7 +34,7 @@ use crate::report::TrainingMemory;
 pub use frozen::{UnknownLayer, frozen};
 
 pub(crate) use algorithms::{Bands, POINTS, TILE};
-pub(crate) use memory::Place;
+pub(crate) use memory::{Memory, Place};
 pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padded};
 pub use step::{Found, Rate, Reached, Step, StepError};
 pub(crate) use tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
@@ -147,17 +147,16 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
     let (mut tape, state) = (built.tape, built.state);
     tape.prune();
     let groups = order::order(&mut tape, batch);
-    let (places, arena_bytes) = memory::plan(&tape, &groups, batch);
+    let placed = memory::plan(&tape, &groups, batch);
     let program = lower_training(&crate::nest::Training {
         graph,
         tape: &tape,
         state: &state,
-        places: &places,
+        memory: &placed,
         groups: &groups,
-        arena_bytes,
         batch,
         descent,
     });
-    let memory = needs::needs(&tape, &places, &state, &program);
+    let memory = needs::needs(&tape, &placed.places, &state, &program);
     Ok(Planned { program, state, reached: tape.reached, memory })
 }

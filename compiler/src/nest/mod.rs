@@ -23,7 +23,9 @@ pub use verify::VerifyError;
 /// A loop variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Var {
-    /// Picture of the batch.
+    /// Part of the batch: as many pictures in each.
+    Part,
+    /// Picture of the batch, or of a part of it.
     Picture,
     /// Panel of output channels of a convolution.
     Panel,
@@ -43,12 +45,13 @@ pub enum Var {
 
 impl Var {
     /// Number of variables.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 }
 
 impl fmt::Display for Var {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Part => "part",
             Self::Picture => "picture",
             Self::Panel => "panel",
             Self::Row => "row",

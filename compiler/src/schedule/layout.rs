@@ -74,14 +74,14 @@ impl Buffer {
         (self.shape.height + 2 * self.ring.rows + self.margin.rows) * self.row_len()
     }
 
-    /// Elements between pictures of a batch.
+    /// Elements between pictures of a batch: none in the scratch, which has room for one.
     pub(crate) fn picture_len(&self) -> usize {
-        self.blocks() * self.block_len()
+        if self.region == Region::Scratch { 0 } else { self.blocks() * self.block_len() }
     }
 
     /// Bytes of a picture's activation.
     pub(crate) fn picture_bytes(&self) -> usize {
-        self.picture_len() * self.element().bytes()
+        self.blocks() * self.block_len() * self.element().bytes()
     }
 
     /// Elements from the first one to the pixel `above` rows up and `left` columns left of

@@ -3,12 +3,12 @@
 //! What several operators read has the sum of what each of them hands back: the later ones add to what the earlier ones
 //! made, as residuals, where they make their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
+use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, TRIPLE_LEN};
 
 use super::TableError;
-use super::algorithms::{POINTS, bands, is_winograd, panels};
+use super::algorithms::{POINTS, Products, gradient, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Reached, Source, ValueId};
@@ -23,6 +23,17 @@ pub(super) struct Backward<'a> {
     images: ValueId,
     /// The gradient of each value, as far as it is there.
     gradients: HashMap<ValueId, ValueId>,
+    /// The norms' outputs that are not kept.
+    remade: HashMap<ValueId, Remade>,
+}
+
+/// A norm's output that is made again where the way back wants it, which costs less than the way to memory and back.
+struct Remade {
+    name: String,
+    of: NormValues,
+    shift: SlotId,
+    activation: Activation,
+    again: Option<ValueId>,
 }
 
 impl<'a> Backward<'a> {
@@ -35,7 +46,9 @@ impl<'a> Backward<'a> {
     ) -> Result<Forward<'a>, TableError> {
         let records = std::mem::take(&mut forward.records);
         let images = ValueId::at(0);
-        let mut backward = Self { forward, batch, measures, images, gradients: HashMap::new() };
+        let remade = remade(&forward, &records, batch);
+        let mut backward =
+            Self { forward, batch, measures, images, gradients: HashMap::new(), remade };
         let y = backward.like("loss", logits);
         backward.push("loss", Op::CrossEntropy { x: logits, y });
         backward.gradients.insert(logits, y);
@@ -61,6 +74,18 @@ impl<'a> Backward<'a> {
 
     fn numbers(&mut self, name: &str, what: &str, len: usize) -> ValueId {
         self.forward.tape.add(format!("{name}.{what}"), Kind::Numbers(len))
+    }
+
+    /// A value, where it is wanted with the gradient `after`: itself, or what it is made again as.
+    fn again(&mut self, value: ValueId, after: ValueId) -> ValueId {
+        let Some(remade) = self.remade.get_mut(&value) else { return value };
+        let &mut Remade { ref name, of, shift, activation, ref mut again } = remade;
+        *again.get_or_insert_with(|| {
+            let tape = &mut self.forward.tape;
+            let y = tape.add(format!("{name}.again"), tape.value(value).kind);
+            tape.push(name, Op::Again { of, shift, activation, after, y });
+            y
+        })
     }
 
     /// Hands a value a part of its gradient: `make` writes it to a new value, and adds what is there already.
@@ -215,6 +240,7 @@ impl<'a> Backward<'a> {
         let blocks = channels.div_ceil(BLOCK);
         let s = self.numbers(name, "sums", self.batch * blocks * PAIR_LEN);
         let masked = self.like(name, z);
+        let z = self.again(z, g);
         self.push(name, Op::NormSums { of, z, activation, g, s, y: masked });
         let (moments, p) = (of.moments, s);
         let [w, b, c] = match slots.of {
@@ -283,16 +309,33 @@ impl<'a> Backward<'a> {
         self.hand(name, x, |own, residual, y| {
             own.input_gradient(name, record, window, d, residual, y)
         })?;
-        let (of, weights) = (Gradient { window, panels }, panels.weights_len());
-        let by_points =
-            !self.forward.exact && is_winograd(&window, &panels) && weights <= FEW_WEIGHTS;
-        let (packed, parts) = match by_points {
-            true => (self.points_gradient(name, of, [x, d]), 1),
-            false => {
-                let parts = parts(independent(&panels), self.batch);
-                let packed = self.numbers(name, "packed_gradient", parts * weights);
-                self.push(name, Op::ConvGradient { of, x, d, parts, y: packed });
-                (packed, parts)
+        let x = self.again(x, d);
+        let (weights, exact) = (panels.weights_len(), self.forward.exact);
+        let shapes = [x, d].map(|id| self.shape(id));
+        let (of, products) = gradient(window, panels, shapes, self.batch, exact);
+        let sums = of.parts * weights / panels.shape.kernel_len() * POINTS;
+        let (packed, parts) = match products {
+            Products::Pixels => {
+                let packed = self.numbers(name, "packed_gradient", of.parts * weights);
+                self.push(name, Op::ConvGradient { of, x, d, y: packed });
+                (packed, of.parts)
+            }
+            Products::Bands(bands) => {
+                let y = self.numbers(name, "products", sums);
+                self.push(name, Op::PointsGradient { of, bands, x, d, y });
+                (self.weights_of_points(name, of, y), 1)
+            }
+            Products::Batch(bands) => {
+                let blocks = shapes.map(|shape| shape.channels.div_ceil(BLOCK));
+                let [x_points, d_points] =
+                    blocks.map(|blocks| self.numbers(name, "all_points", bands.len(blocks)));
+                let output = shapes[1];
+                self.push(name, Op::InputPoints { of, bands, output, x, y: x_points });
+                self.push(name, Op::GradientPoints { bands, x: d, y: d_points });
+                let y = self.numbers(name, "products", sums);
+                let [x, d] = [x_points, d_points];
+                self.push(name, Op::PointsProducts { of, bands, blocks, x, d, y });
+                (self.weights_of_points(name, of, y), 1)
             }
         };
         let slot_len = self.forward.state.slot(record.weight).len;
@@ -328,17 +371,11 @@ impl<'a> Backward<'a> {
         self.push(name, Op::Magnitudes { x: d, at });
     }
 
-    /// The gradient of a convolution's weights, by the points of F(4x4, 3x3).
-    fn points_gradient(&mut self, name: &str, of: Gradient, [x, d]: [ValueId; 2]) -> ValueId {
-        let weights = of.panels.weights_len();
-        let bands = bands(self.shape(x), self.shape(d));
-        let parts = parts(1, self.batch);
-        let products =
-            self.numbers(name, "products", parts * weights / of.panels.shape.kernel_len() * POINTS);
-        self.push(name, Op::PointsGradient { of, bands, x, d, parts, y: products });
-        let packed = self.numbers(name, "packed_gradient", weights);
-        self.push(name, Op::WeightsOfPoints { of, x: products, parts, y: packed });
-        packed
+    /// The gradient of packed weights, of the sums of products of points.
+    fn weights_of_points(&mut self, name: &str, of: Gradient, x: ValueId) -> ValueId {
+        let y = self.numbers(name, "packed_gradient", of.panels.weights_len());
+        self.push(name, Op::WeightsOfPoints { of, x, y });
+        y
     }
 
     /// The gradient of a convolution's input is a convolution of its output's: with zeros between the pixels
@@ -410,19 +447,28 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// Weights of a layer whose sums of products stay in a second-level cache, so that points are made a few at a time.
-const FEW_WEIGHTS: usize = 64 * 64 * 9;
-
-/// Parts of a weights' gradient that are computed apart.
-fn independent(panels: &Panels) -> usize {
-    let format = &panels.format;
-    panels.shape.out_blocks().div_ceil(format.panel_blocks) * format.in_blocks
-}
-
-/// Parts of the batch whose weights' gradients are computed apart and then added, so that there is work for several
-/// threads; it does not depend on how many there are.
-fn parts(independent: usize, batch: usize) -> usize {
-    const WANTED: usize = 16;
-    let wanted = WANTED.div_ceil(independent);
-    (1..=batch.min(wanted)).rev().find(|&parts| batch.is_multiple_of(parts)).unwrap_or(1)
+/// The norms' outputs that are read by convolutions alone whose gradients are summed image by image.
+fn remade(
+    forward: &Forward<'_>,
+    records: &[(String, Record)],
+    batch: usize,
+) -> HashMap<ValueId, Remade> {
+    let others = forward.tape.ops.iter().filter(|op| !matches!(op, Op::Conv { .. }));
+    let mut kept: HashSet<ValueId> = others.flat_map(|op| op.uses().reads).collect();
+    kept.extend(records.iter().filter_map(|(_, record)| match record {
+        Record::Conv(ConvRecord { window, panels, x, z, .. }) => {
+            let shapes = [x, z].map(|id| forward.tape.shape(*id));
+            let (of, _) = gradient(*window, *panels, shapes, batch, forward.exact);
+            (!of.by_image).then_some(*x)
+        }
+        _ => None,
+    }));
+    let remade = |(name, record): &(String, Record)| match *record {
+        Record::Norm { of, slots, residual: None, activation, z, .. } if !kept.contains(&z) => {
+            let (name, shift) = (name.clone(), slots.shift);
+            Some((z, Remade { name, of, shift, activation, again: None }))
+        }
+        _ => None,
+    };
+    records.iter().filter_map(remade).collect()
 }

@@ -1,10 +1,12 @@
 //! Where the values of a step lie.
 
-use resnet_runtime::kernels::{Element, Transform};
+use std::ops::Range;
+
+use resnet_runtime::kernels::{BLOCK, Element, LINE_BYTES, Transform};
 
 use super::algorithms::TILE;
 use super::order::Group;
-use super::tape::{Conv, Kind, Op, Tape, Uses, ValueId};
+use super::tape::{Conv, Kind, Op, Tape, Uses, Value, ValueId};
 use crate::graph::{Extent, Padding, Shape, Window};
 use crate::schedule::{self, Buffer, Layout, Lifetime, Region, place};
 
@@ -16,56 +18,137 @@ pub(crate) enum Place {
     Numbers(usize),
 }
 
-/// Places of all values, and the bytes of the arena.
+/// Where all values lie.
+pub(crate) struct Memory {
+    /// By the values' ids.
+    pub(crate) places: Vec<Place>,
+    pub(crate) arena_bytes: usize,
+    pub(crate) scratch_bytes: usize,
+}
+
+/// Finds a place for each value.
 ///
-/// What a group touches is alive during all of it, since one image may be at its end where another is at its begin.
-pub(crate) fn plan(tape: &Tape, groups: &[Group], batch: usize) -> (Vec<Place>, usize) {
-    let borders = borders(tape);
-    let mut places: Vec<Place> = tape
-        .values
-        .iter()
-        .zip(&borders)
-        .map(|(value, &(ring, margin))| match value.kind {
-            Kind::Numbers(_) => Place::Numbers(0),
-            Kind::Activation(shape) => Place::Activation(Buffer {
-                region: Region::Arena,
-                offset: 0,
-                layout: Layout::Blocked,
-                shape,
-                ring,
-                margin,
-                scale: None,
-            }),
-        })
-        .collect();
+/// What a group touches of the arena is alive during all of it, since one image may be at its end where another is at its
+/// begin. What it alone touches lies in the scratch of the thread that has the image.
+pub(super) fn plan(tape: &Tape, groups: &[Group], batch: usize) -> Memory {
     let mut lifetimes = tape.lifetimes();
-    let owners = owners(tape, &places, &mut lifetimes);
     let of_group: Vec<usize> =
         groups.iter().enumerate().flat_map(|(at, group)| vec![at; group.len()]).collect();
-    let owned: Vec<usize> = (0..places.len()).filter(|&id| owners[id] == id).collect();
-    let requests: Vec<(usize, Lifetime)> = owned
-        .iter()
-        .map(|&id| {
-            let bytes = match (&places[id], tape.values[id].kind) {
-                (Place::Activation(buffer), _) => buffer.picture_bytes() * batch,
-                (_, Kind::Numbers(len)) => len * Element::F32.bytes(),
-                (_, Kind::Activation(_)) => unreachable!("an activation has a buffer"),
-            };
-            (bytes, Lifetime::new(of_group[lifetimes[id].start], of_group[lifetimes[id].end]))
-        })
-        .collect();
-    let (offsets, bytes) = place(&requests);
-    let mut of_owner = vec![0; places.len()];
-    for (&id, offset) in owned.iter().zip(offsets) {
-        of_owner[id] = offset;
+    let local = local(tape, &lifetimes, &of_group);
+    let mut places = buffers(tape, &local);
+    let owners = owners(tape, &places, &mut lifetimes);
+    let (mut shared, mut of_threads) =
+        (Requests::default(), vec![Requests::default(); groups.len()]);
+    for id in (0..places.len()).filter(|&id| owners[id] == id) {
+        let Range { start, end } = lifetimes[id];
+        match places[id] {
+            Place::Activation(buffer) if local[id] => {
+                let lifetime = Lifetime::new(start, end);
+                of_threads[of_group[start]].add(id, buffer.picture_bytes(), lifetime);
+            }
+            Place::Activation(buffer) => {
+                let lifetime = Lifetime::new(of_group[start], of_group[end]);
+                shared.add(id, buffer.picture_bytes() * batch, lifetime);
+            }
+            Place::Numbers(len) => {
+                let lifetime = Lifetime::new(of_group[start], of_group[end]);
+                shared.add(id, len * Element::F32.bytes(), lifetime);
+            }
+        }
+    }
+    let mut offsets = vec![0; places.len()];
+    let arena_bytes = shared.place(0, &mut offsets);
+    let mut scratch_bytes = 0;
+    for (group, requests) in groups.iter().zip(of_threads) {
+        // Behind what its operators take for themselves.
+        let own = group.iter().map(|&at| scratch_of(&tape.ops[at], tape)).max().unwrap_or(0);
+        scratch_bytes = scratch_bytes.max(requests.place(own, &mut offsets));
     }
     for (place, owner) in places.iter_mut().zip(owners) {
         match place {
-            Place::Activation(buffer) => buffer.offset = of_owner[owner],
-            Place::Numbers(offset) => *offset = of_owner[owner],
+            Place::Activation(Buffer { offset, .. }) | Place::Numbers(offset) => {
+                *offset = offsets[owner];
+            }
         }
     }
-    (places, bytes)
+    // What is fetched for the image after the last one lies there too.
+    let behind = places.iter().map(|place| match place {
+        Place::Activation(buffer) => buffer.picture_bytes(),
+        Place::Numbers(_) => 0,
+    });
+    Memory { arena_bytes: arena_bytes + behind.max().unwrap_or(0), places, scratch_bytes }
+}
+
+/// What is to be placed in one memory.
+#[derive(Clone, Default)]
+struct Requests {
+    of: Vec<usize>,
+    all: Vec<(usize, Lifetime)>,
+}
+
+impl Requests {
+    fn add(&mut self, id: usize, bytes: usize, lifetime: Lifetime) {
+        self.of.push(id);
+        self.all.push((bytes, lifetime));
+    }
+
+    /// Places all of them from `first` on; where that ends.
+    fn place(&self, first: usize, offsets: &mut [usize]) -> usize {
+        let first = first.next_multiple_of(LINE_BYTES);
+        let (places, bytes) = place(&self.all);
+        for (&id, place) in self.of.iter().zip(places) {
+            offsets[id] = first + place;
+        }
+        first + bytes
+    }
+}
+
+/// Which values lie in the scratch: activations that one group alone touches, several operators of it. One on which another
+/// is written that lasts lies where that does.
+fn local(tape: &Tape, lifetimes: &[Range<usize>], of_group: &[usize]) -> Vec<bool> {
+    let is_local = |(value, of): (&Value, &Range<usize>)| {
+        let activation = matches!(value.kind, Kind::Activation(_));
+        activation && of.start < of.end && of_group[of.start] == of_group[of.end]
+    };
+    let mut local: Vec<bool> = tape.values.iter().zip(lifetimes).map(is_local).collect();
+    for (at, op) in tape.ops.iter().enumerate().rev() {
+        let Some((written, read)) = op.uses().over else { continue };
+        if lifetimes[read.index()].end == at && !local[written.index()] {
+            local[read.index()] = false;
+        }
+    }
+    local
+}
+
+/// The buffer of each activation, and the length of all numbers.
+fn buffers(tape: &Tape, local: &[bool]) -> Vec<Place> {
+    let buffer = |((value, (ring, margin)), &local): ((&Value, _), &bool)| match value.kind {
+        Kind::Numbers(len) => Place::Numbers(len),
+        Kind::Activation(shape) => Place::Activation(Buffer {
+            region: if local { Region::Scratch } else { Region::Arena },
+            offset: 0,
+            layout: Layout::Blocked,
+            shape,
+            ring,
+            margin,
+            scale: None,
+        }),
+    };
+    tape.values.iter().zip(borders(tape)).zip(local).map(buffer).collect()
+}
+
+/// Bytes of a thread's scratch that an operator takes for itself.
+fn scratch_of(op: &Op, tape: &Tape) -> usize {
+    match op {
+        Op::Conv { conv, .. } => {
+            tape.conv(*conv).winograd.as_ref().map_or(0, schedule::Winograd::scratch_bytes)
+        }
+        Op::PointsGradient { bands, x, d, .. } => {
+            let [x, d] = [x, d].map(|id| tape.shape(*id).channels.div_ceil(BLOCK));
+            bands.scratch_bytes(x, d)
+        }
+        _ => 0,
+    }
 }
 
 /// The ring of each value, what the convolutions that read it are padded by and the zeros that pools count, and behind it
@@ -81,7 +164,9 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
         };
         match op {
             Op::Conv { conv, x, .. } => widen(*x, tape.conv(*conv).window.padding),
-            Op::ConvGradient { of, x, .. } | Op::PointsGradient { of, x, .. } => {
+            Op::ConvGradient { of, x, .. }
+            | Op::PointsGradient { of, x, .. }
+            | Op::InputPoints { of, x, .. } => {
                 widen(*x, of.window.padding);
             }
             Op::Pool { pool, x, .. } => widen(*x, pool.zeros),
@@ -108,6 +193,13 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
                 of_tiles(*x, Transform::Winograd4x4, &of.window, tape.shape(*d));
                 reach(*d, TILE * bands.tiles.rows, TILE * bands.tiles.columns);
             }
+            Op::InputPoints { of, output, x, .. } => {
+                of_tiles(*x, Transform::Winograd4x4, &of.window, *output);
+            }
+            Op::GradientPoints { x, .. } => {
+                let tiles = schedule::tiles(Transform::Winograd4x4, tape.shape(*x));
+                reach(*x, TILE * tiles.rows, TILE * tiles.columns);
+            }
             _ => {}
         }
     }
@@ -122,7 +214,7 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
 }
 
 /// Whose memory each value takes: its own, or that of one that it may be written over, which nobody reads any more.
-fn owners(tape: &Tape, places: &[Place], lifetimes: &mut [std::ops::Range<usize>]) -> Vec<usize> {
+fn owners(tape: &Tape, places: &[Place], lifetimes: &mut [Range<usize>]) -> Vec<usize> {
     let mut owners: Vec<usize> = (0..places.len()).collect();
     for (at, op) in tape.ops.iter().enumerate() {
         let Uses { reads, over: Some((written, read)), .. } = op.uses() else { continue };

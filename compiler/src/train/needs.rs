@@ -9,6 +9,7 @@ use super::state::{Content, State, padded};
 use super::tape::{Kind, Op, Tape};
 use crate::nest::Program;
 use crate::report::TrainingMemory;
+use crate::schedule::{Buffer, Region};
 
 /// The bytes of a step that is planned.
 pub(super) fn needs(
@@ -40,6 +41,7 @@ fn kept(tape: &Tape, places: &[Place], batch: usize) -> u64 {
     for ((value, place), lifetime) in tape.values.iter().zip(places).zip(tape.lifetimes()) {
         if lifetime.start < loss && lifetime.end > loss {
             let (offset, bytes) = match (place, value.kind) {
+                (Place::Activation(Buffer { region: Region::Scratch, .. }), _) => continue,
                 (Place::Activation(buffer), _) => (buffer.offset, buffer.picture_bytes() * batch),
                 (&Place::Numbers(offset), Kind::Numbers(len)) => {
                     (offset, len * Element::F32.bytes())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tape::{Op, Source, Tape, ValueId};
 
 /// Images from which on a batch has enough of them for threads to divide.
-const FEWEST: usize = 8;
+pub(super) const FEWEST: usize = 8;
 
 /// Operators that run together, by their positions: one, or several image by image.
 pub(crate) type Group = Vec<usize>;

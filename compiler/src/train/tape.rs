@@ -55,6 +55,10 @@ pub(crate) struct Gradient {
     pub(crate) window: Window,
     /// The weights as they are packed for a direct convolution.
     pub(crate) panels: Panels,
+    /// Parts of the batch, of as many images, that are summed apart.
+    pub(crate) parts: usize,
+    /// Whether it is so small that it is summed image by image, while that is in cache.
+    pub(crate) by_image: bool,
 }
 
 /// Where the numbers of a gather come from.
@@ -107,12 +111,25 @@ pub(crate) enum Op {
         residual: Option<ValueId>,
         y: ValueId,
     },
-    /// The gradient of a convolution's weights, in `parts` parts of as many images.
-    ConvGradient { of: Gradient, x: ValueId, d: ValueId, parts: usize, y: ValueId },
+    /// The gradient of a convolution's weights, a sum for each part of the batch.
+    ConvGradient { of: Gradient, x: ValueId, d: ValueId, y: ValueId },
     /// The same by the points of F(4x4, 3x3): sums of their products.
-    PointsGradient { of: Gradient, bands: Bands, x: ValueId, d: ValueId, parts: usize, y: ValueId },
-    /// What these sums, of so many parts, come to, as packed weights lie.
-    WeightsOfPoints { of: Gradient, x: ValueId, parts: usize, y: ValueId },
+    PointsGradient { of: Gradient, bands: Bands, x: ValueId, d: ValueId, y: ValueId },
+    /// The points of all tiles of a convolution's input.
+    InputPoints { of: Gradient, bands: Bands, output: Shape, x: ValueId, y: ValueId },
+    /// The points of all tiles of its output's gradient.
+    GradientPoints { bands: Bands, x: ValueId, y: ValueId },
+    /// The sums of their products; the number of blocks of both.
+    PointsProducts {
+        of: Gradient,
+        bands: Bands,
+        blocks: [usize; 2],
+        x: ValueId,
+        d: ValueId,
+        y: ValueId,
+    },
+    /// What the sums of all parts come to, as packed weights lie.
+    WeightsOfPoints { of: Gradient, x: ValueId, y: ValueId },
     /// The mean and, squared, the distance from it of each image's channels.
     Moments { x: ValueId, y: ValueId },
     /// Those of the batch.
@@ -127,6 +144,8 @@ pub(crate) enum Op {
         activation: Activation,
         y: ValueId,
     },
+    /// A norm's output once more, made as soon as `after` is there, so that nobody keeps it until then.
+    Again { of: NormValues, shift: SlotId, activation: Activation, after: ValueId, y: ValueId },
     /// The sum of two values, or one of them, and an activation.
     Add { x: ValueId, residual: Option<ValueId>, activation: Activation, y: ValueId },
     /// A pool.
@@ -254,9 +273,10 @@ impl Op {
                 all.writes.extend(points);
                 all
             }
-            Self::ConvGradient { x, d, y, .. } | Self::PointsGradient { x, d, y, .. } => {
-                uses(&[x, d], &[y])
-            }
+            Self::ConvGradient { x, d, y, .. }
+            | Self::PointsGradient { x, d, y, .. }
+            | Self::PointsProducts { x, d, y, .. } => uses(&[x, d], &[y]),
+            Self::InputPoints { x, y, .. } | Self::GradientPoints { x, y, .. } => uses(&[x], &[y]),
             Self::Moments { x, y } | Self::ImageMeans { x, y } => uses(&[x], &[y]),
             Self::BatchMoments { p, y, .. }
             | Self::GroupMoments { p, y, .. }
@@ -266,6 +286,7 @@ impl Op {
             Self::ChannelConv { x, w, y, .. } => uses(&[x, w], &[y]),
             Self::Standardise { y, .. } => uses(&[], &[y]),
             Self::Normalise { of, residual, y, .. } => with(&[of.x, of.moments], residual, y),
+            Self::Again { of, after, y, .. } => uses(&[of.x, of.moments, after], &[y]),
             Self::Add { x, residual, y, .. } => with(&[x], residual, y),
             Self::Pool { x, y, .. } | Self::Mean { x, y } | Self::ZeroPad { x, y, .. } => {
                 uses(&[x], &[y])
@@ -296,14 +317,18 @@ impl Op {
 }
 
 impl Op {
-    /// Whether what it does of an image depends on nothing that is done of others.
+    /// Whether what it does of an image depends on nothing that is done of others, but for a sum over a part of the batch.
     pub(crate) fn is_of_images(&self, tape: &Tape) -> bool {
         match self {
             // Panels that pass over all images do so for the sake of their weights.
             Self::Conv { conv, .. } => tape.conv(*conv).order == Order::RowsOuter,
+            Self::ConvGradient { of, .. } | Self::PointsGradient { of, .. } => of.by_image,
             Self::Images { .. }
+            | Self::InputPoints { .. }
+            | Self::GradientPoints { .. }
             | Self::Moments { .. }
             | Self::Normalise { .. }
+            | Self::Again { .. }
             | Self::Add { .. }
             | Self::Pool { .. }
             | Self::Mean { .. }
@@ -328,8 +353,7 @@ impl Op {
             | Self::ImageMeans { .. } => true,
             Self::Gather { .. }
             | Self::Points { .. }
-            | Self::ConvGradient { .. }
-            | Self::PointsGradient { .. }
+            | Self::PointsProducts { .. }
             | Self::WeightsOfPoints { .. }
             | Self::Standardise { .. }
             | Self::StandardiseGradient { .. }
@@ -339,6 +363,11 @@ impl Op {
             | Self::SumImages { .. }
             | Self::Sgd { .. } => false,
         }
+    }
+
+    /// Whether it multiplies far more than it reads.
+    pub(crate) fn is_conv(&self) -> bool {
+        matches!(self, Self::Conv { .. } | Self::ConvGradient { .. } | Self::PointsGradient { .. })
     }
 
     /// The weights that it reads where they last, before a step of descent changes them.

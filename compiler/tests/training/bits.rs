@@ -10,6 +10,9 @@ use resnet_runtime::weights::Weights;
 
 use super::{Batch, On, PLAIN, RATE, golden, graph, state};
 
+/// Images of a batch: so few that operators run one after the other, and so many that they run image by image, two in each part.
+const BATCHES: [usize; 2] = [6, 24];
+
 /// Three steps on one to three threads, twice, by both back ends.
 #[test]
 fn threads_runs_and_back_ends_agree_in_every_bit() {
@@ -18,28 +21,31 @@ fn threads_runs_and_back_ends_agree_in_every_bit() {
     for (name, decay) in tables.into_iter().zip([Decay::Classic, Decay::Decoupled].iter().cycle()) {
         let table = graph(name, &golden(name));
         let weights = Weights::random(&table.tensors, 3);
-        let batch = Batch::random(&table, 6);
         let descent = Descent { nesterov: true, decay: *decay, ..PLAIN };
-        let run = |backend, pool| {
-            let on = On { isa: Isa::detect(), backend, pool };
-            let mut step = on.step(&table, batch.len, descent.clone(), &weights).unwrap();
-            let mut losses = Vec::new();
-            for _ in 0..3 {
-                let found = step.run(&batch.images, &batch.targets, RATE);
-                losses.extend(found.losses.iter().chain(found.logits).map(|v| v.to_bits()));
+        for batch in BATCHES.map(|len| Batch::random(&table, len)) {
+            let run = |backend, pool| {
+                let on = On { isa: Isa::detect(), backend, pool };
+                let mut step = on.step(&table, batch.len, descent.clone(), &weights).unwrap();
+                let mut losses = Vec::new();
+                for _ in 0..3 {
+                    let found = step.run(&batch.images, &batch.targets, RATE);
+                    losses.extend(found.losses.iter().chain(found.logits).map(|v| v.to_bits()));
+                }
+                (losses, state(&step))
+            };
+            let what = format!("{name}, batch {}", batch.len);
+            let expected = run(Backend::Jit, None);
+            let last = &expected.0[expected.0.len() / 3 * 2..];
+            assert_ne!(expected.0[..batch.len], last[..batch.len], "{what} learns");
+            for pool in &pools {
+                for again in 0..2 {
+                    let found = run(Backend::Jit, Some(pool));
+                    assert!(found == expected, "{what}, {} threads, {again}", pool.threads());
+                }
             }
-            (losses, state(&step))
-        };
-        let expected = run(Backend::Jit, None);
-        assert_ne!(expected.0[..6], expected.0[expected.0.len() / 3..][..6], "{name} learns");
-        for pool in &pools {
-            for again in 0..2 {
-                let found = run(Backend::Jit, Some(pool));
-                assert!(found == expected, "{name}, {} threads, {again}", pool.threads());
-            }
+            assert!(run(Backend::Interpret, None) == expected, "{what}, interpreted");
+            assert!(run(Backend::Interpret, pools.last()) == expected, "{what}, threads");
         }
-        assert!(run(Backend::Interpret, None) == expected, "{name}, interpreted");
-        assert!(run(Backend::Interpret, pools.last()) == expected, "{name}, interpreted, threads");
     }
 }
 

@@ -394,6 +394,11 @@ macro_rules! kernels {
         d: Operand::read(F32, p.d_len()),
         y: Operand::write(F32, p.y_len()).aligned(),
     } macs p.macs();
+    /// Asks for what will be read soon.
+    #[cfg(feature = "train")]
+    Fetch = training::fetch(p: FetchParams) {
+        x: Operand::hint(),
+    };
     /// Weights into the points of F(4x4, 3x3).
     #[cfg(feature = "train")]
     WinogradWeights = training::winograd_weights(p: WinogradWeightsParams) {

@@ -26,5 +26,5 @@ pub(super) use norm::{batch_gradient, batch_moments, norm_input, norm_sums, sum_
 pub(super) use plane::{dilate, mask, shift, spread};
 pub(super) use pool::{average_pool_gradient, blur_gradient, max_pool_gradient};
 pub(super) use standardise::{standardise, standardise_gradient};
-pub(super) use update::{gather, sgd};
+pub(super) use update::{fetch, gather, sgd};
 pub(super) use winograd::{winograd_gradient, winograd_weights, winograd_weights_gradient};

@@ -8,20 +8,22 @@ mod plane;
 mod points;
 mod standardise;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use resnet_runtime::kernels::{
     Activation, BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, GatherParams, HYPER_LEN,
     SgdParams,
 };
 
+use self::chain::Ahead;
 use super::{Layer, Lowering, Side, users};
 use crate::fuse::{Epilogue, FusedId, Residual};
 use crate::graph::{Extent, Graph};
 use crate::nest::{Function, Loop, Part, Place as Operand, Program, Statement, Var};
 use crate::schedule::{Buffer, PICTURE, Region};
 use crate::train::{
-    Content, Descent, Op, Place, SlotId, Source, State, TableId, Tape, ValueId, padded,
+    Content, Descent, Memory, Op, Place, SlotId, Source, State, TableId, Tape, ValueId, padded,
 };
 
 /// A training step that is to be lowered.
@@ -29,10 +31,9 @@ pub(crate) struct Training<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) tape: &'a Tape,
     pub(crate) state: &'a State,
-    pub(crate) places: &'a [Place],
+    pub(crate) memory: &'a Memory,
     /// Operators that run together, by their positions.
     pub(crate) groups: &'a [Vec<usize>],
-    pub(crate) arena_bytes: usize,
     pub(crate) batch: usize,
     pub(crate) descent: Descent,
 }
@@ -44,18 +45,21 @@ pub(crate) struct Training<'a> {
 pub(crate) fn lower_training(of: &Training<'_>) -> Program {
     let lowering =
         Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
-    let mut steps = Steps { of, lowering, layer: FusedId::at(0), scratch_bytes: 0 };
+    let mut steps = Steps { of, lowering, layer: FusedId::at(0) };
     for group in of.groups {
         let first = steps.lowering.steps.len();
+        let mut of_ops = Vec::new();
         for &at in group {
+            let begin = steps.lowering.steps.len() - first;
             steps.layer = FusedId::at(at);
             steps.op(&of.tape.ops[at]);
+            of_ops.push(begin..steps.lowering.steps.len() - first);
         }
         if group.len() > 1 {
-            steps.lowering.image_by_image(first);
+            steps.lowering.image_by_image(first, &of.ahead(group, &of_ops));
         }
     }
-    let (mut lowering, scratch_bytes) = (steps.lowering, steps.scratch_bytes);
+    let mut lowering = steps.lowering;
     lowering.drop_unused();
     let Lowering { functions, steps, .. } = lowering;
     let [input_len, output_len] = of.lengths();
@@ -64,8 +68,8 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
         batch: of.batch,
         input_len,
         output_len,
-        arena_bytes: of.arena_bytes,
-        scratch_bytes,
+        arena_bytes: of.memory.arena_bytes,
+        scratch_bytes: of.memory.scratch_bytes,
         weights_bytes: of.state.bytes,
         trains: true,
         layers: of.tape.names.clone(),
@@ -75,6 +79,31 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
 }
 
 impl Training<'_> {
+    /// What the operators of a group read of the arena that none of them writes: it is fetched during the convolution before,
+    /// or during the last one of the image before. `of_ops` are the operators' steps.
+    fn ahead(&self, group: &[usize], of_ops: &[Range<usize>]) -> Vec<Ahead> {
+        let ops = || group.iter().map(|&at| &self.tape.ops[at]).enumerate();
+        let written: HashSet<ValueId> = ops().flat_map(|(_, op)| op.uses().writes).collect();
+        let convs: Vec<usize> =
+            ops().filter(|(_, op)| op.is_conv()).map(|(position, _)| position).collect();
+        let Some(&last) = convs.last() else { return Vec::new() };
+        let mut found: BTreeMap<usize, Ahead> = BTreeMap::new();
+        for (position, op) in ops() {
+            for id in op.uses().reads {
+                let Place::Activation(buffer) = self.memory.places[id.index()] else { continue };
+                if buffer.region != Region::Arena || written.contains(&id) {
+                    continue;
+                }
+                let before = convs.iter().rev().find(|&&conv| conv < position);
+                let bytes = buffer.picture_bytes();
+                let offset = buffer.offset + if before.is_some() { 0 } else { bytes };
+                let during = of_ops[*before.unwrap_or(&last)].clone();
+                found.entry(buffer.offset).or_insert(Ahead { during, offset, bytes });
+            }
+        }
+        found.into_values().collect()
+    }
+
     fn classes(&self) -> usize {
         self.graph.output_shape().channels
     }
@@ -97,8 +126,6 @@ struct Steps<'a> {
     lowering: Lowering,
     /// The operator at hand.
     layer: FusedId,
-    /// The most that an operator so far takes of a thread's scratch.
-    scratch_bytes: usize,
 }
 
 /// No residual and no activation.
@@ -122,16 +149,26 @@ impl Steps<'_> {
             Op::Conv { conv, x, w, points, residual, y } => {
                 self.conv(conv, (x, w, points), residual, y);
             }
-            Op::ConvGradient { of, x, d, parts, y } => self.conv_gradient(of, [x, d], parts, y),
-            Op::PointsGradient { of, bands, x, d, parts, y } => {
-                self.points_gradient((of, bands), [x, d], parts, y);
+            Op::ConvGradient { ref of, x, d, y } => self.conv_gradient(of, [x, d], y),
+            Op::PointsGradient { ref of, bands, x, d, y } => {
+                self.points_gradient(of, bands, [x, d], y);
             }
-            Op::WeightsOfPoints { of, x, parts, y } => self.weights_of_points(of, x, parts, y),
+            Op::InputPoints { ref of, bands, x, y, .. } => {
+                self.all_points(Some(&of.window), bands, x, y);
+            }
+            Op::GradientPoints { bands, x, y } => self.all_points(None, bands, x, y),
+            Op::PointsProducts { ref of, bands, blocks, x, d, y } => {
+                self.points_products(of, bands, blocks, [x, d], y);
+            }
+            Op::WeightsOfPoints { ref of, x, y } => self.weights_of_points(of, x, y),
             Op::Moments { x, y } => self.moments(x, y),
             Op::BatchMoments { norm, pixels, p, y } => self.batch_moments(norm, pixels, p, y),
             Op::GroupMoments { norm, group, p, y } => self.group_moments(norm, group, p, y),
             Op::Normalise { of, shift, residual, activation, y } => {
                 self.normalise(of, shift, residual, activation, y);
+            }
+            Op::Again { of, shift, activation, y, .. } => {
+                self.normalise(of, shift, None, activation, y);
             }
             Op::Add { x, residual, activation, y } => {
                 self.layer(x, (residual, activation), y, Lowering::add);
@@ -211,7 +248,7 @@ impl Steps<'_> {
 
     /// Where an activation lies.
     fn buffer(&self, id: ValueId) -> Buffer {
-        match self.of.places[id.index()] {
+        match self.of.memory.places[id.index()] {
             Place::Activation(buffer) => buffer,
             Place::Numbers(_) => unreachable!("{id} is no activation"),
         }
@@ -228,7 +265,7 @@ impl Steps<'_> {
 
     /// The first byte of numbers.
     fn numbers(&self, id: ValueId) -> usize {
-        match self.of.places[id.index()] {
+        match self.of.memory.places[id.index()] {
             Place::Numbers(offset) => offset,
             Place::Activation(_) => unreachable!("{id} is an activation"),
         }

@@ -10,7 +10,7 @@ params! {
     /// The input at output pixel `(row, column)` is `x[row * x_row + column * x_step + i]`, the output's gradient
     /// `d[o / 16 * d_block + row * d_row + column * 16 + o % 16]`; `y` is `[inputs][out_blocks * 16]`, as a panel
     /// of packed weights has it. Each sum is one chain of fused multiply-adds from zero, row by row, to which the
-    /// old `y` is added at the end if it is wished.
+    /// old `y` is added at the end.
     pub struct ConvGradientParams {
         /// Output rows.
         pub rows: usize,
@@ -28,8 +28,12 @@ params! {
         pub d_row: usize,
         /// Distance between blocks of the gradient.
         pub d_block: usize,
-        /// Whether `y` is added to.
-        pub accumulate: bool,
+    }
+
+    /// Brings `lines` cache lines from `x` on into the second-level cache. Nothing is read: a hint that the CPU may ignore.
+    pub struct FetchParams {
+        /// Lines.
+        pub lines: usize,
     }
 
     /// Weights and the points of F(4x4, 3x3) that they become, or the sums of points' products and the gradient of the

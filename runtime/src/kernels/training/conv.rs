@@ -110,8 +110,7 @@ impl<const P: usize, const B: usize> Outlined for Tile<'_, P, B> {
                 let y = y.wrapping_add((p * B + b) * BLOCK);
                 // SAFETY: the weights' gradient of an input and a block of the call's.
                 unsafe {
-                    let old = if params.accumulate { simd.load(y) } else { simd.splat(0.0) };
-                    simd.store(y, simd.add(sums[p][b], old));
+                    simd.store(y, simd.add(sums[p][b], simd.load(y)));
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Weights from one order to another, and the step of descent.
 
-use super::super::BLOCK;
 use super::super::simd::Simd;
-use super::{Decay, GatherParams, NOWHERE, SgdParams};
+use super::super::{BLOCK, LINE_BYTES};
+use super::{Decay, FetchParams, GatherParams, NOWHERE, SgdParams};
 
 /// [`Call::Gather`](super::super::Call::Gather).
 ///
@@ -31,6 +31,18 @@ pub(in super::super) unsafe fn gather<S: Simd>(
         }
         // SAFETY: there is room for `len` numbers.
         unsafe { *y.wrapping_add(i) = sum };
+    }
+}
+
+/// [`Call::Fetch`](super::super::Call::Fetch).
+///
+/// # Safety
+///
+/// Always safe: nothing is read.
+#[inline(always)]
+pub(in super::super) unsafe fn fetch<S: Simd>(simd: S, params: &FetchParams, x: *mut f32) {
+    for line in 0..params.lines {
+        simd.prefetch(x.wrapping_byte_add(line * LINE_BYTES));
     }
 }
 

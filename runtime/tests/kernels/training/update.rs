@@ -1,5 +1,5 @@
 use resnet_runtime::kernels::{
-    BLOCK, Call, Constant, CrossEntropyParams, Decay, GatherParams, NOWHERE, SgdParams,
+    BLOCK, Call, Constant, CrossEntropyParams, Decay, FetchParams, GatherParams, NOWHERE, SgdParams,
 };
 
 use super::super::{Guarded, Random, assert_close, invoke, tables};
@@ -24,6 +24,16 @@ fn gather() {
             let operands = [x.as_ptr(), t.as_ptr().cast(), y.pointer()];
             invoke(&Call::Gather(params), table, &operands);
             assert_close(y.full(), &expected, 1e-6, &format!("{isa} {params:?}"));
+        }
+    }
+}
+
+/// Not even what is no memory.
+#[test]
+fn fetching_reads_nothing() {
+    for (_, table) in tables() {
+        for at in [std::ptr::null(), std::ptr::without_provenance::<f32>(usize::MAX - 128)] {
+            invoke(&Call::Fetch(FetchParams { lines: 9 }), table, &[at]);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Convolutions, in both directions, and the gradients of their weights.
 
-use resnet_runtime::kernels::{Activation, BLOCK, Call, ConvGradientParams, Element, Panels};
+use resnet_runtime::kernels::{
+    Activation, BLOCK, Call, ConvGradientParams, Element, Panels, RingParams,
+};
 
 use super::super::conv::Layer as ConvLayer;
 use super::super::{Layer, Side, nested};
@@ -29,7 +31,6 @@ impl Steps<'_> {
         let epilogue = self.epilogue(residual.is_some(), Activation::None);
         let tiling = match conv.winograd {
             Some(mut winograd) => {
-                self.scratch_bytes = self.scratch_bytes.max(winograd.scratch_bytes());
                 if let Some(points) = points {
                     winograd.input_place = (Region::Arena, self.numbers(points));
                 }
@@ -55,26 +56,24 @@ impl Steps<'_> {
         self.lowering.conv(&ConvLayer { of: &layer, plan: &plan });
     }
 
-    /// Each part of the batch has its own sums; images, and bands of rows of each, are added one after the other.
+    /// Each part of the batch has its own sums, to which its images are added one after the other.
     pub(super) fn conv_gradient(
         &mut self,
-        of: Gradient,
+        &Gradient { window, panels, parts, .. }: &Gradient,
         [x, d]: [ValueId; 2],
-        parts: usize,
         y: ValueId,
     ) {
-        let Gradient { window, panels } = of;
         let (x, d) = (self.buffer(x), self.buffer(d));
         let images = self.of.batch / parts;
         for like in widths(&panels) {
-            let part = Part { panels: &panels, window: &window, x: &x, d: &d, images, like };
-            let sides = part.sides(self.numbers(y));
+            let sums = Sums { panels: &panels, window: &window, x: &x, d: &d, images, like };
+            let sides = sums.sides(self.numbers(y));
             let parallel = [
-                Loop { var: Var::Group, extent: parts },
+                Loop { var: Var::Part, extent: parts },
                 Loop { var: Var::Panel, extent: like.count },
                 Loop { var: Var::Block, extent: panels.format.in_blocks },
             ];
-            let body = part.body(&sides, &parallel);
+            let body = sums.body(&sides, &parallel);
             let doc = format!(
                 "gradient of conv {}/{}, {} -> {}, {parts} parts",
                 window.kernel, window.stride, x.shape, d.shape
@@ -84,8 +83,8 @@ impl Steps<'_> {
     }
 }
 
-/// Panels of one width of a weights' gradient.
-struct Part<'a> {
+/// A part's sums, of panels of one width, for a weights' gradient.
+struct Sums<'a> {
     panels: &'a Panels,
     window: &'a Window,
     x: &'a Buffer,
@@ -95,68 +94,53 @@ struct Part<'a> {
     like: Like,
 }
 
-impl Part<'_> {
+impl Sums<'_> {
+    /// Taps of an input block's sums lie side by side, so many elements each.
+    fn tap_len(&self) -> usize {
+        BLOCK * self.like.blocks * BLOCK
+    }
+
     /// Input, output's gradient, and sums, which begin at a byte.
     fn sides(&self, y: usize) -> [Side; 3] {
-        let Self { panels, window, x, d, images, like: Like { blocks, skipped, .. } } = *self;
+        let Self { panels, window, x, d, images, like: Like { skipped, .. } } = *self;
         let format = &panels.format;
         // `[in_blocks][rows][columns][16][blocks * 16]`
-        let row = BLOCK * blocks * BLOCK;
+        let tap = self.tap_len();
         let of_x = Side::new(x, window.padding.before, x.block_len())
+            .with(Var::Part, images * x.picture_len())
             .with(Var::Panel, format.in_block_step * x.block_len())
-            .with(Var::Group, images * x.picture_len())
             .with(Var::PointRow, window.dilation.rows * x.row_len())
             .with(Var::Point, window.dilation.columns * BLOCK)
             .skip(skipped * format.in_block_step * x.block_len());
         let of_d = Side::new(d, Extent::square(0), 0)
+            .with(Var::Part, images * d.picture_len())
             .with(Var::Panel, format.panel_blocks * d.block_len())
-            .with(Var::Group, images * d.picture_len())
             .skip(skipped * format.panel_blocks * d.block_len());
         let sums = Side::at(Region::Arena, Element::F32, y)
+            .with(Var::Part, panels.weights_len())
             .with(Var::Panel, panels.panel_len())
-            .with(Var::Group, panels.weights_len())
-            .with(Var::Block, window.kernel.rows * window.kernel.columns * row)
-            .with(Var::PointRow, window.kernel.columns * row)
-            .with(Var::Point, row)
+            .with(Var::Block, window.kernel.rows * window.kernel.columns * tap)
+            .with(Var::PointRow, window.kernel.columns * tap)
+            .with(Var::Point, tap)
             .skip(skipped * panels.panel_len());
         [of_x, of_d, sums]
     }
 
-    /// All bands of all images, each tap's sums after the other's; the very first band begins them.
+    /// Zeros, then what each band of each image adds.
     fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
-        let taps = [
-            Loop { var: Var::PointRow, extent: self.window.kernel.rows },
-            Loop { var: Var::Point, extent: self.window.kernel.columns },
-        ];
-        let all = [parallel, &taps].concat();
-        let mut body = Vec::new();
-        for (index, &band) in bands(self.d).iter().enumerate() {
-            let begins = index == 0;
-            if begins {
-                let call = self.call(sides, band, &all, 0, false);
-                body.extend(nested(&taps, vec![call]));
-            }
-            let first = usize::from(begins);
-            if self.images > first {
-                let images = Loop { var: Var::Picture, extent: self.images - first };
-                let loops = [&all[..], &[images]].concat();
-                let call = self.call(sides, band, &loops, first, true);
-                body.extend(nested(&[images], nested(&taps, vec![call])));
-            }
-        }
-        body
+        let Extent { rows, columns } = self.window.kernel;
+        let taps =
+            [Loop { var: Var::PointRow, extent: rows }, Loop { var: Var::Point, extent: columns }];
+        let images = Loop { var: Var::Picture, extent: self.images };
+        let loops = [parallel, &[images], &taps].concat();
+        let band = |&band: &(usize, usize)| nested(&taps, vec![self.call(sides, band, &loops)]);
+        let added = bands(self.d).iter().flat_map(band).collect();
+        let zeros = zeros(rows * columns * self.tap_len(), sides[2].address(2, parallel));
+        vec![zeros, Statement::For(images, added)]
     }
 
-    /// The call for a band, the first row and how many, of the image that is so many behind the one that the loops point
-    /// at.
-    fn call(
-        &self,
-        sides: &[Side; 3],
-        (first, rows): (usize, usize),
-        loops: &[Loop],
-        image: usize,
-        accumulate: bool,
-    ) -> Statement {
+    /// The call for a band: the first row, and how many.
+    fn call(&self, sides: &[Side; 3], (first, rows): (usize, usize), loops: &[Loop]) -> Statement {
         let Self { window, x, d, .. } = *self;
         let call = Call::ConvGradient(ConvGradientParams {
             rows,
@@ -167,13 +151,8 @@ impl Part<'_> {
             out_blocks: self.like.blocks,
             d_row: d.row_len(),
             d_block: d.block_len(),
-            accumulate,
         });
-        let skipped = [
-            first * window.stride.rows * x.row_len() + image * x.picture_len(),
-            first * d.row_len() + image * d.picture_len(),
-            0,
-        ];
+        let skipped = [first * window.stride.rows * x.row_len(), first * d.row_len(), 0];
         let address = |(operand, side): (usize, &Side)| {
             let mut address: Address = side.address(operand, loops);
             address.offset += side.bytes(skipped[operand]);
@@ -181,6 +160,20 @@ impl Part<'_> {
         };
         Statement::Call(call, sides.iter().enumerate().map(address).collect())
     }
+}
+
+/// Writes so many zeros, a multiple of [`BLOCK`]: a plane without columns is all ring.
+pub(super) fn zeros(len: usize, at: Address) -> Statement {
+    let plane = RingParams {
+        rows: 1,
+        columns: 0,
+        top: len / BLOCK - 1,
+        bottom: 0,
+        left: 1,
+        right: 0,
+        lanes: BLOCK,
+    };
+    Statement::Call(Call::Ring(plane), vec![at])
 }
 
 /// The first row and the number of rows of each band.

@@ -1,14 +1,15 @@
 //! F(4x4, 3x3) in training: the points of weights, and the gradient of weights by points.
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvGradientParams, Element, LINE_BYTES, Panels, Transform, WinogradInputParams,
+    BLOCK, Call, ConvGradientParams, Element, Panels, Transform, WinogradInputParams,
     WinogradWeightsParams,
 };
 
 use super::super::{Side, nested};
 use super::Steps;
+use super::conv::zeros;
 use crate::graph::{Extent, Window};
-use crate::nest::{Address, Base, Loop, Statement, Var};
+use crate::nest::{Address, Loop, Statement, Var};
 use crate::schedule::{Buffer, Region};
 use crate::train::{Bands, ConvId, Gradient, POINTS, TILE, ValueId};
 
@@ -46,13 +47,13 @@ impl Steps<'_> {
         });
     }
 
-    pub(super) fn weights_of_points(&mut self, of: Gradient, x: ValueId, parts: usize, y: ValueId) {
+    pub(super) fn weights_of_points(&mut self, of: &Gradient, x: ValueId, y: ValueId) {
         let all = of.panels.weights_len() / TAPS * POINTS;
         self.transform_weights(&of.panels, x, y, |len, in_blocks| {
             Call::WinogradWeightsGradient(WinogradWeightsParams {
                 len,
                 x_part: in_blocks * len,
-                sums: parts,
+                sums: of.parts,
                 x_sum: all,
                 y_part: len,
             })
@@ -92,203 +93,242 @@ impl Steps<'_> {
         }
     }
 
-    /// Each part of the batch has its own sums of products. Bands of tiles, and images, are added one after the other: their
-    /// points are made in the scratch.
+    /// Each part of the batch has its own sums of products, to which the bands of its images are added one after the other:
+    /// their points are made in the scratch.
     pub(super) fn points_gradient(
         &mut self,
-        (of, bands): (Gradient, Bands),
+        &Gradient { window, panels, parts, .. }: &Gradient,
+        bands: Bands,
         [x, d]: [ValueId; 2],
-        parts: usize,
         y: ValueId,
     ) {
         let (x, d) = (&self.buffer(x), &self.buffer(d));
-        let Gradient { window, panels } = of;
-        let (images, y) = (self.of.batch / parts, self.numbers(y));
-        let products = Products { window, panels, bands, x, d, images, y };
-        self.scratch_bytes = self.scratch_bytes.max(products.scratch_bytes());
-        let sides = products.sides();
-        let parallel = [Loop { var: Var::Group, extent: parts }];
+        let products = Products { panels, bands, blocks: [x.blocks(), d.blocks()] };
+        let images = self.of.batch / parts;
+        let of_parts = OfParts { window, products, x, d, images };
+        let sides = of_parts.sides(self.side(y));
+        let parallel = [Loop { var: Var::Part, extent: parts }];
         let doc = format!(
             "gradient of conv {}, {} -> {} by points, {parts} parts",
-            of.window.kernel, x.shape, d.shape
+            window.kernel, x.shape, d.shape
         );
-        let body = products.body(&sides, &parallel);
+        let body = of_parts.body(&sides, &parallel);
         self.step(doc, &["x", "d", "y"], &sides, &parallel, body);
+    }
+
+    /// The points of all images' tiles: of a convolution's input, whose window it is, or of its output's gradient.
+    pub(super) fn all_points(
+        &mut self,
+        window: Option<&Window>,
+        bands: Bands,
+        x: ValueId,
+        y: ValueId,
+    ) {
+        let x = self.buffer(x);
+        let (Extent { rows, columns }, blocks) = (bands.tiles, x.blocks());
+        let rows = rows / self.of.batch;
+        let padding = window.map_or(Extent::square(0), |window| window.padding.before);
+        let from = Side::new(&x, padding, x.block_len()).with(Var::Row, TILE * x.row_len());
+        let to = self
+            .side(y)
+            .with(Var::Picture, rows * columns * BLOCK)
+            .with(Var::Block, bands.block())
+            .with(Var::Row, columns * BLOCK);
+        let loops = [
+            self.lowering.picture(),
+            Loop { var: Var::Block, extent: blocks },
+            Loop { var: Var::Row, extent: rows },
+        ];
+        let call = bands.points_of(&x, window.is_some());
+        self.call(format!("all points of {}", x.shape), call, [from, to], &loops);
+    }
+
+    /// The sums over all tiles of the batch, each for itself.
+    pub(super) fn points_products(
+        &mut self,
+        &Gradient { panels, .. }: &Gradient,
+        bands: Bands,
+        blocks: [usize; 2],
+        [x, d]: [ValueId; 2],
+        y: ValueId,
+    ) {
+        let products = Products { panels, bands, blocks };
+        for like in widths(&panels) {
+            let sides = products.sides([self.side(x), self.side(d), self.side(y)], &like);
+            let parallel = products.loops(&like);
+            let mut body = vec![zeros(
+                BLOCK * like.blocks * BLOCK,
+                products.sums(&sides[2], &parallel, &like),
+            )];
+            body.extend(products.calls(&sides, &parallel, &like));
+            let doc = format!("products of points of {} tiles", bands.block() / BLOCK);
+            self.step(doc, &["x", "d", "y"], &sides, &parallel, body);
+        }
     }
 }
 
-/// The products of the points of a convolution's tiles.
-struct Products<'a> {
-    window: Window,
+impl Bands {
+    /// The call for the points of a row of tiles, of an input or of a gradient.
+    fn points_of(&self, buffer: &Buffer, input: bool) -> Call {
+        let params = WinogradInputParams {
+            form: Transform::Winograd4x4,
+            tiles: self.tiles.columns,
+            x_row: buffer.row_len(),
+            y_point: self.point(buffer.blocks()),
+        };
+        if input { Call::WinogradInput(params) } else { Call::WinogradGradient(params) }
+    }
+}
+
+/// Tiles over which one call sums, so that the sums' errors stay small.
+const TILES: usize = 256;
+
+/// The products of the points of a convolution's tiles, its input's and its output's gradient's, which have so many blocks.
+struct Products {
     panels: Panels,
     bands: Bands,
+    blocks: [usize; 2],
+}
+
+impl Products {
+    /// All points of all panels, by the input's blocks.
+    fn loops(&self, like: &Like) -> [Loop; 3] {
+        [
+            Loop { var: Var::Point, extent: POINTS },
+            Loop { var: Var::Panel, extent: like.count },
+            Loop { var: Var::Block, extent: self.blocks[0] },
+        ]
+    }
+
+    /// Points of the input, of the gradient, and sums, as these loops move them from where they begin.
+    fn sides(&self, [x, d, sums]: [Side; 3], like: &Like) -> [Side; 3] {
+        let Self { panels, bands, blocks: [in_blocks, out_blocks] } = self;
+        let Like { blocks, skipped, .. } = *like;
+        let panel = panels.format.panel_blocks * bands.block();
+        let row = BLOCK * blocks * BLOCK;
+        [
+            x.with(Var::Point, bands.point(*in_blocks)).with(Var::Block, bands.block()),
+            d.skip(skipped * panel)
+                .with(Var::Point, bands.point(*out_blocks))
+                .with(Var::Panel, panel),
+            sums.with(Var::Panel, POINTS * self.point_len())
+                .with(Var::Point, in_blocks * row)
+                .with(Var::Block, row),
+        ]
+    }
+
+    /// Sums of a point of a whole panel.
+    fn point_len(&self) -> usize {
+        self.blocks[0] * BLOCK * self.panels.format.panel_blocks * BLOCK
+    }
+
+    /// Where the sums of panels of this width are.
+    fn sums(&self, sums: &Side, loops: &[Loop], like: &Like) -> Address {
+        let mut address = sums.address(2, loops);
+        address.offset += sums.bytes(like.skipped * POINTS * self.point_len());
+        address
+    }
+
+    /// Adds the products of a band to the sums, some tiles at a time.
+    fn calls(&self, sides: &[Side; 3], loops: &[Loop], like: &Like) -> Vec<Statement> {
+        let tiles = self.bands.block() / BLOCK;
+        let call = |count: usize, first: usize, loops: &[Loop]| {
+            let call = Call::ConvGradient(ConvGradientParams {
+                rows: 1,
+                columns: count,
+                inputs: BLOCK,
+                x_row: 0,
+                x_step: BLOCK,
+                out_blocks: like.blocks,
+                d_row: 0,
+                d_block: self.bands.block(),
+            });
+            let strip = if tiles > TILES { TILES * BLOCK } else { 0 };
+            let [x, d, sums] = sides;
+            let [x, d] = [(0, x), (1, d)].map(|(operand, points)| {
+                let points = points.clone().with(Var::Strip, strip);
+                points.past(operand, loops, Var::Strip, first / TILES)
+            });
+            Statement::Call(call, vec![x, d, self.sums(sums, loops, like)])
+        };
+        if tiles <= TILES {
+            return vec![call(tiles, 0, loops)];
+        }
+        let strips = [Loop { var: Var::Strip, extent: tiles / TILES }];
+        let mut body = nested(&strips, vec![call(TILES, 0, &[loops, &strips].concat())]);
+        if !tiles.is_multiple_of(TILES) {
+            body.push(call(tiles % TILES, tiles / TILES * TILES, loops));
+        }
+        body
+    }
+}
+
+/// The products of a part of the batch after the other, whose sums stay in cache.
+struct OfParts<'a> {
+    window: Window,
+    products: Products,
     x: &'a Buffer,
     d: &'a Buffer,
     /// Of a part.
     images: usize,
-    /// The first byte of the sums.
-    y: usize,
 }
 
-impl Products<'_> {
-    /// Elements of one block of a point of a band.
-    fn block(&self) -> usize {
-        self.bands.rows * self.bands.tiles.columns * BLOCK
-    }
-
-    /// Elements between the points of so many blocks: a line more, so that they do not all fall into one set of a cache.
-    fn point(&self, blocks: usize) -> usize {
-        blocks * self.block() + LINE_BYTES / Element::F32.bytes()
-    }
-
-    /// Elements of all points of so many blocks.
-    fn len(&self, blocks: usize) -> usize {
-        POINTS * self.point(blocks)
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        (self.len(self.x.blocks()) + self.len(self.d.blocks())) * Element::F32.bytes()
-    }
-
+impl OfParts<'_> {
     /// Input, output's gradient, and sums.
-    fn sides(&self) -> [Side; 3] {
-        let Self { window, panels, x, d, images, .. } = self;
+    fn sides(&self, sums: Side) -> [Side; 3] {
+        let Self { window, products, x, d, images } = self;
         let pixels = |buffer: &Buffer, padding: Extent| {
             Side::new(buffer, padding, buffer.block_len())
-                .with(Var::Group, images * buffer.picture_len())
+                .with(Var::Part, images * buffer.picture_len())
                 .with(Var::Row, TILE * buffer.row_len())
-                .with(Var::Strip, TILE * self.bands.rows * buffer.row_len())
+                .with(Var::Strip, TILE * products.bands.rows * buffer.row_len())
         };
-        let sums = Side::at(Region::Arena, Element::F32, self.y)
-            .with(Var::Group, panels.weights_len() / TAPS * POINTS);
+        let sums = sums.with(Var::Part, self.sums_len());
         [pixels(x, window.padding.before), pixels(d, Extent::square(0)), sums]
     }
 
-    /// All bands of all images of a part; the very first one begins the sums.
-    fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
-        let Bands { tiles, rows } = self.bands;
-        let bands = tiles.rows / rows;
-        let mut body = self.band(sides, parallel, [0, 0], false);
-        if bands > 1 {
-            let rest = Loop { var: Var::Strip, extent: bands - 1 };
-            let loops = [parallel, &[rest]].concat();
-            body.extend(nested(&[rest], self.band(sides, &loops, [0, 1], true)));
-        }
-        if self.images > 1 {
-            let rest = [
-                Loop { var: Var::Picture, extent: self.images - 1 },
-                Loop { var: Var::Strip, extent: bands },
-            ];
-            let loops = [parallel, &rest].concat();
-            body.extend(nested(&rest, self.band(sides, &loops, [1, 0], true)));
-        }
-        body
+    /// Of a part.
+    fn sums_len(&self) -> usize {
+        self.products.panels.weights_len() / TAPS * POINTS
     }
 
-    /// The band that is so many images and bands behind the one that the loops point at.
-    fn band(
-        &self,
-        sides: &[Side; 3],
-        loops: &[Loop],
-        [image, band]: [usize; 2],
-        accumulate: bool,
-    ) -> Vec<Statement> {
-        let (in_blocks, out_blocks) = (self.x.blocks(), self.d.blocks());
-        let d_points = self.len(in_blocks);
+    /// Zeros, then what each band of each image adds.
+    fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
+        let images = Loop { var: Var::Picture, extent: self.images };
+        let bands = [Loop { var: Var::Strip, extent: self.products.bands.count() }];
+        let loops = [parallel, &[images], &bands].concat();
+        let zeros = zeros(self.sums_len(), sides[2].address(2, parallel));
+        vec![zeros, Statement::For(images, nested(&bands, self.band(sides, &loops)))]
+    }
+
+    /// The points of a band, in the scratch, and their products.
+    fn band(&self, sides: &[Side; 3], loops: &[Loop]) -> Vec<Statement> {
+        let Self { ref products, x, d, .. } = *self;
+        let bands = &products.bands;
+        let points = |first: usize| Side::at(Region::Scratch, Element::F32, 0).skip(first);
+        let [x_points, d_points] = [0, bands.len(x.blocks())].map(points);
         let mut body = Vec::new();
-        for (operand, buffer, first, blocks) in
-            [(0, self.x, 0, in_blocks), (1, self.d, d_points, out_blocks)]
-        {
+        for (operand, buffer, points) in [(0, x, &x_points), (1, d, &d_points)] {
             let made = [
-                Loop { var: Var::Block, extent: blocks },
-                Loop { var: Var::Row, extent: self.bands.rows },
+                Loop { var: Var::Block, extent: buffer.blocks() },
+                Loop { var: Var::Row, extent: bands.rows },
             ];
             let all = [loops, &made].concat();
-            let side = &sides[operand];
-            let mut from = side.address(operand, &all);
-            from.offset += side.bytes(
-                image * buffer.picture_len() + band * TILE * self.bands.rows * buffer.row_len(),
-            );
-            let to = self.scratch(
-                first,
-                &all,
-                &[(Var::Block, self.block()), (Var::Row, self.bands.tiles.columns * BLOCK)],
-            );
-            let params = WinogradInputParams {
-                form: Transform::Winograd4x4,
-                tiles: self.bands.tiles.columns,
-                x_row: buffer.row_len(),
-                y_point: self.point(blocks),
-            };
-            let call = match operand {
-                0 => Call::WinogradInput(params),
-                _ => Call::WinogradGradient(params),
-            };
-            body.extend(nested(&made, vec![Statement::Call(call, vec![from, to])]));
+            let to = points
+                .clone()
+                .with(Var::Block, bands.block())
+                .with(Var::Row, bands.tiles.columns * BLOCK);
+            let addresses = vec![sides[operand].address(operand, &all), to.address(1, &all)];
+            let call = bands.points_of(buffer, operand == 0);
+            body.extend(nested(&made, vec![Statement::Call(call, addresses)]));
         }
-        for like in widths(&self.panels) {
-            body.extend(self.products(&sides[2], loops, like, accumulate));
+        for like in widths(&products.panels) {
+            let from = [x_points.clone(), d_points.clone(), sides[2].clone()];
+            let sides = products.sides(from, &like);
+            let inner = products.loops(&like);
+            let calls = products.calls(&sides, &[loops, &inner].concat(), &like);
+            body.extend(nested(&inner, calls));
         }
         body
-    }
-
-    /// The products of all points of a band.
-    fn products(
-        &self,
-        sums: &Side,
-        loops: &[Loop],
-        Like { count, blocks, skipped }: Like,
-        accumulate: bool,
-    ) -> Vec<Statement> {
-        let (in_blocks, out_blocks) = (self.x.blocks(), self.d.blocks());
-        let row = BLOCK * blocks * BLOCK;
-        let full = in_blocks * BLOCK * self.panels.format.panel_blocks * BLOCK;
-        let inner = [
-            Loop { var: Var::Point, extent: POINTS },
-            Loop { var: Var::Panel, extent: count },
-            Loop { var: Var::Block, extent: in_blocks },
-        ];
-        let all = [loops, &inner].concat();
-        let x = self.scratch(
-            0,
-            &all,
-            &[(Var::Point, self.point(in_blocks)), (Var::Block, self.block())],
-        );
-        let panel = self.panels.format.panel_blocks * self.block();
-        let d = self.scratch(
-            self.len(in_blocks) + skipped * panel,
-            &all,
-            &[(Var::Point, self.point(out_blocks)), (Var::Panel, panel)],
-        );
-        let sums = sums
-            .clone()
-            .with(Var::Panel, POINTS * full)
-            .with(Var::Point, in_blocks * row)
-            .with(Var::Block, row);
-        let mut y = sums.address(2, &all);
-        y.offset += sums.bytes(skipped * POINTS * full);
-        let call = Call::ConvGradient(ConvGradientParams {
-            rows: 1,
-            columns: self.bands.rows * self.bands.tiles.columns,
-            inputs: BLOCK,
-            x_row: 0,
-            x_step: BLOCK,
-            out_blocks: blocks,
-            d_row: 0,
-            d_block: self.block(),
-            accumulate,
-        });
-        nested(&inner, vec![Statement::Call(call, vec![x, d, y])])
-    }
-
-    /// An address in the scratch, from element `first` on, moved by some loops.
-    fn scratch(&self, first: usize, loops: &[Loop], moves: &[(Var, usize)]) -> Address {
-        let mut side = Side::at(Region::Scratch, Element::F32, 0).skip(first);
-        for &(var, distance) in moves {
-            side = side.with(var, distance);
-        }
-        let address = side.address(0, loops);
-        debug_assert!(matches!(address.base, Base::Scratch(_)));
-        address
     }
 }
