@@ -25,6 +25,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     ("import/src/onnx/scales.rs", "chunks", "one walk, whose state is local"),
     ("import/src/beside/transformers.rs", "preprocessor", "a configuration, key after key"),
     ("runtime/src/kernels/catalogue.rs", "", "a list of declarations, one a kernel"),
+    ("compiler/src/nest/lower/training.rs", "op", "an arm for each operator"),
     ("import/tests/names.rs", "", "a list of repositories and their names"),
 ];
 
