@@ -137,7 +137,7 @@ pub mod train {
     pub use crate::training::{
         Augment, Backbone, CheckpointError, Classifier, Crop, Dataset, Epoch, Features, Files,
         FitError, FitOptions, GradientOptions, Gradients, InMemory, LayerGradient, Options,
-        Prepared, Progress, Schedule, TrainError, Trainer, fit, gradients,
+        Prepared, Progress, Schedule, TrainError, Trainer, UnknownCrop, fit, gradients,
     };
     pub use resnet_compiler::classes::ClassesError;
     pub use resnet_compiler::train::{StepError, TableError, UnknownLayer};

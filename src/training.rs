@@ -10,7 +10,7 @@ mod rate;
 mod start;
 mod trainer;
 
-pub use augment::{Augment, Crop};
+pub use augment::{Augment, Crop, UnknownCrop};
 pub use checkpoint::CheckpointError;
 pub use data::{Dataset, Files, InMemory, Prepared};
 pub use fit::{Backbone, Classifier, Features, FitError, FitOptions, fit};

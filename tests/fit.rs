@@ -68,7 +68,8 @@ fn scattered(images: usize, width: usize, classes: usize) -> Features {
 fn the_bits_do_not_depend_on_threads() {
     let features = scattered(611, 37, 5);
     let one = fit(&features, 5, &options(3.0, 1)).unwrap();
-    assert!(one.converged && one.accuracy(&features) > 0.9, "{}", one.accuracy(&features));
+    let accuracy = one.accuracy(&features).unwrap();
+    assert!(one.converged && accuracy > 0.9, "{accuracy}");
     for threads in [2, 3, 40] {
         assert_eq!(fit(&features, 5, &options(3.0, threads)).unwrap(), one);
     }
@@ -130,7 +131,13 @@ fn the_whole_network_is_the_classifier_of_its_features() {
     let features = backbone.features(&data, |index| heard.push(index)).unwrap();
     assert_eq!((features.width, heard), (32, (0..48).collect::<Vec<_>>()));
     let classifier = fit(&features, 3, &options).unwrap();
-    assert!(classifier.accuracy(&features) > 0.9, "{}", classifier.accuracy(&features));
+    let accuracy = classifier.accuracy(&features).unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    let other = Features { classes: vec![3; 48], ..features.clone() };
+    let error = classifier.accuracy(&other).unwrap_err().to_string();
+    assert!(error.contains("image 0 is of class 3, and there are 3"), "{error}");
+    let error = classifier.accuracy(&scattered(9, 3, 3)).unwrap_err().to_string();
+    assert!(error.contains("of 32 features, and the images have 3"), "{error}");
 
     let names = ["along", "across", "neither"].map(str::to_owned);
     let table = Spec::from_yaml(&spec.with_classes(3, Some(&names)).unwrap()).unwrap();

@@ -21,6 +21,7 @@ use crate::stdin::{check_folder, is_stdin};
 pub(crate) fn fit(options: &Fit, out: &mut dyn Write) -> Result<Outcome> {
     let start = Instant::now();
     let model = open_model(&options.model.model)?;
+    model.spec.classifier()?;
     let Images { train, validate, classes } = images(options, &model)?;
     let table = model.spec.with_classes(classes, train.names.as_deref())?;
     let weights = open_weights(Some(&options.weights), false)?.context("no weights are named")?;
@@ -44,7 +45,7 @@ pub(crate) fn fit(options: &Fit, out: &mut dyn Write) -> Result<Outcome> {
         classes,
         features: features.width,
         images: features.classes.len(),
-        accuracy: best.found.accuracy(&features),
+        accuracy: best.found.accuracy(&features)?,
         validation_images: validated.map(|features| features.classes.len()),
         validation_accuracy: best.validation,
         c: best.c,
@@ -144,11 +145,11 @@ fn best(
     let mut best: Option<Best> = None;
     for &c in &costs {
         let found = run(features, classes, &FitOptions { c, ..how.clone() })?;
-        let validation = validated.map(|features| found.accuracy(features));
+        let validation = validated.map(|features| found.accuracy(features)).transpose()?;
         if let Some(validation) = validation.filter(|_| costs.len() > 1) {
             crate::voice::note!(
                 "-C {c}: {:.2} % right, validated {:.2} %",
-                100.0 * found.accuracy(features),
+                100.0 * found.accuracy(features)?,
                 100.0 * validation
             );
         }

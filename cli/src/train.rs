@@ -107,10 +107,7 @@ fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Op
         None => {
             ensure!(!images.is_empty(), "there are no images in `{}`", options.images.display());
             let first = images.image(0).map_err(anyhow::Error::msg)?;
-            let crop = match (first.height(), first.width()) == size {
-                true => Crop::Padded(size.0.min(size.1) / 8),
-                false => Crop::Resized,
-            };
+            let crop = Crop::usual((first.height(), first.width()), size);
             let mirrored = if flip { ", and every second one mirrored" } else { "" };
             match crop {
                 Crop::Padded(pixels) => crate::voice::note!(

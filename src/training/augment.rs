@@ -2,6 +2,7 @@
 //! image's number alone, not on the threads.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use resnet_runtime::picture::{Filter, Image};
 
@@ -16,6 +17,33 @@ pub enum Crop {
     /// A part of 8 to 100 % of the image whose sides have a ratio of 3:4 to 4:3, resized: torchvision's
     /// `RandomResizedCrop`.
     Resized,
+}
+
+impl Crop {
+    /// What is usual for images like one of `image` by `size`, that of the network, both height and width: padded by an eighth if they are the
+    /// same, else resized parts.
+    pub fn usual(image: (usize, usize), size: (usize, usize)) -> Self {
+        if image == size { Self::Padded(size.0.min(size.1) / 8) } else { Self::Resized }
+    }
+}
+
+/// A way to cut images that there is not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{0}` is no way to cut images; there are: none, pad=N, resized")]
+pub struct UnknownCrop(String);
+
+impl FromStr for Crop {
+    type Err = UnknownCrop;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCrop> {
+        let padding = text.strip_prefix("pad=").and_then(|pixels| pixels.parse::<u16>().ok());
+        match (text, padding) {
+            ("none", _) => Ok(Self::None),
+            ("resized", _) => Ok(Self::Resized),
+            (_, Some(pixels)) => Ok(Self::Padded(pixels.into())),
+            _ => Err(UnknownCrop(text.to_owned())),
+        }
+    }
 }
 
 /// What is done to images before the network sees them.

@@ -112,7 +112,7 @@ impl Features {
         self.values.chunks(self.width.max(1)).zip(self.classes.iter().copied())
     }
 
-    /// Refuses what no classifier can be fitted to.
+    /// Refuses what is not of so many classes, or no numbers.
     fn check(&self, classes: usize) -> Result<(), FitError> {
         let wrong = |what: String| Err(FitError::Data(what));
         let Self { width, values, classes: own } = self;
@@ -131,6 +131,16 @@ impl Features {
             let class = own[image];
             return wrong(format!("image {image} is of class {class}, and there are {classes}"));
         }
+        match own.is_empty() {
+            true => wrong("there are no images".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses classes that nothing can be learned of.
+    fn check_classes(&self, classes: usize) -> Result<(), FitError> {
+        let wrong = |what: String| Err(FitError::Data(what));
+        let own = &self.classes;
         if classes < 2 {
             return wrong(format!(
                 "there are {} images of one class: there is nothing to tell it from",

@@ -55,7 +55,7 @@ pub(crate) struct Train {
     /// What is cut out of each image: `none`, `pad=N` (any part of the image with N black pixels around it), or `resized` (a
     /// part of 8 to 100 %, resized) [default: `pad` by an eighth of the network's size if the images have that size, else
     /// `resized`].
-    #[arg(long, value_name = "HOW", value_parser = crop)]
+    #[arg(long, value_name = "HOW")]
     pub(crate) crop: Option<Crop>,
     /// Do not mirror every second image.
     #[arg(long)]
@@ -116,15 +116,5 @@ impl From<ScheduleName> for Schedule {
             ScheduleName::OneCycle => Self::OneCycle,
             ScheduleName::Cosine => Self::Cosine,
         }
-    }
-}
-
-fn crop(text: &str) -> Result<Crop, String> {
-    let padding = text.strip_prefix("pad=").and_then(|pixels| pixels.parse::<u16>().ok());
-    match (text, padding) {
-        ("none", _) => Ok(Crop::None),
-        ("resized", _) => Ok(Crop::Resized),
-        (_, Some(pixels)) => Ok(Crop::Padded(pixels.into())),
-        _ => Err("`none`, `pad=N` or `resized` is expected".to_owned()),
     }
 }

@@ -131,3 +131,18 @@ fn what_cannot_be_meant_is_refused() {
     let here = FIT.replace("-o made", "-o .");
     fails(&here, "would be written over the input");
 }
+
+#[test]
+fn tables_without_a_classifier_are_refused_by_what_they_end_in() {
+    let workshop = workshop();
+    for (from, to, expected) in [
+        ("op: linear,", "op: conv, kernel: 1,", "`colours` ends in `fc`, a row `conv`"),
+        ("channels: 3}", "channels: 3, activation: relu}", "a linear layer with relu"),
+        ("labels: [red, green, blue]", "features: [avgpool]", "the features of `avgpool`"),
+        ("  - {layer: avgpool, op: global_average_pool}\n", "", "`fc` is the first row"),
+    ] {
+        workshop.write("colours.yaml", crate::COLOURS.replace(from, to));
+        workshop.resnet(FIT).fails(expected);
+    }
+    assert!(!workshop.path("made").exists());
+}

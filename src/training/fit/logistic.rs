@@ -56,10 +56,22 @@ impl Classifier {
         rows.map(|(row, &bias)| product(row) + f64::from(bias)).collect()
     }
 
-    /// The part of images that are classified rightly; of none it is no number.
-    pub fn accuracy(&self, features: &Features) -> f64 {
+    /// The part of images that are classified rightly.
+    ///
+    /// # Errors
+    ///
+    /// No images; features of another network, or of a class that it does not know.
+    pub fn accuracy(&self, features: &Features) -> Result<f64, FitError> {
+        features.check(self.bias.len())?;
+        if features.width * self.bias.len() != self.weight.len() {
+            let own = self.weight.len() / self.bias.len().max(1);
+            return Err(FitError::Data(format!(
+                "the classifier is of {own} features, and the images have {}",
+                features.width
+            )));
+        }
         let right = features.rows().filter(|(row, class)| top_k(&self.logits(row), 1) == [*class]);
-        right.count() as f64 / features.classes.len() as f64
+        Ok(right.count() as f64 / features.classes.len() as f64)
     }
 }
 
@@ -82,6 +94,7 @@ pub fn fit(
     options: &FitOptions,
 ) -> Result<Classifier, FitError> {
     features.check(classes)?;
+    features.check_classes(classes)?;
     let c = options.c;
     if !(c > 0.0 && c.is_finite()) {
         return Err(FitError::Options(format!("C is {c}; it has to be a positive number")));
