@@ -35,11 +35,21 @@ pub(super) fn plan(
 
 /// Whether F(4x4, 3x3) computes it, and the gradient of its weights.
 fn is_winograd(window: &Window, panels: &Panels) -> bool {
+    has_points(window) && panels.shape.groups == 1
+}
+
+/// Whether F(4x4, 3x3) has such windows.
+fn has_points(window: &Window) -> bool {
     let one = Extent::square(1);
-    window.kernel == Extent::square(3)
-        && window.stride == one
-        && window.dilation == one
-        && panels.shape.groups == 1
+    window.kernel == Extent::square(3) && window.stride == one && window.dilation == one
+}
+
+/// Whether images stay planar for the convolution that alone reads them: they have fewer channels than a block, and it multiplies
+/// their pixels.
+pub(super) fn stays_planar(window: &Window, groups: usize, images: Shape) -> bool {
+    let few = images.channels < BLOCK && groups == 1;
+    let in_a_row = window.dilation.columns == 1 && window.kernel.columns <= BLOCK;
+    few && in_a_row && !has_points(window)
 }
 
 /// Weights of a layer of which sums stay in a second-level cache.
@@ -94,7 +104,13 @@ pub(super) fn gradient(
 }
 
 /// How a convolution's weights are packed.
-pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape) -> Panels {
+pub(super) fn panels(
+    window: Window,
+    groups: usize,
+    layout: Layout,
+    input: Shape,
+    output: Shape,
+) -> Panels {
     let conv = fuse::Conv {
         window,
         groups,
@@ -105,7 +121,7 @@ pub(super) fn panels(window: Window, groups: usize, input: Shape, output: Shape)
         slice: None,
         quantised: false,
     };
-    schedule::panels(&conv, Transform::None, Layout::Blocked, input, output)
+    schedule::panels(&conv, Transform::None, layout, input, output)
 }
 
 /// Output rows and columns of a tile of F(4x4, 3x3).

@@ -14,6 +14,7 @@ use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Reached, Source, ValueId};
 use crate::geometry::Padding;
 use crate::graph::{Extent, PoolKind, Shape, Window};
+use crate::schedule::Layout;
 
 pub(super) struct Backward<'a> {
     forward: Forward<'a>,
@@ -437,7 +438,7 @@ impl<'a> Backward<'a> {
         residual: Option<ValueId>,
         y: ValueId,
     ) -> Result<(), TableError> {
-        let panels = panels(window, record.groups, self.shape(d), self.shape(y));
+        let panels = panels(window, record.groups, Layout::Blocked, self.shape(d), self.shape(y));
         let table = self.forward.state.flipping(&panels)?;
         let (slot, channels) = (record.weight, self.shape(d).channels);
         let from = self.forward.weights(name, slot, None, record.standardise, channels);

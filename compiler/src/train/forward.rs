@@ -2,7 +2,7 @@
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
-use super::algorithms::{panels, plan};
+use super::algorithms::{panels, plan, stays_planar};
 use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
 use super::tape::{ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
 use super::{Descent, TableError};
@@ -156,6 +156,12 @@ impl<'a> Forward<'a> {
         let (tape, shape) = (&mut forward.tape, graph.input_shape());
         let images = tape.add("images".to_owned(), Kind::Activation(shape));
         tape.push("images", Op::Images { y: images });
+        let mut firsts = graph.nodes.iter().filter(|node| node.inputs.contains(&NodeId::at(0)));
+        if let (Some(Node { op: graph::Op::Conv { window, groups, .. }, .. }), None) =
+            (firsts.next(), firsts.next())
+        {
+            tape.planar = stays_planar(window, *groups, shape);
+        }
         forward.made[0] = Made::Value(images);
         for (index, node) in graph.nodes.iter().enumerate().skip(1) {
             forward.made[index] = forward.node(node)?;
@@ -285,7 +291,7 @@ impl<'a> Forward<'a> {
         x: ValueId,
     ) -> Result<ValueId, TableError> {
         let name = &node.name;
-        let panels = panels(window, groups, self.tape.shape(x), node.shape);
+        let panels = panels(window, groups, self.tape.layout(x), self.tape.shape(x), node.shape);
         let weights = panels.shape.out_channels * panels.shape.channel_len();
         if weights > LARGEST {
             return Err(TableError::Weights { layer: name.clone(), weights });

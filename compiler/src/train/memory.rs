@@ -122,19 +122,20 @@ fn local(tape: &Tape, lifetimes: &[Range<usize>], of_group: &[usize]) -> Vec<boo
 
 /// The buffer of each activation, and the length of all numbers.
 fn buffers(tape: &Tape, local: &[bool]) -> Vec<Place> {
-    let buffer = |((value, (ring, margin)), &local): ((&Value, _), &bool)| match value.kind {
+    let borders = borders(tape);
+    let buffer = |(index, value): (usize, &Value)| match value.kind {
         Kind::Numbers(len) => Place::Numbers(len),
         Kind::Activation(shape) => Place::Activation(Buffer {
-            region: if local { Region::Scratch } else { Region::Arena },
+            region: if local[index] { Region::Scratch } else { Region::Arena },
             offset: 0,
-            layout: Layout::Blocked,
+            layout: tape.layout(ValueId::at(index)),
             shape,
-            ring,
-            margin,
+            ring: borders[index].0,
+            margin: borders[index].1,
             scale: None,
         }),
     };
-    tape.values.iter().zip(borders(tape)).zip(local).map(buffer).collect()
+    tape.values.iter().enumerate().map(buffer).collect()
 }
 
 /// Bytes of a thread's scratch that an operator takes for itself.

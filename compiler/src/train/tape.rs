@@ -10,7 +10,7 @@ use super::algorithms::Bands;
 use super::state::{NormSlots, SlotId, TableId};
 use crate::entity::entity;
 use crate::graph::{Extent, Pooling, Shape, Window};
-use crate::schedule::{Order, Winograd};
+use crate::schedule::{Layout, Order, Winograd};
 
 entity! {
     /// A value of a [`Tape`], by its position in [`Tape::values`].
@@ -397,6 +397,8 @@ pub(crate) struct Reached {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tape {
     pub(crate) values: Vec<Value>,
+    /// Whether the images, which are the first value, stay planar.
+    pub(crate) planar: bool,
     pub(crate) convs: Vec<Conv>,
     pub(crate) ops: Vec<Op>,
     /// What each operator is called, by the layer that it is of.
@@ -422,6 +424,11 @@ impl Tape {
             Kind::Activation(shape) => shape,
             Kind::Numbers(_) => unreachable!("`{}` is no activation", self.value(id).name),
         }
+    }
+
+    /// How a value that is an activation lies.
+    pub(crate) fn layout(&self, id: ValueId) -> Layout {
+        if self.planar && id == ValueId::at(0) { Layout::Planar } else { Layout::Blocked }
     }
 
     /// A new value.

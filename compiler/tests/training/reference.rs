@@ -19,8 +19,9 @@ const TOLERANCE: f64 = 1e-5;
 const TOLERANCE_OF_FEW: f64 = 5e-4;
 const FEW: usize = 7;
 
-/// The table of which one of 18 images has a value so near to zero before a ReLU that `f32` and `f64` see it on either side.
-const KINK: &str = "aligned";
+/// Tables and batches of which one image has a value so near to zero before a ReLU that `f32` and `f64` see it on either side.
+/// They have weights of another seed.
+const KINKS: [(&str, usize, u64); 2] = [("aligned", 18, 7), ("res2net", 4, 6)];
 
 /// Tables that answer with no row of logits. They are refused, and trained with the mean of their last row's pixels as logits.
 const REFUSED: [&str; 9] = [
@@ -64,9 +65,8 @@ fn gradients_are_those_by_definition() {
         let of_four = Isa::available().map(|isa| (isa, false)).chain([(best, true)]);
         check(name, &table, 4, of_four);
         check(name, &table, 1, [(best, true)].into_iter());
-        // Image by image, in ten or nine parts of two.
-        let len = if name == KINK { 20 } else { 18 };
-        check(name, &table, len, [(best, false)].into_iter());
+        // Image by image, in nine parts of two.
+        check(name, &table, 18, [(best, false)].into_iter());
     }
     assert_eq!(refused, BTreeSet::from(REFUSED));
 }
@@ -103,7 +103,9 @@ fn on(isa: Isa, backend: Backend) -> On<'static> {
 
 /// Steps on each instruction set, exact or not.
 fn check(name: &str, table: &Graph, len: usize, steps: impl Iterator<Item = (Isa, bool)>) {
-    let weights = Weights::random(&table.tensors, 5);
+    let other = KINKS.iter().find(|kink| (kink.0, kink.1) == (name, len));
+    let seed = other.map_or(5, |kink| kink.2);
+    let weights = Weights::random(&table.tensors, seed);
     let batch = Batch::random(table, len);
     let sample = smallest_sample(table, len);
     if sample < 2 {

@@ -95,9 +95,15 @@ struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// Taps of an input block's sums lie side by side, so many elements each.
+    /// Inputs of a call, and the taps of each row that are calls of their own: of a planar input a row's taps are its inputs.
+    fn inputs(&self) -> (usize, usize) {
+        let columns = self.window.kernel.columns;
+        if self.panels.format.planar { (columns, 1) } else { (BLOCK, columns) }
+    }
+
+    /// Elements of a call's sums.
     fn tap_len(&self) -> usize {
-        BLOCK * self.like.blocks * BLOCK
+        self.inputs().0 * self.like.blocks * BLOCK
     }
 
     /// Input, output's gradient, and sums, which begin at a byte.
@@ -105,12 +111,12 @@ impl Sums<'_> {
         let Self { panels, window, x, d, images, like: Like { skipped, .. } } = *self;
         let format = &panels.format;
         // `[in_blocks][rows][columns][16][blocks * 16]`
-        let tap = self.tap_len();
+        let (tap, (_, columns)) = (self.tap_len(), self.inputs());
         let of_x = Side::new(x, window.padding.before, x.block_len())
             .with(Var::Part, images * x.picture_len())
             .with(Var::Panel, format.in_block_step * x.block_len())
             .with(Var::PointRow, window.dilation.rows * x.row_len())
-            .with(Var::Point, window.dilation.columns * BLOCK)
+            .with(Var::Point, window.dilation.columns * x.lanes())
             .skip(skipped * format.in_block_step * x.block_len());
         let of_d = Side::new(d, Extent::square(0), 0)
             .with(Var::Part, images * d.picture_len())
@@ -119,8 +125,8 @@ impl Sums<'_> {
         let sums = Side::at(Region::Arena, Element::F32, y)
             .with(Var::Part, panels.weights_len())
             .with(Var::Panel, panels.panel_len())
-            .with(Var::Block, window.kernel.rows * window.kernel.columns * tap)
-            .with(Var::PointRow, window.kernel.columns * tap)
+            .with(Var::Block, window.kernel.rows * columns * tap)
+            .with(Var::PointRow, columns * tap)
             .with(Var::Point, tap)
             .skip(skipped * panels.panel_len());
         [of_x, of_d, sums]
@@ -128,7 +134,7 @@ impl Sums<'_> {
 
     /// Zeros, then what each band of each image adds.
     fn body(&self, sides: &[Side; 3], parallel: &[Loop]) -> Vec<Statement> {
-        let Extent { rows, columns } = self.window.kernel;
+        let (rows, (_, columns)) = (self.window.kernel.rows, self.inputs());
         let taps =
             [Loop { var: Var::PointRow, extent: rows }, Loop { var: Var::Point, extent: columns }];
         let images = Loop { var: Var::Picture, extent: self.images };
@@ -145,9 +151,9 @@ impl Sums<'_> {
         let call = Call::ConvGradient(ConvGradientParams {
             rows,
             columns: d.shape.width,
-            inputs: BLOCK,
+            inputs: self.inputs().0,
             x_row: window.stride.rows * x.row_len(),
-            x_step: window.stride.columns * BLOCK,
+            x_step: window.stride.columns * x.lanes(),
             out_blocks: self.like.blocks,
             d_row: d.row_len(),
             d_block: d.block_len(),
