@@ -7,6 +7,7 @@ mod gradients;
 mod import;
 mod measure;
 mod quantize;
+mod report;
 mod train;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -28,6 +29,7 @@ pub(crate) use self::import::{
 };
 pub(crate) use self::measure::{Bench, Sweep, Tune};
 pub(crate) use self::quantize::Quantize;
+pub(crate) use self::report::Report;
 pub(crate) use self::train::Train;
 use crate::family::FamilyOptions;
 
@@ -36,6 +38,7 @@ Examples:
   resnet import resnet50.pth -o models/
   resnet models
   resnet check resnet50
+  resnet report resnet50 -o resnet50.html
   resnet run resnet50 --weights resnet50.safetensors cat.jpg
   resnet eval my-resnet.yaml --weights my-resnet.safetensors --images validation/
   resnet bench my-resnet.yaml --batch 8
@@ -89,6 +92,8 @@ pub(crate) enum ColorName {
 pub(crate) enum Command {
     /// Infer and check every shape; print shapes, parameters, multiply-adds and memory.
     Check(Check),
+    /// Draw a network on a page: its blocks, shapes, costs, memory and time; or two of them side by side.
+    Report(Report),
     /// Classify pictures, or run an array through the network.
     Run(Run),
     /// Measure the accuracy on a folder of pictures, one folder inside a class.
@@ -133,6 +138,7 @@ impl Command {
             | Self::Fit(Fit { format, .. })
             | Self::Gradients(Gradients { format, .. })
             | Self::Models(Models { format, .. }) => format.format == Format::Json,
+            Self::Report(report) => report.json,
             Self::Run(run) => run.format != RunFormat::Text,
             Self::Sweep(sweep) => sweep.format == SweepFormat::Json,
             Self::Tune(_)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use resnet::Model;
 use resnet_compiler::network::{Backend, Compiler};
+use resnet_report::profile::threads_text;
 use resnet_runtime::weights::Weights;
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use crate::args::{BackendName, Bench, Format};
 use crate::model;
 use crate::output;
 use crate::profile;
-use crate::timing::{FEWEST_RUNS, Times, measure, pool, threads_text};
+use crate::timing::{FEWEST_RUNS, Times, measure, pool};
 
 /// Results; the JSON has these names.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use resnet::{Compiler, ModelError, Options, Report};
+use resnet::{Compiler, Model, ModelError, Options, Report, Weights};
 use resnet_compiler::graph::Graph;
 use resnet_compiler::report::PackedWeights;
 
@@ -53,12 +53,7 @@ fn report(options: &Check, path: &Path) -> Result<Report> {
     let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
     let train = options.train;
     let options = Options { batch, exact, memory, ..Options::default() };
-    // The budget is for the weights that are given, if some are.
-    let of_table = Options { memory: memory.filter(|_| opened.is_none()), ..options.clone() };
-    let mut report = model.report(&of_table).map_err(|error| match error {
-        ModelError::Plan(error) => for_process(error.into()),
-        error => error.into(),
-    })?;
+    let mut report = counted(&model, &options, opened.as_ref())?;
     if train {
         let descent = resnet_compiler::train::Descent::default();
         let graph = Graph::build(&model.spec)?;
@@ -72,4 +67,19 @@ fn report(options: &Check, path: &Path) -> Result<Report> {
     let packed = PackedWeights { bytes, quantised_layers: weights.quantised().len() };
     let arena_bytes = Some(plan.info.arena_bytes as u64);
     Ok(Report { arena_bytes, weights: Some(packed), ..report })
+}
+
+/// Checks a table that is to be planned so, perhaps for these weights, and counts what it has.
+pub(crate) fn counted(
+    model: &Model,
+    options: &Options,
+    weights: Option<&Weights>,
+) -> Result<Report> {
+    // The budget is for the weights that are given, if some are.
+    let memory = options.memory.filter(|_| weights.is_none());
+    let of_table = Options { memory, ..options.clone() };
+    model.report(&of_table).map_err(|error| match error {
+        ModelError::Plan(error) => for_process(error.into()),
+        error => error.into(),
+    })
 }

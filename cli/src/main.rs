@@ -27,6 +27,7 @@ mod pictures;
 mod profile;
 mod progress;
 mod quantize;
+mod report;
 mod run;
 mod stdin;
 mod sweep;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     let mut out = output::Results(io::stdout().lock());
     let outcome = match arguments.command {
         Command::Check(check) => check::check(&check, &mut out),
+        Command::Report(report) => report::report(&report, &mut out),
         Command::Run(run) => run::run(&run, &mut out),
         Command::Eval(eval) => eval::eval(&eval, &mut out),
         Command::Bench(bench) => bench::bench(&bench, &mut out),

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Schedule,
     Onnx,
     Svg,
+    /// A page of `resnet report`; other pages are nothing to replace.
+    Page,
     /// An object file for linkers.
     Object,
     /// The header of one, in C.
@@ -57,6 +59,7 @@ impl Kind {
             }
             Self::Header => start.starts_with(b"// Made by `resnet emit"),
             Self::Svg => start.starts_with(b"<svg") || start.starts_with(b"<?xml"),
+            Self::Page => start.starts_with(resnet_report::page::START.as_bytes()),
             // How clap_mangen begins: what an apostrophe is.
             Self::Manual => start.starts_with(b".ie \\n(.g"),
             Self::Text => false,
@@ -71,6 +74,7 @@ impl Kind {
             Self::Schedule => Some("a schedule"),
             Self::Onnx => Some("an ONNX file"),
             Self::Svg => Some("an SVG file"),
+            Self::Page => Some("a page of `resnet report`"),
             Self::Object => Some("an object file"),
             Self::Header => Some("the header of an object"),
             Self::Manual => Some("a page for `man`"),

@@ -9,6 +9,7 @@ use resnet_compiler::family::{Block, Member};
 use resnet_compiler::network::{Backend, Compiler};
 use resnet_compiler::report::{grouped, scaled};
 use resnet_compiler::spec::Spec;
+use resnet_report::profile::threads_text;
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::session::Info;
 use resnet_runtime::threads::Pool;
@@ -20,7 +21,7 @@ use crate::args::{Sweep, SweepFormat};
 use crate::bench::{fill, zeros};
 use crate::family::Size;
 use crate::output::{self, Kind, Output};
-use crate::timing::{ROUNDS, Rounds, Times, measure, pool, threads_text};
+use crate::timing::{ROUNDS, Rounds, Times, measure, pool};
 use crate::voice::is_quiet;
 use resnet_report::scatter::{Dot, Scatter};
 

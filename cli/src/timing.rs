@@ -31,11 +31,6 @@ pub(crate) fn pool(threads: NonZeroUsize) -> Result<Option<Pool>> {
     }
 }
 
-/// `1 thread`, `2 threads`.
-pub(crate) fn threads_text(threads: usize) -> String {
-    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
-}
-
 /// Times of single runs, in their order, after one that is not counted.
 pub(crate) fn measure(
     session: &mut dyn DynSession,

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use resnet_compiler::graph::Graph;
 use resnet_compiler::network::Compiler;
 use resnet_compiler::tune::{Tuned, tune as measure};
+use resnet_report::profile::threads_text;
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
@@ -15,7 +16,7 @@ use crate::Outcome;
 use crate::args::Tune;
 use crate::model::{open_model, open_weights, weights};
 use crate::output::{Kind, Output};
-use crate::timing::{pool, threads_text};
+use crate::timing::pool;
 use crate::voice::is_quiet;
 
 pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {

@@ -194,6 +194,8 @@ impl FusedOp {
 pub struct FusedNode {
     /// The name of its first node in the graph.
     pub name: String,
+    /// The node of the graph whose operator it computes, or a part of; a conversion's is that of what it converts.
+    pub node: NodeId,
     /// What it computes.
     pub op: FusedOp,
     /// What is done with the result.
@@ -276,8 +278,10 @@ pub(crate) fn fuse_values(graph: &Graph) -> Result<(Fused, Vec<Option<FusedId>>)
         readers: count_readers(graph),
         values: graph.nodes.iter().map(|_| Value::Missing).collect(),
         nodes: Vec::new(),
+        at: NodeId(0),
     };
     for (index, node) in graph.nodes.iter().enumerate() {
+        fuser.at = NodeId::at(index);
         let value = fuser.value_of(node)?;
         fuser.values[index] = value;
     }
@@ -321,6 +325,8 @@ struct Fuser<'a> {
     readers: Vec<usize>,
     values: Vec<Value>,
     nodes: Vec<FusedNode>,
+    /// The node at work.
+    at: NodeId,
 }
 
 impl Fuser<'_> {
@@ -377,8 +383,8 @@ impl Fuser<'_> {
     fn open(&mut self, node: &Node, op: FusedOp) -> Result<Value, FuseError> {
         let input = Some(self.written(node.inputs[0])?);
         let (name, shape) = (node.name.clone(), node.shape);
-        let (epilogue, format) = (Epilogue::NONE, Format::F32);
-        Ok(Value::Open(vec![FusedNode { name, op, epilogue, input, shape, format }]))
+        let (node, epilogue, format) = (self.at, Epilogue::NONE, Format::F32);
+        Ok(Value::Open(vec![FusedNode { name, node, op, epilogue, input, shape, format }]))
     }
 
     /// The nodes that make the value of `id`, if they may still absorb its only reader.
@@ -476,8 +482,9 @@ impl Fuser<'_> {
     }
 
     fn push(&mut self, node: &Node, op: FusedOp, input: Option<FusedId>) -> FusedId {
-        let (name, shape, epilogue) = (node.name.clone(), node.shape, Epilogue::NONE);
-        self.nodes.push(FusedNode { name, op, epilogue, input, shape, format: Format::F32 });
+        let (name, shape) = (node.name.clone(), node.shape);
+        let (node, epilogue, format) = (self.at, Epilogue::NONE, Format::F32);
+        self.nodes.push(FusedNode { name, node, op, epilogue, input, shape, format });
         FusedId::at(self.nodes.len() - 1)
     }
 }

@@ -16,7 +16,7 @@ use crate::emit::{interpret, reference::Reference};
 use crate::fuse::Fused;
 use crate::graph::Graph;
 use crate::nest::VerifyError;
-use crate::plan::{Plan, PlanError, arena_bytes, fused};
+use crate::plan::{Levels, Plan, PlanError, arena_bytes, fused};
 use crate::schedule::{Choices, Wishes};
 use crate::spec::Spec;
 use crate::target::Target;
@@ -238,7 +238,18 @@ impl<'a> Compiler<'a> {
     /// lists.
     pub fn plan(&self) -> Result<Plan, CompileError> {
         let graph = Graph::build(self.spec)?;
-        Ok(self.plan_graph(&graph)?.0)
+        Ok(self.plan_graph(&graph)?.0.0)
+    }
+
+    /// Plans the network, and keeps all levels that it passes.
+    ///
+    /// # Errors
+    ///
+    /// See [`plan`](Compiler::plan).
+    pub fn levels(&self) -> Result<(Graph, Plan, Levels), CompileError> {
+        let graph = Graph::build(self.spec)?;
+        let ((plan, levels), _) = self.plan_graph(&graph)?;
+        Ok((graph, plan, levels))
     }
 
     /// Compiles the network.
@@ -249,23 +260,26 @@ impl<'a> Compiler<'a> {
     /// table are an error of loading.
     pub fn compile(&self) -> Result<Compiled, CompileError> {
         let graph = Graph::build(self.spec)?;
-        let (plan, wishes) = self.plan_graph(&graph)?;
+        let ((plan, _), wishes) = self.plan_graph(&graph)?;
         Compiled::of(graph, plan, wishes, &self.options)
     }
 
-    fn plan_graph(&self, graph: &Graph) -> Result<(Plan, Wishes), CompileError> {
+    fn plan_graph(&self, graph: &Graph) -> Result<((Plan, Levels), Wishes), CompileError> {
         let mut wishes = self.options.wishes();
         wishes.quantised = self.weights.map(Weights::quantised).unwrap_or_default().into();
         let packed = self.weights.and_then(|weights| packed_for(weights, &wishes));
-        let (plan, wishes) = match packed.map(|packed| (Plan::new(graph, &packed), packed)) {
+        let packed = packed.map(|packed| (Plan::with_levels(graph, &packed), packed));
+        let (planned, wishes) = match packed {
             // They are packed for another table; loading says so.
-            None | Some((Err(PlanError::Choices(_)), _)) => (Plan::new(graph, &wishes)?, wishes),
-            Some((plan, packed)) => (plan?, packed),
+            None | Some((Err(PlanError::Choices(_)), _)) => {
+                (Plan::with_levels(graph, &wishes)?, wishes)
+            }
+            Some((planned, packed)) => (planned?, packed),
         };
+        let programs = &planned.0.programs;
         // A table is not written for a batch size.
-        self.spec
-            .check_arena_bytes(arena_bytes(&plan.programs[plan.programs.len() - 1..]) as u64)?;
-        Ok((plan, wishes))
+        self.spec.check_arena_bytes(arena_bytes(&programs[programs.len() - 1..]) as u64)?;
+        Ok((planned, wishes))
     }
 }
 

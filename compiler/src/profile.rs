@@ -14,20 +14,37 @@ use resnet_runtime::weights::{LoadError, Packed, Weights, all_threads, load};
 
 use crate::emit::interpret::Interpreter;
 use crate::fuse::FusedId;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::nest::Part;
 use crate::network::CompileError;
 use crate::plan::{Levels, Plan, variant};
 use crate::schedule::{Algorithm, Wishes};
 use crate::target::Target;
 
-use self::work::Work;
+use self::work::Worked;
+
+/// What a layer has to do for the whole batch, whatever computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// What computes a convolution's sums.
+    pub algorithm: Option<Algorithm>,
+    /// Whether they are sums of products of bytes.
+    pub quantised: bool,
+    /// Multiply-adds, as they are defined.
+    pub macs: u64,
+    /// Bytes of its weights as they are packed.
+    pub weights: u64,
+    /// Bytes of activations: what it reads of its inputs, and its output, each once.
+    pub activations: u64,
+}
 
 /// One layer: an operator that writes an activation, with all that was fused into it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// Which one it is; none is the copy of the answer to where the caller wants it.
     pub id: Option<FusedId>,
+    /// The node of the graph whose operator it computes.
+    pub node: Option<NodeId>,
     /// Its name.
     pub name: String,
     /// What computes a convolution's sums.
@@ -36,8 +53,7 @@ pub struct Layer {
     pub quantised: bool,
     /// Its multiply-adds for the whole batch, as they are defined.
     pub macs: u64,
-    /// The bytes that have to be moved at least, each once: the weights as they are packed, what it
-    /// reads of its inputs, and its output.
+    /// The bytes that have to be moved at least, each once: weights and activations of its [`Work`].
     pub bytes: u64,
     /// What it does, one after the other.
     pub steps: Vec<Step>,
@@ -126,7 +142,7 @@ pub fn profile(
     let target = Target::host(Some(isa)).map_err(CompileError::from)?;
     let timed = time_steps(&plan, &target, packed, pool, fewest, duration)?;
     let program = timed.interpreter.program();
-    Ok(Work { fused: &fused, schedule: &schedules[0], program }.layers(timed.least()))
+    Ok(Worked { fused: &fused, schedule: &schedules[0], program }.layers(timed.least()))
 }
 
 /// Runs the first program in a session like any other, but for the clock.

@@ -92,6 +92,9 @@ impl TrainingMemory {
 pub struct Layer {
     /// Such as `conv2_x.0.conv1`.
     pub name: String,
+    /// The node of the graph that it begins with.
+    #[serde(skip)]
+    pub node: NodeId,
     /// The table's word for it, such as `conv`.
     pub op: &'static str,
     /// The word with its constants, such as `conv 7x7/2`.
@@ -163,6 +166,7 @@ fn layers(graph: &Graph) -> Vec<Layer> {
                 lines.insert(id, layers.len());
                 layers.push(Layer {
                     name: node.name.clone(),
+                    node: id,
                     op: op.kind(),
                     operation: op.to_string(),
                     input: dimensions(input.map_or(node.shape, |input| graph.node(input).shape)),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::draw::{
-    Axis, COLOURS, HEIGHT, LETTER, WIDTH, axis_names, escape, grid, number, sheet, text,
+    Axis, COLOURS, HEIGHT, LETTER, Medium, WIDTH, axis_names, escape, grid, number, sheet, text,
 };
 
 /// What is drawn.
@@ -47,9 +47,9 @@ const SAMPLE: f64 = 24.0;
 const ROOM: f64 = 16.0;
 
 const STYLE: &str = "
-  .curve { stroke-width: 1.75; stroke-linejoin: round; fill: none }
-  .dashed { stroke-dasharray: 5 4 }
-  .sample { stroke: #888 }
+  .plot .curve { stroke-width: 1.75; stroke-linejoin: round; fill: none }
+  .plot .dashed { stroke-dasharray: 5 4 }
+  .plot .sample { stroke: #888 }
 ";
 
 impl Curves {
@@ -63,7 +63,7 @@ impl Curves {
         let points =
             self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
         let x = Axis::linear(points.map(|point| point[0]), [left, right], 10);
-        let mut svg = sheet(&self.title, STYLE);
+        let mut svg = sheet(&self.title, STYLE, Medium::File);
         text(&mut svg, [left, top - 24.0], "class=\"title\"", &self.title);
         let count = self.panels.len() as f64;
         let height = (bottom - top - GAP * (count - 1.0)) / count;

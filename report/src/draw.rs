@@ -16,26 +16,41 @@ pub const LETTER: f64 = 0.63 * FONT;
 /// Colours of a middle lightness, which stand out on white and on black; used in turn.
 pub const COLOURS: [&str; 6] = ["#3d85d9", "#e07b1a", "#2aa58c", "#b0549b", "#8a8a8a", "#a08a1e"];
 
-/// For light and dark paper.
-const STYLE: &str = "
-  text { font: 12px system-ui, sans-serif; fill: #222 }
-  .title { font-size: 17px; font-weight: 600 }
-  .paper { fill: #fff }
-  .grid { stroke: #8884; fill: none }
-  .leader { stroke: #888; stroke-width: .75 }
+/// Of all sheets, for light and dark paper. A page that holds some has this, and what each adds to it, once.
+pub const STYLE: &str = "
+  .plot text { font: 12px system-ui, sans-serif; fill: #222 }
+  .plot .title { font-size: 17px; font-weight: 600 }
+  .plot .paper { fill: #fff }
+  .plot .grid { stroke: #8884; fill: none }
+  .plot .leader { stroke: #888; stroke-width: .75 }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e4e4e4 }
-    .paper { fill: #16191d }
+    .plot text { fill: #e4e4e4 }
+    .plot .paper { fill: #16191d }
   }
 ";
 
-/// A sheet with `style` of its own, to be closed by `</svg>`.
-pub fn sheet(title: &str, style: &str) -> String {
+/// Where a sheet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// Into a file of its own.
+    File,
+    /// Into a page that has all styles.
+    Page,
+}
+
+/// A sheet whose marks have `style`, to be closed by `</svg>`.
+pub fn sheet(title: &str, style: &str, medium: Medium) -> String {
     let title = escape(title);
+    let head = match medium {
+        Medium::File => format!(
+            "xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
+             <title>{title}</title>\n<style>{STYLE}{style}</style>\n"
+        ),
+        // Its title would hide those of the marks from the pointer.
+        Medium::Page => format!("role=\"img\" aria-label=\"{title}\">\n"),
+    };
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
-         <title>{title}</title>\n<style>{STYLE}{style}</style>\n\
+        "<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" {head}\
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
     )
 }

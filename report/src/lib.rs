@@ -3,5 +3,8 @@
 
 pub mod curves;
 pub mod draw;
+pub mod network;
+pub mod page;
+pub mod profile;
 pub mod roofline;
 pub mod scatter;

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::draw::{Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text};
+use crate::draw::{
+    Axis, HEIGHT, Medium, Named, WIDTH, axis_names, escape, grid, names, sheet, text,
+};
 
 /// What is drawn.
 pub struct Plot {
@@ -38,22 +40,27 @@ const FRAME: [f64; 4] = [80.0, 84.0, WIDTH - 30.0, HEIGHT - 64.0];
 const MOST_NAMES: usize = 12;
 
 /// Colours of a middle lightness, which stand out on white and on black.
-const STYLE: &str = "
-  .roof { stroke: #222; stroke-width: 2; fill: none }
-  .dot { fill-opacity: .75; stroke: #fff; stroke-width: .75 }
-  .direct { fill: #e07b1a }
-  .winograd4 { fill: #3d85d9 }
-  .winograd2 { fill: #2aa58c }
-  .other { fill: #8a8a8a }
+pub const STYLE: &str = "
+  .plot .roof { stroke: #222; stroke-width: 2; fill: none }
+  .plot .dot { fill-opacity: .75; stroke: #fff; stroke-width: .75 }
+  .plot .direct { fill: #e07b1a }
+  .plot .winograd4 { fill: #3d85d9 }
+  .plot .winograd2 { fill: #2aa58c }
+  .plot .other { fill: #8a8a8a }
   @media (prefers-color-scheme: dark) {
-    .roof { stroke: #e4e4e4 }
-    .dot { stroke: #16191d }
+    .plot .roof { stroke: #e4e4e4 }
+    .plot .dot { stroke: #16191d }
   }
 ";
 
 impl Plot {
     /// The plot as a file's content. Writing to a string cannot fail.
     pub fn svg(&self) -> String {
+        self.sheet(Medium::File)
+    }
+
+    /// The plot as a sheet, the style of whose marks is [`STYLE`].
+    pub fn sheet(&self, medium: Medium) -> String {
         let ridge = self.peak_gflops / self.bandwidth_gb_s;
         let [left, top, right, bottom] = FRAME;
         let intensities = self.dots.iter().map(|dot| dot.intensity);
@@ -61,7 +68,7 @@ impl Plot {
         let x = Axis::over(intensities.chain([ridge / 5.0, ridge * 5.0]), [left, right]);
         let speeds = self.dots.iter().map(|dot| dot.gflops);
         let y = Axis::over(speeds.chain([self.peak_gflops, self.peak_gflops / 5.0]), [bottom, top]);
-        let mut svg = sheet(&self.title, STYLE);
+        let mut svg = sheet(&self.title, STYLE, medium);
         self.captions(&mut svg);
         grid(&mut svg, &x, &y);
         let legend = self.legend(&mut svg);

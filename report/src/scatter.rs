@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::draw::{
-    Axis, COLOURS, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, number, sheet, text,
+    Axis, COLOURS, HEIGHT, Medium, Named, WIDTH, axis_names, escape, grid, names, number, sheet,
+    text,
 };
 
 /// What is drawn. A straight line of slope 1 is a constant ratio of the two numbers.
@@ -34,8 +35,8 @@ const LEGEND: f64 = 100.0;
 const RADIUS: f64 = 4.5;
 
 const STYLE: &str = "
-  .line { stroke-opacity: .5; stroke-width: 1.5; fill: none }
-  .spread { stroke-width: 3; stroke-linecap: round }
+  .plot .line { stroke-opacity: .5; stroke-width: 1.5; fill: none }
+  .plot .spread { stroke-width: 3; stroke-linecap: round }
 ";
 
 impl Scatter {
@@ -51,7 +52,7 @@ impl Scatter {
         let heights = self.dots.iter().flat_map(|dot| [dot.at[1], dot.spread[0], dot.spread[1]]);
         let y = Axis::over(heights, [bottom, top]);
         let on_paper = |dot: &Dot| [x.at(dot.at[0]), y.at(dot.at[1])];
-        let mut svg = sheet(&self.title, STYLE);
+        let mut svg = sheet(&self.title, STYLE, Medium::File);
         text(&mut svg, [left, top - 24.0], "class=\"title\"", &self.title);
         grid(&mut svg, &x, &y);
         axis_names(&mut svg, frame, self.axes);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use resnet::quantize::{Layer, Precision, Report};
 
 use resnet_report::draw::{
-    Axis, HEIGHT, Named, WIDTH, axis_names, escape, grid, names, sheet, text,
+    Axis, HEIGHT, Medium, Named, WIDTH, axis_names, escape, grid, names, sheet, text,
 };
 
 /// The frame: left, top, right, bottom.
@@ -16,8 +16,8 @@ const MOST_NAMES: usize = 16;
 
 /// Colours of a middle lightness, which stand out on white and on black.
 const STYLE: &str = "
-  .int8 { fill: #3d85d9 }
-  .f32 { fill: #e07b1a }
+  .plot .int8 { fill: #3d85d9 }
+  .plot .f32 { fill: #e07b1a }
 ";
 
 /// The layers that can be quantised, as dots.
@@ -31,7 +31,7 @@ pub(super) fn svg(report: &Report) -> String {
     let y = Axis::over(dots.iter().map(|(_, noise)| *noise), [bottom, top]);
     let title =
         format!("{} in 8 bits: {} pictures, {}", report.network, report.pictures, report.method);
-    let mut svg = sheet(&title, STYLE);
+    let mut svg = sheet(&title, STYLE, Medium::File);
     text(&mut svg, [left, top - 44.0], "class=\"title\"", &title);
     let caption =
         "a layer's noise where it alone is in 8 bits; blue: in 8 bits, orange: kept in f32";

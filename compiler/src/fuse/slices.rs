@@ -27,6 +27,7 @@ impl Fuser<'_> {
             first += self.graph.node(part).shape.channels;
             Ok(FusedNode {
                 name: format!("{}.{index}", node.name),
+                node: self.at,
                 op: FusedOp::Conv(Conv { slice, ..conv.clone() }),
                 epilogue: Epilogue::NONE,
                 input: Some(self.written(part)?),

@@ -87,9 +87,11 @@ impl Builder<'_> {
             let name = format!("{}.{index}", row.layer.value);
             let prefix = format!("{prefix}.{index}");
             let places = places(row, block);
+            self.block = Some(index);
             node = self
                 .block(&Block { row: block, name, prefix, places, stride, first_dilation }, node)?;
         }
+        self.block = None;
         Some(node)
     }
 

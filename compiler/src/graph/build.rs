@@ -64,6 +64,8 @@ pub(super) struct Builder<'a> {
     cost: Cost,
     /// The row at work.
     pub(super) row: usize,
+    /// The block of it at work, if it has any.
+    pub(super) block: Option<usize>,
     /// How the sizes of the row at work came about.
     pub(super) arithmetic: Vec<String>,
     /// The first `linear` or `softmax` row.
@@ -90,6 +92,7 @@ impl<'a> Builder<'a> {
             depth: 0,
             cost: Cost::default(),
             row: 0,
+            block: None,
             arithmetic: Vec::new(),
             head: None,
             full: false,
@@ -176,7 +179,14 @@ impl<'a> Builder<'a> {
     /// A node that stands for a shape that is only claimed; also the input.
     pub(super) fn assume(&mut self, shape: Shape) -> NodeId {
         let name = "input".to_string();
-        self.nodes.push(Node { name, row: None, op: Op::Input, inputs: Vec::new(), shape });
+        self.nodes.push(Node {
+            name,
+            row: None,
+            block: None,
+            op: Op::Input,
+            inputs: Vec::new(),
+            shape,
+        });
         NodeId::at(self.nodes.len() - 1)
     }
 
@@ -360,7 +370,7 @@ impl<'a> Builder<'a> {
             self.errors.push(Diagnostic::new(place, complaint).help(help));
             return None;
         }
-        self.nodes.push(Node { name, row: Some(self.row), op, inputs, shape });
+        self.nodes.push(Node { name, row: Some(self.row), block: self.block, op, inputs, shape });
         Some(NodeId::at(self.nodes.len() - 1))
     }
 

@@ -11,6 +11,7 @@ mod cost;
 mod display;
 mod norm;
 mod pool;
+mod receptive;
 mod scales;
 
 use std::ops::Range;
@@ -24,6 +25,7 @@ use crate::entity::entity;
 pub use crate::geometry::{Axis, Extent, Padding, Shape, Window, binomial, output_size};
 pub use crate::spec::PoolKind;
 pub use cost::Cost;
+pub use receptive::{Reach, ReceptiveField};
 pub use resnet_runtime::kernels::LARGEST_BLUR;
 
 entity! {
@@ -170,6 +172,8 @@ pub struct Node {
     pub name: String,
     /// The row of the table that it comes from; the input has none.
     pub row: Option<usize>,
+    /// Which of the row's blocks it is in, if it is in one.
+    pub block: Option<usize>,
     /// What it computes.
     pub op: Op,
     /// What it reads.

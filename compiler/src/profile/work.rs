@@ -5,20 +5,20 @@ use std::time::Duration;
 use resnet_runtime::kernels::Element;
 use resnet_runtime::weights::Content;
 
-use super::{Layer, Step};
+use super::{Layer, Step, Work};
 use crate::fuse::{Fused, FusedId, Residual};
 use crate::graph::{Pooling, Window};
 use crate::nest::{Part, Program, Statement};
 use crate::schedule::{Buffer, ConvPlan, Operator, PICTURE, Plan, Schedule};
 
 /// A network in those forms that say what work it is.
-pub(super) struct Work<'a> {
+pub(super) struct Worked<'a> {
     pub(super) fused: &'a Fused,
     pub(super) schedule: &'a Schedule,
     pub(super) program: &'a Program,
 }
 
-impl Work<'_> {
+impl Worked<'_> {
     /// The program's steps, which took these times, under their layers. Where a network answers with
     /// several, all that is copied to the answer is one layer.
     pub(super) fn layers(&self, times: impl Iterator<Item = Duration>) -> Vec<Layer> {
@@ -44,6 +44,7 @@ impl Work<'_> {
     fn answer(&self) -> Layer {
         Layer {
             id: None,
+            node: None,
             name: "output".to_owned(),
             algorithm: None,
             quantised: false,
@@ -55,19 +56,45 @@ impl Work<'_> {
 
     /// A layer, without its steps.
     fn layer(&self, id: FusedId) -> Layer {
-        let conv = self.schedule.node(id).plan.conv();
-        let macs = self.macs(id).saturating_mul(self.schedule.batch as u128);
+        let Work { algorithm, quantised, macs, weights, activations } =
+            Work::new(self.fused, self.schedule, id);
         Layer {
             id: Some(id),
+            node: Some(self.fused.node(id).node),
             name: self.fused.node(id).name.clone(),
-            algorithm: conv.map(|plan| plan.choice().algorithm),
-            quantised: conv.is_some_and(ConvPlan::quantised),
-            macs: u64::try_from(macs).unwrap_or(u64::MAX),
-            bytes: wide(self.bytes(id)),
+            algorithm,
+            quantised,
+            macs,
+            bytes: weights + activations,
             steps: Vec::new(),
         }
     }
+}
 
+impl Work {
+    /// The work of a node.
+    pub fn new(fused: &Fused, schedule: &Schedule, id: FusedId) -> Self {
+        let network = Network { fused, schedule };
+        let conv = schedule.node(id).plan.conv();
+        let macs = network.macs(id).saturating_mul(schedule.batch as u128);
+        let [weights, activations] = network.bytes(id).map(wide);
+        Self {
+            algorithm: conv.map(|plan| plan.choice().algorithm),
+            quantised: conv.is_some_and(ConvPlan::quantised),
+            macs: u64::try_from(macs).unwrap_or(u64::MAX),
+            weights,
+            activations,
+        }
+    }
+}
+
+/// A network and its schedule.
+struct Network<'a> {
+    fused: &'a Fused,
+    schedule: &'a Schedule,
+}
+
+impl Network<'_> {
     /// Multiply-adds of a node, for one picture. Those of a convolution may be a part of the graph's.
     fn macs(&self, id: FusedId) -> u128 {
         let output = self.schedule.buffer(id).shape;
@@ -91,8 +118,8 @@ impl Work<'_> {
         output.elements() as u128 * of_each as u128
     }
 
-    /// Bytes that a node reads and writes at least, weights included.
-    fn bytes(&self, id: FusedId) -> usize {
+    /// Bytes of weights and of activations that a node reads and writes at least.
+    fn bytes(&self, id: FusedId) -> [usize; 2] {
         let output = self.schedule.buffer(id);
         let (read, weights) = match &self.schedule.node(id).plan {
             // The picture, as it is given.
@@ -103,7 +130,7 @@ impl Work<'_> {
             }
         };
         let residual = self.residual(self.fused.node(id).epilogue.residual, output);
-        self.schedule.batch * (read + residual + whole(output)) + weights
+        [weights, self.schedule.batch * (read + residual + whole(output))]
     }
 
     /// Bytes of activations that an operator reads, without a residual.

@@ -180,8 +180,14 @@ fn alone(layer: &Candidate) -> Graph {
     let &Candidate { window, groups, input, output, macs, .. } = layer;
     let bias = Some(BIAS.to_owned());
     let op = Op::Conv { window, groups, weight: WEIGHT.into(), bias, standardise: None };
-    let node =
-        |name: &str, op, inputs, shape| Node { name: name.into(), row: None, op, inputs, shape };
+    let node = |name: &str, op, inputs, shape| Node {
+        name: name.into(),
+        row: None,
+        block: None,
+        op,
+        inputs,
+        shape,
+    };
     let kernel = window.kernel;
     let weight = [output.channels, input.channels / groups, kernel.rows, kernel.columns];
     let tensor = |name: &'static str, shape: Vec<usize>| TensorSpec {

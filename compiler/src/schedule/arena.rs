@@ -1,10 +1,12 @@
 //! Offsets in the arena, planned from liveness: activations that are never alive together may
 //! share memory.
 
+use std::ops::RangeInclusive;
+
 use resnet_runtime::kernels::LINE_BYTES;
 
-use super::{ConvPlan, Region, Scheduled, Tiling};
-use crate::fuse::{Fused, Residual};
+use super::{ConvPlan, Region, Schedule, Scheduled, Tiling};
+use crate::fuse::{Fused, FusedId, Residual};
 
 /// The steps over which an activation is alive: from the one that writes it to the last one that
 /// reads it, both included.
@@ -25,6 +27,45 @@ impl Lifetime {
     }
 }
 
+/// What a part of the arena holds, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Whose value, or whose input's points.
+    pub node: FusedId,
+    /// Whether it holds the points of a Winograd convolution's input, not an activation.
+    pub points: bool,
+    /// First byte.
+    pub offset: usize,
+    /// Bytes of all pictures.
+    pub bytes: usize,
+    /// The steps, by the positions of their nodes, from the one that writes it to the last one that reads it. Step
+    /// `nodes.len()` copies the answer out.
+    pub steps: RangeInclusive<usize>,
+}
+
+impl Schedule {
+    /// What lies where in the arena, and when, in the order in which it is written. Two of these share memory at a
+    /// step only where a node writes its value over its residual.
+    pub fn spaces(&self, fused: &Fused) -> Vec<Space> {
+        let mut spaces = Vec::new();
+        let nodes = fused.iter().zip(&self.nodes).zip(lifetimes(fused));
+        for (((node, _), Scheduled { buffer, plan }), Lifetime { first, last }) in nodes {
+            let tiling = plan.conv().map(|conv| &conv.tiling);
+            if let Some(Tiling::Winograd(winograd)) = tiling
+                && let (Region::Arena, offset) = winograd.input_place
+            {
+                let bytes = winograd.points_bytes(self.batch);
+                spaces.push(Space { node, points: true, offset, bytes, steps: first..=first });
+            }
+            if buffer.region == Region::Arena {
+                let (offset, bytes) = (buffer.offset, buffer.picture_bytes() * self.batch);
+                spaces.push(Space { node, points: false, offset, bytes, steps: first..=last });
+            }
+        }
+        spaces
+    }
+}
+
 /// Sets the offset of every buffer and every Winograd convolution's points in the arena, and
 /// returns the arena's bytes.
 pub(super) fn plan(fused: &Fused, nodes: &mut [Scheduled], batch: usize) -> usize {
@@ -37,7 +78,7 @@ pub(super) fn plan(fused: &Fused, nodes: &mut [Scheduled], batch: usize) -> usiz
             spaces.push(((bytes, lifetimes[step]), &mut buffer.offset));
         }
         if let Some(ConvPlan { tiling: Tiling::Winograd(winograd), .. }) = plan.conv_mut() {
-            let bytes = winograd.input.bytes() * winograd.bands(batch);
+            let bytes = winograd.points_bytes(batch);
             if let (Region::Arena, offset) = &mut winograd.input_place {
                 points.push(((bytes, Lifetime { first: step, last: step }), offset));
             }
@@ -145,6 +186,30 @@ mod tests {
                 }
             }
             assert_eq!(overwritten, blocks, "{network}");
+        }
+    }
+
+    /// Bytes are held by one value at a time, but for a residual that is written over.
+    #[test]
+    fn spaces_fill_the_arena_and_never_overlap() {
+        for (network, batch) in [("resnet18", 1), ("resnet50", 2), ("cifar-resnet20", 3)] {
+            let spec = Spec::from_yaml_named(zoo(network).unwrap(), network).unwrap();
+            let fused = fuse(&Graph::build(&spec).unwrap()).unwrap();
+            let wishes = Wishes { batch, ..Wishes::default() };
+            let schedule = schedule(&fused, &wishes).unwrap().remove(0);
+            let spaces = schedule.spaces(&fused);
+            let end =
+                spaces.iter().map(|s| (s.offset + s.bytes).next_multiple_of(LINE_BYTES)).max();
+            assert_eq!(end, Some(schedule.arena_bytes), "{network}");
+            for (i, a) in spaces.iter().enumerate() {
+                for b in &spaces[i + 1..] {
+                    let apart = a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+                    let meet = a.steps.end() >= b.steps.start() && b.steps.end() >= a.steps.start();
+                    let residual = fused.node(b.node).epilogue.residual.map(|r| r.source());
+                    let over = residual == Some(a.node) && a.steps.end() == b.steps.start();
+                    assert!(apart || !meet || over, "{network}: {a:?} and {b:?}");
+                }
+            }
         }
     }
 

@@ -28,6 +28,7 @@ use crate::fuse::formats::Quantised;
 use crate::fuse::{Conv, Fused, FusedId, FusedNode, FusedOp};
 use crate::graph::Window;
 
+pub use self::arena::Space;
 #[cfg(feature = "train")]
 pub(crate) use self::arena::{Lifetime, place};
 pub use self::choice::{Algorithm, Choice, Order};

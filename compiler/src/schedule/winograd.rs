@@ -47,6 +47,11 @@ impl Winograd {
         self.output_offset + self.output.bytes()
     }
 
+    /// Bytes of the input's points of `batch` pictures, where they lie in the arena.
+    pub(super) fn points_bytes(&self, batch: usize) -> usize {
+        self.input.bytes() * self.bands(batch)
+    }
+
     /// Bands of `batch` pictures.
     pub(crate) fn bands(&self, batch: usize) -> usize {
         match self.band {

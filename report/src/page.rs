@@ -1,0 +1,161 @@
+//! Networks as a page: one file of HTML, which needs no other. It is well-formed XML too.
+
+mod block;
+mod compare;
+mod field;
+mod figures;
+mod memory;
+mod scale;
+mod shares;
+mod stages;
+mod table;
+mod text;
+
+use crate::draw::{self, Medium, escape};
+use crate::network::Network;
+use crate::roofline;
+
+use self::text::grouped;
+
+/// How every page begins.
+pub const START: &str = "<!DOCTYPE html>\n<!-- Made by `resnet report` -->\n";
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
+
+/// A network on a page.
+pub fn one(network: &Network) -> String {
+    let mut sections = vec![
+        Section::new(
+            "scale",
+            "To scale",
+            scale::view(network, [scale::all_channels(network), network.input[1]]),
+        ),
+        Section::new("shares", "Where it goes", shares::view(network)),
+        Section::new("stages", "Stage by stage", stages::view(network)),
+    ];
+    if let Some(profile) = &network.profile {
+        let plot = profile.plot().sheet(Medium::Page);
+        sections.push(Section::new("roofline", "Roofline", wide("Roofline", &plot)));
+    }
+    sections.push(Section::new(
+        "memory",
+        "Memory, step by step",
+        memory::view(network, [network.memory.arena_bytes, network.memory.steps.len()]),
+    ));
+    sections.push(Section::new(
+        "field",
+        "Receptive field",
+        field::view(network, [field::most(network) as usize, field::len(network)]),
+    ));
+    sections.push(Section::new("table", "The table", table::view(network)));
+    let head = format!(
+        "<h1>{}</h1>\n<p class=\"lead\">{}</p>\n{}",
+        escape(&network.name),
+        figures::lead(network),
+        figures::view(network)
+    );
+    document(&network.name, &head, &sections)
+}
+
+/// Two networks side by side.
+pub fn two(one: &Network, other: &Network) -> String {
+    let both = [one, other];
+    let most = |of: &dyn Fn(&Network) -> usize| both.map(of).into_iter().max().unwrap_or(0);
+    let room = [most(&scale::all_channels), most(&|network| network.input[1])];
+    let memory = [most(&|n| n.memory.arena_bytes), most(&|n| n.memory.steps.len())];
+    let fields = [most(&|n| field::most(n) as usize), most(&field::len)];
+    let mut sections = vec![
+        Section::new("scale", "To scale", compare::beside(both, |n| scale::view(n, room))),
+        Section::new("shares", "Where it goes", shares::two(both)),
+        Section::new("layers", "Layer by layer", compare::layers(both)),
+        Section::new(
+            "memory",
+            "Memory, step by step",
+            compare::beside(both, |n| memory::view(n, memory)),
+        ),
+        Section::new("field", "Receptive field", compare::beside(both, |n| field::view(n, fields))),
+        Section::new("table", "The tables", compare::tables(both)),
+    ];
+    if both.iter().all(|network| network.is_timed()) {
+        let plots = compare::beside(both, |network| {
+            let plot = network.profile.as_ref().map(|profile| profile.plot().sheet(Medium::Page));
+            wide("Roofline", &plot.unwrap_or_default())
+        });
+        sections.insert(3, Section::new("roofline", "Rooflines", plots));
+    }
+    let names = both.map(|network| escape(&network.name));
+    let head =
+        format!("<h1>{} <small>and</small> {}</h1>\n{}", names[0], names[1], compare::head(both));
+    document(&format!("{} and {}", one.name, other.name), &head, &sections)
+}
+
+/// A part of a page, under a heading.
+struct Section {
+    id: &'static str,
+    heading: &'static str,
+    content: String,
+}
+
+impl Section {
+    fn new(id: &'static str, heading: &'static str, content: String) -> Self {
+        Self { id, heading, content }
+    }
+}
+
+fn document(title: &str, head: &str, sections: &[Section]) -> String {
+    let link = |Section { id, heading, .. }: &Section| format!("<a href=\"#{id}\">{heading}</a>");
+    let links: Vec<String> = sections.iter().map(link).collect();
+    let section = |Section { id, heading, content }: &Section| {
+        format!(
+            "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{heading}</h2>\n{content}</section>\n"
+        )
+    };
+    let content: String = sections.iter().map(section).collect();
+    format!(
+        "{START}<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <title>{}</title>\n<style>{}{}{STYLE}</style>\n</head>\n<body>\n\
+         <header>\n{head}</header>\n<nav aria-label=\"Sections\">{}</nav>\n<main>\n{content}</main>\n\
+         <footer><p>Made by <code>resnet report</code>, version {}.</p></footer>\n\
+         <script>{SCRIPT}</script>\n</body>\n</html>\n",
+        escape(title),
+        draw::STYLE,
+        roofline::STYLE,
+        links.join(" "),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// What may be wider than the page, and is then moved by itself.
+fn wide(name: &str, content: &str) -> String {
+    format!(
+        "<div class=\"wide\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n{content}</div>\n",
+        escape(name)
+    )
+}
+
+/// The class of a stage's colour: those of blocks have one each in turn, as plots' series have; the others are grey, but
+/// where there are no blocks.
+fn colour(network: &Network, stage: Option<usize>) -> String {
+    let coloured = |stage: &usize| {
+        let stages = &network.stages;
+        let any = stages.iter().any(|stage| stage.blocks.is_some());
+        if any { stages[*stage].blocks.is_some() } else { stages[*stage].macs > 0 }
+    };
+    match stage.filter(coloured) {
+        None => "grey".to_owned(),
+        Some(stage) => format!("c{}", (0..stage).filter(coloured).count() % draw::COLOURS.len()),
+    }
+}
+
+/// Where a layer is found on the page.
+fn anchor(layer: usize) -> String {
+    format!("l{layer}")
+}
+
+/// `12 params` with commas.
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}", grouped(count))
+}
