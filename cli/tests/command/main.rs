@@ -11,6 +11,7 @@ mod manners;
 mod new;
 mod pack;
 mod quantize;
+mod report;
 mod run;
 mod sweep;
 mod train;
@@ -168,6 +169,7 @@ fn usage() {
     assert!(workshop.resnet("--version").succeeds().starts_with("resnet "));
     for command in [
         "check",
+        "report",
         "run",
         "eval",
         "bench",

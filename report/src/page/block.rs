@@ -275,7 +275,8 @@ impl<'a> Block<'a> {
                 x0 - 16.0
             )
         };
-        let class = if is_sum && order > 0 { "edge shortcut" } else { "edge" };
+        let apart = is_sum && order > 0 || reader.lane > 0;
+        let class = if apart { "edge shortcut" } else { "edge" };
         let _ = writeln!(svg, "<path class=\"{class}\" d=\"{path}\"/>");
     }
 

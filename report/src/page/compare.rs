@@ -70,15 +70,14 @@ fn stages([one, other]: [&Network; 2]) -> Pairs {
     pairs
 }
 
-/// The figures of both, and how many times as much the second one has.
+/// The figures of both, and by how much they differ.
 pub(super) fn head(networks: [&Network; 2]) -> String {
     let [one, other] = networks.map(figures);
     let rows = one.iter().filter_map(|a| Some((a, other.iter().find(|b| b.name == a.name)?)));
     let rows: String = rows
         .map(|(a, b)| {
             let ratio = match (a.amount, b.amount) {
-                (Some(a), Some(b)) if a > 0.0 && a != b => format!("×{:.2}", b / a),
-                (Some(a), Some(b)) if a == b => "the same".to_owned(),
+                (Some(a), Some(b)) => difference(a, b),
                 _ => String::new(),
             };
             let cell = |Figure { value, note, .. }: &Figure| {
@@ -95,9 +94,21 @@ pub(super) fn head(networks: [&Network; 2]) -> String {
     let [a, b] = networks.map(|network| escape(&network.name));
     let head = format!(
         "<thead><tr><th scope=\"col\"><span class=\"sr\">Figure</span></th><th scope=\"col\">{a}</th><th scope=\"col\">{b}</th>\
-         <th scope=\"col\">Second to first</th></tr></thead>"
+         <th scope=\"col\">Second beside first</th></tr></thead>"
     );
     wide("Figures", &format!("<table class=\"two\">\n{head}\n<tbody>\n{rows}</tbody>\n</table>\n"))
+}
+
+/// How much more the second one is, in words.
+fn difference(a: f64, b: f64) -> String {
+    let more = 100.0 * (b / a - 1.0);
+    match more {
+        _ if a == b => "the same".to_owned(),
+        _ if a <= 0.0 => String::new(),
+        more if more >= 100.0 => format!("×{:.2}", b / a),
+        more if more.abs() < 9.95 => format!("{more:+.2}%"),
+        more => format!("{more:+.0}%"),
+    }
 }
 
 /// A view of each, side by side where there is room.
@@ -132,8 +143,8 @@ fn article(networks: [&Network; 2], pair: [Option<usize>; 2]) -> String {
     });
     let facts = [
         both(&|stage| format!("{} → {}", shape(stage.input), shape(stage.output))),
-        both(&|stage| format!("{} params", scaled(stage.params))),
-        both(&|stage| format!("{} MACs", scaled(stage.macs))),
+        both(&|stage| some(stage.params, format!("{} params", scaled(stage.params)))),
+        both(&|stage| some(stage.macs, format!("{} MACs", scaled(stage.macs)))),
     ];
     let (rows, differing) = rows(networks, pair);
     let layers = match differing {
@@ -214,7 +225,6 @@ fn rows(networks: [&Network; 2], pair: [Option<usize>; 2]) -> (String, usize) {
 /// What a layer's line says.
 fn cells(layer: &Layer) -> [String; 10] {
     let counts = &layer.counts;
-    let some = |count: u64, text: String| if count == 0 { String::new() } else { text };
     let bits = if layer.quantised { ", 8 bits" } else { "" };
     [
         escape(&counts.name),
@@ -228,6 +238,11 @@ fn cells(layer: &Layer) -> [String; 10] {
         layer.algorithm.map(|word| format!("{word}{bits}")).unwrap_or_default(),
         layer.ms.map(milliseconds).unwrap_or_default(),
     ]
+}
+
+/// A count in words, where there is something to count.
+fn some(count: u64, words: String) -> String {
+    if count == 0 { String::new() } else { words }
 }
 
 /// What was, and what is instead; once if it is the same.
@@ -285,6 +300,15 @@ mod tests {
             .collect();
         assert_eq!(words.concat(), "-0+0=-2=+3");
         assert!(align::<u8>(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn differences_are_percents_or_factors() {
+        assert_eq!(difference(2.0, 2.0), "the same");
+        assert_eq!(difference(100.0, 106.0), "+6.00%");
+        assert_eq!(difference(100.0, 50.0), "-50%");
+        assert_eq!(difference(1.0, 3.0), "×3.00");
+        assert_eq!(difference(0.0, 3.0), "");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn article(network: &Network, index: usize, stage: &Stage) -> String {
         groups(network, index, stage).iter().map(|g| group(network, index, stage, g)).collect();
     format!(
         "<article class=\"stage {class}\" id=\"s{index}\">\n<h3>{name} <small>{}{times}</small></h3>\n\
-         <p class=\"facts\">{} → {}{costs}</p>\n{groups}</article>\n",
+         <p class=\"facts\"><span>{} → {}</span>{costs}</p>\n{groups}</article>\n",
         operation(stage.op),
         shape(stage.input),
         shape(stage.output)
