@@ -29,7 +29,7 @@ pub fn one(network: &Network) -> String {
         Section::new(
             "scale",
             "To scale",
-            scale::view(network, [scale::all_channels(network), network.input[1]]),
+            scale::view(network, [scale::all_channels(network), network.input[1]], Side::Only),
         ),
         Section::new("shares", "Where it goes", shares::view(network)),
         Section::new("stages", "Stage by stage", stages::view(network)),
@@ -41,12 +41,12 @@ pub fn one(network: &Network) -> String {
     sections.push(Section::new(
         "memory",
         "Memory, step by step",
-        memory::view(network, [network.memory.arena_bytes, network.memory.steps.len()]),
+        memory::view(network, [network.memory.arena_bytes, network.memory.steps.len()], Side::Only),
     ));
     sections.push(Section::new(
         "field",
         "Receptive field",
-        field::view(network, [field::most(network) as usize, field::len(network)]),
+        field::view(network, [field::most(network) as usize, field::len(network)], Side::Only),
     ));
     sections.push(Section::new("table", "The table", table::view(network)));
     let head = format!(
@@ -66,19 +66,27 @@ pub fn two(one: &Network, other: &Network) -> String {
     let memory = [most(&|n| n.memory.arena_bytes), most(&|n| n.memory.steps.len())];
     let fields = [most(&|n| field::most(n) as usize), most(&field::len)];
     let mut sections = vec![
-        Section::new("scale", "To scale", compare::beside(both, |n| scale::view(n, room))),
+        Section::new(
+            "scale",
+            "To scale",
+            compare::beside(both, |n, side| scale::view(n, room, side)),
+        ),
         Section::new("shares", "Where it goes", shares::two(both)),
         Section::new("layers", "Layer by layer", compare::layers(both)),
         Section::new(
             "memory",
             "Memory, step by step",
-            compare::beside(both, |n| memory::view(n, memory)),
+            compare::beside(both, |n, side| memory::view(n, memory, side)),
         ),
-        Section::new("field", "Receptive field", compare::beside(both, |n| field::view(n, fields))),
+        Section::new(
+            "field",
+            "Receptive field",
+            compare::beside(both, |n, side| field::view(n, fields, side)),
+        ),
         Section::new("table", "The tables", compare::tables(both)),
     ];
     if both.iter().all(|network| network.is_timed()) {
-        let plots = compare::beside(both, |network| {
+        let plots = compare::beside(both, |network, _| {
             let plot = network.profile.as_ref().map(|profile| profile.plot().sheet(Medium::Page));
             wide("Roofline", &plot.unwrap_or_default())
         });
@@ -150,9 +158,37 @@ fn colour(network: &Network, stage: Option<usize>) -> String {
     }
 }
 
-/// Where a layer is found on the page.
-fn anchor(layer: usize) -> String {
-    format!("l{layer}")
+/// Whose stages and layers a page shows, where links lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// The only network's.
+    Only,
+    /// The first one's of two.
+    First,
+    /// The second one's.
+    Second,
+}
+
+impl Side {
+    const BOTH: [Self; 2] = [Self::First, Self::Second];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Only => "",
+            Self::First => "a-",
+            Self::Second => "b-",
+        }
+    }
+
+    /// Where a stage is found on the page.
+    fn stage(self, stage: usize) -> String {
+        format!("{}s{stage}", self.prefix())
+    }
+
+    /// Where a layer is found on the page.
+    fn layer(self, layer: usize) -> String {
+        format!("{}l{layer}", self.prefix())
+    }
 }
 
 /// `12 params` with commas.

@@ -182,7 +182,7 @@ fn weights_say_bytes_and_algorithms() {
     assert!(bytes["weight_bytes"].as_u64() < plain["weight_bytes"].as_u64());
     let page = workshop.resnet(&format!("report {TRAINED} --weights {int8} -o -")).succeeds();
     assert!(page.contains(", 8 bits</span>"));
-    workshop.resnet(&format!("report resnet8 --weights {int8} -o -")).fails("hint: ");
+    workshop.resnet(&format!("report resnet8 --weights {int8} -o -")).fails("of that weight");
     workshop
         .resnet(&format!("report {TRAINED} resnet8 --weights {int8} -o -"))
         .fails("`--weights` is given once, but there are 2 models");

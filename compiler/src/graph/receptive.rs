@@ -187,12 +187,13 @@ name: global
 input: 3x16x16
 table:
   - {layer: stage, op: basic, channels: 16, shortcut: projection, eca: 3}
-  - {layer: norm, op: norm, norm: group, groups: 4}
+  - {layer: norm, op: norm, norm: {groups: 4}}
 ";
         let (graph, fields) = fields(table);
         let gate = graph.nodes.iter().position(|node| node.op == Op::Gate).unwrap();
         assert_eq!((fields[gate].rows.size, fields[gate].whole), (5, true));
-        assert!(!fields[gate - 3].whole || graph.nodes[gate - 3].shape.pixels() == 1);
+        assert_eq!(graph.nodes[gate - 3].name, "stage.0.bn2");
+        assert!(!fields[gate - 3].whole);
         assert!(fields.last().unwrap().whole);
     }
 }

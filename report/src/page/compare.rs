@@ -4,7 +4,7 @@ use crate::draw::escape;
 use crate::network::{Layer, Network, Stage};
 use crate::page::figures::{Figure, figures};
 use crate::page::text::{bytes, field, grouped, milliseconds, operation, scaled, shape};
-use crate::page::{colour, wide};
+use crate::page::{Side, colour, wide};
 
 /// What belongs together of two lists; nothing where one has no counterpart.
 type Pairs = Vec<[Option<usize>; 2]>;
@@ -112,11 +112,11 @@ fn difference(a: f64, b: f64) -> String {
 }
 
 /// A view of each, side by side where there is room.
-pub(super) fn beside(networks: [&Network; 2], view: impl Fn(&Network) -> String) -> String {
-    let parts = networks.map(|network| {
-        format!("<div>\n<h3>{}</h3>\n{}</div>\n", escape(&network.name), view(network))
+pub(super) fn beside(networks: [&Network; 2], view: impl Fn(&Network, Side) -> String) -> String {
+    let parts = networks.iter().zip(Side::BOTH).map(|(network, side)| {
+        format!("<div>\n<h3>{}</h3>\n{}</div>\n", escape(&network.name), view(network, side))
     });
-    format!("<div class=\"pair\">\n{}</div>\n", parts.concat())
+    format!("<div class=\"pair\">\n{}</div>\n", parts.collect::<String>())
 }
 
 /// Stage by stage, each layer of one beside its counterpart.
@@ -147,6 +147,7 @@ fn article(networks: [&Network; 2], pair: [Option<usize>; 2]) -> String {
         both(&|stage| some(stage.macs, format!("{} MACs", scaled(stage.macs)))),
     ];
     let (rows, differing) = rows(networks, pair);
+    let anchors = [0, 1].map(|side| pair[side].map(|stage| Side::BOTH[side].stage(stage)));
     let layers = match differing {
         0 => "all layers are alike".to_owned(),
         1 => "1 layer differs".to_owned(),
@@ -160,8 +161,10 @@ fn article(networks: [&Network; 2], pair: [Option<usize>; 2]) -> String {
         ),
     );
     format!(
-        "<article class=\"stage {class}\">\n<h3>{name} <small>{kind}</small></h3>\n<p class=\"facts\">{}</p>\n\
+        "<article class=\"stage {class}\"{}>\n<h3>{name}{} <small>{kind}</small></h3>\n<p class=\"facts\">{}</p>\n\
          <details{}>\n<summary>{layers}</summary>\n<div class=\"inside\">\n{table}</div>\n</details>\n</article>\n",
+        id(anchors[0].as_deref()),
+        place(anchors[1].as_deref()),
         facts.map(|fact| format!("<span>{fact}</span>")).concat(),
         if (1..=24).contains(&differing) { " open=\"open\"" } else { "" }
     )
@@ -182,14 +185,14 @@ fn heading(networks: [&Network; 2]) -> String {
 
 /// A line for each layer, and how many differ.
 fn rows(networks: [&Network; 2], pair: [Option<usize>; 2]) -> (String, usize) {
-    let of_side = |side: usize| -> Vec<&Layer> {
-        let layers = networks[side].layers.iter();
-        layers.filter(|layer| Some(layer.stage) == pair[side]).collect()
+    let of_side = |side: usize| -> Vec<(usize, &Layer)> {
+        let layers = networks[side].layers.iter().enumerate();
+        layers.filter(|(_, layer)| Some(layer.stage) == pair[side]).collect()
     };
     let (one, other) = (of_side(0), of_side(1));
-    let within = |side: usize, layers: &[&Layer]| -> Vec<String> {
+    let within = |side: usize, layers: &[(usize, &Layer)]| -> Vec<String> {
         let stage = pair[side].map_or("", |stage| &*networks[side].stages[stage].name);
-        let name = |layer: &&Layer| {
+        let name = |(_, layer): &(usize, &Layer)| {
             layer.counts.name.strip_prefix(stage).unwrap_or(&layer.counts.name).to_owned()
         };
         layers.iter().map(name).collect()
@@ -199,7 +202,11 @@ fn rows(networks: [&Network; 2], pair: [Option<usize>; 2]) -> (String, usize) {
     let timed = networks.iter().any(|network| network.is_timed());
     let rows = pairs.into_iter().map(|[a, b]| {
         let (a, b) = (a.map(|a| one[a]), b.map(|b| other[b]));
-        let cells = [a, b].map(|layer| layer.map(cells));
+        let cells = [a, b].map(|layer| layer.map(|(_, layer)| cells(layer)));
+        let anchors = [
+            a.map(|(place, _)| Side::First.layer(place)),
+            b.map(|(place, _)| Side::Second.layer(place)),
+        ];
         // Times are never quite the same.
         let alike = cells[0].as_ref().map(|cells| &cells[1..9])
             == cells[1].as_ref().map(|cells| &cells[1..9]);
@@ -211,12 +218,16 @@ fn rows(networks: [&Network; 2], pair: [Option<usize>; 2]) -> (String, usize) {
                 cells[1].as_ref().map(|cells| cells[column].clone()),
             );
             match column {
-                0 => format!("<th scope=\"row\">{text}</th>"),
+                0 => {
+                    let second = place(anchors[1].as_deref());
+                    format!("<th scope=\"row\">{text}{second}</th>")
+                }
                 1 | 8 => format!("<td>{text}</td>"),
                 _ => format!("<td class=\"n\">{text}</td>"),
             }
         };
-        format!("<tr>{}</tr>\n", (0..columns).map(cell).collect::<String>())
+        let row: String = (0..columns).map(cell).collect();
+        format!("<tr{}>{row}</tr>\n", id(anchors[0].as_deref()))
     });
     let rows = rows.collect();
     (rows, differing)
@@ -238,6 +249,16 @@ fn cells(layer: &Layer) -> [String; 10] {
         layer.algorithm.map(|word| format!("{word}{bits}")).unwrap_or_default(),
         layer.ms.map(milliseconds).unwrap_or_default(),
     ]
+}
+
+/// The attribute by which an element is found.
+fn id(anchor: Option<&str>) -> String {
+    anchor.map(|anchor| format!(" id=\"{anchor}\"")).unwrap_or_default()
+}
+
+/// A place that is found by another name.
+fn place(anchor: Option<&str>) -> String {
+    anchor.map(|anchor| format!("<span id=\"{anchor}\"></span>")).unwrap_or_default()
 }
 
 /// A count in words, where there is something to count.

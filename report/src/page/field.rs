@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::draw::escape;
 use crate::network::{Layer, Network};
 use crate::page::text;
-use crate::page::{anchor, colour};
+use crate::page::{Side, colour};
 
 /// The drawing's units; it is stretched to the width of the page.
 const WIDTH: f64 = 1000.0;
@@ -29,7 +29,7 @@ pub(super) fn most(network: &Network) -> i64 {
 }
 
 /// The bars where so many rows fill the height, and so many layers the width.
-pub(super) fn view(network: &Network, [most, len]: [usize; 2]) -> String {
+pub(super) fn view(network: &Network, [most, len]: [usize; 2], side: Side) -> String {
     let picture = network.input[1];
     let whole = network.layers.iter().any(|layer| {
         layer.receptive_field.whole && layer.counts.output[1] * layer.counts.output[2] > 1
@@ -44,11 +44,11 @@ pub(super) fn view(network: &Network, [most, len]: [usize; 2]) -> String {
         "<figure class=\"map\">\n<div class=\"axis short\"><span>{most}</span><span>0</span></div>\n{}\
          <figcaption>Rows of the picture that one element of a layer’s output depends on, padding counted; the line is the \
          picture’s height, {picture}.{star}</figcaption>\n</figure>\n",
-        svg(network, most, len)
+        svg(network, most, len, side)
     )
 }
 
-fn svg(network: &Network, most: usize, len: usize) -> String {
+fn svg(network: &Network, most: usize, len: usize, side: Side) -> String {
     let layers = layers(network);
     let step = WIDTH / len.max(1) as f64;
     let mut svg = format!(
@@ -68,7 +68,7 @@ fn svg(network: &Network, most: usize, len: usize) -> String {
             svg,
             "<a href=\"#{}\" tabindex=\"-1\"><rect class=\"{}\" x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{tall:.2}\">\
              <title>{hint}</title></rect></a>",
-            anchor(*index),
+            side.layer(*index),
             colour(network, Some(layer.stage)),
             step * place as f64,
             HEIGHT - tall,

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use crate::draw::escape;
 use crate::network::{Network, Space};
 use crate::page::text::{bytes, shape};
-use crate::page::{anchor, colour};
+use crate::page::{Side, colour};
 
 /// The drawing's units; it is stretched to the width of the page.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 240.0;
 
-pub(super) fn view(network: &Network, [arena, steps]: [usize; 2]) -> String {
+pub(super) fn view(network: &Network, [arena, steps]: [usize; 2], side: Side) -> String {
     let memory = &network.memory;
     let peak = peak(network);
     format!(
@@ -20,7 +20,7 @@ pub(super) fn view(network: &Network, [arena, steps]: [usize; 2]) -> String {
          reads it, at the bytes where it lies; pale, Winograd’s points of a layer’s input. The most that is alive at a \
          step is {}. A thread’s scratch takes {} more.</figcaption>\n</figure>\n",
         bytes(arena as u64),
-        svg(network, arena, steps),
+        svg(network, arena, steps, side),
         bytes(memory.arena_bytes as u64),
         bytes(peak as u64),
         bytes(memory.scratch_bytes as u64),
@@ -46,7 +46,7 @@ fn peak(network: &Network) -> usize {
 }
 
 /// The map where so many bytes fill the height, and so many steps the width.
-fn svg(network: &Network, arena: usize, steps: usize) -> String {
+fn svg(network: &Network, arena: usize, steps: usize, side: Side) -> String {
     let memory = &network.memory;
     let x = |step: usize| WIDTH * step as f64 / steps.max(1) as f64;
     let y = |byte: usize| HEIGHT * (1.0 - byte as f64 / arena.max(1) as f64);
@@ -81,7 +81,7 @@ fn svg(network: &Network, arena: usize, steps: usize) -> String {
         );
         let _ = match made.layer {
             Some(layer) => {
-                writeln!(svg, "<a href=\"#{}\" tabindex=\"-1\">{rect}</a>", anchor(layer))
+                writeln!(svg, "<a href=\"#{}\" tabindex=\"-1\">{rect}</a>", side.layer(layer))
             }
             None => writeln!(svg, "{rect}"),
         };

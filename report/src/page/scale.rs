@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::draw::escape;
 use crate::network::{Dimensions, Network};
 use crate::page::block::Block;
-use crate::page::colour;
 use crate::page::text::shape;
+use crate::page::{Side, colour};
 
 /// The drawing's units; it is stretched to the width of the page, and not in height.
 const WIDTH: f64 = 1000.0;
@@ -54,8 +54,13 @@ fn pieces(network: &Network) -> Vec<Piece> {
 }
 
 /// The drawing, with its legend.
-pub(super) fn view(network: &Network, room: [usize; 2]) -> String {
-    format!("<figure>\n{}{}{}</figure>\n", svg(network, room), legend(network), caption(network))
+pub(super) fn view(network: &Network, room: [usize; 2], side: Side) -> String {
+    format!(
+        "<figure>\n{}{}{}</figure>\n",
+        svg(network, room, side),
+        legend(network, side),
+        caption(network)
+    )
 }
 
 /// All channels that are drawn beside one another.
@@ -64,7 +69,7 @@ pub(super) fn all_channels(network: &Network) -> usize {
 }
 
 /// The drawing where so many channels fill the width, and so many rows the height.
-fn svg(network: &Network, [channels, rows]: [usize; 2]) -> String {
+fn svg(network: &Network, [channels, rows]: [usize; 2], side: Side) -> String {
     let pieces = pieces(network);
     let gap = GAP.min(GAPS * WIDTH / pieces.len() as f64);
     let room = WIDTH - gap * pieces.len() as f64 - LEAST * pieces.len() as f64;
@@ -85,7 +90,7 @@ fn svg(network: &Network, [channels, rows]: [usize; 2]) -> String {
         let class = colour(network, piece.stage);
         let shortcut = piece.shortcut.map(|kind| format!(", shortcut: {kind}")).unwrap_or_default();
         let hint = escape(&format!("{}: {}{shortcut}", piece.name, shape(piece.shape)));
-        let link = piece.stage.map(|stage| format!("s{stage}"));
+        let link = piece.stage.map(|stage| side.stage(stage));
         let top = middle - height / 2.0;
         let rect = format!(
             "<rect class=\"{class}\" x=\"{left:.2}\" y=\"{top:.2}\" width=\"{width:.2}\" height=\"{height:.2}\">\
@@ -113,16 +118,18 @@ fn svg(network: &Network, [channels, rows]: [usize; 2]) -> String {
 }
 
 /// The stages, with their colours and shapes.
-fn legend(network: &Network) -> String {
+fn legend(network: &Network, side: Side) -> String {
     let items: String = network
         .stages
         .iter()
         .enumerate()
         .map(|(index, stage)| {
             let class = colour(network, Some(index));
-            let times = stage.blocks.filter(|n| *n > 1).map(|n| format!(" ×{n}")).unwrap_or_default();
+            let times =
+                stage.blocks.filter(|n| *n > 1).map(|n| format!(" ×{n}")).unwrap_or_default();
             format!(
-                "<li><a href=\"#s{index}\"><i class=\"{class}\"></i>{}</a>{times} <span>{}</span></li>\n",
+                "<li><a href=\"#{}\"><i class=\"{class}\"></i>{}</a>{times} <span>{}</span></li>\n",
+                side.stage(index),
                 escape(&stage.name),
                 shape(stage.output)
             )

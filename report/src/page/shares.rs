@@ -2,8 +2,8 @@
 
 use crate::draw::escape;
 use crate::network::{Network, Stage};
-use crate::page::colour;
 use crate::page::text::{bytes, milliseconds, scaled, share};
+use crate::page::{Side, colour};
 
 /// What stages have shares of.
 struct Measure {
@@ -45,8 +45,10 @@ fn measures(network: &Network) -> Vec<Measure> {
 
 /// A bar for each measure.
 pub(super) fn view(network: &Network) -> String {
-    let bars: String =
-        measures(network).iter().map(|measure| bar(network, measure, measure.name, 1.0)).collect();
+    let bars: String = measures(network)
+        .iter()
+        .map(|measure| bar(network, measure, measure.name, 1.0, Side::Only))
+        .collect();
     format!("<div class=\"shares\">\n{bars}</div>\n")
 }
 
@@ -60,7 +62,7 @@ pub(super) fn two(networks: [&Network; 2]) -> String {
         let most = sums[0].max(sums[1]);
         let bar = |side: usize, measure: &Measure| {
             let name = format!("{}, {}", measure.name, escape(&networks[side].name));
-            bar(networks[side], measure, &name, sums[side] / most)
+            bar(networks[side], measure, &name, sums[side] / most, Side::BOTH[side])
         };
         bar(0, one) + &bar(1, other)
     });
@@ -68,7 +70,13 @@ pub(super) fn two(networks: [&Network; 2]) -> String {
 }
 
 /// A bar of so much of the width.
-fn bar(network: &Network, Measure { total, of, .. }: &Measure, name: &str, long: f64) -> String {
+fn bar(
+    network: &Network,
+    Measure { total, of, .. }: &Measure,
+    name: &str,
+    long: f64,
+    side: Side,
+) -> String {
     let whole: f64 = network.stages.iter().map(of).sum();
     let part = |(index, stage): (usize, &Stage)| {
         let value = of(stage);
@@ -82,7 +90,8 @@ fn bar(network: &Network, Measure { total, of, .. }: &Measure, name: &str, long:
         let label = if seen < 7.0 { String::new() } else { words.clone() };
         let hint = escape(&format!("{}: {words} of {total}", stage.name));
         format!(
-            "<a href=\"#s{index}\" class=\"{}\" style=\"width:{percent:.3}%\" title=\"{hint}\" aria-label=\"{hint}\">{label}</a>",
+            "<a href=\"#{}\" class=\"{}\" style=\"width:{percent:.3}%\" title=\"{hint}\" aria-label=\"{hint}\">{label}</a>",
+            side.stage(index),
             colour(network, Some(index))
         )
     };

@@ -4,7 +4,7 @@ use crate::draw::escape;
 use crate::network::{Layer, Network, Stage};
 use crate::page::block::Block;
 use crate::page::text::{bytes, field, grouped, milliseconds, operation, scaled, shape, share};
-use crate::page::{anchor, colour, counted, wide};
+use crate::page::{Side, colour, counted, wide};
 
 pub(super) fn view(network: &Network) -> String {
     let stages = network.stages.iter().enumerate();
@@ -160,7 +160,7 @@ fn row(network: &Network, index: usize, layer: &Layer) -> String {
     });
     format!(
         "<tr id=\"{}\"><th scope=\"row\">{}</th><td>{}</td><td class=\"n\" title=\"of {}\">{}</td>{}{}{}{}{}<td>{algorithm}</td>{}</tr>\n",
-        anchor(index),
+        Side::Only.layer(index),
         escape(&counts.name),
         escape(&operation(&counts.operation)),
         shape(counts.input),
