@@ -56,8 +56,8 @@ fn write(options: &Report, networks: &[Network], out: &mut dyn Write) -> Result<
         networks if options.json => output::json(out, &networks),
         [one, other] => Ok(out.write_all(page::two(one, other).as_bytes())?),
         networks => {
-            let pages = networks.iter().map(page::one);
-            Ok(pages.into_iter().try_for_each(|page| out.write_all(page.as_bytes()))?)
+            let page: String = networks.iter().map(page::one).collect();
+            Ok(out.write_all(page.as_bytes())?)
         }
     }
 }
@@ -73,17 +73,14 @@ fn network(options: &Report, model: &Model, weights: Option<&Path>) -> Result<Ne
     }
     let (graph, plan, levels) = compiler.levels().map_err(for_process)?;
     let compiled = bench.then(|| compiler.compile().map_err(for_process)).transpose()?;
-    let given = opened.is_some();
-    let profile = match compiled {
-        None if given => {
-            model::weights(opened, None, &plan.weights.tensors)?;
-            None
-        }
-        None => None,
-        Some(compiled) => {
-            let weights = model::weights(opened, None, compiled.tensors())?;
+    let weights = (opened.is_some() || *bench)
+        .then(|| model::weights(opened, None, &plan.weights.tensors))
+        .transpose()?;
+    let profile = match (compiled, weights) {
+        (Some(compiled), Some(weights)) => {
             Some(profile::measure(&compiled, &weights, threads.get(), *seconds)?)
         }
+        _ => None,
     };
     Ok(Network::new(&model.spec, counted, &graph, &plan, &levels, profile))
 }

@@ -52,7 +52,7 @@ fn svg(network: &Network, most: usize, len: usize, side: Side) -> String {
     let layers = layers(network);
     let step = WIDTH / len.max(1) as f64;
     let mut svg = format!(
-        "<svg class=\"short\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+        "<svg class=\"short\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"group\" \
          aria-label=\"{}\">\n",
         escape(&format!("the receptive fields of {}", network.name))
     );

@@ -51,7 +51,7 @@ fn svg(network: &Network, arena: usize, steps: usize, side: Side) -> String {
     let x = |step: usize| WIDTH * step as f64 / steps.max(1) as f64;
     let y = |byte: usize| HEIGHT * (1.0 - byte as f64 / arena.max(1) as f64);
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">\n\
+        "<svg viewBox=\"0 0 {WIDTH} {}\" preserveAspectRatio=\"none\" role=\"group\" aria-label=\"{}\">\n\
          <rect class=\"ground\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n",
         HEIGHT + 10.0,
         escape(&format!("the memory of {} from step to step", network.name))

@@ -78,7 +78,7 @@ fn svg(network: &Network, [channels, rows]: [usize; 2], side: Side) -> String {
     let height = PICTURE + 2.0 * ABOVE;
     let middle = height / 2.0;
     let mut svg = format!(
-        "<svg class=\"scale\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"img\" \
+        "<svg class=\"scale\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"group\" \
          aria-label=\"{}\">\n",
         escape(&format!("the activations of {} to scale", network.name))
     );

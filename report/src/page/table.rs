@@ -13,14 +13,21 @@ pub(super) fn view(network: &Network) -> String {
     let mut lines = String::new();
     for (number, line) in (1..).zip(text.lines()) {
         let rows = network.stages.iter().enumerate().filter(|(_, stage)| stage.line == number);
-        let margins: String = rows.map(|(index, stage)| margin(network, index, stage)).collect();
-        let margin =
-            if margins.is_empty() { "<td colspan=\"5\"></td>".to_owned() } else { margins };
+        let mut margins = rows.map(|(index, stage)| (stage, margin(network, index, stage)));
+        let first = margins.next().map_or("<td colspan=\"5\"></td>".to_owned(), |(_, cells)| cells);
         let _ = writeln!(
             lines,
-            "<tr><td class=\"no\">{number}</td><td class=\"code\"><code>{}</code></td>{margin}</tr>",
+            "<tr><td class=\"no\">{number}</td><td class=\"code\"><code>{}</code></td>{first}</tr>",
             escape(line)
         );
+        // Rows that begin in the same line.
+        for (stage, cells) in margins {
+            let name = escape(&stage.name);
+            let _ = writeln!(
+                lines,
+                "<tr><td class=\"no\"></td><td class=\"n\">{name}</td>{cells}</tr>"
+            );
+        }
     }
     let head = "<thead><tr><th scope=\"col\"><span class=\"sr\">Line</span></th><th scope=\"col\">Row</th>\
                 <th scope=\"col\">Output</th><th scope=\"col\">Params</th><th scope=\"col\"><span class=\"sr\">Share</span></th>\
@@ -33,12 +40,8 @@ pub(super) fn view(network: &Network) -> String {
     )
 }
 
-/// What a row makes and costs. Of rows in one line the first one is shown.
+/// What a row makes and costs.
 fn margin(network: &Network, index: usize, stage: &Stage) -> String {
-    let first = network.stages.iter().position(|other| other.line == stage.line);
-    if first != Some(index) {
-        return String::new();
-    }
     let class = colour(network, Some(index));
     let cost = |part: u64, whole: u64| {
         if part == 0 {
