@@ -221,3 +221,53 @@ fn no_file_is_lost() {
     workshop.resnet("report zebra -o zebra.html").fails("neither a file nor a network");
     assert!(!workshop.files().iter().any(|name| name.starts_with("zebra")));
 }
+
+#[test]
+fn rows_in_one_line_have_their_costs_each() {
+    let workshop = Workshop::new();
+    let rows = "[{layer: mean, op: global_average_pool}, {layer: fc, op: linear, channels: 7}]";
+    workshop.write("flow.yaml", format!("name: flow\ninput: 3x4x4\ntable: {rows}\n"));
+    let page = workshop.resnet("report flow.yaml -o -").succeeds();
+    let document = parse(&page);
+    let listing = document.descendants().find(|node| node.attribute("class") == Some("listing"));
+    let listing = listing.unwrap();
+    let lines: Vec<String> = listing
+        .descendants()
+        .filter(|node| node.has_tag_name("tr"))
+        .map(|row| words(&row))
+        .collect();
+    // The names of the columns, three lines, and the second row of the third line.
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines[4], "fc72821");
+}
+
+#[test]
+fn shortcuts_are_told_by_their_kinds() {
+    let workshop = Workshop::new();
+    for (model, kinds) in [
+        ("resnet18", &["identity", "projection"][..]),
+        ("resnet34-a", &["identity", "zero padding"]),
+        ("resnet50d", &["identity", "pool, projection", "projection"]),
+        ("plain18", &[]),
+    ] {
+        let page = workshop.resnet(&format!("report {model} -o -")).succeeds();
+        let document = parse(&page);
+        let of_class = |class: &'static str| {
+            document.descendants().filter(move |node| {
+                node.attribute("class").is_some_and(|found| found.split(' ').any(|c| c == class))
+            })
+        };
+        let found: BTreeSet<String> = of_class("kind").map(|kind| words(&kind)).collect();
+        assert!(found.iter().eq(kinds), "{model}: {found:?}");
+        // An arc over each block, and a line beside the blocks that are drawn.
+        let blocks = if kinds.is_empty() {
+            0
+        } else if model.contains("18") {
+            8
+        } else {
+            16
+        };
+        assert_eq!(of_class("arc").count(), blocks, "{model}");
+        assert_eq!(of_class("shortcut").count() > 0, blocks > 0, "{model}");
+    }
+}
