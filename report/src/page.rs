@@ -139,7 +139,7 @@ fn document(title: &str, head: &str, sections: &[Section]) -> String {
 /// What may be wider than the page, and is then moved by itself.
 fn wide(name: &str, content: &str) -> String {
     format!(
-        "<div class=\"wide\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n{content}</div>\n",
+        "<div class=\"wide\" role=\"group\" aria-label=\"{}\" tabindex=\"0\">\n{content}</div>\n",
         escape(name)
     )
 }
