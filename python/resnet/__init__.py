@@ -8,6 +8,7 @@
 """
 
 from ._resnet import (
+    Fitted,
     Imported,
     Layer,
     Network,
@@ -16,6 +17,7 @@ from ._resnet import (
     ResnetError,
     TableError,
     TableWarning,
+    Trainer,
     check,
     compile,
     family,
@@ -25,8 +27,10 @@ from ._resnet import (
 )
 from ._sweep import sweep
 from ._torch import from_torch
+from ._train import fit, train
 
 __all__ = [
+    "Fitted",
     "Imported",
     "Layer",
     "Network",
@@ -35,12 +39,15 @@ __all__ = [
     "ResnetError",
     "TableError",
     "TableWarning",
+    "Trainer",
     "check",
     "compile",
     "family",
+    "fit",
     "from_torch",
     "import_checkpoint",
     "models",
     "quantize",
     "sweep",
+    "train",
 ]

@@ -159,6 +159,84 @@ def quantize(
     noise, stay in f32. An image that cannot be read is an error.
     """
 
+@final
+class Trainer:
+    """A network that is trained: a step compiled from its table, over images with classes."""
+
+    is_done: bool
+    """Whether all epochs are done."""
+    table: str
+    """The table with the `labels` and the `preprocess` that it is trained with."""
+    def __new__(
+        cls,
+        table: _Table,
+        images: Sequence[_Image] | npt.NDArray[np.uint8],
+        classes: Sequence[int] | npt.NDArray[Any],
+        weights: _Weights | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        epochs: int = 60,
+        batch: int = 128,
+        rate: float = 0.1,
+        schedule: str = "one-cycle",
+        warm_up: float | None = None,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        decay: float = 5e-4,
+        decoupled: bool = False,
+        smoothing: float = 0.0,
+        crop: str | None = None,
+        flip: bool = True,
+        cutout: int = 0,
+        mixup: float = 0.0,
+        average: float | None = None,
+        freeze: Sequence[str] | None = None,
+        seed: int = 1,
+        threads: int = 1,
+        isa: str | None = None,
+    ) -> Trainer: ...
+    def epoch(self) -> dict[str, Any]:
+        """Runs the next epoch, or what is left of it: `epoch`, `loss`, `accuracy` and `rate`. KeyboardInterrupt ends it behind the
+        running step; another call goes on with the next one."""
+    def safetensors(self) -> bytes:
+        """The weights as they are now, or their average, as a safetensors file."""
+    def checkpoint(self) -> bytes:
+        """All that is needed to go on: a file's bytes."""
+    def resume(self, checkpoint: bytes | bytearray | memoryview) -> None:
+        """Goes on from a checkpoint of the same training: the same bits as without a stop."""
+
+@final
+class Fitted:
+    """A classifier that was fitted, in its network."""
+
+    table: str
+    """The table with its classes."""
+    accuracy: float
+    """The part of the images that are right."""
+    validation_accuracy: float | None
+    loss: float
+    """The mean cross-entropy over the images."""
+    iterations: int
+    """Steps of the search."""
+    converged: bool
+    """Whether the search has reached the minimum."""
+    def safetensors(self) -> bytes:
+        """All weights of the network with its new classifier, as a safetensors file."""
+
+def fit(
+    table: _Table,
+    weights: _Weights | None,
+    images: Sequence[_Image] | npt.NDArray[np.uint8],
+    classes: Sequence[int] | npt.NDArray[Any],
+    *,
+    validate: tuple[Any, Any] | None = None,
+    C: float = 1.0,
+    labels: Sequence[str] | None = None,
+    threads: int = 1,
+    isa: str | None = None,
+) -> Fitted:
+    """Fit the classifier alone, by the features that trained weights make of few images."""
+
 def check(table: _Table, *, batch: int = 1) -> Report:
     """Check a table: shapes, parameters, multiply-adds, and the memory for batches of `batch` images.
 

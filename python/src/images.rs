@@ -109,7 +109,7 @@ impl Source for Images<'_> {
 }
 
 impl Image {
-    fn decode(&self) -> Result<Cow<'_, Decoded>, String> {
+    pub(crate) fn decode(&self) -> Result<Cow<'_, Decoded>, String> {
         match self {
             Self::File(path) => {
                 let bytes = resnet_runtime::file::read(path).map_err(|error| error.to_string())?;

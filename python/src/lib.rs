@@ -10,6 +10,7 @@ mod import;
 mod network;
 mod quantize;
 mod report;
+mod train;
 
 use pyo3::prelude::*;
 
@@ -23,5 +24,6 @@ mod _resnet {
         network::{Network, compile},
         quantize::{Quantized, quantize},
         report::{Layer, Report, check, models},
+        train::{Fitted, Trainer, fit},
     };
 }
