@@ -196,8 +196,8 @@ class Trainer:
         isa: str | None = None,
     ) -> Trainer: ...
     def epoch(self) -> dict[str, Any]:
-        """Runs the next epoch, or what is left of it: `epoch`, `loss`, `accuracy` and `rate`. KeyboardInterrupt ends it behind the
-        running step; another call goes on with the next one."""
+        """Runs the next epoch, or what is left of it: `epoch`, `loss`, `accuracy` and `rate`. KeyboardInterrupt ends it behind the running step;
+        another call goes on with the next one."""
     def safetensors(self) -> bytes:
         """The weights as they are now, or their average, as a safetensors file."""
     def checkpoint(self) -> bytes:
@@ -214,6 +214,7 @@ class Fitted:
     accuracy: float
     """The part of the images that are right."""
     validation_accuracy: float | None
+    """The same of those for validation, if there are any."""
     loss: float
     """The mean cross-entropy over the images."""
     iterations: int
@@ -235,7 +236,12 @@ def fit(
     threads: int = 1,
     isa: str | None = None,
 ) -> Fitted:
-    """Fit the classifier alone, by the features that trained weights make of few images."""
+    """Fit the classifier alone, by the features that trained weights make of few images.
+
+    `images` are what `Trainer` takes, and `classes` their classes, 0 to one less than there are; `validate` is a tuple of both, on which
+    `validation_accuracy` is measured. What is minimised is `C * sum of cross-entropies + sum of squared weights / 2`, as
+    scikit-learn's `LogisticRegression` does. `labels` are the classes' names.
+    """
 
 def check(table: _Table, *, batch: int = 1) -> Report:
     """Check a table: shapes, parameters, multiply-adds, and the memory for batches of `batch` images.

@@ -265,10 +265,13 @@ impl Trainer {
 pub(crate) struct Fitted {
     classifier: resnet::train::Classifier,
     weights: Vec<u8>,
+    /// The table with its classes.
     #[pyo3(get)]
     table: String,
+    /// The part of the images that are right.
     #[pyo3(get)]
     accuracy: f64,
+    /// The same of those for validation, if there are any.
     #[pyo3(get)]
     validation_accuracy: Option<f64>,
 }
