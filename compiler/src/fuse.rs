@@ -12,6 +12,7 @@
 //! Nothing here knows of speed or memory. A linear layer becomes a convolution whose kernel is its whole input.
 
 mod display;
+mod error;
 pub(crate) mod formats;
 pub mod quantisable;
 mod slices;
@@ -21,6 +22,8 @@ use resnet_runtime::weights::{ConvSource, NormTensors, Slice};
 
 use crate::entity::entity;
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
+
+pub use error::FuseError;
 
 entity! {
     /// A node of a [`Fused`] graph and the value that it writes, by its position in [`Fused::nodes`].
@@ -248,18 +251,6 @@ impl Fused {
     pub fn iter(&self) -> impl Iterator<Item = (FusedId, &FusedNode)> {
         self.nodes.iter().enumerate().map(|(i, node)| (FusedId::at(i), node))
     }
-}
-
-/// A node that no operator can absorb. Tables never lead here; it marks a gap in this compiler.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "`{node}` can't be fused: {reason}; this is a bug in the compiler, please report the table"
-)]
-pub struct FuseError {
-    /// The node's name.
-    pub node: String,
-    /// What was missing.
-    pub reason: &'static str,
 }
 
 /// Fuses a graph.
