@@ -12,7 +12,9 @@ use crate::page::{Side, colour};
 const WIDTH: f64 = 1000.0;
 /// Height of the picture's rows.
 const PICTURE: f64 = 132.0;
-/// Room for arcs above what is drawn.
+/// Its height on the page.
+const REM: f64 = 10.5;
+/// Room above and below what is drawn.
 const ABOVE: f64 = 6.0;
 /// The part of the width that lies between the shapes, at most, and the widest gap.
 const GAPS: f64 = 0.3;
@@ -77,11 +79,9 @@ fn svg(network: &Network, [channels, rows]: [usize; 2], side: Side) -> String {
     let tall = |rows_of: usize| (PICTURE * rows_of as f64 / rows.max(1) as f64).max(LEAST);
     let height = PICTURE + 2.0 * ABOVE;
     let middle = height / 2.0;
-    let mut svg = format!(
-        "<svg class=\"scale\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"group\" \
-         aria-label=\"{}\">\n",
-        escape(&format!("the activations of {} to scale", network.name))
-    );
+    let mut svg = String::new();
+    // The highest point: arcs rise above what is as high as the picture.
+    let mut highest: f64 = 0.0;
     let mut left = gap / 2.0;
     let mut before = (left, 0.0);
     for piece in &pieces {
@@ -105,6 +105,8 @@ fn svg(network: &Network, [channels, rows]: [usize; 2], side: Side) -> String {
             let to = left + width;
             let foot = middle - f64::max(above, height) / 2.0 - 1.5;
             let rise = foot - 10.0 - (to - from) * 0.12;
+            // A curve of this kind goes three quarters of the way.
+            highest = highest.min(foot + (rise - foot) * 0.75 - ABOVE);
             let class = if kind == "identity" { "arc" } else { "arc changed" };
             let _ = writeln!(
                 svg,
@@ -114,7 +116,14 @@ fn svg(network: &Network, [channels, rows]: [usize; 2], side: Side) -> String {
         before = (left + width, height);
         left += width + gap;
     }
-    svg + "</svg>\n"
+    let tall = height - highest;
+    // Rows are as high in every drawing, whatever rises above them.
+    let rem = REM * tall / height;
+    let label = escape(&format!("the activations of {} to scale", network.name));
+    format!(
+        "<svg class=\"scale\" viewBox=\"0 {highest:.2} {WIDTH} {tall:.2}\" style=\"height: {rem:.2}rem\" \
+         preserveAspectRatio=\"none\" role=\"group\" aria-label=\"{label}\">\n{svg}</svg>\n"
+    )
 }
 
 /// The stages, with their colours and shapes.
