@@ -36,7 +36,7 @@ fn options() -> Options {
     Options {
         epochs: 6,
         batch: 16,
-        warm_up: 1.0,
+        warm_up: Some(1.0),
         rate: 0.05,
         augment: Augment { crop: Crop::Padded(1), flip: true, cutout: 2, mixup: 0.1 },
         smoothing: 0.05,

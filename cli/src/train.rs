@@ -100,7 +100,6 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<Outcome> {
 
 /// The library's options, of the command's.
 fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Options> {
-    let epochs = options.epochs.get();
     let flip = !options.no_flip;
     let crop = match options.crop {
         Some(crop) => crop,
@@ -121,11 +120,11 @@ fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Op
         }
     };
     Ok(Options {
-        epochs,
+        epochs: options.epochs.get(),
         batch: options.batch.get(),
         rate: options.rate,
         schedule: options.schedule.into(),
-        warm_up: options.warm_up.unwrap_or(epochs as f64 / 5.0),
+        warm_up: options.warm_up,
         momentum: options.momentum,
         nesterov: !options.no_nesterov,
         decay: options.decay,

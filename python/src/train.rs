@@ -171,7 +171,7 @@ impl Trainer {
                     )));
                 }
             },
-            warm_up: warm_up.unwrap_or(epochs as f64 / 5.0),
+            warm_up,
             momentum,
             nesterov,
             decay,

@@ -14,6 +14,8 @@ pub enum Crop {
     /// Surrounded by so many black pixels on each side, then cut out anywhere: torchvision's `RandomCrop`, of images that have
     /// the network's size; others are errors.
     Padded(usize),
+    /// The same, surrounded by its own mirror image: `RandomCrop` with `padding_mode="reflect"`.
+    Reflected(usize),
     /// A part of 8 to 100 % of the image whose sides have a ratio of 3:4 to 4:3, resized: torchvision's
     /// `RandomResizedCrop`.
     Resized,
@@ -29,20 +31,22 @@ impl Crop {
 
 /// A way to cut images that there is not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("`{0}` is no way to cut images; there are: none, pad=N, resized")]
+#[error("`{0}` is no way to cut images; there are: none, pad=N, reflect=N, resized")]
 pub struct UnknownCrop(String);
 
 impl FromStr for Crop {
     type Err = UnknownCrop;
 
     fn from_str(text: &str) -> Result<Self, UnknownCrop> {
-        let padding = text.strip_prefix("pad=").and_then(|pixels| pixels.parse::<u16>().ok());
-        match (text, padding) {
-            ("none", _) => Ok(Self::None),
-            ("resized", _) => Ok(Self::Resized),
-            (_, Some(pixels)) => Ok(Self::Padded(pixels.into())),
-            _ => Err(UnknownCrop(text.to_owned())),
-        }
+        let pixels = |pixels: &str| pixels.parse::<u16>().ok().map(usize::from);
+        let crop = match text.split_once('=') {
+            None if text == "none" => Some(Self::None),
+            None if text == "resized" => Some(Self::Resized),
+            Some(("pad", n)) => pixels(n).map(Self::Padded),
+            Some(("reflect", n)) => pixels(n).map(Self::Reflected),
+            _ => None,
+        };
+        crop.ok_or_else(|| UnknownCrop(text.to_owned()))
     }
 }
 
@@ -130,7 +134,13 @@ impl Augment {
     ) -> Cow<'a, Image> {
         let image = match self.crop {
             Crop::None => image,
-            Crop::Padded(padding) => Cow::Owned(padded(&image, padding, (height, width), random)),
+            Crop::Padded(padding) => {
+                Cow::Owned(padded(&image, padding, (height, width), random, inside))
+            }
+            Crop::Reflected(padding) => {
+                let reflected = |at, size| Some(reflected(at, size));
+                Cow::Owned(padded(&image, padding, (height, width), random, reflected))
+            }
             Crop::Resized => {
                 let part = part(&image, random);
                 Cow::Owned(window(&image, part).resize(width, height, Filter::Bilinear))
@@ -164,26 +174,39 @@ impl Augment {
 /// A part of an image: the first row and column, height and width.
 type Part = (usize, usize, usize, usize);
 
+/// A row or column outside of an image, if it is the image's.
+fn inside(at: isize, size: usize) -> Option<usize> {
+    usize::try_from(at).ok().filter(|&at| at < size)
+}
+
+/// A row or column of an image that is mirrored at its first and last one, which are not repeated.
+fn reflected(at: isize, size: usize) -> usize {
+    let last = size - 1;
+    let at = at.unsigned_abs() % (2 * last).max(1);
+    at.min(2 * last - at)
+}
+
+/// A part of an image with `padding` rows and columns on each side, black where `source` says that a row or column is no one of
+/// the image's.
 fn padded(
     image: &Image,
     padding: usize,
     (height, width): (usize, usize),
     random: &mut Random,
+    source: impl Fn(isize, usize) -> Option<usize>,
 ) -> Image {
     let channels = image.channels();
     let spare = |size: usize, crop: usize| (size + 2 * padding + 1).saturating_sub(crop).max(1);
-    let top = random.below(spare(image.height(), height));
-    let left = random.below(spare(image.width(), width));
+    let top = random.below(spare(image.height(), height)) as isize - padding as isize;
+    let left = random.below(spare(image.width(), width)) as isize - padding as isize;
     let mut pixels = vec![0; height * width * channels];
-    for (row, line) in pixels.chunks_mut(width * channels).enumerate() {
-        let Some(from) = (top + row).checked_sub(padding).filter(|&row| row < image.height())
-        else {
+    for (row, line) in (top..).zip(pixels.chunks_mut(width * channels)) {
+        let Some(row) = source(row, image.height()) else {
             continue;
         };
-        for (column, pixel) in line.chunks_mut(channels).enumerate() {
-            let from_column = (left + column).checked_sub(padding);
-            if let Some(column) = from_column.filter(|&column| column < image.width()) {
-                let at = (from * image.width() + column) * channels;
+        for (column, pixel) in (left..).zip(line.chunks_mut(channels)) {
+            if let Some(column) = source(column, image.width()) {
+                let at = (row * image.width() + column) * channels;
                 pixel.copy_from_slice(&image.pixels()[at..at + channels]);
             }
         }
@@ -259,7 +282,7 @@ mod tests {
         let image = counting(6, 6);
         let mut black = false;
         for seed in 0..50 {
-            let crop = padded(&image, 2, (6, 6), &mut Random::of(&[seed]));
+            let crop = padded(&image, 2, (6, 6), &mut Random::of(&[seed]), inside);
             assert_eq!((crop.width(), crop.height()), (6, 6));
             // Whatever is not black is a pixel of the image.
             for pixel in crop.pixels().chunks(3) {
@@ -274,6 +297,26 @@ mod tests {
             );
         }
         assert!(black);
+    }
+
+    /// `numpy.pad(range(4), 5, mode="reflect")`
+    #[test]
+    fn reflections_do_not_repeat_the_border() {
+        let row: Vec<usize> = (-5..9).map(|at| reflected(at, 4)).collect();
+        assert_eq!(row, [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]);
+        assert_eq!(reflected(-3, 1), 0);
+        assert_eq!("reflect=4".parse(), Ok(Crop::Reflected(4)));
+        assert!("reflect=-1".parse::<Crop>().is_err() && "pad".parse::<Crop>().is_err());
+    }
+
+    #[test]
+    fn reflected_crops_have_no_black() {
+        let image = counting(6, 6);
+        for seed in 0..20 {
+            let source = |at, size| Some(reflected(at, size));
+            let crop = padded(&image, 4, (6, 6), &mut Random::of(&[seed]), source);
+            assert!(crop.pixels().iter().all(|&value| value != 0));
+        }
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl<'a, D: Dataset + ?Sized> Maker<'a, D> {
         let image = self.data.image(index)?;
         let [_, height, width] = self.shape;
         let is_of_size = (image.height(), image.width()) == (height, width);
-        if matches!(self.augment.crop, Crop::Padded(_)) && !is_of_size {
+        if matches!(self.augment.crop, Crop::Padded(_) | Crop::Reflected(_)) && !is_of_size {
             return Err(format!(
                 "image {index} is {}x{} (height x width); what is padded before it is cut has to have the network's \
                  size, {height}x{width}: resize the images, or take resized parts of them",

@@ -104,7 +104,7 @@ pub fn gradients(
     let augment = Augment { crop: Crop::None, flip: false, cutout: 0, mixup: 0.0 };
     let options = Options {
         epochs: 1,
-        warm_up: 0.0,
+        warm_up: Some(0.0),
         batch,
         rate,
         augment,

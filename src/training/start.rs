@@ -63,15 +63,17 @@ pub(super) fn check<D: Dataset + ?Sized>(
     options: &Options,
 ) -> Result<(), TrainError> {
     let wrong = |what: String| Err(TrainError::Options(what));
-    let Options { epochs, batch, rate, warm_up, momentum, decay, smoothing, average, .. } =
-        *options;
+    let Options { epochs, batch, rate, momentum, decay, smoothing, average, .. } = *options;
     if epochs == 0 || batch == 0 {
         return wrong(
             "there has to be at least one epoch, and a batch of at least one image".into(),
         );
     }
-    if warm_up >= epochs as f64 || warm_up < 0.0 {
-        return wrong(format!("{warm_up} epochs to warm up of {epochs}: it has to be less"));
+    let warm_up = options.warm_up();
+    if !(0.0..epochs as f64).contains(&warm_up) {
+        return wrong(format!(
+            "{warm_up} epochs to warm up of {epochs}: it has to be less, and from 0 on"
+        ));
     }
     for (name, value, most) in [
         ("rate", rate, f64::MAX),

@@ -32,8 +32,8 @@ pub struct Options {
     pub rate: f64,
     /// How the rate goes.
     pub schedule: Schedule,
-    /// Epochs, or parts of one, in which it rises.
-    pub warm_up: f64,
+    /// Epochs, or parts of one, in which it rises; a fifth of all if there is no number.
+    pub warm_up: Option<f64>,
     /// What is kept of the steps before.
     pub momentum: f64,
     /// Whether steps look ahead, as Nesterov's do.
@@ -71,7 +71,7 @@ impl Default for Options {
             batch: 128,
             rate: 0.1,
             schedule: Schedule::OneCycle,
-            warm_up: 12.0,
+            warm_up: None,
             momentum: 0.9,
             nesterov: true,
             decay: 5e-4,
@@ -84,6 +84,13 @@ impl Default for Options {
             threads: None,
             isa: None,
         }
+    }
+}
+
+impl Options {
+    /// Epochs in which the rate rises.
+    pub(super) fn warm_up(&self) -> f64 {
+        self.warm_up.unwrap_or(self.epochs as f64 / 5.0)
     }
 }
 
@@ -332,10 +339,10 @@ impl Trainer {
     }
 
     fn step(&mut self, batch: &Batch) -> Result<f64, TrainError> {
-        let Options { schedule, warm_up, momentum, decay, average, .. } = self.options;
+        let Options { schedule, momentum, decay, average, .. } = self.options;
         let steps = self.steps();
         let at = self.at.epoch * steps + self.at.step;
-        let warm_up = (warm_up * steps as f64).max(1.0);
+        let warm_up = (self.options.warm_up() * steps as f64).max(1.0);
         let rate = schedule.rate(self.options.rate, at, warm_up, steps * self.options.epochs);
         let step = Rate { rate: rate as f32, momentum: momentum as f32, decay: decay as f32 };
         let found = self.step.run(&batch.images, &batch.targets, step);

@@ -52,8 +52,8 @@ pub(crate) struct Train {
     /// The probability that is spread over all classes.
     #[arg(long, value_name = "P", default_value = "0")]
     pub(crate) smoothing: f32,
-    /// What is cut out of each image: `none`, `pad=N` (any part of the image with N black pixels around it), or `resized` (a
-    /// part of 8 to 100 %, resized) [default: `pad` by an eighth of the network's size if the images have that size, else
+    /// What is cut out of each image: `none`, `pad=N` (any part of the image with N black pixels around it), `reflect=N` (with
+    /// its mirror image around it), or `resized` (a part of 8 to 100 %, resized) [default: `pad` by an eighth of the network's size if the images have that size, else
     /// `resized`].
     #[arg(long, value_name = "HOW")]
     pub(crate) crop: Option<Crop>,

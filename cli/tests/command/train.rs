@@ -112,10 +112,11 @@ fn what_cannot_be_trained_is_said_before_anything_is() {
         .fails("36 images, fewer than a batch of 64");
     workshop.resnet(&TRAIN.replace("--images set", "--images none")).fails("none");
     fails("--warm-up 4", "4 epochs to warm up of 4");
+    fails("--warm-up NaN", "NaN epochs to warm up of 4");
     fails("--momentum 1", "momentum is 1");
     fails("--crop pad=1", "is 5x6 (height x width); what is padded before it is cut");
     fails("--resume none", "cannot read the checkpoint `none`");
-    workshop.resnet(&format!("{TRAIN} --crop wide")).must_be_misuse("none, pad=N, resized");
+    workshop.resnet(&format!("{TRAIN} --crop wide")).must_be_misuse("none, pad=N, reflect=N, resized");
     std::fs::remove_dir_all(workshop.path("set/green")).unwrap();
     std::fs::remove_dir_all(workshop.path("set/blue")).unwrap();
     fails("", "all 12 images are of class 0");
