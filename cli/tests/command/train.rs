@@ -116,7 +116,9 @@ fn what_cannot_be_trained_is_said_before_anything_is() {
     fails("--momentum 1", "momentum is 1");
     fails("--crop pad=1", "is 5x6 (height x width); what is padded before it is cut");
     fails("--resume none", "cannot read the checkpoint `none`");
-    workshop.resnet(&format!("{TRAIN} --crop wide")).must_be_misuse("none, pad=N, reflect=N, resized");
+    workshop
+        .resnet(&format!("{TRAIN} --crop wide"))
+        .must_be_misuse("none, pad=N, reflect=N, resized");
     std::fs::remove_dir_all(workshop.path("set/green")).unwrap();
     std::fs::remove_dir_all(workshop.path("set/blue")).unwrap();
     fails("", "all 12 images are of class 0");

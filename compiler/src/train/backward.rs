@@ -84,7 +84,9 @@ impl<'a> Backward<'a> {
         *again.get_or_insert_with(|| {
             let tape = &mut self.forward.tape;
             let y = tape.add(format!("{name}.again"), tape.value(value).kind);
-            tape.push(name, Op::Again { of, shift, activation, after, y });
+            tape.after = Some(after);
+            tape.push(name, Op::Normalise { of, shift, residual: None, activation, y });
+            tape.after = None;
             y
         })
     }
@@ -454,7 +456,7 @@ fn remade(
     records: &[(String, Record)],
     batch: usize,
 ) -> HashMap<ValueId, Remade> {
-    let others = forward.tape.ops.iter().filter(|op| !matches!(op, Op::Conv { .. }));
+    let others = forward.tape.ops().filter(|op| !matches!(op, Op::Conv { .. }));
     let mut kept: HashSet<ValueId> = others.flat_map(|op| op.uses().reads).collect();
     kept.extend(records.iter().filter_map(|(_, record)| match record {
         Record::Conv(ConvRecord { window, panels, x, z, .. }) => {

@@ -61,7 +61,7 @@ pub(super) fn plan(tape: &Tape, groups: &[Group], batch: usize) -> Memory {
     let mut scratch_bytes = 0;
     for (group, requests) in groups.iter().zip(of_threads) {
         // Behind what its operators take for themselves.
-        let own = group.iter().map(|&at| scratch_of(&tape.ops[at], tape)).max().unwrap_or(0);
+        let own = group.iter().map(|&at| scratch_of(tape.op(at), tape)).max().unwrap_or(0);
         scratch_bytes = scratch_bytes.max(requests.place(own, &mut offsets));
     }
     for (place, owner) in places.iter_mut().zip(owners) {
@@ -111,7 +111,7 @@ fn local(tape: &Tape, lifetimes: &[Range<usize>], of_group: &[usize]) -> Vec<boo
         activation && of.start < of.end && of_group[of.start] == of_group[of.end]
     };
     let mut local: Vec<bool> = tape.values.iter().zip(lifetimes).map(is_local).collect();
-    for (at, op) in tape.ops.iter().enumerate().rev() {
+    for (at, op) in tape.ops().enumerate().rev() {
         let Some((written, read)) = op.uses().over else { continue };
         if lifetimes[read.index()].end == at && !local[written.index()] {
             local[read.index()] = false;
@@ -158,7 +158,7 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
     let none = Extent::square(0);
     let mut rings = vec![none; tape.values.len()];
     let mut reads = vec![none; tape.values.len()];
-    for op in &tape.ops {
+    for op in tape.ops() {
         let mut widen = |id: ValueId, padding: Padding| {
             let ring = &mut rings[id.index()];
             *ring = ring.max(padding.most());
@@ -217,7 +217,7 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
 /// Whose memory each value takes: its own, or that of one that it may be written over, which nobody reads any more.
 fn owners(tape: &Tape, places: &[Place], lifetimes: &mut [Range<usize>]) -> Vec<usize> {
     let mut owners: Vec<usize> = (0..places.len()).collect();
-    for (at, op) in tape.ops.iter().enumerate() {
+    for (at, op) in tape.ops().enumerate() {
         let Uses { reads, over: Some((written, read)), .. } = op.uses() else { continue };
         let owner = owners[read.index()];
         let alike = match (&places[written.index()], &places[read.index()]) {

@@ -35,7 +35,7 @@ pub(super) fn needs(
 
 /// Bytes of the values that are there when the way back begins: those that the way forward wrote and the way back reads.
 fn kept(tape: &Tape, places: &[Place], batch: usize) -> u64 {
-    let loss = tape.ops.iter().position(|op| matches!(op, Op::CrossEntropy { .. }));
+    let loss = tape.ops().position(|op| matches!(op, Op::CrossEntropy { .. }));
     let Some(loss) = loss else { return 0 };
     let mut kept = BTreeMap::new();
     for ((value, place), lifetime) in tape.values.iter().zip(places).zip(tape.lifetimes()) {

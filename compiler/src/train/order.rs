@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tape::{Op, Source, Tape, ValueId};
+use super::tape::{Entry, Op, Source, Tape, ValueId};
 
 /// Images from which on a batch has enough of them for threads to divide.
 pub(super) const FEWEST: usize = 8;
@@ -17,8 +17,7 @@ pub(crate) type Group = Vec<usize>;
 pub(crate) fn order(tape: &mut Tape, batch: usize) -> Vec<Group> {
     let groups = Scheduler::new(tape, batch).run();
     let order: Vec<usize> = groups.iter().flatten().copied().collect();
-    tape.ops = order.iter().map(|&at| tape.ops[at].clone()).collect();
-    tape.names = order.iter().map(|&at| tape.names[at].clone()).collect();
+    tape.entries = order.iter().map(|&at| tape.entries[at].clone()).collect();
     let mut next = 0;
     let in_order = |group: Group| {
         let first = next;
@@ -40,18 +39,18 @@ struct Scheduler<'a> {
 impl<'a> Scheduler<'a> {
     fn new(tape: &'a Tape, batch: usize) -> Self {
         let mut writers: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
-        for (at, op) in tape.ops.iter().enumerate() {
+        for (at, op) in tape.ops().enumerate() {
             for id in op.uses().writes {
                 writers.entry(id).or_default().push(at);
             }
         }
-        let done = vec![false; tape.ops.len()];
+        let done = vec![false; tape.entries.len()];
         Self { tape, batch, writers, done, groups: Vec::new() }
     }
 
     fn run(mut self) -> Vec<Group> {
         let mut left: Vec<usize> =
-            (0..self.tape.ops.len()).filter(|&at| !is_packing(&self.tape.ops[at])).collect();
+            (0..self.done.len()).filter(|&at| !is_packing(self.tape.op(at))).collect();
         while !left.is_empty() {
             let before = left.len();
             let mut chain = Group::new();
@@ -84,17 +83,19 @@ impl<'a> Scheduler<'a> {
     }
 
     fn is_of_images(&self, at: usize) -> bool {
-        self.batch >= FEWEST && self.tape.ops[at].is_of_images(self.tape)
+        self.batch >= FEWEST && self.tape.op(at).is_of_images(self.tape)
     }
 
     /// Whether all that an operator reads is there, or can be packed; weights change when nobody will pack them any more.
     fn is_ready(&self, at: usize) -> bool {
-        let op = &self.tape.ops[at];
-        let is_there = |at: &usize| self.done[*at] || is_packing(&self.tape.ops[*at]);
-        let reads = op.uses().reads;
-        let are_there = reads.iter().all(|id| self.writers[id].iter().all(is_there));
+        let Entry { op, after, .. } = &self.tape.entries[at];
+        let is_there = |at: &usize| self.done[*at] || is_packing(self.tape.op(*at));
+        let mut wanted = op.uses().reads.into_iter().chain(*after);
+        // Nobody writes what an operator was to wait for and what fell away since.
+        let are_there =
+            wanted.all(|id| self.writers.get(&id).is_none_or(|at| at.iter().all(is_there)));
         let Op::Sgd { slot, .. } = op else { return are_there };
-        let mut ops = self.tape.ops.iter().zip(&self.done);
+        let mut ops = self.tape.ops().zip(&self.done);
         are_there && !ops.any(|(op, done)| op.weights() == Some(*slot) && !done)
     }
 
@@ -109,9 +110,9 @@ impl<'a> Scheduler<'a> {
     }
 
     fn packings(&self, at: usize, wanted: &mut BTreeSet<usize>) {
-        for id in self.tape.ops[at].uses().reads {
+        for id in self.tape.op(at).uses().reads {
             for &writer in &self.writers[&id] {
-                if is_packing(&self.tape.ops[writer]) && !self.done[writer] {
+                if is_packing(self.tape.op(writer)) && !self.done[writer] {
                     wanted.insert(writer);
                     self.packings(writer, wanted);
                 }

@@ -144,8 +144,6 @@ pub(crate) enum Op {
         activation: Activation,
         y: ValueId,
     },
-    /// A norm's output once more, made as soon as `after` is there, so that nobody keeps it until then.
-    Again { of: NormValues, shift: SlotId, activation: Activation, after: ValueId, y: ValueId },
     /// The sum of two values, or one of them, and an activation.
     Add { x: ValueId, residual: Option<ValueId>, activation: Activation, y: ValueId },
     /// A pool.
@@ -286,7 +284,6 @@ impl Op {
             Self::ChannelConv { x, w, y, .. } => uses(&[x, w], &[y]),
             Self::Standardise { y, .. } => uses(&[], &[y]),
             Self::Normalise { of, residual, y, .. } => with(&[of.x, of.moments], residual, y),
-            Self::Again { of, after, y, .. } => uses(&[of.x, of.moments, after], &[y]),
             Self::Add { x, residual, y, .. } => with(&[x], residual, y),
             Self::Pool { x, y, .. } | Self::Mean { x, y } | Self::ZeroPad { x, y, .. } => {
                 uses(&[x], &[y])
@@ -328,7 +325,6 @@ impl Op {
             | Self::GradientPoints { .. }
             | Self::Moments { .. }
             | Self::Normalise { .. }
-            | Self::Again { .. }
             | Self::Add { .. }
             | Self::Pool { .. }
             | Self::Mean { .. }
@@ -393,6 +389,17 @@ pub(crate) struct Reached {
     pub(crate) at: usize,
 }
 
+/// An operator in its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The layer that it is of.
+    pub(crate) layer: String,
+    pub(crate) op: Op,
+    /// What has to be there before it runs, besides what it reads: what is made once more is made when it is wanted, so that
+    /// nobody keeps it until then. Weights are packed just before they are read in any case.
+    pub(crate) after: Option<ValueId>,
+}
+
 /// A training step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tape {
@@ -400,9 +407,9 @@ pub(crate) struct Tape {
     /// Whether the images, which are the first value, stay planar.
     pub(crate) planar: bool,
     pub(crate) convs: Vec<Conv>,
-    pub(crate) ops: Vec<Op>,
-    /// What each operator is called, by the layer that it is of.
-    pub(crate) names: Vec<String>,
+    pub(crate) entries: Vec<Entry>,
+    /// What operators that are added have to wait for.
+    pub(crate) after: Option<ValueId>,
     /// The layers whose gradients are measured, from the last to the first.
     pub(crate) reached: Vec<Reached>,
     /// Numbers of all of these.
@@ -416,6 +423,15 @@ impl Tape {
 
     pub(crate) fn conv(&self, id: ConvId) -> &Conv {
         &self.convs[id.index()]
+    }
+
+    /// The operators, in their order.
+    pub(crate) fn ops(&self) -> impl DoubleEndedIterator<Item = &Op> + ExactSizeIterator {
+        self.entries.iter().map(|entry| &entry.op)
+    }
+
+    pub(crate) fn op(&self, at: usize) -> &Op {
+        &self.entries[at].op
     }
 
     /// The shape of a value that is an activation.
@@ -439,15 +455,14 @@ impl Tape {
 
     /// A new operator of a layer.
     pub(crate) fn push(&mut self, name: &str, op: Op) {
-        self.ops.push(op);
-        self.names.push(name.to_owned());
+        self.entries.push(Entry { layer: name.to_owned(), op, after: self.after });
     }
 
     /// Removes the operators whose results nobody reads, and the memory of these.
     pub(crate) fn prune(&mut self) {
         let mut read = vec![false; self.values.len()];
-        let mut needed = vec![false; self.ops.len()];
-        for (at, op) in self.ops.iter().enumerate().rev() {
+        let mut needed = vec![false; self.entries.len()];
+        for (at, op) in self.ops().enumerate().rev() {
             let Uses { reads, writes, .. } = op.uses();
             let lasts = matches!(
                 op,
@@ -462,11 +477,9 @@ impl Tape {
             }
         }
         let mut keep = needed.iter();
-        self.ops.retain(|_| keep.next() == Some(&true));
-        let mut keep = needed.iter();
-        self.names.retain(|_| keep.next() == Some(&true));
+        self.entries.retain(|_| keep.next() == Some(&true));
         let mut touched = vec![false; self.values.len()];
-        for Uses { reads, writes, .. } in self.ops.iter().map(Op::uses) {
+        for Uses { reads, writes, .. } in self.ops().map(Op::uses) {
             reads.iter().chain(&writes).for_each(|id| touched[id.index()] = true);
         }
         for (value, _) in self.values.iter_mut().zip(touched).filter(|(_, touched)| !touched) {
@@ -477,7 +490,7 @@ impl Tape {
     /// From the operator that writes each value to the last one that reads it.
     pub(crate) fn lifetimes(&self) -> Vec<Range<usize>> {
         let mut lifetimes: Vec<Option<Range<usize>>> = vec![None; self.values.len()];
-        for (at, op) in self.ops.iter().enumerate() {
+        for (at, op) in self.ops().enumerate() {
             let Uses { reads, writes, .. } = op.uses();
             // What is written in parts lives from the first one on.
             for id in writes.into_iter().chain(reads) {

@@ -52,7 +52,7 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
         for &at in group {
             let begin = steps.lowering.steps.len() - first;
             steps.layer = FusedId::at(at);
-            steps.op(&of.tape.ops[at]);
+            steps.op(of.tape.op(at));
             of_ops.push(begin..steps.lowering.steps.len() - first);
         }
         if group.len() > 1 {
@@ -72,7 +72,7 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
         scratch_bytes: of.memory.scratch_bytes,
         weights_bytes: of.state.bytes,
         trains: true,
-        layers: of.tape.names.clone(),
+        layers: of.tape.entries.iter().map(|entry| entry.layer.clone()).collect(),
         functions,
         steps,
     }
@@ -82,7 +82,7 @@ impl Training<'_> {
     /// What the operators of a group read of the arena that none of them writes: it is fetched during the convolution before,
     /// or during the last one of the image before. `of_ops` are the operators' steps.
     fn ahead(&self, group: &[usize], of_ops: &[Range<usize>]) -> Vec<Ahead> {
-        let ops = || group.iter().map(|&at| &self.tape.ops[at]).enumerate();
+        let ops = || group.iter().map(|&at| self.tape.op(at)).enumerate();
         let written: HashSet<ValueId> = ops().flat_map(|(_, op)| op.uses().writes).collect();
         let convs: Vec<usize> =
             ops().filter(|(_, op)| op.is_conv()).map(|(position, _)| position).collect();
@@ -166,9 +166,6 @@ impl Steps<'_> {
             Op::GroupMoments { norm, group, p, y } => self.group_moments(norm, group, p, y),
             Op::Normalise { of, shift, residual, activation, y } => {
                 self.normalise(of, shift, residual, activation, y);
-            }
-            Op::Again { of, shift, activation, y, .. } => {
-                self.normalise(of, shift, None, activation, y);
             }
             Op::Add { x, residual, activation, y } => {
                 self.layer(x, (residual, activation), y, Lowering::add);
