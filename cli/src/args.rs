@@ -202,7 +202,7 @@ pub(crate) struct Check {
     #[arg(long)]
     pub(crate) exact: bool,
     /// Bytes for the whole process, such as 80MB, 64MiB or 1.5G (K, M and G are powers of 1024). Where the fastest algorithms need more,
-    /// leaner ones are taken.
+    /// leaner ones are taken. With `--train`, bytes for a step on one thread, as `resnet train --memory` takes them.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use resnet::{Compiler, Model, ModelError, Options, Report, Weights};
 use resnet_compiler::graph::Graph;
 use resnet_compiler::report::PackedWeights;
+use resnet_compiler::train;
 
 use crate::Outcome;
 use crate::args::{Check, Deny, Format};
@@ -50,14 +51,18 @@ pub(crate) fn check(options: &Check, out: &mut dyn Write) -> Result<Outcome> {
 fn report(options: &Check, path: &Path) -> Result<Report> {
     let model = open_model(path)?;
     let opened = open_weights(options.weights.as_deref(), false)?;
-    let (batch, exact, memory) = (options.batch.get(), options.exact, budget(options.memory));
-    let train = options.train;
+    let (batch, exact, is_trained) = (options.batch.get(), options.exact, options.train);
+    let of_step = options.memory.filter(|_| is_trained);
+    let memory = budget(options.memory.filter(|_| !is_trained));
     let options = Options { batch, exact, memory, ..Options::default() };
     let mut report = counted(&model, &options, opened.as_ref())?;
-    if train {
-        let descent = resnet_compiler::train::Descent::default();
+    if is_trained {
         let graph = Graph::build(&model.spec)?;
-        report.training = Some(resnet_compiler::train::memory(&graph, batch, descent)?);
+        let mut descent = train::Descent::default();
+        if let Some(bytes) = of_step {
+            descent = train::within(&graph, batch, descent, bytes as u64, 1)?;
+        }
+        report.training = Some(train::memory(&graph, batch, descent)?);
     }
     let Some(opened) = opened else { return Ok(report) };
     let plan = Compiler::new(&model.spec).options(options).weights(&opened).plan();

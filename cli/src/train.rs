@@ -133,6 +133,7 @@ fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Op
         augment: Augment { crop, flip, cutout: options.cutout, mixup: options.mixup },
         average: options.average,
         freeze: options.freeze.clone(),
+        memory: options.memory,
         seed: options.seed,
         threads: Some(options.threads.get()),
         isa: options.isa.0,

@@ -68,6 +68,9 @@ pub struct TrainingMemory {
     /// The tables by which weights are packed in each step.
     #[serde(rename = "tables_bytes")]
     pub tables: u64,
+    /// Convolutions that are computed once more on the way back, so that nobody keeps what came of them.
+    #[serde(rename = "recomputed_convolutions")]
+    pub recomputed: u64,
     /// The part of the arena that is kept of the way forward when the way back begins: mostly activations.
     #[serde(rename = "kept_bytes")]
     pub kept: u64,
@@ -256,7 +259,7 @@ impl Report {
 
 impl fmt::Display for TrainingMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch, weights, momentum, tables, kept, arena, scratch } = *self;
+        let Self { batch, weights, momentum, tables, recomputed, kept, arena, scratch } = *self;
         writeln!(f, "training, {batch} image{} a step", if batch == 1 { "" } else { "s" })?;
         for (what, bytes, note) in [
             ("weights", weights, ""),
@@ -268,6 +271,9 @@ impl fmt::Display for TrainingMemory {
             ("total", self.total(1), " on one thread"),
         ] {
             writeln!(f, "  {what:8}  {}{note}", memory(bytes))?;
+        }
+        if recomputed > 0 {
+            writeln!(f, "  {recomputed} convolutions are computed again on the way back")?;
         }
         Ok(())
     }

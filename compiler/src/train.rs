@@ -55,6 +55,9 @@ pub struct Descent {
     pub frozen: BTreeSet<String>,
     /// Whether the gradients that reach the layers are measured ([`Step::reached`]); nothing else becomes of it.
     pub magnitudes: bool,
+    /// Blocks, from the first on, of which the way back keeps the ends alone: what lies inside it makes again, which takes time
+    /// and changes no bit. [`within`] finds how many are needed.
+    pub recompute: usize,
 }
 
 impl Default for Descent {
@@ -66,6 +69,7 @@ impl Default for Descent {
             exact: false,
             frozen: BTreeSet::new(),
             magnitudes: false,
+            recompute: 0,
         }
     }
 }
@@ -101,6 +105,19 @@ pub enum TableError {
         /// The norm.
         layer: String,
     },
+    /// More memory than may be.
+    #[error(
+        "a step of {batch} images needs {least} bytes at least, with all blocks made again on the way back, and may have {bytes}: \
+         take a smaller batch, or allow more"
+    )]
+    Memory {
+        /// The batch.
+        batch: usize,
+        /// What it needs.
+        least: u64,
+        /// What it may have.
+        bytes: u64,
+    },
     /// A mistake of this compiler.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -124,6 +141,41 @@ pub fn memory(graph: &Graph, batch: usize, descent: Descent) -> Result<TrainingM
     Ok(plan(graph, batch, descent)?.memory)
 }
 
+/// The same descent, but that of so many blocks as it takes the insides are made again for a step of `batch` images to need no more
+/// than so many `bytes` on so many `threads`.
+///
+/// # Errors
+///
+/// A table that cannot be trained; one that needs more even so.
+pub fn within(
+    graph: &Graph,
+    batch: usize,
+    descent: Descent,
+    bytes: u64,
+    threads: u64,
+) -> Result<Descent, TableError> {
+    let with = |recompute| Descent { recompute, ..descent.clone() };
+    let needs =
+        |recompute| memory(graph, batch, with(recompute)).map(|memory| memory.total(threads));
+    if needs(0)? <= bytes {
+        return Ok(with(0));
+    }
+    // There are fewer blocks than nodes.
+    let (mut too_few, mut enough) = (0, graph.nodes.len());
+    let least = needs(enough)?;
+    if least > bytes {
+        return Err(TableError::Memory { batch, least, bytes });
+    }
+    while enough - too_few > 1 {
+        let middle = too_few.midpoint(enough);
+        match needs(middle)? <= bytes {
+            true => enough = middle,
+            false => too_few = middle,
+        }
+    }
+    Ok(with(enough))
+}
+
 /// Plans a step of `batch` images.
 pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Planned, TableError> {
     let (network, shape) = (graph.name.clone(), graph.output_shape());
@@ -141,9 +193,8 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
             return Err(TableError::Batch { batch, layer: node.name.clone() });
         }
     }
-    let magnitudes = descent.magnitudes;
     let (forward, logits) = forward::Forward::build(graph, batch, &descent)?;
-    let built = backward::Backward::build(forward, logits, batch, magnitudes)?;
+    let built = backward::Backward::build(forward, logits, batch, &descent)?;
     let (mut tape, state) = (built.tape, built.state);
     tape.prune();
     let groups = order::order(&mut tape, batch);

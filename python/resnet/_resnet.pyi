@@ -191,6 +191,7 @@ class Trainer:
         mixup: float = 0.0,
         average: float | None = None,
         freeze: Sequence[str] | None = None,
+        memory: int | None = None,
         seed: int = 1,
         threads: int = 1,
         isa: str | None = None,

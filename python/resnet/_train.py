@@ -28,8 +28,8 @@ def train(
     with one folder a class, named as the labels, or without labels in sorted order. `validate` is a tuple of both, or a
     folder. `callback` hears of every epoch: a dict of `epoch`, `loss`, `accuracy`, `rate` and, with `validate`,
     `validation_accuracy`. Options are those of `resnet train`, as keywords: `epochs`, `batch`, `rate`, `schedule`, `warm_up`,
-    `momentum`, `nesterov`, `decay`, `decoupled`, `smoothing`, `crop`, `flip`, `cutout`, `mixup`, `average`, `freeze`, `seed`,
-    `threads` (1 if it is left out), `isa`. KeyboardInterrupt ends it behind the running step; who means to go on makes a
+    `momentum`, `nesterov`, `decay`, `decoupled`, `smoothing`, `crop`, `flip`, `cutout`, `mixup`, `average`, `freeze`, `memory`
+    (bytes), `seed`, `threads` (1 if it is left out), `isa`. KeyboardInterrupt ends it behind the running step; who means to go on makes a
     `Trainer`, whose `checkpoint()` is then where it was.
     """
     images, classes, labels = _labelled(images, classes, labels)

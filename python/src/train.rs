@@ -115,8 +115,8 @@ impl Trainer {
     #[pyo3(signature = (
         table, images, classes, weights = None, *, labels = None, epochs = 60, batch = 128, rate = 0.1,
         schedule = "one-cycle", warm_up = None, momentum = 0.9, nesterov = true, decay = 5e-4, decoupled = false,
-        smoothing = 0.0, crop = None, flip = true, cutout = 0, mixup = 0.0, average = None, freeze = None, seed = 1,
-        threads = 1, isa = None
+        smoothing = 0.0, crop = None, flip = true, cutout = 0, mixup = 0.0, average = None, freeze = None, memory = None,
+        seed = 1, threads = 1, isa = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
@@ -142,6 +142,7 @@ impl Trainer {
         mixup: f32,
         average: Option<f64>,
         freeze: Option<Vec<String>>,
+        memory: Option<usize>,
         seed: u64,
         threads: usize,
         isa: Option<&str>,
@@ -180,6 +181,7 @@ impl Trainer {
             augment: Augment { crop, flip, cutout, mixup },
             average,
             freeze: freeze.unwrap_or_default(),
+            memory,
             seed,
             threads: self::threads(threads)?,
             isa: isa.map(str::parse::<Isa>).transpose().map_err(raise)?,

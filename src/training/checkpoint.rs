@@ -52,8 +52,8 @@ struct Training {
 impl Training {
     fn of(trainer: &Trainer) -> Self {
         let mut options = trainer.options.clone();
-        // The same bits come of any number of threads; of another instruction set they do not.
-        options.threads = None;
+        // The same bits come of any number of threads and of any memory; of another instruction set they do not.
+        (options.threads, options.memory) = (None, None);
         Self {
             table: trainer.graph.fingerprint(),
             images: trainer.images,

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use resnet_compiler::graph::Graph;
 use resnet_compiler::network::Backend;
 use resnet_compiler::target::Target;
-use resnet_compiler::train::{Descent, Rate, Step, StepError, UnknownLayer, frozen};
+use resnet_compiler::train::{Descent, Rate, Step, StepError, UnknownLayer, frozen, within};
 use resnet_runtime::kernels::{Decay, Isa};
 use resnet_runtime::threads::{Pool, PoolError};
 use resnet_runtime::weights::{Weights, all_threads};
@@ -53,6 +53,9 @@ pub struct Options {
     /// [`frozen`](resnet_compiler::train::frozen) takes them: no gradient, no decay, no momentum. Their batch norms normalise by
     /// their running statistics, which do not change either.
     pub freeze: Vec<String>,
+    /// Bytes that a step may need, as [`memory`](resnet_compiler::train::memory) counts them: of so many blocks as it takes, the
+    /// insides are computed again on the way back, which takes time and changes no bit.
+    pub memory: Option<usize>,
     /// For all that is left to chance.
     pub seed: u64,
     /// Threads of a step, and as many beside it that make batches; as many as this process may use if there is no
@@ -80,6 +83,7 @@ impl Default for Options {
             augment: Augment::default(),
             average: None,
             freeze: Vec::new(),
+            memory: None,
             seed: 1,
             threads: None,
             isa: None,
@@ -413,6 +417,11 @@ pub(super) fn compile(
 ) -> Result<(Step, NonZeroUsize), TrainError> {
     let threads = options.threads.unwrap_or_else(all_threads);
     let pool = if threads.get() > 1 { Some(Pool::new(threads)?) } else { None };
+    let descent = match options.memory {
+        Some(bytes) => within(graph, options.batch, descent, bytes as u64, threads.get() as u64)
+            .map_err(StepError::from)?,
+        None => descent,
+    };
     let target =
         Target::host(options.isa).map_err(|error| TrainError::Options(error.to_string()))?;
     let step = Step::compile(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use resnet::train::{Crop, Schedule};
 
+use super::bytes::bytes;
 use super::engine::isa_names;
 use super::{Force, IsaName, LabelsOption, Model, Threads};
 
@@ -69,6 +70,10 @@ pub(crate) struct Train {
     /// Write, and measure, an average of the weights, which keeps so much in each step, such as 0.999.
     #[arg(long, value_name = "X")]
     pub(crate) average: Option<f64>,
+    /// Bytes that a step may need, such as 600MB or 1.5G, as `resnet check --train` counts them. Where it needs more, what lies inside
+    /// of as many blocks as it takes is computed again on the way back: slower, and the same bits.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory: Option<usize>,
     /// For all that is left to chance: the same seed gives the same bits, on any number of threads.
     #[arg(long, value_name = "SEED", default_value = "1")]
     pub(crate) seed: u64,

@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, TRIPLE_LEN};
 
-use super::TableError;
 use super::algorithms::{POINTS, Products, gradient, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Reached, Source, ValueId};
+use super::{Descent, TableError};
 use crate::geometry::Padding;
 use crate::graph::{Extent, PoolKind, Shape, Window};
 use crate::schedule::Layout;
@@ -24,17 +24,10 @@ pub(super) struct Backward<'a> {
     images: ValueId,
     /// The gradient of each value, as far as it is there.
     gradients: HashMap<ValueId, ValueId>,
-    /// The norms' outputs that are not kept.
-    remade: HashMap<ValueId, Remade>,
-}
-
-/// A norm's output that is made again where the way back wants it, which costs less than the way to memory and back.
-struct Remade {
-    name: String,
-    of: NormValues,
-    shift: SlotId,
-    activation: Activation,
-    again: Option<ValueId>,
+    /// The values that are not kept.
+    remade: Remade,
+    /// What these were made again as, as far as it is there.
+    again: HashMap<ValueId, ValueId>,
 }
 
 impl<'a> Backward<'a> {
@@ -43,13 +36,19 @@ impl<'a> Backward<'a> {
         mut forward: Forward<'a>,
         logits: ValueId,
         batch: usize,
-        measures: bool,
+        descent: &Descent,
     ) -> Result<Forward<'a>, TableError> {
         let records = std::mem::take(&mut forward.records);
-        let images = ValueId::at(0);
-        let remade = remade(&forward, &records, batch);
-        let mut backward =
-            Self { forward, batch, measures, images, gradients: HashMap::new(), remade };
+        let remade = remade(&forward, &records, batch, descent.recompute);
+        let mut backward = Self {
+            forward,
+            batch,
+            measures: descent.magnitudes,
+            images: ValueId::at(0),
+            gradients: HashMap::new(),
+            remade,
+            again: HashMap::new(),
+        };
         let y = backward.like("loss", logits);
         backward.push("loss", Op::CrossEntropy { x: logits, y });
         backward.gradients.insert(logits, y);
@@ -79,16 +78,34 @@ impl<'a> Backward<'a> {
 
     /// A value, where it is wanted with the gradient `after`: itself, or what it is made again as.
     fn again(&mut self, value: ValueId, after: ValueId) -> ValueId {
-        let Some(remade) = self.remade.get_mut(&value) else { return value };
-        let &mut Remade { ref name, of, shift, activation, ref mut again } = remade;
-        *again.get_or_insert_with(|| {
-            let tape = &mut self.forward.tape;
-            let y = tape.add(format!("{name}.again"), tape.value(value).kind);
-            tape.after = Some(after);
-            tape.push(name, Op::Normalise { of, shift, residual: None, activation, y });
-            tape.after = None;
-            y
-        })
+        if let Some(&again) = self.again.get(&value) {
+            return again;
+        }
+        let Some((name, record)) = self.remade.get(&value).cloned() else { return value };
+        let tape = &mut self.forward.tape;
+        let y = tape.add(format!("{name}.again"), tape.value(value).kind);
+        match record {
+            Record::Conv(conv) => {
+                let x = self.again(conv.x, after);
+                self.forward.tape.after = Some(after);
+                self.forward.run(&name, &conv, x, y);
+            }
+            Record::Norm { of, slots, activation, .. } => {
+                let of = self.norm_again(of, after);
+                self.forward.tape.after = Some(after);
+                let shift = slots.shift;
+                self.push(&name, Op::Normalise { of, shift, residual: None, activation, y });
+            }
+            _ => unreachable!("convolutions and norms alone are made again"),
+        }
+        self.forward.tape.after = None;
+        self.again.insert(value, y);
+        y
+    }
+
+    /// What a norm normalises, where it is wanted with the gradient `after`.
+    fn norm_again(&mut self, of: NormValues, after: ValueId) -> NormValues {
+        NormValues { x: self.again(of.x, after), ..of }
     }
 
     /// Hands a value a part of its gradient: `make` writes it to a new value, and adds what is there already.
@@ -142,11 +159,19 @@ impl<'a> Backward<'a> {
             Record::Add { x, residual, activation, z } => {
                 self.add(name, [Some(x), residual], (x, z, activation), g)
             }
-            Record::Pool { pool, x, z } => self.hand_by(name, x, |residual, y| {
+            Record::Pool { pool, x: value, z } => {
                 // An average does not ask what was averaged.
-                let (x, z) = if pool.kind == PoolKind::Max { (x, z) } else { (g, g) };
-                Op::PoolGradient { pool, x, z, g, residual, y }
-            }),
+                let (x, z) =
+                    if pool.kind == PoolKind::Max { (self.again(value, g), z) } else { (g, g) };
+                self.hand_by(name, value, |residual, y| Op::PoolGradient {
+                    pool,
+                    x,
+                    z,
+                    g,
+                    residual,
+                    y,
+                })
+            }
             Record::Mean { x, .. } => {
                 self.hand_by(name, x, |residual, y| Op::Spread { x: g, residual, y })
             }
@@ -190,7 +215,7 @@ impl<'a> Backward<'a> {
     ) -> Result<(), TableError> {
         if activation != Activation::None {
             let y = self.like(name, z);
-            let z = if activation.keeps_input() { x } else { z };
+            let z = self.again(if activation.keeps_input() { x } else { z }, g);
             self.push(name, Op::Mask { z, activation, g, y });
             g = y;
         }
@@ -208,7 +233,8 @@ impl<'a> Backward<'a> {
         g: ValueId,
     ) -> Result<(), TableError> {
         let y = self.like(&format!("{name}.gates"), gates);
-        self.push(name, Op::GateGradient { x, gates, g, y });
+        let own = self.again(x, g);
+        self.push(name, Op::GateGradient { x: own, gates, g, y });
         self.hand_on(name, gates, y)?;
         self.hand_by(name, x, |residual, y| Op::Gate { x: g, gates, residual, y })
     }
@@ -226,6 +252,7 @@ impl<'a> Backward<'a> {
         self.push(name, Op::ChannelConv { kernel, x: g, w, y });
         self.hand_on(name, x, y)?;
         let y = self.numbers(name, "weight_gradient", padded(kernel));
+        let x = self.again(x, g);
         self.push(name, Op::ChannelConvGradient { kernel, x, g, y });
         self.descend(name, y, weight);
         Ok(())
@@ -243,7 +270,9 @@ impl<'a> Backward<'a> {
         let blocks = channels.div_ceil(BLOCK);
         let s = self.numbers(name, "sums", self.batch * blocks * PAIR_LEN);
         let masked = self.like(name, z);
-        let z = self.again(z, g);
+        let (value, of) = (of.x, self.norm_again(of, g));
+        // Without an activation nobody asks what came of it.
+        let z = if activation == Activation::None { of.x } else { self.again(z, g) };
         self.push(name, Op::NormSums { of, z, activation, g, s, y: masked });
         let (moments, p) = (of.moments, s);
         let [w, b, c] = match slots.of {
@@ -267,7 +296,7 @@ impl<'a> Backward<'a> {
                 [w, b, y]
             }
         };
-        self.hand_by(name, of.x, |residual, y| Op::NormInput { of, g: masked, c, residual, y })?;
+        self.hand_by(name, value, |residual, y| Op::NormInput { of, g: masked, c, residual, y })?;
         if let Some(residual) = residual {
             self.hand_on(name, residual, masked)?;
         }
@@ -450,12 +479,24 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// The norms' outputs that are read by convolutions alone whose gradients are summed image by image.
+/// What made values that are not kept, with the layers' names.
+type Remade = HashMap<ValueId, (String, Record)>;
+
+/// Convolutions one after the other that are made again for each other's sake: those of a bottleneck.
+const DEEPEST: usize = 3;
+
+/// The values that are made again where the way back wants them.
+///
+/// First, norms' outputs that are read by convolutions alone whose gradients are summed image by image: that costs less than the way
+/// to memory and back. Second, all convolutions and norms inside the first `blocks` blocks ("Training Deep Nets with Sublinear
+/// Memory Cost", Chen et al., 2016): a block ends with the sum that its shortcut goes to, and where there is none after some
+/// convolutions.
 fn remade(
     forward: &Forward<'_>,
     records: &[(String, Record)],
     batch: usize,
-) -> HashMap<ValueId, Remade> {
+    blocks: usize,
+) -> Remade {
     let others = forward.tape.ops().filter(|op| !matches!(op, Op::Conv { .. }));
     let mut kept: HashSet<ValueId> = others.flat_map(|op| op.uses().reads).collect();
     kept.extend(records.iter().filter_map(|(_, record)| match record {
@@ -466,12 +507,31 @@ fn remade(
         }
         _ => None,
     }));
-    let remade = |(name, record): &(String, Record)| match *record {
-        Record::Norm { of, slots, residual: None, activation, z, .. } if !kept.contains(&z) => {
-            let (name, shift) = (name.clone(), slots.shift);
-            Some((z, Remade { name, of, shift, activation, again: None }))
+    let (mut remade, mut block) = (Remade::new(), 0);
+    // Convolutions of its block that a value is made by.
+    let mut depths: HashMap<ValueId, usize> = HashMap::new();
+    for (name, record) in records {
+        let is_remade = match *record {
+            Record::Conv(ConvRecord { x, z, .. }) => {
+                let depth = depths.get(&x).map_or(1, |depth| depth + 1);
+                let ends = depth > DEEPEST;
+                block += usize::from(ends);
+                depths.extend((!ends).then_some((z, depth)));
+                !ends && block < blocks && forward.tape.shape(z).pixels() > 1
+            }
+            Record::Norm { of, residual: None, z, .. } => {
+                depths.extend(depths.get(&of.x).map(|&depth| (z, depth)));
+                block < blocks || !kept.contains(&z)
+            }
+            Record::Norm { .. } | Record::Add { residual: Some(_), .. } => {
+                block += 1;
+                false
+            }
+            _ => false,
+        };
+        if is_remade {
+            remade.insert(record.made(), (name.clone(), record.clone()));
         }
-        _ => None,
-    };
-    records.iter().filter_map(remade).collect()
+    }
+    remade
 }

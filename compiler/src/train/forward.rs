@@ -302,13 +302,19 @@ impl<'a> Forward<'a> {
         let (weight, bias) = (slots[0], slots.get(1).copied());
         let packing = self.state.packing(&panels, bias.is_some())?;
         let z = self.tape.add(name.clone(), Kind::Activation(node.shape));
-        let from = self.weights(name, weight, bias, standardise, node.shape.channels);
-        let weights = Packing { from, table: packing, bias: bias.is_some() };
-        self.convolve(name, weights, (window, panels), x, None, z);
         let record =
             ConvRecord { groups, weight, bias, standardise, packing, window, panels, x, z };
+        self.run(name, &record, x, z);
         self.records.push((name.clone(), Record::Conv(record)));
         Ok(z)
+    }
+
+    /// Adds a layer's convolution.
+    pub(super) fn run(&mut self, name: &str, conv: &ConvRecord, x: ValueId, z: ValueId) {
+        let &ConvRecord { weight, bias, standardise, packing, window, panels, .. } = conv;
+        let from = self.weights(name, weight, bias, standardise, self.tape.shape(z).channels);
+        let weights = Packing { from, table: packing, bias: bias.is_some() };
+        self.convolve(name, weights, (window, panels), x, None, z);
     }
 
     /// Adds a convolution, with weights that are packed for it now.

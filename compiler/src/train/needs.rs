@@ -6,7 +6,7 @@ use resnet_runtime::kernels::Element;
 
 use super::memory::Place;
 use super::state::{Content, State, padded};
-use super::tape::{Kind, Op, Tape};
+use super::tape::{Entry, Kind, Op, Tape};
 use crate::nest::Program;
 use crate::report::TrainingMemory;
 use crate::schedule::{Buffer, Region};
@@ -22,11 +22,14 @@ pub(super) fn needs(
     let learned = state.slots.iter().filter(|slot| matches!(slot.content, Content::Learned { .. }));
     let momentum: u64 = learned.map(|slot| bytes(slot.len)).sum();
     let tables: u64 = state.tables.iter().map(|table| bytes(table.indices.len())).sum();
+    let again = |entry: &&Entry| matches!(entry.op, Op::Conv { .. }) && entry.after.is_some();
+    let recomputed = tape.entries.iter().filter(again).count();
     TrainingMemory {
         batch: program.batch as u64,
         weights: state.bytes as u64 - momentum - tables,
         momentum,
         tables,
+        recomputed: recomputed as u64,
         kept: kept(tape, places, program.batch),
         arena: program.arena_bytes as u64,
         scratch: program.scratch_bytes as u64,

@@ -89,7 +89,8 @@ impl<'a> Scheduler<'a> {
     /// Whether all that an operator reads is there, or can be packed; weights change when nobody will pack them any more.
     fn is_ready(&self, at: usize) -> bool {
         let Entry { op, after, .. } = &self.tape.entries[at];
-        let is_there = |at: &usize| self.done[*at] || is_packing(self.tape.op(*at));
+        let is_there =
+            |&at: &usize| self.done[at] || is_packing(self.tape.op(at)) && self.is_ready(at);
         let mut wanted = op.uses().reads.into_iter().chain(*after);
         // Nobody writes what an operator was to wait for and what fell away since.
         let are_there =

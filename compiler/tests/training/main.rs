@@ -90,6 +90,7 @@ const PLAIN: Descent = Descent {
     exact: false,
     frozen: BTreeSet::new(),
     magnitudes: false,
+    recompute: 0,
 };
 
 const RATE: Rate = Rate { rate: 0.05, momentum: 0.9, decay: 1e-3 };

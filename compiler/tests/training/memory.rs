@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use resnet_compiler::network::Backend;
 use resnet_compiler::report::TrainingMemory;
-use resnet_compiler::train::memory;
+use resnet_compiler::train::{Descent, memory, within};
 use resnet_runtime::kernels::Isa;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
@@ -28,6 +28,25 @@ fn the_plan_says_what_a_session_allocates() {
             assert!(said.kept > 0 && said.kept <= said.arena, "{name}, {batch}: {said:?}");
         }
     }
+}
+
+/// As much as may be is kept: one block less made again would not fit.
+#[test]
+fn a_step_keeps_to_its_memory() {
+    let table = graph("bottleneck", &golden("bottleneck"));
+    let batch = 16;
+    let with = |recompute| Descent { recompute, ..PLAIN };
+    let needs = |recompute| memory(&table, batch, with(recompute)).unwrap().total(2);
+    let within = |bytes| within(&table, batch, PLAIN, bytes, 2);
+    assert_eq!(within(needs(0)).unwrap().recompute, 0);
+    let (most, least) = (needs(0), needs(usize::MAX));
+    assert!(least < most, "{least} of {most}");
+    for bytes in [least, least.midpoint(most), most - 1] {
+        let found = within(bytes).unwrap().recompute;
+        assert!(needs(found) <= bytes && needs(found - 1) > bytes, "{bytes}: {found}");
+    }
+    let error = within(least - 1).unwrap_err().to_string();
+    assert!(error.contains(&format!("needs {least} bytes at least")), "{error}");
 }
 
 /// Counted by hand: blocks of 16 channels, a ring of one pixel around what a 3x3 convolution reads.
