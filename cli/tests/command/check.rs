@@ -59,6 +59,11 @@ fn a_training_step_needs_more() {
     let plain = workshop.resnet("check cifar-resnet20 --format json").succeeds();
     assert_eq!(serde_json::from_str::<Value>(&plain).unwrap().get("training"), None);
     workshop.resnet("check resnet50_backbone --train").fails("a classifier is needed to train");
+    let half = workshop.resnet(&format!("{check} --memory 40MB")).succeeds().to_owned();
+    assert!(half.contains("convolutions are computed again on the way back"), "{half}");
+    workshop
+        .resnet(&format!("{check} --memory 2MB"))
+        .fails("may have 2000000: take a smaller batch");
     workshop.resnet(&format!("{check} --exact")).must_be_misuse("--exact");
 }
 

@@ -127,6 +127,20 @@ fn what_cannot_be_trained_is_said_before_anything_is() {
     fails("--crop none", "set/red/0.png");
 }
 
+/// As little memory as the command says that it takes: the same weights.
+#[test]
+fn memory_can_be_traded_for_time() {
+    let workshop = workshop();
+    let file = || std::fs::read(workshop.path("w.safetensors")).unwrap();
+    trains(&workshop, TRAIN);
+    let first = file();
+    let refused = workshop.resnet(&format!("{TRAIN} --memory 1K --force")).err;
+    assert!(refused.contains("take a smaller batch, or allow more"), "{refused}");
+    let least = refused.split("needs ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    trains(&workshop, &format!("{TRAIN} --memory {least}"));
+    assert!(first == file(), "other weights");
+}
+
 #[test]
 fn a_rate_that_is_too_high_is_no_result() {
     let workshop = workshop();
