@@ -108,7 +108,7 @@ fn a_checkpoint_of_something_else_is_refused() {
     }
     fails(&mut own, &before, "no checkpoint of a training");
     let mut other = trainer(&data, Options { seed: 2, ..options() });
-    fails(&mut other, &checkpoint, "another set of options");
+    fails(&mut other, &checkpoint, "another seed: 1 there, 2 here");
     let wide = Spec::from_yaml(&TABLE.replace("channels: 16", "channels: 24")).unwrap();
     let mut other = Trainer::new(&wide, &data, options()).unwrap();
     fails(&mut other, &checkpoint, "another table");

@@ -2,12 +2,15 @@
 //! the training was.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
+use resnet_runtime::kernels::Isa;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
-use super::trainer::{Position, Trainer, safetensors_of, tensors};
+use super::augment::Augment;
+use super::trainer::{Options, Position, Trainer, safetensors_of, tensors};
 
 /// Why a checkpoint cannot be gone on from, or written.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +24,8 @@ pub enum CheckpointError {
     /// It is of another training.
     #[error("the checkpoint is of a training with another {what}: {found} there, {expected} here")]
     Differs {
-        /// What differs.
-        what: &'static str,
+        /// What differs: the table, the number of images, an option.
+        what: String,
         /// The checkpoint's.
         found: String,
         /// This training's.
@@ -44,23 +47,89 @@ struct Training {
     /// A number for the table.
     table: u64,
     images: usize,
-    /// In words: whoever reads it compares.
-    options: String,
+    /// All options that the bits depend on, by name. One that is not there was not known yet, and was what it is by default.
+    options: BTreeMap<String, String>,
     at: Position,
 }
 
 impl Training {
     fn of(trainer: &Trainer) -> Self {
-        let mut options = trainer.options.clone();
-        // The same bits come of any number of threads and of any memory; of another instruction set they do not.
-        (options.threads, options.memory) = (None, None);
         Self {
             table: trainer.graph.fingerprint(),
             images: trainer.images,
-            options: format!("{options:?}"),
+            options: named(&trainer.options),
             at: trainer.at,
         }
     }
+
+    /// What another training does not have in common with this one.
+    fn differs(&self, other: &Self) -> Option<CheckpointError> {
+        let differs = |what: &str, found: String, expected: String| {
+            let what = what.to_owned();
+            (found != expected).then_some(CheckpointError::Differs { what, found, expected })
+        };
+        let defaults = named(&Options::default());
+        let mut names: Vec<&String> = self.options.keys().chain(other.options.keys()).collect();
+        names.sort();
+        let value = |of: &Self, name: &String| {
+            let value = of.options.get(name).or_else(|| defaults.get(name));
+            value.map_or("unknown", |value| value).to_owned()
+        };
+        differs("table", self.table.to_string(), other.table.to_string())
+            .or_else(|| {
+                differs("number of images", self.images.to_string(), other.images.to_string())
+            })
+            .or_else(|| {
+                let mut names = names.into_iter();
+                names.find_map(|name| differs(name, value(self, name), value(other, name)))
+            })
+    }
+}
+
+/// The options that the bits of a training depend on, by name.
+fn named(options: &Options) -> BTreeMap<String, String> {
+    let Options {
+        epochs,
+        batch,
+        rate,
+        schedule,
+        warm_up: _,
+        momentum,
+        nesterov,
+        decay,
+        decay_kind,
+        smoothing,
+        augment: Augment { crop, flip, cutout, mixup },
+        average,
+        freeze,
+        // The same bits come of any memory and of any number of threads.
+        memory: _,
+        seed,
+        threads: _,
+        isa,
+    } = options;
+    let isa = isa.unwrap_or_else(Isa::detect);
+    let all: [(&str, &dyn fmt::Debug); 18] = [
+        ("epochs", epochs),
+        ("batch", batch),
+        ("rate", rate),
+        ("schedule", schedule),
+        ("warm-up", &options.warm_up()),
+        ("momentum", momentum),
+        ("nesterov", nesterov),
+        ("decay", decay),
+        ("kind of decay", decay_kind),
+        ("smoothing", smoothing),
+        ("crop", crop),
+        ("flip", flip),
+        ("cutout", cutout),
+        ("mixup", mixup),
+        ("average", average),
+        ("set of frozen layers", freeze),
+        ("seed", seed),
+        ("instruction set", &isa),
+    ];
+    all.into_iter().map(|(name, value)| (name.to_owned(), format!("{value:?}"))).collect()
 }
 
 pub(super) fn save(trainer: &Trainer) -> Result<Vec<u8>, CheckpointError> {
@@ -90,15 +159,8 @@ pub(super) fn restore(trainer: &mut Trainer, bytes: &[u8]) -> Result<(), Checkpo
     let training = header.metadata().as_ref().and_then(|map| map.get(KEY));
     let found: Training = serde_json::from_str(training.ok_or(CheckpointError::Other)?)
         .map_err(|error| damaged(&error))?;
-    let expected = Training::of(trainer);
-    for (what, found, expected) in [
-        ("table", found.table.to_string(), expected.table.to_string()),
-        ("number of images", found.images.to_string(), expected.images.to_string()),
-        ("set of options", found.options.clone(), expected.options),
-    ] {
-        if found != expected {
-            return Err(CheckpointError::Differs { what, found, expected });
-        }
+    if let Some(error) = found.differs(&Training::of(trainer)) {
+        return Err(error);
     }
     let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
     let read = |name: &str, len: usize| -> Result<Vec<f32>, CheckpointError> {

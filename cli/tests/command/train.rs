@@ -58,7 +58,7 @@ fn what_was_trained_is_read_by_the_other_commands() {
     assert!(first == file(), "other weights");
     workshop
         .resnet(&format!("{TRAIN} --resume w.safetensors.checkpoint --seed 2"))
-        .fails("of a training with another set of options");
+        .fails("of a training with another seed");
     workshop
         .resnet(&format!("{TRAIN} --resume w.safetensors"))
         .fails("no checkpoint of a training");
@@ -199,7 +199,9 @@ fn frozen_layers_stay_as_they_are() {
     // Of another training, whatever else is the same.
     let resume =
         second.replace("--initialise w.safetensors", "--resume second.safetensors.checkpoint");
-    workshop.resnet(&resume).fails("of a training with another set of options");
+    workshop.resnet(&resume).fails(
+        "of a training with another set of frozen layers: [\"conv1\", \"layer1\"] there, [] here",
+    );
     trains(&workshop, &format!("{resume} --freeze conv1 --freeze layer1"));
 
     let fails = |with: &str, expected: &str| {
@@ -244,6 +246,7 @@ fn what_is_killed_goes_on_from_the_last_whole_checkpoint() {
     let train = TRAIN.replace("--epochs 4", "--epochs 9").replace("--threads 2", "--threads 1");
     trains(&workshop, &train.replace("-o w.", "-o whole."));
     let checkpoint = workshop.path("w.safetensors.checkpoint");
+    let train = format!("{train} --log l.jsonl --svg c.svg");
     let command = || {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("resnet"));
         command.current_dir(workshop.folder.path()).args(train.split_whitespace());
@@ -262,6 +265,15 @@ fn what_is_killed_goes_on_from_the_last_whole_checkpoint() {
     trains(&workshop, &resume);
     let file = |name: &str| std::fs::read(workshop.path(name)).unwrap();
     assert!(file("w.safetensors") == file("whole.safetensors"), "other bits");
+    // Log and curves have each epoch once.
+    let log = String::from_utf8(file("l.jsonl")).unwrap();
+    let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let epochs: Vec<u64> = log.lines().map(|text| line(text)["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(epochs, (1..=9).collect::<Vec<_>>());
+    let svg = String::from_utf8(file("c.svg")).unwrap();
+    let points = svg.split("<polyline").nth(1).and_then(|line| line.split("points=\"").nth(1));
+    let points = points.and_then(|line| line.split('"').next()).unwrap();
+    assert_eq!(points.split_whitespace().count(), 9, "{points}");
 
     // A process that was killed while it wrote has left a part of a file beside, under a name of its own.
     let bytes = file("w.safetensors.checkpoint");
