@@ -2,7 +2,7 @@
 //! that know a little better.
 //!
 //! ```text
-//! Graph -forward-> Tape -backward-> Tape -order-> groups -memory-> places -nest::lower-> Program
+//! Graph -forward-> Tape -backward-> Tape -order-> groups -memory-> places -ahead-> nest::lower -> Program
 //! ```
 //!
 //! Layers that are [frozen](Descent::frozen) have no step of descent, and what nobody reads then falls away.
@@ -11,6 +11,7 @@
 //! logits, and changes its weights: for a training step, [`Region::Weights`](crate::schedule::Region::Weights) is what lasts from step to step
 //! (`state`). All back ends run it as they run any other program.
 
+mod ahead;
 mod algorithms;
 mod backward;
 mod forward;
@@ -33,6 +34,7 @@ use crate::report::TrainingMemory;
 
 pub use frozen::{UnknownLayer, frozen};
 
+pub(crate) use ahead::Ahead;
 pub(crate) use algorithms::{Bands, POINTS, TILE};
 pub(crate) use memory::{Memory, Place};
 pub(crate) use state::{Content, NormOf, NormSlots, SlotId, State, TableId, padded};
@@ -199,12 +201,15 @@ pub(crate) fn plan(graph: &Graph, batch: usize, descent: Descent) -> Result<Plan
     tape.prune();
     let groups = order::order(&mut tape, batch);
     let placed = memory::plan(&tape, &groups, batch);
+    let ahead: Vec<Vec<Ahead>> =
+        groups.iter().map(|group| ahead::ahead(&tape, group, &placed.places)).collect();
     let program = lower_training(&crate::nest::Training {
         graph,
         tape: &tape,
         state: &state,
         memory: &placed,
         groups: &groups,
+        ahead: &ahead,
         batch,
         descent,
     });

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, TRIPLE_LEN};
 
-use super::algorithms::{POINTS, Products, gradient, panels};
+use super::algorithms::{POINTS, Products, panels};
 use super::forward::{ConvRecord, Forward, Packing, Record, shift};
 use super::state::{NormOf, NormSlots, SlotId, padded};
 use super::tape::{Filters, Gradient, Kind, NormValues, Op, Reached, Source, ValueId};
@@ -39,7 +39,7 @@ impl<'a> Backward<'a> {
         descent: &Descent,
     ) -> Result<Forward<'a>, TableError> {
         let records = std::mem::take(&mut forward.records);
-        let remade = remade(&forward, &records, batch, descent.recompute);
+        let remade = remade(&forward, &records, descent.recompute);
         let mut backward = Self {
             forward,
             batch,
@@ -333,19 +333,15 @@ impl<'a> Backward<'a> {
     }
 
     fn conv(&mut self, name: &str, record: &ConvRecord, d: ValueId) -> Result<(), TableError> {
-        let ConvRecord { window, panels, x, .. } = *record;
+        let ConvRecord { gradient: of, products, x, .. } = *record;
         if self.measures {
             self.measure(name, record.weight, d);
         }
         // With the weights as they were.
-        self.hand(name, x, |own, residual, y| {
-            own.input_gradient(name, record, window, d, residual, y)
-        })?;
+        self.hand(name, x, |own, residual, y| own.input_gradient(name, record, d, residual, y))?;
         let x = self.again(x, d);
-        let (weights, exact) = (panels.weights_len(), self.forward.exact);
-        let shapes = [x, d].map(|id| self.shape(id));
-        let (of, products) = gradient(window, panels, shapes, self.batch, exact);
-        let sums = of.parts * weights / panels.shape.kernel_len() * POINTS;
+        let weights = of.panels.weights_len();
+        let sums = of.parts * weights / of.panels.shape.kernel_len() * POINTS;
         let (packed, parts) = match products {
             Products::Pixels => {
                 let packed = self.numbers(name, "packed_gradient", of.parts * weights);
@@ -358,10 +354,10 @@ impl<'a> Backward<'a> {
                 (self.weights_of_points(name, of, y), 1)
             }
             Products::Batch(bands) => {
-                let blocks = shapes.map(|shape| shape.channels.div_ceil(BLOCK));
+                let blocks = [x, d].map(|id| self.shape(id).channels.div_ceil(BLOCK));
                 let [x_points, d_points] =
                     blocks.map(|blocks| self.numbers(name, "all_points", bands.len(blocks)));
-                let output = shapes[1];
+                let output = self.shape(d);
                 self.push(name, Op::InputPoints { of, bands, output, x, y: x_points });
                 self.push(name, Op::GradientPoints { bands, x: d, y: d_points });
                 let y = self.numbers(name, "products", sums);
@@ -416,11 +412,11 @@ impl<'a> Backward<'a> {
         &mut self,
         name: &str,
         record: &ConvRecord,
-        window: Window,
         d: ValueId,
         residual: Option<ValueId>,
         y: ValueId,
     ) -> Result<(), TableError> {
+        let window = record.gradient.window;
         let (input, output) = (self.shape(record.x), self.shape(d));
         let one = Extent::square(1);
         let pointwise = window.kernel == one && window.padding == Padding::NONE;
@@ -491,20 +487,11 @@ const DEEPEST: usize = 3;
 /// to memory and back. Second, all convolutions and norms inside the first `blocks` blocks ("Training Deep Nets with Sublinear
 /// Memory Cost", Chen et al., 2016): a block ends with the sum that its shortcut goes to, and where there is none after some
 /// convolutions.
-fn remade(
-    forward: &Forward<'_>,
-    records: &[(String, Record)],
-    batch: usize,
-    blocks: usize,
-) -> Remade {
+fn remade(forward: &Forward<'_>, records: &[(String, Record)], blocks: usize) -> Remade {
     let others = forward.tape.ops().filter(|op| !matches!(op, Op::Conv { .. }));
     let mut kept: HashSet<ValueId> = others.flat_map(|op| op.uses().reads).collect();
     kept.extend(records.iter().filter_map(|(_, record)| match record {
-        Record::Conv(ConvRecord { window, panels, x, z, .. }) => {
-            let shapes = [x, z].map(|id| forward.tape.shape(*id));
-            let (of, _) = gradient(*window, *panels, shapes, batch, forward.exact);
-            (!of.by_image).then_some(*x)
-        }
+        Record::Conv(ConvRecord { gradient, x, .. }) => (!gradient.by_image).then_some(*x),
         _ => None,
     }));
     let (mut remade, mut block) = (Remade::new(), 0);

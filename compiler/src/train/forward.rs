@@ -2,9 +2,9 @@
 
 use resnet_runtime::kernels::{Activation, BLOCK, PAIR_LEN, Panels, TRIPLE_LEN};
 
-use super::algorithms::{panels, plan, stays_planar};
+use super::algorithms::{Products, gradient, panels, plan, stays_planar};
 use super::state::{NormOf, NormSlots, SlotId, State, TableId, padded};
-use super::tape::{ConvId, Filters, Kind, NormValues, Op, Source, Tape, ValueId};
+use super::tape::{ConvId, Filters, Gradient, Kind, NormValues, Op, Source, Tape, ValueId};
 use super::{Descent, TableError};
 use crate::graph::{self, Extent, Graph, Node, NodeId, Padding, Pooling, Shape, Window};
 use crate::schedule::Order;
@@ -99,9 +99,10 @@ pub(super) struct ConvRecord {
     pub(super) standardise: Option<f64>,
     /// By which its weights are packed for a direct convolution.
     pub(super) packing: TableId,
-    pub(super) window: Window,
-    /// How they then lie.
-    pub(super) panels: Panels,
+    /// How they then lie, and how their gradient is summed.
+    pub(super) gradient: Gradient,
+    /// By what.
+    pub(super) products: Products,
     pub(super) x: ValueId,
     pub(super) z: ValueId,
 }
@@ -123,7 +124,7 @@ pub(super) struct Forward<'a> {
     graph: &'a Graph,
     batch: usize,
     /// No Winograd.
-    pub(super) exact: bool,
+    exact: bool,
     pub(super) tape: Tape,
     pub(super) state: State,
     /// By what each value was made, with the layer's name.
@@ -302,8 +303,10 @@ impl<'a> Forward<'a> {
         let (weight, bias) = (slots[0], slots.get(1).copied());
         let packing = self.state.packing(&panels, bias.is_some())?;
         let z = self.tape.add(name.clone(), Kind::Activation(node.shape));
+        let shapes = [self.tape.shape(x), node.shape];
+        let (gradient, products) = gradient(window, panels, shapes, self.batch, self.exact);
         let record =
-            ConvRecord { groups, weight, bias, standardise, packing, window, panels, x, z };
+            ConvRecord { groups, weight, bias, standardise, packing, gradient, products, x, z };
         self.run(name, &record, x, z);
         self.records.push((name.clone(), Record::Conv(record)));
         Ok(z)
@@ -311,7 +314,8 @@ impl<'a> Forward<'a> {
 
     /// Adds a layer's convolution.
     pub(super) fn run(&mut self, name: &str, conv: &ConvRecord, x: ValueId, z: ValueId) {
-        let &ConvRecord { weight, bias, standardise, packing, window, panels, .. } = conv;
+        let &ConvRecord { weight, bias, standardise, packing, gradient, .. } = conv;
+        let Gradient { window, panels, .. } = gradient;
         let from = self.weights(name, weight, bias, standardise, self.tape.shape(z).channels);
         let weights = Packing { from, table: packing, bias: bias.is_some() };
         self.convolve(name, weights, (window, panels), x, None, z);

@@ -8,22 +8,21 @@ mod plane;
 mod points;
 mod standardise;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashMap;
 
 use resnet_runtime::kernels::{
     Activation, BLOCK, Call, Constant, CrossEntropyParams, Decay, Element, GatherParams, HYPER_LEN,
     SgdParams,
 };
 
-use self::chain::Ahead;
 use super::{Layer, Lowering, Side, users};
 use crate::fuse::{Epilogue, FusedId, Residual};
 use crate::graph::{Extent, Graph};
 use crate::nest::{Function, Loop, Part, Place as Operand, Program, Statement, Var};
 use crate::schedule::{Buffer, PICTURE, Region};
 use crate::train::{
-    Content, Descent, Memory, Op, Place, SlotId, Source, State, TableId, Tape, ValueId, padded,
+    Ahead, Content, Descent, Memory, Op, Place, SlotId, Source, State, TableId, Tape, ValueId,
+    padded,
 };
 
 /// A training step that is to be lowered.
@@ -34,6 +33,8 @@ pub(crate) struct Training<'a> {
     pub(crate) memory: &'a Memory,
     /// Operators that run together, by their positions.
     pub(crate) groups: &'a [Vec<usize>],
+    /// What is fetched during each of these.
+    pub(crate) ahead: &'a [Vec<Ahead>],
     pub(crate) batch: usize,
     pub(crate) descent: Descent,
 }
@@ -46,7 +47,7 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
     let lowering =
         Lowering { batch: of.batch, functions: Vec::new(), ids: HashMap::new(), steps: Vec::new() };
     let mut steps = Steps { of, lowering, layer: FusedId::at(0) };
-    for group in of.groups {
+    for (group, ahead) in of.groups.iter().zip(of.ahead) {
         let first = steps.lowering.steps.len();
         let mut of_ops = Vec::new();
         for &at in group {
@@ -56,7 +57,7 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
             of_ops.push(begin..steps.lowering.steps.len() - first);
         }
         if group.len() > 1 {
-            steps.lowering.image_by_image(first, &of.ahead(group, &of_ops));
+            steps.lowering.image_by_image(first, ahead, &of_ops);
         }
     }
     let mut lowering = steps.lowering;
@@ -79,31 +80,6 @@ pub(crate) fn lower_training(of: &Training<'_>) -> Program {
 }
 
 impl Training<'_> {
-    /// What the operators of a group read of the arena that none of them writes: it is fetched during the convolution before,
-    /// or during the last one of the image before. `of_ops` are the operators' steps.
-    fn ahead(&self, group: &[usize], of_ops: &[Range<usize>]) -> Vec<Ahead> {
-        let ops = || group.iter().map(|&at| self.tape.op(at)).enumerate();
-        let written: HashSet<ValueId> = ops().flat_map(|(_, op)| op.uses().writes).collect();
-        let convs: Vec<usize> =
-            ops().filter(|(_, op)| op.is_conv()).map(|(position, _)| position).collect();
-        let Some(&last) = convs.last() else { return Vec::new() };
-        let mut found: BTreeMap<usize, Ahead> = BTreeMap::new();
-        for (position, op) in ops() {
-            for id in op.uses().reads {
-                let Place::Activation(buffer) = self.memory.places[id.index()] else { continue };
-                if buffer.region != Region::Arena || written.contains(&id) {
-                    continue;
-                }
-                let before = convs.iter().rev().find(|&&conv| conv < position);
-                let bytes = buffer.picture_bytes();
-                let offset = buffer.offset + if before.is_some() { 0 } else { bytes };
-                let during = of_ops[*before.unwrap_or(&last)].clone();
-                found.entry(buffer.offset).or_insert(Ahead { during, offset, bytes });
-            }
-        }
-        found.into_values().collect()
-    }
-
     fn classes(&self) -> usize {
         self.graph.output_shape().channels
     }

@@ -8,11 +8,18 @@ use resnet_runtime::kernels::{Call, Element, FetchParams, LINE_BYTES};
 use super::super::{Lowering, nested};
 use crate::nest::{Address, Base, Function, FunctionId, Loop, Place, Statement, Step, Var};
 use crate::schedule::Region;
+use crate::train::Ahead;
 
 impl Lowering {
     /// Makes one step of those from `first` on, each of which has for its outermost loop images, or the parts of the batch that
-    /// are summed apart. With one of the latter, threads divide parts, not images. What is wanted `ahead` is fetched meanwhile.
-    pub(super) fn image_by_image(&mut self, first: usize, ahead: &[Ahead]) {
+    /// are summed apart. With one of the latter, threads divide parts, not images. What is wanted `ahead` is fetched meanwhile;
+    /// `of_ops` are the steps of each operator.
+    pub(super) fn image_by_image(
+        &mut self,
+        first: usize,
+        ahead: &[Ahead],
+        of_ops: &[Range<usize>],
+    ) {
         let steps = self.steps.split_off(first);
         let [head, ..] = &steps[..] else { return };
         let functions: Vec<Function> =
@@ -22,7 +29,7 @@ impl Lowering {
         for (step, function) in steps.iter().zip(functions) {
             chain.add(&step.operands, function);
         }
-        ahead.iter().for_each(|wanted| chain.fetch(wanted));
+        ahead.iter().for_each(|wanted| chain.fetch(wanted, of_ops[wanted.during].clone()));
         let (function, operands) = chain.function();
         self.step((head.layer, head.part), function, operands);
     }
@@ -90,13 +97,13 @@ impl Chain {
         }
     }
 
-    /// Fetches what is wanted, if there is a call beside which it can be.
-    fn fetch(&mut self, wanted: &Ahead) {
+    /// Fetches what is wanted during some steps, if there is a call beside which it can be.
+    fn fetch(&mut self, wanted: &Ahead, during: Range<usize>) {
         let operand = self.places.len();
         let of_part = self.parts.map(|_| (Var::Part, self.images() * wanted.bytes));
         let terms = of_part.into_iter().chain([(Var::Picture, wanted.bytes)]).collect();
         let from = Address { base: Base::Operand(operand), offset: 0, terms };
-        let steps = &mut self.of_image[wanted.during.clone()];
+        let steps = &mut self.of_image[during];
         if steps.iter_mut().any(|body| insert_fetch(wanted.bytes, &from, body, &mut Vec::new())) {
             let Ahead { offset, .. } = *wanted;
             self.places.push(Place { region: Region::Arena, offset, element: Element::F32 });
@@ -117,17 +124,6 @@ impl Chain {
         let (doc, operands, parallel) = (self.docs.join("; "), self.names, vec![parallel]);
         (Function { doc, operands, parallel, body }, self.places)
     }
-}
-
-/// What an image's operators read that others wrote long before: it is on its way to the cache while a convolution computes.
-#[derive(Clone, Debug)]
-pub(super) struct Ahead {
-    /// The steps of that convolution.
-    pub(super) during: Range<usize>,
-    /// Where it lies in the arena, of the first image, or the second if the convolution is the previous image's.
-    pub(super) offset: usize,
-    /// Bytes of an image.
-    pub(super) bytes: usize,
 }
 
 /// Puts a call behind the first one that multiplies, which fetches another share as often as that is called; whether there is one
