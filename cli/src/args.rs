@@ -19,7 +19,8 @@ use clap_complete::Shell;
 use self::bytes::bytes;
 use self::engine::isa_names;
 pub(crate) use self::engine::{
-    Algorithms, BackendName, Engine, IsaName, OptionalWeights, RequiredWeights, Threads,
+    Algorithms, BackendName, Engine, IsaName, IsaOption, OptionalWeights, RequiredWeights, Seed,
+    Threads,
 };
 pub(crate) use self::fit::Fit;
 pub(crate) use self::gradients::Gradients;

@@ -25,7 +25,7 @@ pub(crate) fn fit(options: &Fit, out: &mut dyn Write) -> Result<Outcome> {
     let Images { train, validate, classes } = images(options, &model)?;
     let table = model.spec.with_classes(classes, train.names.as_deref())?;
     let weights = open_weights(Some(&options.weights), false)?.context("no weights are named")?;
-    let how = FitOptions { threads: Some(options.threads.get()), isa: options.isa.0, c: 1.0 };
+    let how = FitOptions { threads: Some(options.threads.get()), isa: options.isa.get(), c: 1.0 };
     let backbone = Backbone::new(&model.spec, &weights, &how)?;
     let files = Written::new(options, &model, table)?;
     note_preprocess(&model);

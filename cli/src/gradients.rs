@@ -65,14 +65,14 @@ pub(crate) fn gradients(options: &Gradients, out: &mut dyn Write) -> Result<Outc
         steps: options.steps,
         rate: options.rate,
         moved: options.moved,
-        seed: options.seed,
+        seed: options.seed.seed,
         images: options.images.as_ref().map(|path| path.display().to_string()),
         networks: Vec::new(),
     };
     if options.images.is_none() {
         crate::voice::note!(
             "images and classes are drawn (`--seed {}`); `--images` takes real ones",
-            options.seed
+            options.seed.seed
         );
     }
     for path in &options.models {
@@ -111,9 +111,9 @@ fn network(options: &Gradients, path: &std::path::Path) -> Result<Network> {
         steps: options.steps,
         rate: options.rate,
         moved: options.moved,
-        seed: options.seed,
+        seed: options.seed.seed,
         threads: Some(options.threads.get()),
-        isa: options.isa.0,
+        isa: options.isa.get(),
     };
     let measured = resnet::train::gradients(&model.spec, data.as_deref(), &how)?;
     let measured = measured.into_iter().map(|of| Measured {

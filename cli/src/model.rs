@@ -35,7 +35,7 @@ pub(crate) fn compile(
     weights: Option<&Weights>,
 ) -> Result<Compiled> {
     let options = options(&engine.algorithms, batch)?;
-    let options = Options { backend: backend(engine.backend), isa: engine.isa.0, ..options };
+    let options = Options { backend: backend(engine.backend), isa: engine.isa.get(), ..options };
     let mut compiler = Compiler::new(&model.spec).options(options);
     if let Some(weights) = weights {
         note_batch(weights, batch);

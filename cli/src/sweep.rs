@@ -65,7 +65,7 @@ pub(crate) fn sweep(options: &Sweep, out: &mut dyn Write) -> Result<Outcome> {
     };
     let threads = options.threads.get();
     let pool = pool(threads)?;
-    let isa = options.isa.0.unwrap_or_else(Isa::detect);
+    let isa = options.isa.get().unwrap_or_else(Isa::detect);
     let rows = time(&entries, isa, pool.as_ref(), options.seconds)?;
     let results = Results { isa: isa.to_string(), threads: threads.get(), networks: rows };
     if let Some(mut file) = svg {

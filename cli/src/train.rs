@@ -134,9 +134,9 @@ fn how(options: &Train, images: &dyn Dataset, size: (usize, usize)) -> Result<Op
         average: options.average,
         freeze: options.freeze.clone(),
         memory: options.memory,
-        seed: options.seed,
+        seed: options.seed.seed,
         threads: Some(options.threads.get()),
-        isa: options.isa.0,
+        isa: options.isa.get(),
     })
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let mut file = Output::create(&options.output, Kind::Schedule, options.force.force, inputs)?;
     let threads = options.threads.get();
     let pool = pool(threads)?;
-    let isa = options.isa.0.unwrap_or_else(Isa::detect);
+    let isa = options.isa.get().unwrap_or_else(Isa::detect);
     let bar = bar();
     let batch = options.batch.get();
     let tuned = measure(&model.spec, isa, batch, &weights, pool.as_ref(), |done, rounds| {

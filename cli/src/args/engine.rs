@@ -41,9 +41,8 @@ pub(crate) struct Engine {
     pub(crate) backend: BackendName,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
     #[command(flatten)]
     pub(crate) algorithms: Algorithms,
     /// Read packed weights into memory instead of mapping their file: for one that others may change or
@@ -78,6 +77,27 @@ impl Threads {
     /// The threads asked for; else what affinity and quota allow, and one where nobody knows.
     pub(crate) fn get(self) -> NonZeroUsize {
         self.threads.unwrap_or_else(all_threads)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Seed {
+    /// For all that is left to chance: the same seed gives the same bits, on any number of threads.
+    #[arg(long, value_name = "SEED", default_value = "1")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct IsaOption {
+    /// The instruction set of the kernels.
+    #[arg(long, value_parser = isa_names(), default_value = "auto")]
+    isa: IsaName,
+}
+
+impl IsaOption {
+    /// The one asked for; none for the best one of this CPU.
+    pub(crate) fn get(self) -> Option<Isa> {
+        self.isa.0
     }
 }
 

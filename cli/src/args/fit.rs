@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::engine::isa_names;
-use super::{Force, FormatOption, IsaName, Model, Threads};
+use super::{Force, FormatOption, IsaOption, Model, Threads};
 
 #[derive(Debug, Args)]
 pub(crate) struct Fit {
@@ -41,9 +40,8 @@ pub(crate) struct Fit {
     pub(crate) force: Force,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
     #[command(flatten)]
     pub(crate) format: FormatOption,
 }

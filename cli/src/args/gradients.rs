@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::engine::isa_names;
-use super::{Force, FormatOption, IsaName, LabelsOption, Threads};
+use super::{Force, FormatOption, IsaOption, LabelsOption, Seed, Threads};
 
 /// Measure the gradient that reaches each layer, at the start and after some steps of descent.
 ///
@@ -41,9 +40,8 @@ pub(crate) struct Gradients {
     /// al., 2017).
     #[arg(long, value_name = "PART")]
     pub(crate) moved: Option<f64>,
-    /// For all that is left to chance: the same seed gives the same bits, on any number of threads.
-    #[arg(long, value_name = "SEED", default_value = "1")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) seed: Seed,
     /// A line for each layer, where a row of the table has the median of its layers and, beside it, a bar for each (of more than
     /// eight, for each eighth).
     #[arg(long)]
@@ -55,9 +53,8 @@ pub(crate) struct Gradients {
     pub(crate) force: Force,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
     #[command(flatten)]
     pub(crate) format: FormatOption,
 }

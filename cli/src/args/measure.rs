@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::engine::isa_names;
-use super::{Engine, Force, FormatOption, IsaName, Model, OptionalWeights, SweepFormat, Threads};
+use super::{Engine, Force, FormatOption, IsaOption, Model, OptionalWeights, SweepFormat, Threads};
 use crate::family::{FamilyOptions, Numbers};
 
 #[derive(Debug, Args)]
@@ -65,9 +64,8 @@ pub(crate) struct Tune {
     pub(crate) batch: NonZeroUsize,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
 }
 
 #[derive(Debug, Args)]
@@ -89,9 +87,8 @@ pub(crate) struct Sweep {
     pub(crate) seconds: Duration,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
     /// How to print the times.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: SweepFormat,

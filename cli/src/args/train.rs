@@ -7,8 +7,7 @@ use clap::{Args, ValueEnum};
 use resnet::train::{Crop, Schedule};
 
 use super::bytes::bytes;
-use super::engine::isa_names;
-use super::{Force, IsaName, LabelsOption, Model, Threads};
+use super::{Force, IsaOption, LabelsOption, Model, Seed, Threads};
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
@@ -74,9 +73,8 @@ pub(crate) struct Train {
     /// of as many blocks as it takes is computed again on the way back: slower, and the same bits.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
-    /// For all that is left to chance: the same seed gives the same bits, on any number of threads.
-    #[arg(long, value_name = "SEED", default_value = "1")]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) seed: Seed,
     /// Begin with these weights; a classifier of other classes is drawn anew.
     #[arg(long, value_name = "W.safetensors", conflicts_with = "resume")]
     pub(crate) initialise: Option<PathBuf>,
@@ -101,9 +99,8 @@ pub(crate) struct Train {
     pub(crate) force: Force,
     #[command(flatten)]
     pub(crate) threads: Threads,
-    /// The instruction set of the kernels.
-    #[arg(long, value_parser = isa_names(), default_value = "auto")]
-    pub(crate) isa: IsaName,
+    #[command(flatten)]
+    pub(crate) isa: IsaOption,
 }
 
 /// How the rate goes.
