@@ -19,6 +19,8 @@ mod frozen;
 mod memory;
 mod needs;
 mod order;
+mod record;
+mod remade;
 mod state;
 mod step;
 mod tape;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tape::{Entry, Op, Source, Tape, ValueId};
+use crate::schedule::Order;
 
 /// Images from which on a batch has enough of them for threads to divide.
 pub(super) const FEWEST: usize = 8;
@@ -83,7 +84,7 @@ impl<'a> Scheduler<'a> {
     }
 
     fn is_of_images(&self, at: usize) -> bool {
-        self.batch >= FEWEST && self.tape.op(at).is_of_images(self.tape)
+        self.batch >= FEWEST && is_of_images(self.tape.op(at), self.tape)
     }
 
     /// Whether all that an operator reads is there, or can be packed; weights change when nobody will pack them any more.
@@ -125,4 +126,51 @@ impl<'a> Scheduler<'a> {
 /// Whether an operator packs weights, of nothing but these.
 fn is_packing(op: &Op) -> bool {
     matches!(op, Op::Gather { from: Source::Slot(_), .. } | Op::Points { .. })
+}
+
+/// Whether what it does of an image depends on nothing that is done of others, but for a sum over a part of the batch.
+fn is_of_images(op: &Op, tape: &Tape) -> bool {
+    match op {
+        // Panels that pass over all images do so for the sake of their weights.
+        Op::Conv { conv, .. } => tape.conv(*conv).order == Order::RowsOuter,
+        Op::ConvGradient { of, .. } | Op::PointsGradient { of, .. } => of.by_image,
+        Op::Images { .. }
+        | Op::InputPoints { .. }
+        | Op::GradientPoints { .. }
+        | Op::Moments { .. }
+        | Op::Normalise { .. }
+        | Op::Add { .. }
+        | Op::Pool { .. }
+        | Op::Mean { .. }
+        | Op::ZeroPad { .. }
+        | Op::Logits { .. }
+        | Op::Magnitudes { .. }
+        | Op::CrossEntropy { .. }
+        | Op::NormSums { .. }
+        | Op::NormInput { .. }
+        | Op::Mask { .. }
+        | Op::Spread { .. }
+        | Op::Dilate { .. }
+        | Op::Shift { .. }
+        | Op::PoolGradient { .. }
+        | Op::Blur { .. }
+        | Op::BlurGradient { .. }
+        | Op::Gate { .. }
+        | Op::GateGradient { .. }
+        | Op::ChannelConv { .. }
+        | Op::GroupMoments { .. }
+        | Op::GroupGradient { .. }
+        | Op::ImageMeans { .. } => true,
+        Op::Gather { .. }
+        | Op::Points { .. }
+        | Op::PointsProducts { .. }
+        | Op::WeightsOfPoints { .. }
+        | Op::Standardise { .. }
+        | Op::StandardiseGradient { .. }
+        | Op::ChannelConvGradient { .. }
+        | Op::BatchMoments { .. }
+        | Op::BatchGradient { .. }
+        | Op::SumImages { .. }
+        | Op::Sgd { .. } => false,
+    }
 }

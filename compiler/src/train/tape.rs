@@ -314,53 +314,6 @@ impl Op {
 }
 
 impl Op {
-    /// Whether what it does of an image depends on nothing that is done of others, but for a sum over a part of the batch.
-    pub(crate) fn is_of_images(&self, tape: &Tape) -> bool {
-        match self {
-            // Panels that pass over all images do so for the sake of their weights.
-            Self::Conv { conv, .. } => tape.conv(*conv).order == Order::RowsOuter,
-            Self::ConvGradient { of, .. } | Self::PointsGradient { of, .. } => of.by_image,
-            Self::Images { .. }
-            | Self::InputPoints { .. }
-            | Self::GradientPoints { .. }
-            | Self::Moments { .. }
-            | Self::Normalise { .. }
-            | Self::Add { .. }
-            | Self::Pool { .. }
-            | Self::Mean { .. }
-            | Self::ZeroPad { .. }
-            | Self::Logits { .. }
-            | Self::Magnitudes { .. }
-            | Self::CrossEntropy { .. }
-            | Self::NormSums { .. }
-            | Self::NormInput { .. }
-            | Self::Mask { .. }
-            | Self::Spread { .. }
-            | Self::Dilate { .. }
-            | Self::Shift { .. }
-            | Self::PoolGradient { .. }
-            | Self::Blur { .. }
-            | Self::BlurGradient { .. }
-            | Self::Gate { .. }
-            | Self::GateGradient { .. }
-            | Self::ChannelConv { .. }
-            | Self::GroupMoments { .. }
-            | Self::GroupGradient { .. }
-            | Self::ImageMeans { .. } => true,
-            Self::Gather { .. }
-            | Self::Points { .. }
-            | Self::PointsProducts { .. }
-            | Self::WeightsOfPoints { .. }
-            | Self::Standardise { .. }
-            | Self::StandardiseGradient { .. }
-            | Self::ChannelConvGradient { .. }
-            | Self::BatchMoments { .. }
-            | Self::BatchGradient { .. }
-            | Self::SumImages { .. }
-            | Self::Sgd { .. } => false,
-        }
-    }
-
     /// Whether it multiplies far more than it reads.
     pub(crate) fn is_conv(&self) -> bool {
         matches!(self, Self::Conv { .. } | Self::ConvGradient { .. } | Self::PointsGradient { .. })
@@ -395,8 +348,8 @@ pub(crate) struct Entry {
     /// The layer that it is of.
     pub(crate) layer: String,
     pub(crate) op: Op,
-    /// What has to be there before it runs, besides what it reads: what is made once more is made when it is wanted, so that
-    /// nobody keeps it until then. Weights are packed just before they are read in any case.
+    /// What has to be there before it runs, besides what it reads: what is made again waits until it is wanted. Weights are
+    /// packed just before they are read in any case.
     pub(crate) after: Option<ValueId>,
 }
 
