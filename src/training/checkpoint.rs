@@ -127,7 +127,7 @@ fn named(options: &Options) -> BTreeMap<String, String> {
         ("average", average),
         ("set of frozen layers", freeze),
         ("seed", seed),
-        ("instruction set", &isa),
+        ("instruction set", &isa.name()),
     ];
     all.into_iter().map(|(name, value)| (name.to_owned(), format!("{value:?}"))).collect()
 }
