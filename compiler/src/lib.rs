@@ -21,6 +21,7 @@ pub mod fuse;
 pub mod geometry;
 pub mod graph;
 pub mod labels;
+mod limits;
 pub mod model;
 pub mod nest;
 pub mod network;

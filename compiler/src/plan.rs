@@ -12,6 +12,7 @@ use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 use crate::fuse::formats::{self, QuantisedError};
 use crate::fuse::{FuseError, Fused, fuse};
 use crate::graph::{Graph, Op, Shape};
+use crate::limits::{self, Limits};
 use crate::nest::{Program, lower};
 use crate::schedule::{Choices, ChoicesError, Schedule, Wishes, schedule};
 
@@ -60,11 +61,10 @@ impl Plan {
         if batch == 0 {
             return Err(PlanError::Batch);
         }
-        // A tensor has at most 2^31 elements; far below what overflows, but not with any batch.
-        if batch > 1 << 20 || graph.nodes.iter().any(|n| n.shape.elements() > (1 << 45) / batch) {
+        let fused = fused(graph, wishes)?;
+        if batch > 1 << 20 || !limits::fits(&fused, batch, &Limits::HERE) {
             return Err(PlanError::TooLarge { batch });
         }
-        let fused = fused(graph, wishes)?;
         let table = graph.fingerprint();
         if let Some(choices) = &wishes.choices {
             choices.check(&graph.name, table, batch)?;
@@ -73,6 +73,9 @@ impl Plan {
         let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);
         if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
             return Err(PlanError::Memory { memory, least });
+        }
+        if least as u128 > Limits::HERE.together {
+            return Err(PlanError::TooLarge { batch });
         }
         let name = &graph.name;
         let programs: Vec<Program> =
@@ -127,7 +130,8 @@ pub enum PlanError {
     Batch,
     /// The network needs more memory than can be addressed.
     #[error(
-        "the network's activations for {batch} pictures need more memory than there is room for addresses"
+        "the network needs more memory for {batch} {} than there is room for addresses",
+        if *batch == 1 { "picture" } else { "pictures" }
     )]
     TooLarge {
         /// Pictures at a time.

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use memmap2::MmapMut;
+use self::pages::Pages;
 
 /// A block of zeroed, page-aligned bytes.
 ///
@@ -11,7 +11,7 @@ use memmap2::MmapMut;
 #[derive(Debug)]
 pub struct Buffer {
     /// At least one byte, as nothing cannot be mapped.
-    pages: MmapMut,
+    pages: Pages,
     len: usize,
 }
 
@@ -22,11 +22,7 @@ impl Buffer {
     ///
     /// If the operating system does not give the memory.
     pub fn zeroed(len: usize) -> std::io::Result<Self> {
-        let pages = MmapMut::map_anon(len.max(1))?;
-        // Huge pages are a wish: without them everything works, a little slower.
-        #[cfg(target_os = "linux")]
-        let _ = pages.advise(memmap2::Advice::HugePage);
-        Ok(Self { pages, len })
+        Ok(Self { pages: pages::zeroed(len.max(1))?, len })
     }
 
     /// Bytes.
@@ -52,6 +48,60 @@ impl Buffer {
     /// The first byte.
     pub fn as_mut_ptr(&mut self) -> *mut c_void {
         self.pages.as_mut_ptr().cast()
+    }
+}
+
+#[cfg(any(unix, windows))]
+mod pages {
+    /// Anonymous memory.
+    pub(super) type Pages = memmap2::MmapMut;
+
+    pub(super) fn zeroed(len: usize) -> std::io::Result<Pages> {
+        let pages = Pages::map_anon(len)?;
+        // Huge pages are a wish: without them everything works, a little slower.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Ok(pages)
+    }
+}
+
+/// Where no pages can be asked for: WebAssembly, whose memory is one array.
+#[cfg(not(any(unix, windows)))]
+mod pages {
+    use std::ops::{Deref, DerefMut};
+
+    use crate::kernels::LINE_BYTES;
+
+    /// Cache lines.
+    #[derive(Debug)]
+    pub(super) struct Pages(Vec<Line>);
+
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C, align(64))]
+    struct Line([u8; LINE_BYTES]);
+
+    pub(super) fn zeroed(len: usize) -> std::io::Result<Pages> {
+        let (mut lines, count) = (Vec::new(), len.div_ceil(LINE_BYTES));
+        lines.try_reserve_exact(count).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        lines.resize(count, Line([0; LINE_BYTES]));
+        Ok(Pages(lines))
+    }
+
+    impl Deref for Pages {
+        type Target = [u8];
+
+        fn deref(&self) -> &[u8] {
+            // SAFETY: a line is its bytes, without padding, and lines lie side by side.
+            unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(&self.0[..])) }
+        }
+    }
+
+    impl DerefMut for Pages {
+        fn deref_mut(&mut self) -> &mut [u8] {
+            let len = size_of_val(&self.0[..]);
+            // SAFETY: as above; any bytes are a line.
+            unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+        }
     }
 }
 

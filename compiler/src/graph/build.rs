@@ -11,6 +11,7 @@ use resnet_runtime::weights::{Init, Stored, TensorSpec};
 use crate::counts::grouped;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::graph::{Cost, Extent, Feature, Graph, Node, NodeId, Op, Shape, cost};
+use crate::limits::{Limits, power};
 use crate::spec::cell::closest;
 use crate::spec::{Labels, Row, RowOp, Spec, expect};
 
@@ -18,10 +19,10 @@ use crate::spec::{Labels, Row, RowOp, Spec, expect};
 const MOST_NODES: usize = 100_000;
 
 /// Most elements of an activation or a weight tensor.
-pub(super) const MOST_ELEMENTS: u128 = 1 << 31;
+pub(super) const MOST_ELEMENTS: u128 = Limits::HERE.elements;
 
 /// Most elements of an activation with its padding, so that addresses stay far from overflowing.
-pub(super) const MOST_PADDED: u128 = 1 << 34;
+pub(super) const MOST_PADDED: u128 = Limits::HERE.padded;
 
 impl Graph {
     /// Infers every shape of a table and checks all that can be checked without a schedule.
@@ -30,7 +31,7 @@ impl Graph {
     ///
     /// Every mistake found: windows that do not fit, channels that groups do not divide, claims
     /// (`input`, `output`, `expect`) that do not hold, tensors that share a name, and sizes past
-    /// the limits (100,000 operators, 2^31 elements in a tensor).
+    /// the limits (100,000 operators, 2^31 elements in a tensor, or 2^28 where addresses have 32 bits).
     pub fn build(spec: &Spec) -> Result<Self, Diagnostics> {
         let mut builder = Builder::new(spec);
         builder.check_features();
@@ -283,10 +284,8 @@ impl<'a> Builder<'a> {
         let shape = self.shape(input);
         let fan_in = elements(shape);
         if fan_in * channels.value as u128 > MOST_ELEMENTS {
-            let message =
-                format!("the weights of {} have more than 2^31 elements", row.layer.value);
             self.errors.push(
-                Diagnostic::new(channels.span, message)
+                too_many_weights(channels.span, &row.layer.value)
                     .note(format!("{} x {shape}", channels.value))
                     .help("put `global_average_pool` before it"),
             );
@@ -406,8 +405,13 @@ pub(super) fn elements(shape: Shape) -> u128 {
     shape.channels as u128 * shape.height as u128 * shape.width as u128
 }
 
+pub(super) fn too_many_weights(place: Span, layer: &str) -> Diagnostic {
+    let most = power(MOST_ELEMENTS);
+    Diagnostic::new(place, format!("the weights of {layer} have more than {most} elements"))
+}
+
 pub(super) fn too_many_elements(place: Span, what: &str, shape: Shape) -> Diagnostic {
-    Diagnostic::new(place, format!("{what} has more than 2^31 elements"))
+    Diagnostic::new(place, format!("{what} has more than {} elements", power(MOST_ELEMENTS)))
         .note(format!(
             "{} x {} x {} = {}",
             shape.channels,

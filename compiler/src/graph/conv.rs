@@ -4,8 +4,11 @@ use resnet_runtime::weights::Init;
 
 use crate::diagnostics::{Diagnostic, Span};
 use crate::geometry;
-use crate::graph::build::{Builder, MOST_ELEMENTS, MOST_PADDED, elements, too_many_elements};
+use crate::graph::build::{
+    Builder, MOST_ELEMENTS, MOST_PADDED, elements, too_many_elements, too_many_weights,
+};
 use crate::graph::{Axis, Extent, NodeId, Op, Padding, Shape, Window};
+use crate::limits::power;
 use crate::spec::{ConvRow, PaddingCell, Row, Standardization, WindowCells};
 
 impl WindowCells {
@@ -123,9 +126,8 @@ impl Builder<'_> {
             * window.kernel.rows as u128
             * window.kernel.columns as u128;
         if fan_in * channels as u128 > MOST_ELEMENTS {
-            let message = format!("the weights of {name} have more than 2^31 elements");
             let factors = format!("{channels} x {} x {}", shape.channels / groups, window);
-            self.errors.push(Diagnostic::new(places.channels, message).note(factors));
+            self.errors.push(too_many_weights(places.channels, &name).note(factors));
             return None;
         }
         let weight = format!("{weights}.weight");
@@ -193,7 +195,8 @@ impl Builder<'_> {
             input.width + window.padding.before.columns + window.padding.after.columns,
         );
         if elements(padded) > MOST_PADDED {
-            let message = format!("the padded input of {name} has more than 2^34 elements");
+            let most = power(MOST_PADDED);
+            let message = format!("the padded input of {name} has more than {most} elements");
             self.errors.push(
                 Diagnostic::new(places.kernel, message)
                     .note(format!("it is {padded}"))

@@ -8,7 +8,8 @@
 //! - only the arena, the scratch and the output are written, and by a training step the weights;
 //! - what a call writes is no other of its operands, but one that the kernel may overwrite;
 //! - no step hands out a place in the scratch;
-//! - an operand that has to start on a cache line does.
+//! - an operand that has to start on a cache line does;
+//! - no sum or product among these, and no number of iterations, is larger than an address can be.
 //!
 //! What each kernel touches is said by its declaration (`resnet_runtime::kernels`).
 //!
@@ -56,6 +57,10 @@ impl Program {
                 let reason =
                     "the scratch is not the same for all threads, so no operand lies there";
                 return Err(error("call", reason.to_owned()));
+            }
+            let extents = function.parallel.iter().map(|l| l.extent);
+            if extents.clone().try_fold(1, usize::checked_mul).is_none() {
+                return Err(error("call", "more iterations than can be counted".to_owned()));
             }
             let mut loops = function.parallel.clone();
             self.verify_body(step, &function.body, &mut loops)
@@ -134,16 +139,17 @@ impl Program {
             let (wanted, found) = (operand.element, place.element);
             return Err(format!("`{name}` takes {wanted}, and {found} lies there"));
         }
-        let first = place.offset + address.offset;
+        let first = place.offset.saturating_add(address.offset);
         let mut last = first;
         for (var, distance) in &address.terms {
             let of_var = loops.iter().find(|l| l.var == *var);
             let extent = of_var.ok_or_else(|| format!("`{var}` is not bound"))?.extent;
-            last += (extent - 1) * distance;
+            last = last.saturating_add(extent.saturating_sub(1).saturating_mul(*distance));
         }
-        // An operand that is not used is an address all the same, so it has to be one.
-        let (end, len) = (last + operand.bytes(), self.region_bytes(place.region));
-        if end > len {
+        // An operand that is not used is an address all the same, so it has to be one. What is saturated is past the
+        // end, as no region has the largest number of bytes.
+        let (end, len) = (last.saturating_add(operand.bytes()), self.region_bytes(place.region));
+        if end > len || end == usize::MAX {
             return Err(format!("`{name}` ends at {end} in {} of {len}", place.region));
         }
         let written = operand.role == Role::Write;

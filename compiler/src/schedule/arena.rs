@@ -130,26 +130,28 @@ fn lifetimes(fused: &Fused) -> Vec<Lifetime> {
     lifetimes
 }
 
-/// Offsets, multiples of a cache line, and their end. Largest first, each at the lowest place that no buffer of an overlapping lifetime holds.
+/// Offsets, multiples of a cache line, and their end; the largest number, where that is further. Largest first, each at the
+/// lowest place that no buffer of an overlapping lifetime holds.
 pub(crate) fn place(requests: &[(usize, Lifetime)]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].0), i));
-    let mut offsets = vec![0; requests.len()];
+    let mut offsets = vec![0_usize; requests.len()];
     // Placed buffers, by offset.
     let mut placed: Vec<usize> = Vec::with_capacity(requests.len());
     let mut end = 0;
     for i in order {
         let (len, lifetime) = requests[i];
         let len = len.next_multiple_of(LINE_BYTES);
-        let mut offset = 0;
+        let mut offset = 0_usize;
         for &other in placed.iter().filter(|&&other| requests[other].1.meets(&lifetime)) {
-            if offset + len <= offsets[other] {
+            if offset.saturating_add(len) <= offsets[other] {
                 break;
             }
-            offset = offset.max(offsets[other] + requests[other].0.next_multiple_of(LINE_BYTES));
+            let after = requests[other].0.next_multiple_of(LINE_BYTES);
+            offset = offset.max(offsets[other].saturating_add(after));
         }
         offsets[i] = offset;
-        end = end.max(offset + len);
+        end = end.max(offset.saturating_add(len));
         let position = placed.partition_point(|&other| offsets[other] <= offset);
         placed.insert(position, i);
     }

@@ -265,7 +265,7 @@ impl Site<'_> {
         let Extent { rows, columns } = self.conv.window.kernel;
         let fmas = FMAS * self.together(transform);
         if transform == Transform::None {
-            let sums = (self.output.pixels() * rows * columns) as f64 * pairs;
+            let sums = self.output.pixels() as f64 * rows as f64 * columns as f64 * pairs;
             return f64::max(batch * sums / fmas, arrival);
         }
         let points = self.points(transform) as f64;

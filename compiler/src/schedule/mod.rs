@@ -216,12 +216,14 @@ impl Schedule {
     }
 
     /// Bytes that a network and one session on one thread need while they run: packed weights,
-    /// arena, one scratch, pictures and answers.
+    /// arena, one scratch, pictures and answers. The largest number, where they are more.
     pub fn run_bytes(&self, fused: &Fused) -> usize {
-        let input = fused.nodes[0].shape.elements();
-        let output: usize = fused.outputs.iter().map(|&id| fused.node(id).shape.elements()).sum();
-        let pictures = self.batch * (input + output) * PICTURE.bytes();
-        self.weights.bytes + self.arena_bytes + self.scratch_bytes + pictures
+        let input = &fused.nodes[0];
+        let given = fused.outputs.iter().map(|&id| fused.node(id)).chain([input]);
+        let each = self.batch * PICTURE.bytes();
+        let pictures = given.map(|node| node.shape.elements().saturating_mul(each));
+        let own = [self.weights.bytes, self.arena_bytes, self.scratch_bytes];
+        own.into_iter().chain(pictures).fold(0, usize::saturating_add)
     }
 }
 
@@ -399,7 +401,7 @@ const AHEAD: usize = 640 * 1024;
 fn plan_fetches(nodes: &mut [Scheduled], weights_bytes: usize) {
     for plan in nodes.iter_mut().filter_map(|node| node.plan.conv_mut()) {
         if plan.order == Order::RowsOuter {
-            let end = plan.weights + plan.panels.bytes();
+            let end = plan.weights.saturating_add(plan.panels.bytes());
             plan.fetch = Fetch::After((weights_bytes - end).min(AHEAD));
         }
     }

@@ -11,7 +11,7 @@ use crate::fuse::{Conv, Fused, FusedNode};
 pub struct Parts {
     /// What they consist of, by rising offsets.
     pub recipes: Vec<Recipe>,
-    /// Bytes.
+    /// Bytes; the largest number, where they are more.
     pub bytes: usize,
 }
 
@@ -25,7 +25,7 @@ impl Parts {
     /// Adds a part behind the others; where it begins.
     pub(super) fn add(&mut self, content: Content) -> usize {
         let offset = self.bytes;
-        self.bytes += content.bytes();
+        self.bytes = self.bytes.saturating_add(content.bytes());
         self.recipes.push(Recipe { content, offset });
         offset
     }

@@ -1,11 +1,12 @@
 //! What one cell may say: numbers, extents, shapes, words.
 
 use crate::geometry::{Extent, Shape};
+use crate::limits::Limits;
 use crate::spec::Claim;
 use crate::spec::tree::abbreviate;
 
 /// Largest number a cell may hold; a tensor may not have more elements.
-pub(super) const MOST: usize = 1 << 31;
+pub(super) const MOST: usize = Limits::HERE.number;
 
 /// Why a cell's text is refused.
 pub(crate) struct Refused {

@@ -172,7 +172,7 @@ macro_rules! kernels {
     Conv = conv::conv(p: ConvParams) {
         x: Operand::read(F32, p.x_len(BLOCK)),
         w: Operand::read(F32, p.w_len(BLOCK)).aligned(),
-        b: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        b: Operand::read(F32, blocks(p.out_blocks)).aligned(),
         r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
         y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
@@ -181,7 +181,7 @@ macro_rules! kernels {
     ConvPlanar = conv::conv_planar(p: ConvParams) {
         x: Operand::read(F32, p.x_len(1)),
         w: Operand::read(F32, p.w_len(1)).aligned(),
-        b: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        b: Operand::read(F32, blocks(p.out_blocks)).aligned(),
         r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
         y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
@@ -190,7 +190,7 @@ macro_rules! kernels {
     ConvU8 = conv::conv_u8(p: ConvU8Params) {
         x: Operand::read(U8, p.x_len(BLOCK)),
         w: Operand::read(I8, p.w_len(BLOCK)).aligned(),
-        q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
+        q: Operand::read(F32, blocks(product([p.out_blocks, 2]))).aligned(),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
         n: Operand::hint(),
@@ -200,7 +200,7 @@ macro_rules! kernels {
     ConvU8Quads = conv::conv_u8_quads(p: ConvU8Params) {
         x: Operand::read(U8, p.x_len(QUAD)),
         w: Operand::read(I8, p.w_len(QUAD)).aligned(),
-        q: Operand::read(F32, p.out_blocks * 2 * BLOCK).aligned(),
+        q: Operand::read(F32, blocks(product([p.out_blocks, 2]))).aligned(),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         r: Operand::read(p.epilogue.residual(), p.y_len(p.r_block)).only_if(p.epilogue.has_residual()),
         n: Operand::hint(),
@@ -210,30 +210,30 @@ macro_rules! kernels {
     ConvI16 = conv::conv_i16(p: ConvI16Params) {
         x: Operand::read(I16, p.x_len(BLOCK)),
         w: Operand::read(I16, p.w_len(BLOCK)).aligned(),
-        s: Operand::read(F32, p.out_blocks * BLOCK).aligned(),
+        s: Operand::read(F32, blocks(p.out_blocks)).aligned(),
         n: Operand::hint(),
         y: Operand::write(F32, p.y_len(p.y_block)),
     } macs p.macs(BLOCK);
     /// A row of tiles into the points of a Winograd form.
     WinogradInput = winograd::winograd_input(p: WinogradInputParams) {
         x: Operand::read(F32, p.x_len()),
-        y: Operand::write(F32, last(points(p.form), p.y_point) + p.tiles * BLOCK),
+        y: Operand::write(F32, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
     };
     /// The points of a row of Winograd tiles of bytes.
     WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputParams) {
         x: Operand::read(U8, p.x_len()),
-        y: Operand::write(I16, last(points(p.form), p.y_point) + p.tiles * BLOCK),
+        y: Operand::write(I16, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
     };
     /// The products of Winograd's points into a row of tiles.
     WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {
-        x: Operand::read(F32, last(points(p.form), p.x_point) + p.tiles * BLOCK),
+        x: Operand::read(F32, sum([last(points(p.form), p.x_point), blocks(p.tiles)])),
         b: Operand::read(F32, BLOCK).aligned(),
         r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// The products of Winograd's points into a row of tiles of a convolution of bytes.
     WinogradOutputU8 = winograd::winograd_output_u8(p: WinogradOutputU8Params) {
-        x: Operand::read(F32, last(points(p.form), p.x_point) + p.tiles * BLOCK),
+        x: Operand::read(F32, sum([last(points(p.form), p.x_point), blocks(p.tiles)])),
         b: Operand::read(F32, BLOCK).aligned(),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         r: Operand::read(p.epilogue.residual(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.has_residual()),
@@ -320,24 +320,24 @@ macro_rules! kernels {
     ZeroPad = copy::zero_pad(p: ZeroPadParams) {
         x: Operand::read(
             F32,
-            last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
+            sum([last(p.in_channels.div_ceil(BLOCK), p.x_block), last(p.pixels, p.x_step), BLOCK])
         ),
-        y: Operand::write(F32, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
+        y: Operand::write(F32, sum([last(p.out_channels.div_ceil(BLOCK), p.y_block), blocks(p.pixels)])),
     };
     /// A row of a zero-padding shortcut of bytes, whose zero point `t` says.
     ZeroPadU8 = copy::zero_pad_u8(p: ZeroPadParams) {
         x: Operand::read(
             U8,
-            last(p.in_channels.div_ceil(BLOCK), p.x_block) + last(p.pixels, p.x_step) + BLOCK
+            sum([last(p.in_channels.div_ceil(BLOCK), p.x_block), last(p.pixels, p.x_step), BLOCK])
         ),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
-        y: Operand::write(U8, last(p.out_channels.div_ceil(BLOCK), p.y_block) + p.pixels * BLOCK),
+        y: Operand::write(U8, sum([last(p.out_channels.div_ceil(BLOCK), p.y_block), blocks(p.pixels)])),
     };
     /// Zeros around a plane.
     Ring = copy::ring(p: RingParams) {
         y: Operand::write(
             F32,
-            (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
+            product([sum([p.top, p.rows, p.bottom]), sum([p.left, p.columns, p.right]), p.lanes])
         ),
     };
     /// Zero points, which `t` says, around a plane of bytes.
@@ -345,7 +345,7 @@ macro_rules! kernels {
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(
             U8,
-            (p.top + p.rows + p.bottom) * (p.left + p.columns + p.right) * p.lanes
+            product([sum([p.top, p.rows, p.bottom]), sum([p.left, p.columns, p.right]), p.lanes])
         ),
     };
     /// One block of `f32` to one of bytes: `y = round_half_even(min(max(x * t.factor, t.low), t.high)) +
@@ -357,9 +357,9 @@ macro_rules! kernels {
     };
     /// Up to 4 planes of `f32` to a picture of bytes, 4 a pixel, by the same formula.
     QuantiseQuads = quantise::quantise_quads(p: CopyParams) {
-        x: Operand::read(F32, last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
+        x: Operand::read(F32, sum([last(p.channels, p.plane), last(p.rows, p.x_row), p.columns])),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
-        y: Operand::write(U8, last(p.rows, p.y_row) + p.columns * QUAD),
+        y: Operand::write(U8, sum([last(p.rows, p.y_row), product([p.columns, QUAD])])),
     };
     /// One block of bytes to one of `f32`: `y = (x - t.offset) * t.factor`.
     Dequantise = quantise::dequantise(p: CopyParams) {
@@ -369,18 +369,18 @@ macro_rules! kernels {
     };
     /// One planar plane to another, row by row.
     CopyPlanar = copy::copy_planar(p: CopyParams) {
-        x: Operand::read(F32, last(p.rows, p.x_row) + p.columns),
-        y: Operand::write(F32, last(p.rows, p.y_row) + p.columns),
+        x: Operand::read(F32, sum([last(p.rows, p.x_row), p.columns])),
+        y: Operand::write(F32, sum([last(p.rows, p.y_row), p.columns])),
     };
     /// Up to 16 planes to one block.
     ToBlocked = copy::to_blocked(p: CopyParams) {
-        x: Operand::read(F32, last(p.channels, p.plane) + last(p.rows, p.x_row) + p.columns),
+        x: Operand::read(F32, sum([last(p.channels, p.plane), last(p.rows, p.x_row), p.columns])),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// One block to up to 16 planes.
     ToPlanar = copy::to_planar(p: CopyParams) {
         x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
-        y: Operand::write(F32, last(p.channels, p.plane) + last(p.rows, p.y_row) + p.columns),
+        y: Operand::write(F32, sum([last(p.channels, p.plane), last(p.rows, p.y_row), p.columns])),
     };
     /// Softmax.
     Softmax = softmax::softmax(p: SoftmaxParams) {

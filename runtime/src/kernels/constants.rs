@@ -297,41 +297,69 @@ pub type WinogradOutputU8Params = WinogradOutputParams<ByteEpilogue>;
 
 /// From the first to the last of `n` places that are so far apart.
 pub(super) const fn last(n: usize, distance: usize) -> usize {
-    n.saturating_sub(1) * distance
+    product([n.saturating_sub(1), distance])
+}
+
+/// A sum that stops at the largest number: what an operand reaches is compared with what there is, and must
+/// not be taken for little where it is too much.
+pub(super) const fn sum<const N: usize>(parts: [usize; N]) -> usize {
+    let (mut sum, mut part) = (0_usize, 0);
+    while part < N {
+        sum = sum.saturating_add(parts[part]);
+        part += 1;
+    }
+    sum
+}
+
+/// A product that stops at the largest number, likewise.
+pub(super) const fn product<const N: usize>(factors: [usize; N]) -> usize {
+    let (mut product, mut factor) = (1_usize, 0);
+    while factor < N {
+        product = product.saturating_mul(factors[factor]);
+        factor += 1;
+    }
+    product
+}
+
+/// Elements of so many blocks, or pixels of one.
+pub(super) const fn blocks(n: usize) -> usize {
+    product([n, BLOCK])
 }
 
 /// Elements from the first to the last pixel of a plane of blocks.
 pub(super) const fn plane(rows: usize, columns: usize, row: usize) -> usize {
-    last(rows, row) + columns * BLOCK
+    sum([last(rows, row), blocks(columns)])
 }
 
 pub(super) const fn padded(channels: usize) -> usize {
-    channels.next_multiple_of(BLOCK)
+    blocks(channels.div_ceil(BLOCK))
 }
 
 impl<E> ConvParams<E> {
     /// Elements of the input, of which `lanes` lie side by side in a pixel.
     pub(super) const fn x_len(&self, lanes: usize) -> usize {
-        last(self.blocks, self.x_block)
-            + last(self.kernel_rows, self.x_row)
-            + last(self.kernel_columns, self.x_column)
-            + last(self.pixels, self.x_step)
-            + lanes
+        sum([
+            last(self.blocks, self.x_block),
+            last(self.kernel_rows, self.x_row),
+            last(self.kernel_columns, self.x_column),
+            last(self.pixels, self.x_step),
+            lanes,
+        ])
     }
 
     /// Rows of weights, one for each input of an output.
     const fn w_rows(&self, lanes: usize) -> usize {
-        self.blocks * self.kernel_rows * self.kernel_columns * lanes
+        product([self.blocks, self.kernel_rows, self.kernel_columns, lanes])
     }
 
     /// Elements of the weights.
     pub(super) const fn w_len(&self, lanes: usize) -> usize {
-        self.w_rows(lanes) * self.out_blocks * BLOCK
+        product([self.w_rows(lanes), self.out_blocks, BLOCK])
     }
 
     /// Elements of the output, or of the residual, whose blocks are `block` apart.
     pub(super) const fn y_len(&self, block: usize) -> usize {
-        last(self.out_blocks, block) + self.pixels * BLOCK
+        sum([last(self.out_blocks, block), blocks(self.pixels)])
     }
 
     pub(super) const fn macs(&self, lanes: usize) -> u64 {
@@ -348,6 +376,7 @@ pub(super) const fn points(form: Transform) -> usize {
 impl WinogradInputParams {
     pub(super) const fn x_len(&self) -> usize {
         let [rows, columns] = self.form.filters();
-        plane(rows.points(), last(self.tiles, columns.step()) + columns.points(), self.x_row)
+        let columns = sum([last(self.tiles, columns.step()), columns.points()]);
+        plane(rows.points(), columns, self.x_row)
     }
 }

@@ -72,9 +72,9 @@ pub struct Operand {
 }
 
 impl Operand {
-    /// Bytes that are touched.
+    /// Bytes that are touched; the largest number, where they are more.
     pub const fn bytes(&self) -> usize {
-        self.len * self.element.bytes()
+        self.len.saturating_mul(self.element.bytes())
     }
 
     const fn new(role: Role, element: Element, len: usize) -> Self {

@@ -186,7 +186,8 @@ impl PackedFile {
             found => return Err(PackedError::Version { found, read: VERSION }),
         }
         let text_len = u32_at(12) as usize;
-        let text = all.get(FIXED..FIXED + text_len).ok_or_else(|| short(FIXED + text_len))?;
+        let text_end = FIXED.saturating_add(text_len);
+        let text = all.get(FIXED..text_end).ok_or_else(|| short(text_end))?;
         if u64_at(40) != head_checksum(&fixed[..40], text) {
             return Err(PackedError::Head);
         }
@@ -198,7 +199,7 @@ impl PackedFile {
         }
         // Both fit, since their sum is the length of something in memory.
         let start = start as usize;
-        if start < FIXED + text_len || !start.is_multiple_of(PAGE) || len % 4 != 0 {
+        if start < text_end || !start.is_multiple_of(PAGE) || len % 4 != 0 {
             return Err(PackedError::Head);
         }
         let text = str::from_utf8(text).map_err(|_| PackedError::Head)?;

@@ -429,6 +429,12 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
     Ok(())
 }
 
+/// There are no files.
+#[cfg(not(any(unix, windows)))]
+fn read_at(_: &File, _: &mut [u8], _: u64) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 /// The coordinates of a flat index.
 fn position(mut flat: usize, shape: &[usize]) -> Vec<usize> {
     let mut coordinates: Vec<usize> = shape
