@@ -325,7 +325,8 @@ impl Fuser<'_> {
         match &node.op {
             Op::Input => Ok(Value::Written(self.push(node, FusedOp::Input, None))),
             Op::Conv { window, groups, weight, bias, standardise } => {
-                let mut conv = conv(*window, *groups, weight, bias.clone());
+                let window = window.reduced(self.graph.read_by(node));
+                let mut conv = conv(window, *groups, weight, bias.clone());
                 conv.standardise = *standardise;
                 match &self.values[node.inputs[0].index()] {
                     Value::Concat(parts) => self.conv_of_parts(node, &conv, &parts.clone()),
@@ -333,8 +334,7 @@ impl Fuser<'_> {
                 }
             }
             Op::Linear { weight, bias } => {
-                let input = self.graph.node(node.inputs[0]).shape;
-                let kernel = Extent::new(input.height, input.width);
+                let kernel = self.graph.read_by(node).extent();
                 let window = Window::new(kernel, Extent::square(1), Padding::NONE);
                 let conv = conv(window, 1, weight, Some(bias.clone()));
                 self.open(node, FusedOp::Conv(conv))
@@ -359,12 +359,17 @@ impl Fuser<'_> {
             }
             Op::ZeroPad { stride, before } => {
                 let source = self.written(node.inputs[0])?;
-                Ok(Value::Shortcut { source, stride: *stride, before: *before })
+                let stride = stride.min(self.graph.read_by(node).extent());
+                Ok(Value::Shortcut { source, stride, before: *before })
             }
-            Op::Pool(pool) => self.plain(node, FusedOp::Pool(*pool)),
+            Op::Pool(pool) => {
+                self.plain(node, FusedOp::Pool(pool.reduced(self.graph.read_by(node))))
+            }
             Op::Slice(channels) => self.slice(node, channels),
             Op::Concat => Ok(Value::Concat(node.inputs.clone())),
-            Op::Blur(window) => self.plain(node, FusedOp::Blur(*window)),
+            Op::Blur(window) => {
+                self.plain(node, FusedOp::Blur(window.reduced(self.graph.read_by(node))))
+            }
             Op::GlobalAveragePool => self.plain(node, FusedOp::GlobalAveragePool),
             Op::Softmax => self.plain(node, FusedOp::Softmax),
         }

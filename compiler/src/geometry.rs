@@ -24,6 +24,11 @@ impl Shape {
         Self { channels, height, width }
     }
 
+    /// Rows and columns.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::new(self.height, self.width)
+    }
+
     /// Pixels of one channel.
     pub fn pixels(&self) -> usize {
         self.height * self.width

@@ -105,8 +105,8 @@ fn conv_bytes(fused: &Fused, node: &FusedNode) -> Option<(u128, u128)> {
     let input = fused.node(node.source()).shape;
     // Of the kernels that Winograd's forms are for, the most products of a tile.
     let (points, weights) = match (kernel.rows, kernel.columns) {
-        (3, 3) => (POINTS, 81),
-        (7, 7) => (POINTS, 91),
+        (3, 3) if conv.groups == 1 => (POINTS, 81),
+        (7, 7) if conv.groups == 1 => (POINTS, 91),
         (rows, columns) => (1, wide(rows) * wide(columns)),
     };
     let output = Shape { channels: input.channels.max(node.shape.channels), ..node.shape };

@@ -47,6 +47,20 @@ impl Window {
         }
     }
 
+    /// The same window with its least numbers: past the padded input no window starts, and one pixel has no neighbour
+    /// that is apart from it.
+    pub(crate) fn reduced(self, input: Shape) -> Self {
+        let Padding { before, after } = self.padding;
+        let rows = input.height.saturating_add(before.rows).saturating_add(after.rows);
+        let columns = input.width.saturating_add(before.columns).saturating_add(after.columns);
+        let apart = |kernel: usize, dilation: usize| if kernel == 1 { 1 } else { dilation };
+        let dilation = Extent::new(
+            apart(self.kernel.rows, self.dilation.rows),
+            apart(self.kernel.columns, self.dilation.columns),
+        );
+        Self { stride: self.stride.min(Extent::new(rows, columns)), dilation, ..self }
+    }
+
     /// The same window with the padding that TensorFlow calls `SAME`: there are
     /// `ceil(size / stride)` windows, and of an odd number of pixels of padding the larger half
     /// comes after.
@@ -225,6 +239,29 @@ mod tests {
                 let found = output_size(size, Axis { after, ..open });
                 assert_eq!(found, Some(up), "{size} {open:?} {down}");
                 assert!(up > down || after == padding, "{size} {open:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reduced_window_is_at_the_same_places() {
+        for (kernel, stride, padding, dilation) in
+            [(3, 1, 1, 1), (3, 1 << 31, 1, 2), (1, 9, 0, 1 << 31), (2, 5, 3, 1), (1, 1 << 31, 4, 7)]
+        {
+            for size in 5..9 {
+                let window = Window {
+                    dilation: Extent::square(dilation),
+                    ..Window::new(
+                        Extent::square(kernel),
+                        Extent::square(stride),
+                        Padding::even(Extent::square(padding)),
+                    )
+                };
+                let input = Shape::new(1, size, size);
+                let reduced = window.reduced(input);
+                assert_eq!(output(input, &reduced), output(input, &window), "{window:?} {size}");
+                assert!(reduced.stride.rows <= size + 2 * padding);
+                assert!(reduced.dilation.rows <= size, "{reduced:?}");
             }
         }
     }

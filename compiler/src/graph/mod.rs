@@ -143,6 +143,11 @@ impl Pooling {
         Self { kind, window, zeros: Padding::NONE }
     }
 
+    /// The same pool with the least numbers of its window, see [`Window::reduced`].
+    pub(crate) fn reduced(self, input: Shape) -> Self {
+        Self { window: self.window.reduced(input), ..self }
+    }
+
     /// Whether everything that it makes is one of the values that it reads, so that their range, and
     /// the scale of bytes, are those of its output too.
     pub fn selects(&self) -> bool {
@@ -217,6 +222,11 @@ impl Graph {
     /// The node of an id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
+    }
+
+    /// Shape of what an operator reads first; every one but the picture reads something.
+    pub(crate) fn read_by(&self, node: &Node) -> Shape {
+        self.node(node.inputs[0]).shape
     }
 
     /// Shape of the picture.
