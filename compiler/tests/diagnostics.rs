@@ -304,3 +304,33 @@ fn a_table_of_mistakes_is_cut_short() {
     assert!(text.ends_with("errors"), "{text}");
     assert!(text.len() < 50_000);
 }
+
+/// What a fix says can be done to the text, and mends what it is for.
+#[test]
+fn each_fix_mends_its_mistake() {
+    let conv = "layer: a, op: conv, kernel: 3, channels: 8";
+    for (table, labels) in [
+        (rows(&[&conv.replace("kernel", "kernal")]), &["write kernel"][..]),
+        (rows(&[&conv.replace("conv", "cnov")]), &["write op: conv"]),
+        (rows(&[&format!("{conv}, input: 56x5")]), &["write input: 56x56"]),
+        (
+            rows(&[&format!("{conv}, stride: 2, output: 56x56")]),
+            &["write output: 28x28", "write stride: 1"],
+        ),
+        // Nobody wrote a stride that could be replaced.
+        (rows(&[&format!("{conv}, output: 28x28")]), &["write output: 56x56"]),
+        (top("features: [conv2]"), &["write conv1"]),
+        (top("expect: {depth: 2}"), &["write depth: 1"]),
+        (rows(&[&format!("{conv}, upsample: 2")]), &["write upsample: 0.125"]),
+    ] {
+        let errors = build(&table).unwrap_err();
+        let [mistake] = errors.list() else { panic!("{errors}") };
+        let found: Vec<&str> = mistake.fixes.iter().map(|fix| &*fix.label).collect();
+        assert_eq!(found, labels, "{errors}");
+        for fix in &mistake.fixes {
+            let mut mended = table.clone();
+            mended.replace_range(fix.span.range(), &fix.text);
+            build(&mended).unwrap_or_else(|errors| panic!("{}\n{errors}", fix.label));
+        }
+    }
+}

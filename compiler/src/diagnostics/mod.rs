@@ -31,6 +31,19 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// How to mend it.
     pub help: Option<String>,
+    /// What `help` says, as far as a program can do it; each by itself mends it.
+    pub fixes: Vec<Fix>,
+}
+
+/// Text in the place of other text, by which a mistake is mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What is replaced.
+    pub span: Span,
+    /// By what.
+    pub text: String,
+    /// What a button that does it says.
+    pub label: String,
 }
 
 impl Diagnostic {
@@ -43,6 +56,7 @@ impl Diagnostic {
             related: Vec::new(),
             notes: Vec::new(),
             help: None,
+            fixes: Vec::new(),
         }
     }
 
@@ -71,6 +85,21 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what a program can do: to write `text` as the value of `field` that stands at `span`.
+    #[must_use]
+    pub(crate) fn fix(mut self, span: Span, field: &str, text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        self.fixes.push(Fix { span, label: format!("write {field}: {text}"), text });
+        self
+    }
+
+    /// The same for one word in the place of another.
+    #[must_use]
+    pub(crate) fn fix_word(mut self, span: Span, word: &str) -> Self {
+        self.fixes.push(Fix { span, label: format!("write {word}"), text: word.to_owned() });
         self
     }
 }
@@ -155,11 +184,11 @@ pub(crate) fn render(
 
 fn group<'a>(source: &'a Source, level: Level<'a>, diagnostic: &'a Diagnostic) -> Group<'a> {
     let text = source.text();
-    let primary = drawable(text, diagnostic.span);
+    let primary = source.underlined(diagnostic.span);
     let related: Vec<(Range<usize>, &str)> = diagnostic
         .related
         .iter()
-        .map(|(span, label)| (drawable(text, *span), label.as_str()))
+        .map(|(span, label)| (source.underlined(*span), label.as_str()))
         .collect();
     // The renderer walks all it is given, so it is given the lines that matter.
     let spans = || related.iter().map(|(span, _)| span).chain([&primary]);
@@ -203,13 +232,3 @@ impl fmt::Debug for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
-
-/// The part of a span that can be underlined: inside the text, on character boundaries, and its
-/// first line only, because a block of rows under one underline is hard to read.
-fn drawable(text: &str, span: Span) -> Range<usize> {
-    let Range { start, end } = span.range();
-    let start = text.floor_char_boundary(start.min(text.len()));
-    let end = text.ceil_char_boundary(end.clamp(start, text.len()));
-    let line = text[start..end].lines().next().unwrap_or("").trim_end();
-    start..start + line.len()
-}

@@ -35,6 +35,16 @@ impl Source {
         self.text.get(span.range()).unwrap_or("")
     }
 
+    /// The part of a span that can be underlined: inside the text, on character boundaries, and its
+    /// first line only, because a block of rows under one underline is hard to read.
+    pub fn underlined(&self, span: Span) -> Range<usize> {
+        let (Range { start, end }, text) = (span.range(), self.text());
+        let start = text.floor_char_boundary(start.min(text.len()));
+        let end = text.ceil_char_boundary(end.clamp(start, text.len()));
+        let line = text[start..end].lines().next().unwrap_or("").trim_end();
+        start..start + line.len()
+    }
+
     /// Line and column of a span's start, both from 1, the column in characters.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
         let before = self.text.get(..span.range().start).unwrap_or(&self.text);

@@ -152,12 +152,14 @@ impl<'a> Builder<'a> {
             let name = &feature.value;
             let Some(row) = table.iter().position(|row| row.layer.value == *name) else {
                 let names: Vec<&str> = table.iter().map(|row| row.layer.value.as_str()).collect();
-                let help = match closest(name, &names) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "write the name of a row, its `layer`".to_owned(),
-                };
                 let message = format!("there is no layer `{name}`");
-                self.errors.push(Diagnostic::new(feature.span, message).help(help));
+                let diagnostic = Diagnostic::new(feature.span, message);
+                self.errors.push(match closest(name, &names) {
+                    Some(near) => diagnostic
+                        .help(format!("did you mean `{near}`?"))
+                        .fix_word(feature.span, near),
+                    None => diagnostic.help("write the name of a row, its `layer`"),
+                });
                 continue;
             };
             match before {

@@ -29,7 +29,8 @@ impl Builder<'_> {
                 format!("{before}, but `input` of `{}` says {}", row.layer.value, claim.value),
             )
             .label(format!("it is {found}"))
-            .help(format!("write `input: {found}`, or change the rows before")),
+            .help(format!("write `input: {found}`, or change the rows before"))
+            .fix(claim.span, "input", found),
         );
         self.assume_claim(claim.value, Some(shape.channels))
     }
@@ -72,7 +73,14 @@ impl Builder<'_> {
             Some(stride) => format!("write `output: {found}`, or `stride: {stride}`"),
             None => format!("write `output: {found}`, or change the row"),
         };
-        self.errors.push(diagnostic.help(help));
+        diagnostic = diagnostic.help(help).fix(claim.span, "output", found);
+        if let (Some(stride), Some(cell)) = (stride, row.op.value.stride())
+            // A default has no cell of its own.
+            && cell.span != row.span
+        {
+            diagnostic = diagnostic.fix(cell.span, "stride", stride);
+        }
+        self.errors.push(diagnostic);
         self.assume_claim(claim.value, Some(shape.channels))
     }
 
@@ -95,9 +103,16 @@ impl Builder<'_> {
         let name = &row.layer.value;
         let found = to as f64 / from as f64;
         let exact = found * from as f64 == to as f64 && (found * 1024.0).fract() == 0.0;
+        let message = format!(
+            "`{name}` makes {to} channels of {from}, but `upsample` says {} times as many",
+            claim.value
+        );
+        let label = if exact { format!("it is {found}") } else { format!("it is {to} / {from}") };
         let mut ways = Vec::new();
+        let mut diagnostic = Diagnostic::new(claim.span, message).label(label);
         if exact {
             ways.push(format!("write `upsample: {found}`"));
+            diagnostic = diagnostic.fix(claim.span, "upsample", found);
         }
         if row.op.value.channels().is_some() && claimed.fract() == 0.0 {
             ways.push(format!("write `channels: {claimed}`"));
@@ -105,17 +120,8 @@ impl Builder<'_> {
         if ways.is_empty() {
             ways.push("leave `upsample` out".to_owned());
         }
-        let message = format!(
-            "`{name}` makes {to} channels of {from}, but `upsample` says {} times as many",
-            claim.value
-        );
-        let label = if exact { format!("it is {found}") } else { format!("it is {to} / {from}") };
-        self.errors.push(
-            Diagnostic::new(claim.span, message)
-                .label(label)
-                .note(format!("{} * {from} = {claimed}", claim.value))
-                .help(ways.join(", or ")),
-        );
+        let note = format!("{} * {from} = {claimed}", claim.value);
+        self.errors.push(diagnostic.note(note).help(ways.join(", or ")));
     }
 
     fn assume_claim(&mut self, claim: Claim, channels: Option<usize>) -> Option<NodeId> {

@@ -14,11 +14,13 @@ pub(crate) struct Refused {
     pub(crate) reason: String,
     /// How to mend it.
     pub(crate) help: Option<String>,
+    /// The word that was probably meant.
+    pub(crate) meant: Option<String>,
 }
 
 impl Refused {
-    fn new(reason: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { reason: reason.into(), help: Some(help.into()) }
+    pub(super) fn new(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { reason: reason.into(), help: Some(help.into()), meant: None }
     }
 }
 
@@ -98,11 +100,13 @@ pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Refu
         return Ok(*value);
     }
     let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let help = match closest(text, &known) {
+    let meant = closest(text, &known);
+    let help = match meant {
         Some(word) => format!("did you mean `{word}`? It may be {}", listed(&known)),
         None => format!("it may be {}", listed(&known)),
     };
-    Err(Refused::new(format!("is `{}`, which is unknown", abbreviate(text)), help))
+    let refused = Refused::new(format!("is `{}`, which is unknown", abbreviate(text)), help);
+    Err(Refused { meant: meant.map(str::to_owned), ..refused })
 }
 
 /// A factor: a positive number.

@@ -81,10 +81,12 @@ pub(crate) fn check(
         expected.span,
         format!("`expect.{field}` is {}, but the network has {counted}", expected.value),
     );
-    Some(diagnostic.label(format!("counted: {counted}")).help(format!(
+    let help = format!(
         "change the table, or write `{field}: {count}`; a number with an exponent, such as \
          1.814e9, is checked to the digits it has"
-    )))
+    );
+    let diagnostic = diagnostic.label(format!("counted: {counted}")).help(help);
+    Some(diagnostic.fix(expected.span, field, count))
 }
 
 impl Spec {

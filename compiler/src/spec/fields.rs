@@ -87,7 +87,12 @@ impl<'a> Fields<'a> {
                 None => format!("it may be {}", cell::listed(known)),
             };
             let message = format!("unknown field `{shown}` in {}", self.what);
-            let reported = errors.push(Diagnostic::new(*span, message).help(help));
+            let mut diagnostic = Diagnostic::new(*span, message).help(help);
+            // The same word under another name is another mistake.
+            if let Some(word) = near.filter(|word| self.get(word).is_none()) {
+                diagnostic = diagnostic.fix_word(*span, word);
+            }
+            let reported = errors.push(diagnostic);
             self.misspelt.extend(near.map(|word| (word.to_owned(), reported)));
         }
     }
@@ -167,9 +172,12 @@ pub(super) fn scalar<T>(
     };
     match parse(text) {
         Ok(value) => Ok(Spanned::new(value, node.span)),
-        Err(Refused { reason, help }) => {
+        Err(Refused { reason, help, meant }) => {
             let mut diagnostic = Diagnostic::new(node.span, format!("`{name}` {reason}"));
             diagnostic.help = help;
+            if let Some(word) = meant {
+                diagnostic = diagnostic.fix(node.span, name, word);
+            }
             Err(errors.push(diagnostic))
         }
     }

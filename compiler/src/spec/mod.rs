@@ -186,6 +186,14 @@ impl RowOp {
         }
     }
 
+    /// The cell of its stride, if it may have one.
+    pub fn stride(&self) -> Option<&Spanned<Extent>> {
+        match self {
+            Self::Block(block) => Some(&block.stride),
+            other => other.window().map(|window| &window.stride),
+        }
+    }
+
     /// The cells of its window; a block has several.
     pub fn window(&self) -> Option<&WindowCells> {
         match self {

@@ -99,8 +99,8 @@ fn positive(text: &str) -> Result<f64, Refused> {
     if value as f32 > 0.0 {
         return Ok(value);
     }
-    let help = Some("write a positive number such as 1e-5".into());
-    Err(Refused { reason: format!("is {text}; it must be positive"), help })
+    let help = "write a positive number such as 1e-5";
+    Err(Refused::new(format!("is {text}; it must be positive"), help))
 }
 
 fn read_table(node: &Spanned<Node>, errors: &mut Errors) -> Read<Vec<Row>> {

@@ -21,7 +21,8 @@ impl Found<'_> {
             Lint::ChannelsLastInput,
             Diagnostic::new(span, message)
                 .label("channels come first")
-                .help(format!("write `{width}x{channels}x{height}`")),
+                .help(format!("write `{width}x{channels}x{height}`"))
+                .fix(span, "input", Shape::new(width, channels, height)),
         );
     }
 

@@ -204,10 +204,10 @@ fn read_attention(fields: &Fields<'_>, errors: &mut Errors) -> Read<Option<Atten
     let odd = |text: &str| match text {
         "adaptive" => Ok(None),
         _ => match cell::number(text, 1)? {
-            even if even.is_multiple_of(2) => Err(Refused {
-                reason: format!("is {even}, which is even"),
-                help: Some("write an odd number of channels, or `adaptive`".into()),
-            }),
+            even if even.is_multiple_of(2) => Err(Refused::new(
+                format!("is {even}, which is even"),
+                "write an odd number of channels, or `adaptive`",
+            )),
             kernel => Ok(Some(kernel)),
         },
     };

@@ -65,9 +65,11 @@ pub(super) fn read_expect(node: &Spanned<Node>, errors: &mut Errors) -> Read<Exp
     fields.check_known(EXPECT, |_| None, errors);
     let mut count = |name: &str| {
         let parse = |text: &str| {
-            Expected::parse(text).ok_or_else(|| Refused {
-                reason: format!("is `{}`, which is not a count", tree::abbreviate(text)),
-                help: Some("write a number without a unit, such as 11689512 or 1.814e9".into()),
+            Expected::parse(text).ok_or_else(|| {
+                Refused::new(
+                    format!("is `{}`, which is not a count", tree::abbreviate(text)),
+                    "write a number without a unit, such as 11689512 or 1.814e9",
+                )
             })
         };
         fields.optional(name, parse, errors)
