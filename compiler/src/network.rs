@@ -131,6 +131,14 @@ pub enum CompileError {
     /// The table contradicts itself or its budgets.
     #[error(transparent)]
     Table(#[from] Diagnostics),
+    /// The network has no such operator, whose features are asked for.
+    #[error("`{network}` has no operator `{operator}` with an output of its own")]
+    Operator {
+        /// The network's name.
+        network: String,
+        /// The operator's.
+        operator: String,
+    },
     /// The CPU lacks the instruction set that was asked for.
     #[error(transparent)]
     Isa(#[from] UnavailableIsa),
@@ -173,12 +181,13 @@ pub struct Compiler<'a> {
     spec: &'a Spec,
     options: Options,
     weights: Option<&'a Weights>,
+    features_of: Option<&'a str>,
 }
 
 impl<'a> Compiler<'a> {
     /// A compiler of a table, with the options that are the default.
     pub fn new(spec: &'a Spec) -> Self {
-        Self { spec, options: Options::default(), weights: None }
+        Self { spec, options: Options::default(), weights: None, features_of: None }
     }
 
     /// All options at once.
@@ -230,6 +239,13 @@ impl<'a> Compiler<'a> {
         self
     }
 
+    /// What one of [`Graph::operators`] makes, by its name, such as `conv2_x.0.relu1`, is the answer, and behind it
+    /// the network's own: features. The whole network is computed, and takes its weights.
+    pub fn features_of(mut self, operator: &'a str) -> Self {
+        self.features_of = Some(operator);
+        self
+    }
+
     /// Plans the network, without making code.
     ///
     /// # Errors
@@ -237,8 +253,7 @@ impl<'a> Compiler<'a> {
     /// A table that contradicts itself or goes over its budgets, or anything else that [`CompileError`]
     /// lists.
     pub fn plan(&self) -> Result<Plan, CompileError> {
-        let graph = Graph::build(self.spec)?;
-        Ok(self.plan_graph(&graph)?.0.0)
+        Ok(self.plan_graph(&self.graph()?)?.0.0)
     }
 
     /// Plans the network, and keeps all levels that it passes.
@@ -247,7 +262,7 @@ impl<'a> Compiler<'a> {
     ///
     /// See [`plan`](Compiler::plan).
     pub fn levels(&self) -> Result<(Graph, Plan, Levels), CompileError> {
-        let graph = Graph::build(self.spec)?;
+        let graph = self.graph()?;
         let ((plan, levels), _) = self.plan_graph(&graph)?;
         Ok((graph, plan, levels))
     }
@@ -259,9 +274,17 @@ impl<'a> Compiler<'a> {
     /// See [`plan`](Compiler::plan); an instruction set that the CPU lacks. Weights that do not suit the
     /// table are an error of loading.
     pub fn compile(&self) -> Result<Compiled, CompileError> {
-        let graph = Graph::build(self.spec)?;
+        let graph = self.graph()?;
         let ((plan, _), wishes) = self.plan_graph(&graph)?;
         Compiled::of(graph, plan, wishes, &self.options)
+    }
+
+    fn graph(&self) -> Result<Graph, CompileError> {
+        let graph = Graph::build(self.spec)?;
+        let Some(operator) = self.features_of else { return Ok(graph) };
+        let network = graph.name.clone();
+        let missing = || CompileError::Operator { network, operator: operator.to_owned() };
+        graph.features_of(operator).ok_or_else(missing)
     }
 
     fn plan_graph(&self, graph: &Graph) -> Result<((Plan, Levels), Wishes), CompileError> {
@@ -277,8 +300,10 @@ impl<'a> Compiler<'a> {
             Some((planned, packed)) => (planned?, packed),
         };
         let programs = &planned.0.programs;
-        // A table is not written for a batch size.
-        self.spec.check_arena_bytes(arena_bytes(&programs[programs.len() - 1..]) as u64)?;
+        // A table is not written for a batch size, nor for features.
+        if self.features_of.is_none() {
+            self.spec.check_arena_bytes(arena_bytes(&programs[programs.len() - 1..]) as u64)?;
+        }
         Ok((planned, wishes))
     }
 }

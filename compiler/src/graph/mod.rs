@@ -14,6 +14,7 @@ mod pool;
 mod receptive;
 mod scales;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use resnet_runtime::kernels::Activation;
@@ -250,6 +251,37 @@ impl Graph {
     /// Numbers in an answer.
     pub fn output_len(&self) -> usize {
         self.outputs().into_iter().map(|id| self.node(id).shape.elements()).sum()
+    }
+
+    /// The operators whose output can be the answer: all that have one of their own. What an activation reads, and a
+    /// convolution whose norm is folded into it, are computed together with these; copies and parts of others' outputs
+    /// are no features.
+    pub fn operators(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        let absorbs = |node: &&Node| match node.op {
+            Op::Activation(_) => true,
+            Op::BatchNorm(_) => matches!(self.node(node.inputs[0]).op, Op::Conv { .. }),
+            _ => false,
+        };
+        let taken = self.nodes.iter().filter(absorbs).map(|node| node.inputs[0]);
+        let taken: HashSet<NodeId> = taken.collect();
+        let nodes = self.nodes.iter().enumerate().map(|(place, node)| (NodeId::at(place), node));
+        nodes.filter(move |(id, node)| {
+            let copies =
+                matches!(node.op, Op::Input | Op::Slice(_) | Op::Concat | Op::ZeroPad { .. });
+            !copies && !taken.contains(id)
+        })
+    }
+
+    /// The same network, whose answer is what one of its [`operators`](Self::operators) makes and, behind it, what the
+    /// last one makes, as features. `None` if there is none of this name.
+    #[must_use]
+    pub fn features_of(mut self, operator: &str) -> Option<Self> {
+        let (node, _) = self.operators().find(|(_, node)| node.name == operator)?;
+        let mut nodes = vec![node, self.output];
+        nodes.dedup();
+        let feature = |node| Feature { name: self.node(node).name.clone(), node };
+        self.features = nodes.into_iter().map(feature).collect();
+        Some(self)
     }
 
     /// A number that stands for what the network computes: operators, their order and shapes,
