@@ -55,19 +55,18 @@
 //! opt-level = 3
 //! ```
 
-mod classes;
 mod feed;
 #[cfg(feature = "jit")]
 mod quantized;
 #[cfg(feature = "train")]
 mod training;
 
-pub use classes::{classify, softmax, top_k};
 pub use feed::{Fed, FeedError, Source, feed};
 #[cfg(feature = "image")]
 pub use feed::{ImageFile, Images};
 #[cfg(feature = "jit")]
 pub use quantized::quantize;
+pub use resnet_runtime::classes::{classify, softmax, top_k};
 pub use resnet_runtime::compiled::{LoadOptions, Session};
 pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
 pub use resnet_runtime::picture::{Image, ImageError, Preprocess};

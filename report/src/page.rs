@@ -11,6 +11,8 @@ mod stages;
 mod table;
 mod text;
 
+use serde::Serialize;
+
 use crate::draw::{self, Medium, escape};
 use crate::network::Network;
 use crate::roofline;
@@ -23,8 +25,30 @@ pub const START: &str = "<!DOCTYPE html>\n<!-- Made by `resnet report` -->\n";
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
+/// What a page about a network consists of, for a page that has more than this. All text of the network's is escaped.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    /// The network's name, as text.
+    pub title: String,
+    /// Its heading and its figures, as HTML.
+    pub head: String,
+    /// Its views, one after the other.
+    pub sections: Vec<Section>,
+}
+
 /// A network on a page.
 pub fn one(network: &Network) -> String {
+    let Page { title, head, sections } = parts(network);
+    document(&title, &head, &sections)
+}
+
+/// The style sheet of all that is drawn here.
+pub fn style() -> String {
+    [draw::STYLE, roofline::STYLE, STYLE].concat()
+}
+
+/// A network on a page, in parts.
+pub fn parts(network: &Network) -> Page {
     let mut sections = vec![
         Section::new(
             "scale",
@@ -55,7 +79,7 @@ pub fn one(network: &Network) -> String {
         figures::lead(network),
         figures::view(network)
     );
-    document(&network.name, &head, &sections)
+    Page { title: network.name.clone(), head, sections }
 }
 
 /// Two networks side by side.
@@ -99,10 +123,14 @@ pub fn two(one: &Network, other: &Network) -> String {
 }
 
 /// A part of a page, under a heading.
-struct Section {
-    id: &'static str,
-    heading: &'static str,
-    content: String,
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    /// Where links find it.
+    pub id: &'static str,
+    /// The heading.
+    pub heading: &'static str,
+    /// What is below, as HTML.
+    pub content: String,
 }
 
 impl Section {
@@ -124,13 +152,12 @@ fn document(title: &str, head: &str, sections: &[Section]) -> String {
         "{START}<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <title>{}</title>\n<style>{}{}{STYLE}</style>\n</head>\n<body>\n\
+         <title>{}</title>\n<style>{}</style>\n</head>\n<body>\n\
          <header>\n{head}</header>\n<nav aria-label=\"Sections\">{}</nav>\n<main>\n{content}</main>\n\
          <footer><p>Made by <code>resnet report</code>, version {}.</p></footer>\n\
          <script>{SCRIPT}</script>\n</body>\n</html>\n",
         escape(title),
-        draw::STYLE,
-        roofline::STYLE,
+        style(),
         links.join(" "),
         env!("CARGO_PKG_VERSION"),
     )

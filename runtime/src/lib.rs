@@ -4,6 +4,7 @@
 //! This crate knows nothing of layer tables or graphs; the compiler depends on it, never the
 //! reverse. Code that the `resnet!` macro emits uses this crate alone.
 
+pub mod classes;
 pub mod compiled;
 pub mod context;
 pub mod file;

@@ -1,6 +1,6 @@
 //! From a network's answer to classes.
 
-use resnet_runtime::session::Answer;
+use crate::session::Answer;
 
 /// The probabilities of classes, of their logits: softmax, in `f64`.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
