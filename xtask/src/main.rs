@@ -49,6 +49,11 @@ const REST: &[Step] = &[
     ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
     ("Python's lints", "cargo clippy --release --manifest-path python/Cargo.toml -- -D warnings"),
     ("Python", "python/test"),
+    // A workspace of its own.
+    ("the page's format", "cargo fmt --manifest-path web/Cargo.toml --check"),
+    ("the page's lints", "cargo clippy --manifest-path web/Cargo.toml -- -D warnings"),
+    // Says what is missing where it cannot run.
+    ("the page, in Chromium", "web/test"),
 ];
 
 fn main() -> ExitCode {
