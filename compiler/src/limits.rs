@@ -63,9 +63,10 @@ pub(crate) fn fits(fused: &Fused, batch: usize, limits: &Limits) -> bool {
     let nodes = fused.nodes.iter().zip(rings);
     let activations = nodes.map(|(node, ring)| activation_bytes(node.shape, ring));
     let points = fused.nodes.iter().filter_map(|node| conv_bytes(fused, node));
-    let all = activations.chain(points.clone().map(|(points, _)| points));
-    all.into_iter().all(|bytes| bytes * batch as u128 <= limits.bytes)
-        && points.into_iter().all(|(_, weights)| weights <= limits.bytes)
+    let mut by_picture = activations.chain(points.clone().map(|(points, _)| points));
+    let mut weights = points.map(|(_, weights)| weights);
+    by_picture.all(|bytes| bytes * wide(batch) <= limits.bytes)
+        && weights.all(|bytes| bytes <= limits.bytes)
 }
 
 fn window(node: &FusedNode) -> Option<Window> {
