@@ -74,6 +74,24 @@ impl Spec {
         }
     }
 
+    /// The table with another answer: what goes into its classifier, in place of the classes. It takes the weights of
+    /// the whole network; those that are packed have to be packed for such a table.
+    ///
+    /// # Errors
+    ///
+    /// A table without a classifier, or with nothing before it.
+    pub fn embedding(&self) -> Result<Self, ClassesError> {
+        let at = self.classifier()?;
+        let Some(row) = at.checked_sub(1).map(|before| &self.table[before]) else {
+            return Err(ClassesError::Classifier {
+                network: self.name.value.clone(),
+                found: format!("`{}`, with nothing before it", self.table[at].layer.value),
+            });
+        };
+        let (features, expect) = (vec![row.layer.clone()], Expect::default());
+        Ok(Self { features, expect, labels: None, ..self.clone() })
+    }
+
     /// The table's text with a classifier of `classes`, these `labels` if they are known, and a `preprocess` if it
     /// has none. Everything else stays as its author wrote it; what is expected of counts is counted anew where
     /// it does not hold any more.

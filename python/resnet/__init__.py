@@ -8,6 +8,8 @@
 """
 
 from ._resnet import (
+    ArrowArray,
+    ArrowNetwork,
     Fitted,
     Imported,
     Layer,
@@ -30,6 +32,8 @@ from ._torch import from_torch
 from ._train import fit, train
 
 __all__ = [
+    "ArrowArray",
+    "ArrowNetwork",
     "Fitted",
     "Imported",
     "Layer",

@@ -160,6 +160,36 @@ def quantize(
     """
 
 @final
+class ArrowArray:
+    """An array of Arrow, which `pyarrow.array` and whatever else speaks the PyCapsule interface takes."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        """The array as capsules of Arrow's C data interface: its type, and its buffers."""
+
+@final
+class ArrowNetwork:
+    """A network over arrays of Arrow: `ArrowNetwork(model, weights)`, a table's path or the name of a network of the zoo, and
+    a file of weights.
+
+    Arrays are of anything that speaks Arrow's PyCapsule interface (`__arrow_c_array__`): pyarrow, nanoarrow, arro3. Pictures
+    are bytes or paths of files. A call runs on its own thread, with the GIL released, and decodes a few pictures at a time,
+    however many rows there are. It pickles as its two paths.
+    """
+
+    def __new__(cls, model: str | PathLike[str], weights: str | PathLike[str]) -> ArrowNetwork: ...
+    def classify(self, pictures: Any) -> ArrowArray:
+        """The likeliest class of each picture: an array of structs of `label`, `class`, `probability` and `error`.
+
+        Of a picture that cannot be used `error` says why, and the rest is null; the answer to null is null.
+        """
+    def features(self, pictures: Any) -> ArrowArray:
+        """The features of each picture: an array of structs of `features`, a list, and `error`.
+
+        They are the answer of a network that ends in features, and of another one what goes into its classifier.
+        """
+
+@final
 class Trainer:
     """A network that is trained: a step compiled from its table, over images with classes."""
 

@@ -3,6 +3,7 @@
 //! Thin on purpose: arguments and answers are turned into one another here, and everything else is the library's.
 
 mod arguments;
+mod arrow;
 mod error;
 mod family;
 mod images;
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 mod _resnet {
     #[pymodule_export]
     use crate::{
+        arrow::{ArrowArray, ArrowNetwork},
         error::{ResnetError, TableError, TableWarning},
         family::family,
         import::{Imported, import_checkpoint, to_safetensors},

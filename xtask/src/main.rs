@@ -54,6 +54,8 @@ const REST: &[Step] = &[
     ("the page's lints", "cargo clippy --manifest-path web/Cargo.toml -- -D warnings"),
     // Says what is missing where it cannot run.
     ("the page, in Chromium", "web/test"),
+    // Another one; what builds an engine is `cluster/test`.
+    ("the cluster's format", "cargo fmt --manifest-path cluster/Cargo.toml --check"),
 ];
 
 fn main() -> ExitCode {
