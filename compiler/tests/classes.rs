@@ -1,5 +1,6 @@
 //! Tables for other classes.
 
+use resnet_compiler::graph::Graph;
 use resnet_compiler::spec::{Labels, Spec};
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -104,4 +105,21 @@ fn what_cannot_be_changed_is_an_error() {
     let shared =
         "name: n\ninput: &s 2x1x1\ntable: [{layer: b, op: linear, channels: 2, output: *s}]\n";
     assert!(Spec::from_yaml(shared).unwrap().with_classes(7, None).is_ok(), "an alias is replaced");
+}
+
+#[test]
+fn an_embedding_is_what_the_classifier_reads() {
+    let rows = "  - {layer: conv, op: conv, kernel: 3, channels: 4}\n  - {layer: pool, op: global_average_pool}\n";
+    let table = |end: &str| format!("name: n\ninput: 3x8x8\ntable:\n{rows}{end}");
+    let classes = "  - {layer: fc, op: linear, channels: 2}\n  - {layer: p, op: softmax}\nexpect: {depth: 2}\nlabels: [a, b]\n";
+    let embedding = |text: &str| Spec::from_yaml(text).unwrap().embedding();
+    let graph = Graph::build(&embedding(&table(classes)).unwrap()).unwrap();
+    assert_eq!(graph.output_len(), 4);
+    // All weights are taken, those of the classifier too.
+    assert!(graph.tensors.iter().any(|tensor| tensor.name == "fc.weight"));
+    let error = embedding(&table("")).unwrap_err().to_string();
+    assert!(error.starts_with("`n` ends in `pool`"), "{error}");
+    let alone = "{name: n, input: 3x1x1, table: [{layer: fc, op: linear, channels: 2}]}";
+    let error = embedding(alone).unwrap_err().to_string();
+    assert!(error.contains("`fc`, with nothing before it"), "{error}");
 }

@@ -54,7 +54,7 @@ fn network(answer: Answer, fingerprint: u64) -> (Arc<ArrowNetwork>, Arc<AtomicUs
         input: [3, 1, 1],
         outputs: 2,
         answer,
-        features: [].into(),
+        features: std::borrow::Cow::Borrowed(&[]),
         depth: 0,
         params: 0,
         macs: 0,
