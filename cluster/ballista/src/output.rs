@@ -27,8 +27,12 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<()> {
 impl Output {
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = tempfile::Builder::new()
-            .prefix(".resnet-answers-")
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".resnet-answers-");
+        // As any file that is made; a temporary one would be its owner's alone.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder
             .tempfile_in(folder.unwrap_or(Path::new(".")))
             .with_context(|| format!("cannot write beside `{}`", path.display()))?;
         let compression = Compression::ZSTD(ZstdLevel::default());

@@ -6,7 +6,12 @@ use resnet_cluster::{Classify, Summary, classify};
 fn main() -> std::process::ExitCode {
     let options = Classify::parse();
     resnet_cluster::main(async move {
-        let Summary { rows, null, failed, time } = classify(&options).await?;
+        // What is on its way is removed when it is dropped.
+        let done = tokio::select! {
+            done = classify(&options) => done,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; nothing is written")),
+        };
+        let Summary { rows, null, failed, time } = done?;
         let seconds = time.as_secs_f64();
         let speed = rows as f64 / seconds.max(1e-9);
         println!("{rows} pictures in {seconds:.1} s, {speed:.0} a second");
