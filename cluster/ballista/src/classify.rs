@@ -10,7 +10,7 @@ use ballista_core::extension::{SessionConfigExt, SessionStateExt};
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::functions::core::expr_ext::FieldAccessor;
 use datafusion::prelude::{
     DataFrame, Expr, ParquetReadOptions, SessionConfig, SessionContext, ident,
