@@ -15,8 +15,10 @@ import io
 import json
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -226,6 +228,8 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    # So that no process is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     work = options.work
     write("cifar", work, cifar(options.package, 20000), 250)
     write("photographs", work, photographs(2000), 25)

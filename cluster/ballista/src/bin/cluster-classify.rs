@@ -9,7 +9,7 @@ fn main() -> std::process::ExitCode {
         // What is on its way is removed when it is dropped.
         let done = tokio::select! {
             done = classify(&options) => done,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; nothing is written")),
+            _ = stopped() => Err(anyhow::anyhow!("interrupted; nothing is written")),
         };
         let Summary { rows, null, failed, time } = done?;
         let seconds = time.as_secs_f64();
@@ -20,4 +20,20 @@ fn main() -> std::process::ExitCode {
         }
         Ok(())
     })
+}
+
+/// Waits for Ctrl-C, or to be told to end.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
