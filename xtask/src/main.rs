@@ -55,7 +55,7 @@ const REST: &[Step] = &[
     // Says what is missing where it cannot run.
     ("the page, in Chromium", "web/test"),
     // Another one; what builds an engine is `cluster/test`.
-    ("the cluster's format", "cargo fmt --manifest-path cluster/Cargo.toml --check"),
+    ("the cluster's format", "cargo fmt --all --manifest-path cluster/Cargo.toml --check"),
 ];
 
 fn main() -> ExitCode {
