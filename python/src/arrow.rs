@@ -84,8 +84,8 @@ impl ArrowArray {
         // What is asked for is a wish; there is one type that it can have.
         let _ = requested_schema;
         let (array, schema) = to_ffi(&self.0.to_data()).map_err(raise)?;
-        let schema = PyCapsule::new(py, schema, Some(SCHEMA.to_owned()))?;
-        Ok((schema, PyCapsule::new(py, array, Some(ARRAY.to_owned()))?))
+        let schema = PyCapsule::new_with_value(py, schema, SCHEMA)?;
+        Ok((schema, PyCapsule::new_with_value(py, array, ARRAY)?))
     }
 }
 
