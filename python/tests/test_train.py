@@ -70,12 +70,15 @@ def test_an_interrupt_ends_behind_a_step() -> None:
     images, classes = stripes()
     options = {**OPTIONS, "epochs": 100_000, "warm_up": 1.0}
     trainer = resnet.Trainer(TABLE, images, classes, **options)
+    # A shell's background job begins with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         while True:
             trainer.epoch()
     timer.join()
+    signal.signal(signal.SIGINT, before)
     again = resnet.Trainer(TABLE, images, classes, **options)
     again.resume(trainer.checkpoint())
     assert again.epoch()["epoch"] == trainer.epoch()["epoch"]
@@ -126,7 +129,7 @@ def test_what_cannot_be_meant_is_said() -> None:
         (lambda: resnet.train(TABLE, images), TypeError, "need `classes`"),
         (lambda: resnet.train(TABLE, images, classes[:9]), ValueError, "64 images and 9 classes"),
         (lambda: resnet.train(TABLE, images, classes - 1), TypeError, "a whole number from 0 on"),
-        (lambda: resnet.train(TABLE, images, classes, crop="wide"), ValueError, "none, pad=N, resized"),
+        (lambda: resnet.train(TABLE, images, classes, crop="wide"), ValueError, "none, pad=N, reflect=N, resized"),
         (lambda: resnet.train(TABLE, images, classes, batch=65), ValueError, "fewer than a batch"),
         (lambda: resnet.train(TABLE, images / 255, classes), TypeError, "uint8, not float64"),
         (lambda: resnet.train(TABLE, images, classes, labels=["a"]), ValueError, "1 labels for 2"),
