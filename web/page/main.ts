@@ -122,7 +122,7 @@ addEventListener("hashchange", () => {
   if (location.hash === shared) return;
   // A place in the page has been gone to, by `script.js`; the address keeps the table.
   if (/^#(zoo|table)=/.test(location.hash)) void open();
-  else history.replaceState(null, "", shared);
+  else void share();
 });
 element("share").addEventListener("click", async () => {
   await share();
