@@ -4,10 +4,10 @@ import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirro
 import { yaml } from "@codemirror/lang-yaml";
 import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
-import { EditorState } from "@codemirror/state";
+import { EditorState, Text } from "@codemirror/state";
 import { EditorView, drawSelection, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import type { Mark } from "./protocol";
+import type { Fix, Mark } from "./protocol";
 
 const colours = HighlightStyle.define([
   { tag: tags.comment, color: "var(--muted)", fontStyle: "italic" },
@@ -46,6 +46,8 @@ export function words({ message, label, notes, help }: Mark): string {
 
 export class Editor {
   readonly view: EditorView;
+  /** What is marked. */
+  private marked = Text.empty;
 
   /** `inside`: what it fills. It is a tree of its own, in which style sheets may be made. */
   constructor(inside: HTMLElement, changed: (text: string) => void) {
@@ -83,8 +85,8 @@ export class Editor {
 
   /** Underlines what is marked. */
   show(marks: Mark[]): void {
-    const { doc } = this.view.state;
-    const { length } = doc;
+    this.marked = this.view.state.doc;
+    const { length } = this.marked;
     const diagnostics = marks.map((mark): Diagnostic => ({
       from: Math.min(mark.from, length),
       to: Math.min(mark.to, length),
@@ -92,17 +94,16 @@ export class Editor {
       message: words(mark),
       actions: mark.fixes.map(fix => ({
         name: fix.label,
-        // What was typed since has other places, and is being read.
-        apply: view => {
-          if (view.state.doc.eq(doc)) view.dispatch({ changes: { from: fix.from, to: fix.to, insert: fix.text } });
-        },
+        apply: () => this.mend(fix),
       })),
     }));
     this.view.dispatch(setDiagnostics(this.view.state, diagnostics));
   }
 
-  /** Puts another text in a place, as a fix asks. */
-  replace(from: number, to: number, text: string): void {
+  /** Does what a fix of the marks says that are shown. */
+  mend({ from, to, text }: Fix): void {
+    // What was typed since has other places, and is being read.
+    if (!this.view.state.doc.eq(this.marked)) return;
     this.view.dispatch({ changes: { from, to, insert: text }, selection: { anchor: from + text.length }, scrollIntoView: true });
     this.view.focus();
   }

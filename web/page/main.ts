@@ -85,7 +85,7 @@ function problem(mark: Mark): HTMLLIElement {
     event.preventDefault();
     editor.select(mark.from, mark.to);
   } }, `line ${mark.line}`);
-  const fixes = mark.fixes.map(fix => make("button", { type: "button", onclick: () => editor.replace(fix.from, fix.to, fix.text) }, fix.label));
+  const fixes = mark.fixes.map(fix => make("button", { type: "button", onclick: () => editor.mend(fix) }, fix.label));
   const about = [mark.label, ...mark.notes, mark.help].filter(text => text !== null).join("\n");
   return make("li", { className: mark.severity }, make("p", {}, place, `: ${mark.message}`), ...(about ? [make("p", {}, about)] : []), ...fixes);
 }
