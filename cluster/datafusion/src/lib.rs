@@ -2,13 +2,12 @@
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+//! # use datafusion::prelude::{SessionConfig, SessionContext};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let context = SessionContext::new_with_config(SessionConfig::new().with_batch_size(64));
 //! let network = resnet_arrow::ArrowNetwork::open("resnet18", "resnet18.safetensors")?;
 //! resnet_datafusion::register(&context, Arc::new(network));
 //!
-//! context.register_parquet("pictures", "pictures.parquet", ParquetReadOptions::default()).await?;
 //! let answers = context.sql("SELECT id, resnet_classify(image)['label'] FROM pictures").await?;
 //! answers.show().await?;
 //! # Ok(()) }
