@@ -54,8 +54,16 @@ const REST: &[Step] = &[
     ("the page's lints", "cargo clippy --manifest-path web/Cargo.toml -- -D warnings"),
     // Says what is missing where it cannot run.
     ("the page, in Chromium", "web/test"),
-    // Another one; what builds an engine is `cluster/test`.
+    // Another one. What builds the cluster itself and runs its processes is `cluster/test`.
     ("the cluster's format", "cargo fmt --all --manifest-path cluster/Cargo.toml --check"),
+    (
+        "lints of the functions for engines",
+        "cargo clippy --manifest-path cluster/Cargo.toml -p resnet-arrow -p resnet-datafusion --all-targets -- -D warnings",
+    ),
+    (
+        "functions for engines",
+        "cargo test --manifest-path cluster/Cargo.toml -p resnet-arrow -p resnet-datafusion",
+    ),
 ];
 
 fn main() -> ExitCode {
