@@ -46,14 +46,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("preprocessing  {}", shown(preprocess));
 
     let mut network = Duration::ZERO;
-    for batch in [1, ArrowNetwork::BATCH, 32] {
+    for batch in [1, 2, 4, 8, 16, 32] {
         let choices = Choices { batch, ..single.choices.clone() };
         let compiler = model.compiler().weights(&weights).choices(Arc::new(choices)).batch(batch);
         let loaded = compiler.compile()?.load(&weights)?;
         let mut session = loaded.session();
         let (input, mut output) = (input.repeat(batch), vec![0.0; batch * single.info.outputs]);
         let run = || session.run_batch(&input, &mut output).expect("whole pictures");
-        let time = shortest(1 + 256 / batch, run) / batch as u32;
+        let time = shortest(1 + 64 / batch, run) / batch as u32;
         println!("network, {batch:2} at a time  {}", shown(time));
         if batch == ArrowNetwork::BATCH {
             network = time;

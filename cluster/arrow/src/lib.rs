@@ -12,8 +12,8 @@
 //!
 //! Any engine that works on Arrow arrays can call [`ArrowNetwork`] from as many threads as it has: a call
 //! decodes, preprocesses and computes on its own thread and starts none, the network is shared, and each
-//! call that runs at the same time has a session of its own. However many rows come at once, only a few
-//! pictures ([`ArrowNetwork::BATCH`]) are decoded at a time.
+//! call that runs at the same time has a session of its own. However many rows come at once, one picture
+//! ([`ArrowNetwork::BATCH`]) is decoded at a time.
 //!
 //! A picture that cannot be read is an answer too: its `error` says why, and what else is asked of it is
 //! NULL. A picture that is NULL has the answer NULL. Answers have the bits that `resnet run` gives on the

@@ -97,9 +97,9 @@ pub enum RowsError {
 }
 
 impl ArrowNetwork {
-    /// Pictures that are decoded and computed together, whatever the number of rows: enough that each reading of the
-    /// weights is shared, and few enough that their activations stay near the core.
-    pub const BATCH: usize = 8;
+    /// Pictures that are decoded and computed together, whatever the number of rows: one, as in the command. More share
+    /// each reading of the weights, and their activations leave the core's caches, which costs more.
+    pub const BATCH: usize = 1;
 
     /// Opens a network: a table's file or a network of the zoo by its name, and its weights, a safetensors file or one
     /// that `resnet pack` wrote, which is mapped.
