@@ -19,7 +19,8 @@ use clap_complete::Shell;
 use self::bytes::bytes;
 use self::engine::isa_names;
 pub(crate) use self::engine::{
-    Algorithms, BackendName, Engine, IsaName, IsaOption, OptionalWeights, RequiredWeights, Seed,
+    Algorithms, BackendName, Engine, IsaName, IsaOption, OptionalWeights, PrecisionOption,
+    RequiredWeights, Seed,
     Threads,
 };
 pub(crate) use self::fit::Fit;
@@ -206,6 +207,8 @@ pub(crate) struct Check {
     /// leaner ones are taken. With `--train`, bytes for a step on one thread, as `resnet train --memory` takes them.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory: Option<usize>,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionOption,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -330,6 +333,8 @@ pub(crate) struct Emit {
     /// Take the algorithms that `resnet tune` saved.
     #[arg(long, value_name = "FILE", conflicts_with = "exact")]
     pub(crate) schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionOption,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use resnet_compiler::onnx::{self, OnnxError};
 use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::target::Target;
+use resnet_runtime::kernels::Precision;
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
@@ -96,11 +97,10 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
 }
 
 fn text(options: &Emit, model: &Model) -> Result<String> {
-    let wishes = Wishes {
-        exact: options.exact,
-        choices: choices(options.schedule.as_deref())?,
-        ..Wishes::default()
-    };
+    let choices = choices(options.schedule.as_deref())?;
+    let measured = choices.as_ref().map(|choices| choices.precision);
+    let precision = options.precision.precision.or(measured).unwrap_or(Precision::F32);
+    let wishes = Wishes { exact: options.exact, choices, precision, ..Wishes::default() };
     let graph = Graph::build(&model.spec)?;
     match options.form {
         Form::Graph => return Ok(graph.to_string()),

@@ -32,6 +32,9 @@ fn of_choices(error: &ChoicesError) -> Option<String> {
         ChoicesError::Batch { expected, .. } => {
             Some(format!("run `resnet tune --batch {expected}`"))
         }
+        ChoicesError::Precision { expected, .. } => Some(format!(
+            "leave out `--precision`, or run `resnet tune --precision {expected}`"
+        )),
         ChoicesError::Layer { .. } => Some("run `resnet tune` again".to_owned()),
         ChoicesError::Exact { .. } => Some("leave out `--exact` or `--schedule`".to_owned()),
     }

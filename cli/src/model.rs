@@ -74,9 +74,10 @@ fn note_batch(weights: &Weights, batch: usize) {
 
 /// The compiler's options for `batch` pictures at a time.
 pub(crate) fn options(algorithms: &Algorithms, batch: usize) -> Result<Options> {
-    let Algorithms { exact, memory, schedule } = algorithms;
+    let Algorithms { exact, memory, schedule, precision } = algorithms;
     let choices = choices(schedule.as_deref())?;
-    Ok(Options { batch, exact: *exact, memory: budget(*memory), choices, ..Options::default() })
+    let (exact, memory, precision) = (*exact, budget(*memory), precision.precision);
+    Ok(Options { batch, exact, memory, choices, precision, ..Options::default() })
 }
 
 /// Bytes that a process needs besides the network's: the program itself, machine code, the picture that

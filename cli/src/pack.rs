@@ -49,7 +49,7 @@ fn words(options: &Pack) -> String {
     if options.batch.get() != 1 {
         words.push(format!("--batch {}", options.batch));
     }
-    let Algorithms { exact, memory, schedule } = &options.algorithms;
+    let Algorithms { exact, memory, schedule, precision } = &options.algorithms;
     if *exact {
         words.push("--exact".to_owned());
     }
@@ -58,6 +58,9 @@ fn words(options: &Pack) -> String {
     }
     if let Some(memory) = memory {
         words.push(format!("--memory {memory}"));
+    }
+    if let Some(precision) = precision.precision {
+        words.push(format!("--precision {precision}"));
     }
     words.join(" ")
 }

@@ -9,7 +9,7 @@ use resnet_compiler::graph::Graph;
 use resnet_compiler::network::Compiler;
 use resnet_compiler::tune::{Tuned, tune as measure};
 use resnet_report::profile::threads_text;
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Isa, Precision};
 use resnet_runtime::weights::Weights;
 
 use crate::Outcome;
@@ -43,8 +43,8 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let pool = pool(threads)?;
     let isa = options.isa.get().unwrap_or_else(Isa::detect);
     let bar = bar();
-    let batch = options.batch.get();
-    let tuned = measure(&model.spec, isa, batch, &weights, pool.as_ref(), |done, rounds| {
+    let wish = (options.batch.get(), options.precision.precision.unwrap_or(Precision::F32));
+    let tuned = measure(&model.spec, isa, wish, &weights, pool.as_ref(), |done, rounds| {
         bar.set_length(rounds as u64);
         bar.set_position(done as u64);
     });

@@ -14,16 +14,18 @@
 mod display;
 mod error;
 pub(crate) mod formats;
+mod halves;
 pub mod quantisable;
 mod slices;
 
-use resnet_runtime::kernels::{self, Activation, Element};
+use resnet_runtime::kernels::{self, Activation, Element, Precision};
 use resnet_runtime::weights::{ConvSource, NormTensors, Slice};
 
 use crate::entity::entity;
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
 pub use error::FuseError;
+pub(crate) use halves::halves;
 
 entity! {
     /// A node of a [`Fused`] graph and the value that it writes, by its position in [`Fused::nodes`].
@@ -47,11 +49,17 @@ pub struct Conv {
     pub norm: Option<NormTensors>,
     /// The part of the weight, bias and norm, if it is not all of them.
     pub slice: Option<Slice>,
-    /// Whether its weights are bytes, with all of the above folded in, and its input too.
-    pub quantised: bool,
+    /// What it multiplies, and so what its input consists of: `F32`, `Bf16` or, where its weights are bytes with all of
+    /// the above folded in, `U8`.
+    pub element: Element,
 }
 
 impl Conv {
+    /// Whether its weights are bytes, and its input too.
+    pub fn quantised(&self) -> bool {
+        self.element == Element::U8
+    }
+
     /// The tensors of which its weights are packed.
     pub(crate) fn source(&self) -> ConvSource {
         ConvSource {
@@ -89,9 +97,10 @@ impl Epilogue {
         matches!(self.residual, Some(Residual::ZeroPad { .. }))
     }
 
-    /// The same for a kernel, which is told where a residual lies.
-    pub(crate) fn of_kernel(&self) -> kernels::Epilogue {
-        kernels::Epilogue { residual: self.residual.is_some(), activation: self.activation }
+    /// The same for a kernel, which is told where a residual lies and what it and the result are stored as.
+    pub(crate) fn of_kernel(&self, stored: Precision) -> kernels::Epilogue {
+        let Self { residual, activation } = *self;
+        kernels::Epilogue { residual: residual.is_some(), activation, stored }
     }
 }
 
@@ -159,6 +168,10 @@ pub enum FusedOp {
     Quantise,
     /// `f32` of bytes.
     Dequantise,
+    /// `bf16` of `f32`.
+    Narrow,
+    /// `f32` of `bf16`.
+    Widen,
 }
 
 /// What an activation consists of.
@@ -166,6 +179,8 @@ pub enum FusedOp {
 pub enum Format {
     /// Real numbers.
     F32,
+    /// Real numbers in half as many bytes.
+    Bf16,
     /// Bytes, of the scale and zero point with which the layer of this weight reads them.
     U8(String),
 }
@@ -175,6 +190,7 @@ impl Format {
     pub fn element(&self) -> Element {
         match self {
             Self::F32 => Element::F32,
+            Self::Bf16 => Element::Bf16,
             Self::U8(_) => Element::U8,
         }
     }
@@ -495,6 +511,6 @@ fn conv(window: Window, groups: usize, weight: &str, bias: Option<String>) -> Co
         standardise: None,
         norm: None,
         slice: None,
-        quantised: false,
+        element: Element::F32,
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use resnet_runtime::kernels::{Isa, UnavailableIsa};
+use resnet_runtime::kernels::{Isa, Precision, UnavailableIsa};
 use resnet_runtime::session::{Info, Loaded, Network, Variant};
 use resnet_runtime::weights::{LoadError, TensorSpec, Weights, all_threads, load};
 
@@ -103,6 +103,13 @@ pub struct Options {
     pub memory: Option<usize>,
     /// Choices that were measured and saved, in the place of the cost model's.
     pub choices: Option<Arc<Choices>>,
+    /// What activations are stored as and convolutions multiply, where weights are not quantised: `f32`, or what
+    /// saved choices or packed weights are for, if nothing is said.
+    ///
+    /// With `bf16` activations take half the bytes, and convolutions that are computed by their definition half the
+    /// time on a CPU that has such products (others convert and multiply in `f32`, to the same bits). Winograd's stay
+    /// in `f32` between.
+    pub precision: Option<Precision>,
 }
 
 impl Default for Options {
@@ -114,14 +121,18 @@ impl Default for Options {
             exact: false,
             memory: None,
             choices: None,
+            precision: None,
         }
     }
 }
 
 impl Options {
     pub(crate) fn wishes(&self) -> Wishes {
-        let Self { batch, exact, memory, ref choices, .. } = *self;
-        Wishes { batch, exact, memory, choices: choices.clone(), quantised: Arc::default() }
+        let Self { batch, exact, memory, ref choices, precision, .. } = *self;
+        let measured = choices.as_ref().map(|choices| choices.precision);
+        let precision = precision.or(measured).unwrap_or(Precision::F32);
+        let choices = choices.clone();
+        Wishes { batch, exact, memory, choices, quantised: Arc::default(), precision }
     }
 }
 
@@ -232,8 +243,14 @@ impl<'a> Compiler<'a> {
         self
     }
 
+    /// What activations are stored as and convolutions multiply, see [`Options::precision`].
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.options.precision = Some(precision);
+        self
+    }
+
     /// The weights that the network will be given: if they are packed, it is compiled for the algorithms
-    /// that they are packed for, unless `exact`, `memory` or `choices` say otherwise.
+    /// that they are packed for, unless `exact`, `memory`, `choices` or another `precision` say otherwise.
     pub fn weights(mut self, weights: &'a Weights) -> Self {
         self.weights = Some(weights);
         self
@@ -290,7 +307,7 @@ impl<'a> Compiler<'a> {
     fn plan_graph(&self, graph: &Graph) -> Result<((Plan, Levels), Wishes), CompileError> {
         let mut wishes = self.options.wishes();
         wishes.quantised = self.weights.map(Weights::quantised).unwrap_or_default().into();
-        let packed = self.weights.and_then(|weights| packed_for(weights, &wishes));
+        let packed = self.weights.and_then(|weights| packed_for(weights, &wishes, self.options.precision));
         let packed = packed.map(|packed| (Plan::with_levels(graph, &packed), packed));
         let (planned, wishes) = match packed {
             // They are packed for another table; loading says so.
@@ -309,14 +326,19 @@ impl<'a> Compiler<'a> {
 }
 
 /// The wishes with the choices that the weights are packed for, if nothing else is wished.
-fn packed_for(weights: &Weights, wishes: &Wishes) -> Option<Wishes> {
+fn packed_for(
+    weights: &Weights,
+    wishes: &Wishes,
+    precision: Option<Precision>,
+) -> Option<Wishes> {
     if wishes.exact || wishes.memory.is_some() || wishes.choices.is_some() {
         return None;
     }
     let packed: Choices = weights.packed()?.about().schedule.parse().ok()?;
     // Any number of pictures can be computed with them.
     let choices = Choices { batch: wishes.batch, ..packed };
-    Some(Wishes { choices: Some(Arc::new(choices)), ..wishes.clone() })
+    let precision = precision.unwrap_or(choices.precision);
+    Some(Wishes { choices: Some(Arc::new(choices)), precision, ..wishes.clone() })
 }
 
 /// A compiled network that waits for its weights.

@@ -147,7 +147,7 @@ fn quantised(
     let nodes: Vec<_> = fused.nodes.iter().filter(|node| !converts(&node.op)).collect();
     let scale = |id: FusedId| match &nodes[id.index()].format {
         Format::U8(weight) => Some(weight.clone()),
-        Format::F32 => None,
+        Format::F32 | Format::Bf16 => None,
     };
     let scales = values.into_iter().map(|id| id.and_then(scale)).collect();
     Ok((formats::tensors(&graph.tensors, &fused), scales))

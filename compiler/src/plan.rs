@@ -6,11 +6,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use resnet_runtime::kernels::Precision;
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
 use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
 
 use crate::fuse::formats::{self, QuantisedError};
-use crate::fuse::{FuseError, Fused, fuse};
+use crate::fuse::{FuseError, Fused, fuse, halves};
 use crate::graph::{Graph, Op, Shape};
 use crate::limits::{self, Limits};
 use crate::nest::{Program, lower};
@@ -67,7 +68,7 @@ impl Plan {
         }
         let table = graph.fingerprint();
         if let Some(choices) = &wishes.choices {
-            choices.check(&graph.name, table, batch)?;
+            choices.check(&graph.name, table, wishes)?;
         }
         let schedules = schedule(&fused, wishes)?;
         let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);
@@ -91,7 +92,7 @@ impl Plan {
                 recipes: parts.recipes.clone().into(),
                 bytes: parts.bytes,
             },
-            choices: Choices::of(name, table, &fused, &schedules[0]),
+            choices: Choices::of(name, table, wishes.precision, &fused, &schedules[0]),
             programs,
         };
         Ok((plan, Levels { fused, schedules }))
@@ -119,7 +120,12 @@ impl Plan {
 
 /// The graph, fused, with the formats that its weights ask for.
 pub(crate) fn fused(graph: &Graph, wishes: &Wishes) -> Result<Fused, PlanError> {
-    Ok(formats::assign(fuse(graph)?, &wishes.quantised)?)
+    let fused = fuse(graph)?;
+    match (wishes.precision, wishes.quantised.len()) {
+        (Precision::F32, _) => Ok(formats::assign(fused, &wishes.quantised)?),
+        (Precision::Bf16, 0) => Ok(halves(fused)),
+        (Precision::Bf16, layers) => Err(PlanError::Precision { layers }),
+    }
 }
 
 /// Why a network could not be planned.
@@ -154,6 +160,15 @@ pub enum PlanError {
     /// Weights are quantised that cannot be.
     #[error(transparent)]
     Quantised(#[from] QuantisedError),
+    /// Quantised weights have a precision of their own.
+    #[error(
+        "the weights have {layers} quantised layers, which are computed in integers: {} is for weights in f32",
+        Precision::Bf16
+    )]
+    Precision {
+        /// How many are quantised.
+        layers: usize,
+    },
     /// A bug in `fuse`.
     #[error(transparent)]
     Fuse(#[from] FuseError),

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Isa, Precision};
 use resnet_runtime::session::DynSession;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
@@ -43,14 +43,14 @@ const WHOLE_RUNS: usize = 15;
 pub fn tune(
     spec: &Spec,
     isa: Isa,
-    batch: usize,
+    (batch, precision): (usize, Precision),
     weights: &Weights,
     pool: Option<&Pool>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Tuned, ProfileError> {
     let graph = Graph::build(spec).map_err(CompileError::from)?;
     let quantised = Arc::new(weights.quantised());
-    let wishes = Wishes { batch, quantised, ..Wishes::default() };
+    let wishes = Wishes { batch, quantised, precision, ..Wishes::default() };
     let fused = plan::fused(&graph, &wishes).map_err(CompileError::from)?;
     let layers = candidates(&fused, &wishes);
     let name = |id| fused.node(id).name.clone();
@@ -59,7 +59,7 @@ pub fn tune(
         // A layer that has no more choices repeats its last one.
         let choice = |choices: &[Choice]| choices[round.min(choices.len() - 1)];
         let all = layers.iter().map(|(id, choices)| (name(*id), choice(choices))).collect();
-        Arc::new(Choices::new(&graph, batch, all))
+        Arc::new(Choices::new(&graph, &wishes, all))
     };
     let mut measured: Vec<Vec<Range>> =
         layers.iter().map(|(_, choices)| vec![Range::default(); choices.len()]).collect();
@@ -78,10 +78,10 @@ pub fn tune(
         .iter()
         .zip(&measured)
         .map(|((id, choices), ranges)| (name(*id), choices[fastest(ranges)]));
-    let choices = Choices::new(&graph, batch, faster.collect());
+    let choices = Choices::new(&graph, &wishes, faster.collect());
     let by_model = of_round(0);
     let both = [Arc::clone(&by_model), Arc::new(choices.clone())];
-    let [model, tuned] = whole_runs(spec, isa, batch, weights, pool, both)?;
+    let [model, tuned] = whole_runs(spec, isa, &wishes, weights, pool, both)?;
     Ok(match tuned < model {
         true => Tuned { choices, model, tuned },
         false => Tuned { choices: (*by_model).clone(), model, tuned: model },
@@ -130,7 +130,7 @@ fn fastest(ranges: &[Range]) -> usize {
 fn whole_runs(
     spec: &Spec,
     isa: Isa,
-    batch: usize,
+    &Wishes { batch, precision, .. }: &Wishes,
     weights: &Weights,
     pool: Option<&Pool>,
     choices: [Arc<Choices>; 2],
@@ -140,6 +140,7 @@ fn whole_runs(
         let compiled = Compiler::new(spec)
             .isa(isa)
             .batch(batch)
+            .precision(precision)
             .choices(choices)
             .weights(weights)
             .compile()?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Isa, Precision};
 use resnet_runtime::weights::all_threads;
 
 use super::bytes::bytes;
@@ -64,6 +64,24 @@ pub(crate) struct Algorithms {
     /// Take the algorithms that `resnet tune` saved.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["exact", "memory"])]
     pub(crate) schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionOption,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PrecisionOption {
+    /// What activations are stored as and convolutions multiply, of weights that are not quantised [default: f32, or what
+    /// packed weights are packed for].
+    #[arg(long, value_parser = precision_words())]
+    pub(crate) precision: Option<Precision>,
+}
+
+fn precision_words() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new([
+        PossibleValue::new("f32").help("Single precision"),
+        PossibleValue::new("bf16").help("Half the bytes, with 8 bits of significand"),
+    ])
+    .try_map(|word| word.parse::<Precision>())
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Engine, Force, FormatOption, IsaOption, Model, OptionalWeights, SweepFormat, Threads};
+use super::{
+    Engine, Force, FormatOption, IsaOption, Model, OptionalWeights, PrecisionOption, SweepFormat, Threads,
+};
 use crate::family::{FamilyOptions, Numbers};
 
 #[derive(Debug, Args)]
@@ -66,6 +68,8 @@ pub(crate) struct Tune {
     pub(crate) threads: Threads,
     #[command(flatten)]
     pub(crate) isa: IsaOption,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionOption,
 }
 
 #[derive(Debug, Args)]

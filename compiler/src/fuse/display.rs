@@ -33,6 +33,8 @@ impl fmt::Display for FusedOp {
             Self::GlobalAveragePool => write!(f, "global_average_pool"),
             Self::Softmax => write!(f, "softmax"),
             Self::Quantise => write!(f, "quantise"),
+            Self::Narrow => f.write_str("narrow"),
+            Self::Widen => f.write_str("widen"),
             Self::Dequantise => write!(f, "dequantise"),
         }
     }
@@ -83,13 +85,15 @@ impl fmt::Display for Fused {
                         false => format!(", outputs {outputs}"),
                     };
                 }
-                text += if conv.quantised { ", quantised" } else { "" };
+                text += if conv.quantised() { ", quantised" } else { "" };
                 text += if conv.norm.is_some() { ", norm" } else { "" };
                 text += if conv.bias.is_some() { ", bias" } else { "" };
             }
             text += &node.epilogue.to_string();
-            if let Format::U8(scale) = &node.format {
-                text += &format!(", bytes of {scale}");
+            match &node.format {
+                Format::F32 => {}
+                Format::Bf16 => text += ", bf16",
+                Format::U8(scale) => text += &format!(", bytes of {scale}"),
             }
             let shape = node.shape.to_string();
             writeln!(f, "{id:>5} = {text:<44} {shape:>14}  # {}", node.name)?;

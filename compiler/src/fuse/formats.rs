@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use resnet_runtime::kernels::Element;
 use resnet_runtime::weights::quantised::{Names, module};
 use resnet_runtime::weights::{QuantisedSource, Stored, TensorSpec};
 
@@ -52,7 +53,7 @@ pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Result<Fused, Quant
         if left.remove(&*conv.weight) {
             match verdict {
                 // A file may say otherwise than `quantize` would.
-                Ok(()) | Err(Kept::Gate) => conv.quantised = true,
+                Ok(()) | Err(Kept::Gate) => conv.element = Element::U8,
                 Err(reason) => {
                     return Err(QuantisedError::Layer { weight: conv.weight.clone(), reason });
                 }
@@ -63,12 +64,11 @@ pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Result<Fused, Quant
         return Err(QuantisedError::Unknown(weight.to_owned()));
     }
     let wanted = wanted(&nodes);
-    let mut assigner = Assigner { nodes: Vec::new(), values: Vec::new(), wanted };
+    let mut assigner = Assigner { new: Rewriter::new(), wanted };
     for node in nodes {
         assigner.node(node);
     }
-    let outputs = fused.outputs.into_iter().map(|id| assigner.as_f32(id)).collect();
-    Ok(Fused { nodes: assigner.nodes, outputs })
+    Ok(assigner.new.finish(fused.outputs, &FusedOp::Dequantise, DEQUANTISE))
 }
 
 /// The tensors of a network's weights: in the place of a quantised layer's, those of
@@ -77,7 +77,7 @@ pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> 
     let mut replaced: BTreeMap<&str, bool> = BTreeMap::new();
     for node in &fused.nodes {
         let FusedOp::Conv(conv) = &node.op else { continue };
-        if conv.quantised {
+        if conv.quantised() {
             replaced.extend(conv.folded().map(|name| (name, false)));
             replaced.insert(&conv.weight, true);
         }
@@ -97,7 +97,7 @@ pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> 
 pub(crate) fn source(fused: &Fused, node: &FusedNode, conv: &Conv) -> QuantisedSource {
     let scale = |format: &Format| match format {
         Format::U8(weight) => Some(weight.clone().into()),
-        Format::F32 => None,
+        Format::F32 | Format::Bf16 => None,
     };
     let of = |id| scale(&fused.node(id).format);
     QuantisedSource {
@@ -134,7 +134,7 @@ fn wanted(nodes: &[FusedNode]) -> Vec<Option<String>> {
     let mut wanted = vec![None; nodes.len()];
     for node in nodes {
         if let (FusedOp::Conv(conv), Some(input)) = (&node.op, node.input)
-            && conv.quantised
+            && conv.quantised()
         {
             let scale = &mut wanted[input.index()];
             scale.get_or_insert_with(|| conv.weight.clone());
@@ -164,22 +164,98 @@ struct Value {
     other: Option<FusedId>,
 }
 
-struct Assigner {
+/// A graph that is written anew, with conversions where a writer and a reader differ. Ids that it is given are of the
+/// graph before, those that it answers with of the new one.
+pub(super) struct Rewriter {
     nodes: Vec<FusedNode>,
     /// One a node of the graph before.
     values: Vec<Value>,
+}
+
+impl Rewriter {
+    pub(super) fn new() -> Self {
+        Self { nodes: Vec::new(), values: Vec::new() }
+    }
+
+    /// How many nodes of the graph before are written.
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The value of a node as it was computed.
+    pub(super) fn first(&self, id: FusedId) -> FusedId {
+        self.values[id.index()].first
+    }
+
+    /// What the value of a node consists of, as it was computed.
+    pub(super) fn element(&self, id: FusedId) -> Element {
+        self.nodes[self.first(id).index()].format.element()
+    }
+
+    /// The value of a node in a format: converted by `op`, if it is another.
+    pub(super) fn converted(
+        &mut self,
+        id: FusedId,
+        format: Format,
+        op: FusedOp,
+        verb: &str,
+    ) -> FusedId {
+        let Value { first, other } = self.values[id.index()];
+        if self.element(id) == format.element() {
+            return first;
+        }
+        if let Some(other) = other {
+            return other;
+        }
+        let from = &self.nodes[first.index()];
+        let node = FusedNode {
+            name: format!("{}.{verb}", from.name),
+            op,
+            input: Some(first),
+            format,
+            ..from.clone()
+        };
+        let other = self.push(FusedNode { epilogue: Epilogue::NONE, ..node });
+        self.values[id.index()].other = Some(other);
+        other
+    }
+
+    /// Writes the next node, whose reads are rewritten.
+    pub(super) fn node(&mut self, node: FusedNode) {
+        let first = self.push(node);
+        self.values.push(Value { first, other: None });
+    }
+
+    /// The graph, whose answers are in `f32`: converted by `op`, where they are not.
+    pub(super) fn finish(mut self, outputs: Vec<FusedId>, op: &FusedOp, verb: &str) -> Fused {
+        let answer = |id| self.converted(id, Format::F32, op.clone(), verb);
+        let outputs = outputs.into_iter().map(answer).collect();
+        Fused { nodes: self.nodes, outputs }
+    }
+
+    fn push(&mut self, node: FusedNode) -> FusedId {
+        self.nodes.push(node);
+        FusedId::at(self.nodes.len() - 1)
+    }
+}
+
+/// What a conversion from bytes is called.
+const DEQUANTISE: &str = "dequantise";
+
+struct Assigner {
+    new: Rewriter,
     wanted: Vec<Option<String>>,
 }
 
 impl Assigner {
     fn node(&mut self, mut node: FusedNode) {
-        let index = self.values.len();
+        let index = self.new.len();
         let wanted = self.wanted[index].clone();
         let input = node.input;
         node.format = match (&node.op, input, &wanted) {
-            (FusedOp::Conv(conv), Some(_), wanted) if conv.quantised => {
-                let source = node.epilogue.residual.map(|r| self.values[r.source().index()].first);
-                let bytes = source.is_none_or(|source| self.is_bytes(source));
+            (FusedOp::Conv(conv), Some(_), wanted) if conv.quantised() => {
+                let source = node.epilogue.residual.map(|r| r.source());
+                let bytes = source.is_none_or(|source| self.new.element(source) == Element::U8);
                 match (wanted, node.epilogue.zero_pads()) {
                     // A zero-padded shortcut is written as what it is to where it is added.
                     (Some(scale), true) if bytes => Format::U8(scale.clone()),
@@ -195,72 +271,32 @@ impl Assigner {
             _ => Format::F32,
         };
         let reads_bytes = match &node.op {
-            FusedOp::Conv(conv) => conv.quantised,
+            FusedOp::Conv(conv) => conv.quantised(),
             op => passes_bytes(op) && node.format != Format::F32,
         };
         node.input = input.map(|id| if reads_bytes { self.as_bytes(id) } else { self.as_f32(id) });
         if let FusedOp::Gate { gate } = &mut node.op {
             *gate = self.as_f32(*gate);
         }
-        let takes_any = matches!(&node.op, FusedOp::Conv(conv) if conv.quantised)
+        let takes_any = matches!(&node.op, FusedOp::Conv(conv) if conv.quantised())
             && !(node.epilogue.zero_pads() && node.format == Format::F32);
         if let Some(residual) = &mut node.epilogue.residual {
             let (Residual::Same(source) | Residual::ZeroPad { source, .. }) = residual;
             *source = match takes_any {
-                true => self.values[source.index()].first,
+                true => self.new.first(*source),
                 false => self.as_f32(*source),
             };
         }
-        let first = self.push(node);
-        self.values.push(Value { first, other: None });
-    }
-
-    fn is_bytes(&self, id: FusedId) -> bool {
-        self.nodes[id.index()].format != Format::F32
+        self.new.node(node);
     }
 
     fn as_bytes(&mut self, id: FusedId) -> FusedId {
         let scale = self.wanted[id.index()].clone();
         let format = Format::U8(scale.expect("whoever reads bytes has said so"));
-        self.converted(id, true, FusedOp::Quantise, "quantise", format)
+        self.new.converted(id, format, FusedOp::Quantise, "quantise")
     }
 
     fn as_f32(&mut self, id: FusedId) -> FusedId {
-        self.converted(id, false, FusedOp::Dequantise, "dequantise", Format::F32)
-    }
-
-    /// The value of a node in the format that is asked for.
-    fn converted(
-        &mut self,
-        id: FusedId,
-        bytes: bool,
-        op: FusedOp,
-        verb: &str,
-        format: Format,
-    ) -> FusedId {
-        let Value { first, other } = self.values[id.index()];
-        if self.is_bytes(first) == bytes {
-            return first;
-        }
-        if let Some(other) = other {
-            return other;
-        }
-        let from = &self.nodes[first.index()];
-        let node = FusedNode {
-            name: format!("{}.{verb}", from.name),
-            op,
-            input: Some(first),
-            format,
-            ..from.clone()
-        };
-        let node = FusedNode { epilogue: Epilogue::NONE, ..node };
-        let other = self.push(node);
-        self.values[id.index()].other = Some(other);
-        other
-    }
-
-    fn push(&mut self, node: FusedNode) -> FusedId {
-        self.nodes.push(node);
-        FusedId::at(self.nodes.len() - 1)
+        self.new.converted(id, Format::F32, FusedOp::Dequantise, DEQUANTISE)
     }
 }

@@ -94,9 +94,11 @@ impl Lowering {
         match *operator {
             Operator::Conv(ref plan) => self.conv(&conv::Layer { of: layer, plan }),
             Operator::Pool(ref pool) => {
-                let make = match (pool.kind, layer.output.element()) {
+                let make = match (pool.kind, layer.output.element) {
                     (PoolKind::Max, Element::U8) => Call::MaxPoolU8,
+                    (PoolKind::Max, Element::Bf16) => Call::MaxPoolBf16,
                     (PoolKind::Max, _) => Call::MaxPool,
+                    (PoolKind::Average, Element::Bf16) => Call::AveragePoolBf16,
                     (PoolKind::Average, _) => Call::AveragePool,
                 };
                 self.pool(layer, pool.kind.word(), make, pool);
@@ -113,6 +115,7 @@ impl Lowering {
             Operator::Softmax => self.softmax(layer),
             Operator::Quantise => self.quantise(layer),
             Operator::Dequantise => self.dequantise(layer),
+            Operator::Convert => self.convert(layer),
         }
     }
 
@@ -160,7 +163,13 @@ impl Lowering {
         let loops = [self.picture(), Loop { var: Var::Block, extent: buffer.blocks() }];
         let zeros = format!("around {}, {} a side", buffer.shape, buffer.ring);
         let (doc, operands, sides, call) = match buffer.scale {
-            None => (format!("zeros {zeros}"), vec!["y"], vec![y], Call::Ring(params)),
+            None => {
+                let call = match buffer.element {
+                    Element::Bf16 => Call::RingBf16(params),
+                    _ => Call::Ring(params),
+                };
+                (format!("zeros {zeros}"), vec!["y"], vec![y], call)
+            }
             Some(_) => {
                 let (operands, sides) = (vec!["t", "y"], vec![Side::to_bytes(buffer), y]);
                 (format!("zero points {zeros}"), operands, sides, Call::RingU8(params))
@@ -229,7 +238,11 @@ impl Lowering {
         let (x, y) = (layer.input, layer.output);
         let params =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        self.per_block(layer, format!("mean {} -> {}", x.shape, y.shape), Call::Mean(params));
+        let call = match x.element {
+            Element::Bf16 => Call::MeanBf16(params),
+            _ => Call::Mean(params),
+        };
+        self.per_block(layer, format!("mean {} -> {}", x.shape, y.shape), call);
     }
 
     fn per_block(&mut self, layer: &Layer<'_>, doc: String, call: Call) {
@@ -258,8 +271,8 @@ impl Layer<'_> {
 /// The memory of the user's pictures or answers, from a byte on.
 fn users(region: Region, offset: usize, shape: Shape) -> Buffer {
     let none = Extent::square(0);
-    let layout = Layout::Planar;
-    Buffer { region, offset, layout, shape, ring: none, margin: none, scale: None }
+    let (layout, element) = (Layout::Planar, PICTURE);
+    Buffer { region, offset, layout, shape, ring: none, margin: none, element, scale: None }
 }
 
 /// One operand of a call: where it starts, and how far the loops move it. It is told distances in
@@ -273,7 +286,7 @@ struct Side {
 impl Side {
     /// Starts `above` the first pixel; a step of [`Var::Block`] moves it by `block` elements.
     fn new(buffer: &Buffer, above: Extent, block: usize) -> Self {
-        Self::at(buffer.region, buffer.element(), buffer.offset)
+        Self::at(buffer.region, buffer.element, buffer.offset)
             .skip(buffer.corner(above.rows, above.columns))
             .with(Var::Picture, buffer.picture_len())
             .with(Var::Block, block)

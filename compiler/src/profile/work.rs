@@ -111,7 +111,8 @@ impl Network<'_> {
                 | Operator::Gate { .. }
                 | Operator::Softmax
                 | Operator::Quantise
-                | Operator::Dequantise => 0,
+                | Operator::Dequantise
+                | Operator::Convert => 0,
             },
             Plan::InPlace | Plan::Copy => 0,
         };
@@ -165,7 +166,7 @@ impl Network<'_> {
             Some(Residual::Same(source)) => whole(self.schedule.buffer(source)),
             Some(Residual::ZeroPad { source, .. }) => {
                 let source = self.schedule.buffer(source);
-                output.shape.pixels() * source.blocks() * source.lanes() * source.element().bytes()
+                output.shape.pixels() * source.blocks() * source.lanes() * source.element.bytes()
             }
             None => 0,
         }
@@ -174,7 +175,7 @@ impl Network<'_> {
 
 /// Bytes of an activation of one picture, without its borders.
 fn whole(buffer: &Buffer) -> usize {
-    buffer.shape.pixels() * buffer.blocks() * buffer.lanes() * buffer.element().bytes()
+    buffer.shape.pixels() * buffer.blocks() * buffer.lanes() * buffer.element.bytes()
 }
 
 /// Of these, those that a window passes over.
@@ -182,7 +183,7 @@ fn windowed(input: &Buffer, window: &Window, output: &Buffer) -> usize {
     let touched = |kernel: usize, outputs: usize, inputs: usize| (kernel * outputs).min(inputs);
     let rows = touched(window.kernel.rows, output.shape.height, input.shape.height);
     let columns = touched(window.kernel.columns, output.shape.width, input.shape.width);
-    rows * columns * input.blocks() * input.lanes() * input.element().bytes()
+    rows * columns * input.blocks() * input.lanes() * input.element.bytes()
 }
 
 /// The multiply-adds that a body's kernels do.

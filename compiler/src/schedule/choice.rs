@@ -125,7 +125,7 @@ impl Site<'_> {
             let [filter, _] = transform.filters();
             plain
                 // Of bytes there is this one, for blocks.
-                && (!self.conv.quantised || transform == Transform::Winograd4x4)
+                && (!self.conv.quantised() || transform == Transform::Winograd4x4)
                 && self.layout != Layout::Quads
                 && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
@@ -205,7 +205,7 @@ impl Site<'_> {
         }
         let picture = if direct {
             let elements = padded(self.input.channels) * self.input.pixels();
-            elements * self.input_element().bytes()
+            elements * self.conv.element.bytes()
         } else {
             let element = weight_element(self.conv, transform);
             self.points(transform) * self.inputs() * element.bytes()
@@ -239,10 +239,6 @@ impl Site<'_> {
     /// Pairs of an input and an output channel that are computed with.
     fn pairs(&self) -> usize {
         self.inputs() * padded(self.output.channels) / self.conv.groups
-    }
-
-    fn input_element(&self) -> Element {
-        if self.conv.quantised { Element::U8 } else { Element::F32 }
     }
 
     /// Bytes of the packed weights, near enough.
@@ -281,7 +277,7 @@ impl Site<'_> {
     fn together(&self, transform: Transform) -> f64 {
         match weight_element(self.conv, transform) {
             Element::I8 | Element::U8 => QUAD as f64,
-            Element::I16 => PAIR as f64,
+            Element::I16 | Element::Bf16 => PAIR as f64,
             Element::F32 | Element::U32 => 1.0,
         }
     }

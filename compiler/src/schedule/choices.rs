@@ -11,7 +11,7 @@
 //! conv2_x.0.conv1 winograd4 rows
 //! ```
 //!
-//! The first line has the version. `table` is the [fingerprint](crate::graph::Graph::fingerprint)
+//! A network in `bf16` has a line `precision bf16` after that. The first line has the version. `table` is the [fingerprint](crate::graph::Graph::fingerprint)
 //! of the table that was measured, so that a schedule is never taken for another one. Then each
 //! convolution has a line: its name, its [`Algorithm`] and its [`Order`](super::Order). `#` begins a comment.
 
@@ -19,8 +19,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use resnet_runtime::kernels::{Precision, UnknownPrecision};
+
 use super::choice::Site;
-use super::{Algorithm, Choice, Schedule};
+use super::{Algorithm, Choice, Schedule, Wishes};
 use crate::fuse::Fused;
 use crate::graph::Graph;
 use crate::words::UnknownWord;
@@ -37,6 +39,8 @@ pub struct Choices {
     pub table: u64,
     /// Pictures at a time.
     pub batch: usize,
+    /// What activations and products are of.
+    pub precision: Precision,
     /// What is known about the measurement; lines for people.
     pub comment: String,
     /// A choice for each convolution, by its name.
@@ -79,6 +83,14 @@ pub enum ChoicesError {
         /// The batch at hand.
         expected: usize,
     },
+    /// It is for another precision.
+    #[error("the schedule is for {found}, and {expected} is asked for")]
+    Precision {
+        /// That which was tuned.
+        found: Precision,
+        /// That at hand.
+        expected: Precision,
+    },
     /// It rests on Winograd, which is ruled out.
     #[error("the schedule has `{layer}` as {choice}, which exact results rule out")]
     Exact {
@@ -99,27 +111,36 @@ pub enum ChoicesError {
 
 impl Choices {
     /// Those of `layers`.
-    pub fn new(graph: &Graph, batch: usize, layers: BTreeMap<String, Choice>) -> Self {
+    pub fn new(graph: &Graph, wishes: &Wishes, layers: BTreeMap<String, Choice>) -> Self {
         let (network, table) = (graph.name.clone(), graph.fingerprint());
-        Self { network, table, batch, comment: String::new(), layers }
+        let Wishes { batch, precision, .. } = *wishes;
+        Self { network, table, batch, precision, comment: String::new(), layers }
     }
 
-    /// Those of the schedule of a network of this name, whose table has this fingerprint.
-    pub fn of(name: &str, table: u64, fused: &Fused, schedule: &Schedule) -> Self {
+    /// Those of the schedule of a network of this name and precision, whose table has this fingerprint.
+    pub fn of(
+        name: &str,
+        table: u64,
+        precision: Precision,
+        fused: &Fused,
+        schedule: &Schedule,
+    ) -> Self {
         let choices = fused.iter().filter_map(|(id, node)| {
             Some((node.name.clone(), schedule.node(id).plan.conv()?.choice()))
         });
         let (network, layers) = (name.to_owned(), choices.collect());
-        Self { network, table, batch: schedule.batch, comment: String::new(), layers }
+        let batch = schedule.batch;
+        Self { network, table, batch, precision, comment: String::new(), layers }
     }
 
     /// Whether they are for the table of this fingerprint, which is the network `name`'s, and this batch
-    /// size.
+    /// size and precision.
     ///
     /// # Errors
     ///
     /// If they are not.
-    pub fn check(&self, name: &str, table: u64, batch: usize) -> Result<(), ChoicesError> {
+    pub fn check(&self, name: &str, table: u64, wishes: &Wishes) -> Result<(), ChoicesError> {
+        let Wishes { batch, precision, .. } = *wishes;
         if self.table != table {
             return Err(ChoicesError::Table {
                 network: self.network.clone(),
@@ -130,6 +151,9 @@ impl Choices {
         }
         if self.batch != batch {
             return Err(ChoicesError::Batch { found: self.batch, expected: batch });
+        }
+        if self.precision != precision {
+            return Err(ChoicesError::Precision { found: self.precision, expected: precision });
         }
         Ok(())
     }
@@ -178,10 +202,17 @@ impl FromStr for Choices {
         let table = u64::from_str_radix(&table, 16).map_err(|_| error)?;
         let (_, batch, error) = next("batch", "NUMBER, at least 1")?;
         let batch = batch.parse().ok().filter(|&batch| batch > 0).ok_or(error)?;
-        let mut layers = BTreeMap::new();
+        let (mut layers, mut precision) = (BTreeMap::new(), Precision::F32);
         for (line, text) in lines {
             let error = |reason| ParseError { line, reason };
             let words: Vec<&str> = text.split_whitespace().collect();
+            if let ["precision", word] = words[..]
+                && layers.is_empty()
+            {
+                let unknown = |unknown: UnknownPrecision| error(unknown.to_string());
+                precision = word.parse().map_err(unknown)?;
+                continue;
+            }
             let [name, algorithm, order] = words[..] else {
                 let form = "NAME ALGORITHM ORDER, as in `conv1 direct rows`";
                 return Err(error(format!("found `{text}`, expected {form}")));
@@ -193,7 +224,7 @@ impl FromStr for Choices {
                 return Err(error(format!("`{name}` has a line above already")));
             }
         }
-        Ok(Self { network, table, batch, comment: String::new(), layers })
+        Ok(Self { network, table, batch, precision, comment: String::new(), layers })
     }
 }
 
@@ -203,6 +234,9 @@ impl fmt::Display for Choices {
         writeln!(f, "network {}", self.network)?;
         writeln!(f, "table {:016x}", self.table)?;
         writeln!(f, "batch {}", self.batch)?;
+        if self.precision != Precision::F32 {
+            writeln!(f, "precision {}", self.precision)?;
+        }
         for line in self.comment.lines() {
             writeln!(f, "# {line}")?;
         }

@@ -41,10 +41,12 @@ pub(crate) fn panels(
 
 /// What weights are packed as.
 pub(super) fn weight_element(conv: &Conv, transform: Transform) -> Element {
-    match (conv.quantised, transform) {
-        (false, _) => Element::F32,
-        (true, Transform::None) => Element::I8,
-        (true, _) => Element::I16,
+    match (conv.element, transform) {
+        (Element::U8, Transform::None) => Element::I8,
+        (Element::U8, _) => Element::I16,
+        (Element::Bf16, Transform::None) => Element::Bf16,
+        // Winograd's transforms would lose what little there is.
+        _ => Element::F32,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the choices come to, whatever the batch size.
 
+use resnet_runtime::kernels::Element;
 use resnet_runtime::weights::Content;
 
 use super::choice::{Choice, Site};
@@ -13,6 +14,8 @@ use crate::fuse::{Format, Fused, FusedNode};
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
     pub(super) layout: Layout,
+    /// What its value consists of.
+    pub(super) element: Element,
     /// Where the scale of its bytes is, if its value consists of bytes.
     pub(super) scale: Option<usize>,
     pub(super) way: Way,
@@ -30,13 +33,13 @@ pub(super) fn decide(
     let decisions = fused.nodes.iter().zip(layouts).map(|(node, &layout)| {
         let scale = match &node.format {
             Format::U8(weight) => Some(parts.scale(weight)),
-            Format::F32 => None,
+            Format::F32 | Format::Bf16 => None,
         };
         let way = way(node, &mut parts, |parts, input| {
             let conv = convs.next().expect("each convolution is a site");
             conv_way(fused, node, conv, layouts[input.index()], parts)
         });
-        Decision { layout, scale, way }
+        Decision { layout, element: node.format.element(), scale, way }
     });
     let decisions = decisions.collect();
     (parts, decisions)
@@ -53,7 +56,7 @@ fn conv_way(
     let Site { conv, input, output, .. } = *site;
     let transform = site.transform(choice.algorithm).expect("only what is allowed is chosen");
     let panels = conv::panels(conv, transform, layout, input, output);
-    let weights = match conv.quantised {
+    let weights = match conv.quantised() {
         true => parts.quantised(fused, node, conv, panels),
         false => parts.add(Content::Conv { source: conv.source(), panels }),
     };

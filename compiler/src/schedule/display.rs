@@ -25,8 +25,8 @@ impl fmt::Display for Layout {
 /// `arena[4096] blocked f32 64x56x56 ring 1x1 margin 0x2`; ring and margin where there is one.
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, offset, layout, shape, ring, margin, scale } = self;
-        write!(f, "{region}[{offset}] {layout} {} {shape}", self.element())?;
+        let Self { region, offset, layout, shape, ring, margin, element, scale } = self;
+        write!(f, "{region}[{offset}] {layout} {element} {shape}")?;
         for (name, extent) in [("ring", ring), ("margin", margin)] {
             if *extent != Extent::square(0) {
                 write!(f, " {name} {}x{}", extent.rows, extent.columns)?;

@@ -43,17 +43,14 @@ pub struct Buffer {
     pub ring: Extent,
     /// More zeros below and to the right, up to whole Winograd tiles.
     pub margin: Extent,
+    /// What it consists of.
+    pub element: Element,
     /// If it consists of bytes, where the packed weights say what they stand for. The ring's are the zero
     /// point.
     pub scale: Option<usize>,
 }
 
 impl Buffer {
-    /// What it consists of.
-    pub fn element(&self) -> Element {
-        if self.scale.is_some() { Element::U8 } else { Element::F32 }
-    }
-
     /// Elements that lie side by side in one pixel.
     pub fn lanes(&self) -> usize {
         self.layout.lanes()
@@ -81,7 +78,7 @@ impl Buffer {
 
     /// Bytes of a picture's activation.
     pub(crate) fn picture_bytes(&self) -> usize {
-        self.blocks() * self.block_len() * self.element().bytes()
+        self.blocks() * self.block_len() * self.element.bytes()
     }
 
     /// Elements from the first one to the pixel `above` rows up and `left` columns left of
@@ -92,7 +89,7 @@ impl Buffer {
 
     /// Whether the other one has the same elements in the same order, whatever their bytes stand for.
     pub(crate) fn lies_like(&self, other: &Self) -> bool {
-        self.element() == other.element() && Self { scale: other.scale, ..*self } == *other
+        Self { scale: other.scale, ..*self } == *other
     }
 
     /// Whether all pixels of a block lie side by side.

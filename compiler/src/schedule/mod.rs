@@ -19,7 +19,7 @@ mod winograd;
 use std::fmt;
 use std::sync::Arc;
 
-use resnet_runtime::kernels::{Element, Panels, Transform};
+use resnet_runtime::kernels::{Element, Panels, Precision, Transform};
 
 use self::choice::{Costs, Site};
 use self::decide::{Decision, decide};
@@ -118,7 +118,7 @@ impl ConvPlan {
 
     /// Whether it sums products of bytes, or of the words that these become.
     pub fn quantised(&self) -> bool {
-        self.panels.format.element != Element::F32
+        matches!(self.panels.format.element, Element::I8 | Element::I16)
     }
 }
 
@@ -242,11 +242,20 @@ pub struct Wishes {
     pub choices: Option<Arc<Choices>>,
     /// The weights that are quantised.
     pub quantised: Arc<Quantised>,
+    /// What activations are stored as, and products are of, where nothing is quantised.
+    pub precision: Precision,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { batch: 1, exact: false, memory: None, choices: None, quantised: Arc::default() }
+        Self {
+            batch: 1,
+            exact: false,
+            memory: None,
+            choices: None,
+            quantised: Arc::default(),
+            precision: Precision::F32,
+        }
     }
 }
 
@@ -367,9 +376,10 @@ fn lay_out(fused: &Fused, decisions: &[Decision], parts: &Arc<Parts>, batch: usi
 
 /// Where the value of a node is to lie, but for the offset.
 fn buffer(fused: &Fused, decisions: &[Decision], id: FusedId, node: &FusedNode) -> Buffer {
-    let Decision { layout, scale, .. } = decisions[id.index()];
+    let Decision { layout, element, scale, .. } = decisions[id.index()];
     let (ring, margin) = borders::borders(fused, decisions, id);
-    Buffer { region: Region::Arena, offset: 0, layout, shape: node.shape, ring, margin, scale }
+    let (region, shape) = (Region::Arena, node.shape);
+    Buffer { region, offset: 0, layout, shape, ring, margin, element, scale }
 }
 
 fn conv_plan(

@@ -59,6 +59,8 @@ pub enum Operator {
     Quantise,
     /// `f32` of bytes.
     Dequantise,
+    /// `bf16` of `f32`, or the other way round.
+    Convert,
 }
 
 impl Operator {
@@ -156,6 +158,7 @@ pub(super) fn way(
         FusedOp::Softmax => Operator::Softmax,
         FusedOp::Quantise => Operator::Quantise,
         FusedOp::Dequantise => Operator::Dequantise,
+        FusedOp::Narrow | FusedOp::Widen => Operator::Convert,
     };
     Way::Fixed { input: node.source(), operator }
 }

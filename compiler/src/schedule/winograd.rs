@@ -193,8 +193,16 @@ pub(crate) fn plan_winograd(
 ) -> Winograd {
     let none = Extent::square(0);
     let (region, layout) = (Region::Arena, Layout::Blocked);
-    let output =
-        Buffer { region, offset: 0, layout, shape: output, ring: none, margin: none, scale: None };
+    let output = Buffer {
+        region,
+        offset: 0,
+        layout,
+        shape: output,
+        ring: none,
+        margin: none,
+        element: Element::F32,
+        scale: None,
+    };
     plan(order, format, window, &output, batch)
 }
 

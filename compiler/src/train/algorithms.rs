@@ -119,7 +119,7 @@ pub(super) fn panels(
         standardise: None,
         norm: None,
         slice: None,
-        quantised: false,
+        element: Element::F32,
     };
     schedule::panels(&conv, Transform::None, layout, input, output)
 }

@@ -132,6 +132,7 @@ fn buffers(tape: &Tape, local: &[bool]) -> Vec<Place> {
             shape,
             ring: borders[index].0,
             margin: borders[index].1,
+            element: Element::F32,
             scale: None,
         }),
     };

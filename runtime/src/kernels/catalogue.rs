@@ -9,7 +9,7 @@ use std::ffi::c_void;
 
 use super::constants::*;
 use super::operand::{
-    Element::{F32, I8, I16, U8},
+    Element::{Bf16, F32, I8, I16, U8},
     Operand,
 };
 use super::params::Param;
@@ -173,19 +173,28 @@ macro_rules! kernels {
         x: Operand::read(F32, p.x_len(BLOCK)),
         w: Operand::read(F32, p.w_len(BLOCK)).aligned(),
         b: Operand::read(F32, blocks(p.out_blocks)).aligned(),
-        r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        r: Operand::read(p.epilogue.element(), p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
-        y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
+        y: Operand::write(p.epilogue.element(), p.y_len(p.y_block)).over("r"),
     } macs p.macs(BLOCK);
     /// A row of a convolution over a planar input (few channels: the stem).
     ConvPlanar = conv::conv_planar(p: ConvParams) {
         x: Operand::read(F32, p.x_len(1)),
         w: Operand::read(F32, p.w_len(1)).aligned(),
         b: Operand::read(F32, blocks(p.out_blocks)).aligned(),
-        r: Operand::read(F32, p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        r: Operand::read(p.epilogue.element(), p.y_len(p.r_block)).only_if(p.epilogue.residual),
         n: Operand::hint(),
-        y: Operand::write(F32, p.y_len(p.y_block)).over("r"),
+        y: Operand::write(p.epilogue.element(), p.y_len(p.y_block)).over("r"),
     } macs p.macs(1);
+    /// A row of a convolution of [`Bf16`](super::Bf16) over a blocked input.
+    ConvBf16 = conv::conv_bf16(p: ConvParams) {
+        x: Operand::read(Bf16, p.x_len(BLOCK)),
+        w: Operand::read(Bf16, p.w_len(BLOCK)).aligned(),
+        b: Operand::read(F32, blocks(p.out_blocks)).aligned(),
+        r: Operand::read(p.epilogue.element(), p.y_len(p.r_block)).only_if(p.epilogue.residual),
+        n: Operand::hint(),
+        y: Operand::write(p.epilogue.element(), p.y_len(p.y_block)).over("r"),
+    } macs p.macs(BLOCK);
     /// A row of a convolution of bytes over a blocked input.
     ConvU8 = conv::conv_u8(p: ConvU8Params) {
         x: Operand::read(U8, p.x_len(BLOCK)),
@@ -219,6 +228,11 @@ macro_rules! kernels {
         x: Operand::read(F32, p.x_len()),
         y: Operand::write(F32, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
     };
+    /// A row of tiles of [`Bf16`](super::Bf16) into the points of a Winograd form.
+    WinogradInputBf16 = winograd::winograd_input_bf16(p: WinogradInputParams) {
+        x: Operand::read(Bf16, p.x_len()),
+        y: Operand::write(F32, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
+    };
     /// The points of a row of Winograd tiles of bytes.
     WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputParams) {
         x: Operand::read(U8, p.x_len()),
@@ -228,8 +242,8 @@ macro_rules! kernels {
     WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {
         x: Operand::read(F32, sum([last(points(p.form), p.x_point), blocks(p.tiles)])),
         b: Operand::read(F32, BLOCK).aligned(),
-        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+        r: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(p.epilogue.element(), plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// The products of Winograd's points into a row of tiles of a convolution of bytes.
     WinogradOutputU8 = winograd::winograd_output_u8(p: WinogradOutputU8Params) {
@@ -244,6 +258,11 @@ macro_rules! kernels {
         x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
         y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
+    /// Max pool of one channel block of [`Bf16`](super::Bf16).
+    MaxPoolBf16 = pool::max_pool_bf16(p: PoolParams) {
+        x: Operand::read(Bf16, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(Bf16, plane(p.out_rows, p.out_columns, p.y_row)),
+    };
     /// Max pool of one channel block of bytes.
     MaxPoolU8 = pool::max_pool_u8(p: PoolParams) {
         x: Operand::read(U8, plane(p.in_rows, p.in_columns, p.x_row)),
@@ -254,39 +273,49 @@ macro_rules! kernels {
         x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
         y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
+    /// Average pool of one channel block of [`Bf16`](super::Bf16).
+    AveragePoolBf16 = pool::average_pool_bf16(p: PoolParams) {
+        x: Operand::read(Bf16, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(Bf16, plane(p.out_rows, p.out_columns, p.y_row)),
+    };
     /// Anti-aliasing of one channel block, by a binomial filter.
     Blur = pool::blur(p: PoolParams) {
         x: Operand::read(F32, plane(p.in_rows, p.in_columns, p.x_row)),
         y: Operand::write(F32, plane(p.out_rows, p.out_columns, p.y_row)),
     };
+    /// Anti-aliasing of one channel block of [`Bf16`](super::Bf16).
+    BlurBf16 = pool::blur_bf16(p: PoolParams) {
+        x: Operand::read(Bf16, plane(p.in_rows, p.in_columns, p.x_row)),
+        y: Operand::write(Bf16, plane(p.out_rows, p.out_columns, p.y_row)),
+    };
     /// Scale and shift of one channel block.
     Affine = channel::affine(p: PlaneParams) {
-        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        x: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.x_row)),
         w: Operand::read(F32, BLOCK).aligned(),
         b: Operand::read(F32, BLOCK).aligned(),
-        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
+        y: Operand::write(p.epilogue.element(), plane(p.rows, p.columns, p.y_row)),
     };
     /// Gates of one channel block.
     Gate = channel::gate(p: PlaneParams) {
-        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        x: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.x_row)),
         g: Operand::read(F32, BLOCK),
-        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+        r: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(p.epilogue.element(), plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// A residual and one channel block.
     Add = channel::add(p: PlaneParams) {
-        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
-        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+        x: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.x_row)),
+        r: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(p.epilogue.element(), plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// One channel block with another mean and another deviation.
     Normalise = norm::normalise(p: PlaneParams) {
-        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        x: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.x_row)),
         m: Operand::read(F32, BLOCK),
         s: Operand::read(F32, BLOCK),
         b: Operand::read(F32, BLOCK).aligned(),
-        r: Operand::read(F32, plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
-        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)).over("r"),
+        r: Operand::read(p.epilogue.element(), plane(p.rows, p.columns, p.r_row)).only_if(p.epilogue.residual),
+        y: Operand::write(p.epilogue.element(), plane(p.rows, p.columns, p.y_row)).over("r"),
     };
     /// A convolution along the channels of one pixel.
     ChannelConv = channel::channel_conv(p: ChannelConvParams) {
@@ -299,9 +328,20 @@ macro_rules! kernels {
         x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
         y: Operand::write(F32, BLOCK),
     };
+    /// Global mean of one channel block of [`Bf16`](super::Bf16).
+    MeanBf16 = pool::mean_bf16(p: MeanParams) {
+        x: Operand::read(Bf16, plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(F32, BLOCK),
+    };
     /// Global mean square distance of one channel block from `m`.
     Variance = norm::variance(p: MeanParams) {
         x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        m: Operand::read(F32, BLOCK),
+        y: Operand::write(F32, BLOCK),
+    };
+    /// Global mean square distance of one channel block of [`Bf16`](super::Bf16) from `m`.
+    VarianceBf16 = norm::variance_bf16(p: MeanParams) {
+        x: Operand::read(Bf16, plane(p.rows, p.columns, p.x_row)),
         m: Operand::read(F32, BLOCK),
         y: Operand::write(F32, BLOCK),
     };
@@ -324,6 +364,14 @@ macro_rules! kernels {
         ),
         y: Operand::write(F32, sum([last(p.out_channels.div_ceil(BLOCK), p.y_block), blocks(p.pixels)])),
     };
+    /// A row of a zero-padding shortcut of [`Bf16`](super::Bf16).
+    ZeroPadBf16 = copy::zero_pad_bf16(p: ZeroPadParams) {
+        x: Operand::read(
+            Bf16,
+            sum([last(p.in_channels.div_ceil(BLOCK), p.x_block), last(p.pixels, p.x_step), BLOCK])
+        ),
+        y: Operand::write(Bf16, sum([last(p.out_channels.div_ceil(BLOCK), p.y_block), blocks(p.pixels)])),
+    };
     /// A row of a zero-padding shortcut of bytes, whose zero point `t` says.
     ZeroPadU8 = copy::zero_pad_u8(p: ZeroPadParams) {
         x: Operand::read(
@@ -337,6 +385,13 @@ macro_rules! kernels {
     Ring = copy::ring(p: RingParams) {
         y: Operand::write(
             F32,
+            product([sum([p.top, p.rows, p.bottom]), sum([p.left, p.columns, p.right]), p.lanes])
+        ),
+    };
+    /// Zeros around a plane of [`Bf16`](super::Bf16).
+    RingBf16 = copy::ring_bf16(p: RingParams) {
+        y: Operand::write(
+            Bf16,
             product([sum([p.top, p.rows, p.bottom]), sum([p.left, p.columns, p.right]), p.lanes])
         ),
     };
@@ -365,6 +420,16 @@ macro_rules! kernels {
     Dequantise = quantise::dequantise(p: CopyParams) {
         x: Operand::read(U8, plane(p.rows, p.columns, p.x_row)),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
+        y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
+    };
+    /// One block of `f32` to one of [`Bf16`](super::Bf16).
+    Narrow = copy::narrow(p: CopyParams) {
+        x: Operand::read(F32, plane(p.rows, p.columns, p.x_row)),
+        y: Operand::write(Bf16, plane(p.rows, p.columns, p.y_row)),
+    };
+    /// One block of [`Bf16`](super::Bf16) to one of `f32`.
+    Widen = copy::widen(p: CopyParams) {
+        x: Operand::read(Bf16, plane(p.rows, p.columns, p.x_row)),
         y: Operand::write(F32, plane(p.rows, p.columns, p.y_row)),
     };
     /// One planar plane to another, row by row.

@@ -1,8 +1,10 @@
 //! Kernels with a few numbers for each channel, one channel block's plane at a time.
 
+use std::ffi::c_void;
+
 use super::epilogue::{Pixels, finish};
-use super::simd::Simd;
-use super::{BLOCK, ChannelConvParams, PlaneParams};
+use super::simd::{Simd, Stored};
+use super::{BLOCK, Bf16, ChannelConvParams, PlaneParams, Precision};
 
 /// [`Call::Affine`](super::Call::Affine).
 ///
@@ -14,10 +16,10 @@ use super::{BLOCK, ChannelConvParams, PlaneParams};
 pub(super) unsafe fn affine<S: Simd>(
     simd: S,
     params: &PlaneParams,
-    x: *mut f32,
+    x: *mut c_void,
     w: *mut f32,
     b: *mut f32,
-    y: *mut f32,
+    y: *mut c_void,
 ) {
     // SAFETY: `w` and `b` have 16 elements, and `x` and `y` reach as far as `PlaneParams` says; without a
     // residual, that operand is not read.
@@ -34,10 +36,10 @@ pub(super) unsafe fn affine<S: Simd>(
 pub(super) unsafe fn gate<S: Simd>(
     simd: S,
     params: &PlaneParams,
-    x: *mut f32,
+    x: *mut c_void,
     g: *mut f32,
-    r: *mut f32,
-    y: *mut f32,
+    r: *mut c_void,
+    y: *mut c_void,
 ) {
     let mut weights = [0.0; BLOCK];
     for (lane, weight) in weights.iter_mut().enumerate() {
@@ -58,9 +60,9 @@ pub(super) unsafe fn gate<S: Simd>(
 pub(super) unsafe fn add<S: Simd>(
     simd: S,
     params: &PlaneParams,
-    x: *mut f32,
-    r: *mut f32,
-    y: *mut f32,
+    x: *mut c_void,
+    r: *mut c_void,
+    y: *mut c_void,
 ) {
     let [zero, one] = [0.0, 1.0].map(|value| simd.splat(value));
     // SAFETY: `x`, `r` and `y` reach as far as `PlaneParams` says.
@@ -76,10 +78,30 @@ pub(super) unsafe fn add<S: Simd>(
 pub(super) unsafe fn plane<S: Simd>(
     simd: S,
     params: &PlaneParams,
+    numbers: [S::F32x16; 3],
+    operands: [*mut c_void; 3],
+) {
+    // SAFETY: `plane_of` asks for what this function does, of the elements of the epilogue.
+    unsafe {
+        match params.epilogue.stored {
+            Precision::F32 => plane_of::<S, f32>(simd, params, numbers, operands),
+            Precision::Bf16 => plane_of::<S, Bf16>(simd, params, numbers, operands),
+        }
+    }
+}
+
+/// # Safety
+///
+/// That of [`plane`], of `T`.
+#[inline(always)]
+unsafe fn plane_of<S: Simd, T: Stored>(
+    simd: S,
+    params: &PlaneParams,
     [mean, scale, shift]: [S::F32x16; 3],
-    [x, r, y]: [*mut f32; 3],
+    operands: [*mut c_void; 3],
 ) {
     const STRIP: usize = 4;
+    let [x, r, y] = operands.map(<*mut c_void>::cast::<T>);
     for row in 0..params.rows {
         let x = x.wrapping_add(row * params.x_row);
         let r = r.wrapping_add(row * params.r_row);
@@ -91,14 +113,14 @@ pub(super) unsafe fn plane<S: Simd>(
             for (column, value) in values.iter_mut().enumerate() {
                 if column < count {
                     // SAFETY: the row and column are the call's.
-                    let pixel = unsafe { simd.load(x.add(at + column * BLOCK)) };
+                    let pixel = unsafe { T::load(simd, x.add(at + column * BLOCK)) };
                     // The difference first: it is exact where a scale is large because all pixels
                     // are nearly the mean.
                     *value = simd.mul_add(simd.sub(pixel, mean), scale, shift);
                 }
             }
-            let r = Pixels { at: r.wrapping_add(at).cast_const(), block: 0 };
-            let y = Pixels { at: y.wrapping_add(at), block: 0 };
+            let r = Pixels { at: r.wrapping_add(at).cast::<u8>().cast_const(), block: 0 };
+            let y = Pixels { at: y.wrapping_add(at).cast::<u8>(), block: 0 };
             // SAFETY: the row and columns are the call's.
             unsafe { finish(simd, params.epilogue, [values], count, r, y) };
         }

@@ -25,6 +25,11 @@ params! {
     /// can share what follows by an `n` further on in `w`. At most one cache line is fetched for each
     /// row of weights that a tile of pixels passes; none is read, so they need not exist.
     ///
+    /// For [`Call::ConvBf16`](super::Call::ConvBf16) inputs and weights are [`Bf16`](super::Bf16), whose products are exact; of two
+    /// neighbouring lanes the second one's is added first. Weights are
+    /// `[blocks][kernel_rows][kernel_columns][lanes / 2][out_blocks * 16][2]`. (`vdpbf16ps` computes that to the bit,
+    /// but for products and sums below the least normal number, which are zero.) What is stored is what the epilogue says.
+    ///
     /// For [`ConvU8Params`] the sums are exact, of bytes, and what follows is rounded after each
     /// operation, in one order, so that all instruction sets have the same bits. With `m` and `b` the
     /// scales and shifts of the output block, `q[o * 32 + l]` and `q[o * 32 + 16 + l]`, and the

@@ -47,10 +47,10 @@ mod single;
 mod words;
 
 pub(super) use self::bytes::{conv_u8, conv_u8_quads};
-pub(super) use self::single::{conv, conv_planar};
+pub(super) use self::single::{conv, conv_bf16, conv_planar};
 pub(super) use self::words::conv_i16;
 use super::simd::{ByteFactors, Dot, Factors, Kernels, Outlined, Simd, WordFactors};
-use super::{BLOCK, ConvParams, LINE_BYTES};
+use super::{BLOCK, ConvParams, LINE_BYTES, PAIR};
 
 /// Stands for a pixel distance that is known at run time only.
 const ANY_STEP: usize = 0;
@@ -73,9 +73,8 @@ trait Arithmetic: Copy {
     /// Sixteen sums.
     type Sums<S: Kernels>: Copy;
 
-    /// Input lanes that are multiplied at once, which a row of weights is for: 1, or the bytes or words of a
-    /// dot product.
-    const DEPTH: usize;
+    /// What is multiplied.
+    const PRODUCTS: Products;
 
     /// The same, so many output blocks and pixels further on.
     fn past(self, params: &ConvParams<Self::Epilogue>, blocks: usize, pixels: usize) -> Self;
@@ -94,7 +93,7 @@ trait Arithmetic: Copy {
     /// The operands are readable as far as [`ConvParams`] says.
     unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [Self::Sums<S>; B];
 
-    /// One row of weights: `P` broadcasts of [`DEPTH`](Arithmetic::DEPTH) input lanes, `B` vectors of
+    /// One row of weights: `P` broadcasts of as many input lanes as are [multiplied at once](Products::count), `B` vectors of
     /// weights, `P * B` multiply-adds.
     ///
     /// # Safety
@@ -120,6 +119,41 @@ trait Arithmetic: Copy {
         params: &ConvParams<Self::Epilogue>,
         sums: [[Self::Sums<S>; P]; B],
     );
+}
+
+/// What is multiplied, and so which tiles there are.
+#[derive(Clone, Copy)]
+enum Products {
+    /// `f32`.
+    Single,
+    /// [`Bf16`](super::Bf16).
+    Half,
+    /// Bytes.
+    Byte,
+    /// Words of 16 bits.
+    Word,
+}
+
+impl Products {
+    /// Input lanes that are multiplied at once, which a row of weights is for.
+    const fn count(self) -> usize {
+        match self {
+            Self::Single => 1,
+            Self::Half => PAIR,
+            Self::Byte => ByteFactors::COUNT,
+            Self::Word => WordFactors::COUNT,
+        }
+    }
+
+    /// Pixels of the largest tiles over one output block and over two.
+    const fn tile_pixels<S: Kernels>(self) -> [usize; 2] {
+        match self {
+            Self::Single => S::TILE_PIXELS,
+            Self::Half => S::HALF_TILE_PIXELS,
+            Self::Byte => <S as Dot<ByteFactors>>::DOT_TILE_PIXELS,
+            Self::Word => <S as Dot<WordFactors>>::DOT_TILE_PIXELS,
+        }
+    }
 }
 
 /// A kernel's arguments, moved along to the tile at hand.
@@ -222,7 +256,7 @@ unsafe fn run<S: Kernels, A: Arithmetic, const STEP: usize>(simd: S, operands: O
     debug_assert!(params.pixels > 0 && (1..=2).contains(&params.out_blocks));
     // SAFETY: the output blocks in hand are among the call's.
     unsafe {
-        if const { tile_pixels::<S, A>()[1] > 0 }
+        if const { A::PRODUCTS.tile_pixels::<S>()[1] > 0 }
             && params.out_blocks == 2
             && prefers_pairs::<S, A>(params)
         {
@@ -230,7 +264,7 @@ unsafe fn run<S: Kernels, A: Arithmetic, const STEP: usize>(simd: S, operands: O
         }
         for block in 0..params.out_blocks {
             let operands = Operands {
-                w: operands.w.wrapping_add(block * BLOCK * A::DEPTH),
+                w: operands.w.wrapping_add(block * BLOCK * A::PRODUCTS.count()),
                 ends: operands.ends.past(params, block, 0),
                 ahead: operands.ahead.part(block, params.out_blocks),
                 ..operands
@@ -246,7 +280,7 @@ unsafe fn run<S: Kernels, A: Arithmetic, const STEP: usize>(simd: S, operands: O
 /// or 3 + 2 + 2 of two).
 #[inline(always)]
 fn prefers_pairs<S: Kernels, A: Arithmetic>(params: &ConvParams<A::Epilogue>) -> bool {
-    let [single, pair] = const { tile_pixels::<S, A>() };
+    let [single, pair] = const { A::PRODUCTS.tile_pixels::<S>() };
     pair >= single || params.pixels / params.pixels.div_ceil(single) <= pair
 }
 
@@ -274,18 +308,9 @@ unsafe fn run_blocks<S: Kernels, A: Arithmetic, const B: usize, const STEP: usiz
     }
 }
 
-/// Pixels of the largest tiles over one output block and over two.
-const fn tile_pixels<S: Kernels, A: Arithmetic>() -> [usize; 2] {
-    match A::DEPTH {
-        ByteFactors::COUNT => <S as Dot<ByteFactors>>::DOT_TILE_PIXELS,
-        WordFactors::COUNT => <S as Dot<WordFactors>>::DOT_TILE_PIXELS,
-        _ => S::TILE_PIXELS,
-    }
-}
-
 /// Pixels of the largest tile over `blocks` output blocks.
 const fn most_pixels<S: Kernels, A: Arithmetic>(blocks: usize, step: usize) -> usize {
-    let most = tile_pixels::<S, A>()[blocks - 1];
+    let most = A::PRODUCTS.tile_pixels::<S>()[blocks - 1];
     if step == ANY_STEP && most > ANY_STEP_PIXELS { ANY_STEP_PIXELS } else { most }
 }
 
@@ -355,7 +380,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
     unsafe fn reduce<S: Kernels>(&self, simd: S) -> [[A::Sums<S>; P]; B] {
         let Operands { params, lanes, x, mut w, ends, mut ahead } = self.0;
         let step = if STEP == ANY_STEP { params.x_step } else { STEP };
-        let w_row = params.out_blocks * BLOCK * A::DEPTH;
+        let w_row = params.out_blocks * BLOCK * A::PRODUCTS.count();
         // Where kernel columns touch, all of a kernel row is one run of the input.
         let (columns, run) = if params.x_column == lanes {
             (1, params.kernel_columns * lanes)
@@ -382,7 +407,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
                     let start =
                         block * params.x_block + row * params.x_row + column * params.x_column;
                     let mut x = x.wrapping_add(start);
-                    for _ in 0..run / A::DEPTH {
+                    for _ in 0..run / A::PRODUCTS.count() {
                         // SAFETY: these input lanes of these pixels, and their row of the weights,
                         // are within the operands.
                         unsafe { A::accumulate(simd, &mut sums, x, step, w) };
@@ -391,7 +416,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
                             ahead.from = ahead.from.wrapping_add(Ahead::<A::Weight>::LINE);
                             ahead.lines -= 1;
                         }
-                        x = x.wrapping_add(A::DEPTH);
+                        x = x.wrapping_add(A::PRODUCTS.count());
                         w = w.wrapping_add(w_row);
                     }
                 }

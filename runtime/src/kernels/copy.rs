@@ -1,7 +1,7 @@
 //! Kernels that move values and compute nothing: rings, layouts, the zero-padding shortcut.
 
-use super::simd::Simd;
-use super::{BLOCK, CopyParams, RingParams, TensorLine, ZeroPadParams};
+use super::simd::{Real, Simd, Stored};
+use super::{BLOCK, Bf16, CopyParams, RingParams, TensorLine, ZeroPadParams};
 
 /// [`Call::ZeroPad`](super::Call::ZeroPad).
 ///
@@ -12,6 +12,22 @@ use super::{BLOCK, CopyParams, RingParams, TensorLine, ZeroPadParams};
 pub(super) unsafe fn zero_pad<S: Simd>(_simd: S, params: &ZeroPadParams, x: *mut f32, y: *mut f32) {
     // SAFETY: `pad` asks for what this function does, of the same operands.
     unsafe { pad(params, 0.0, x, y) }
+}
+
+/// [`Call::ZeroPadBf16`](super::Call::ZeroPadBf16).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`ZeroPadParams`] says.
+#[inline(always)]
+pub(super) unsafe fn zero_pad_bf16<S: Simd>(
+    _simd: S,
+    params: &ZeroPadParams,
+    x: *mut Bf16,
+    y: *mut Bf16,
+) {
+    // SAFETY: `pad` asks for what this function does, of the same operands.
+    unsafe { pad(params, Bf16::ZERO, x, y) }
 }
 
 /// [`Call::ZeroPadU8`](super::Call::ZeroPadU8).
@@ -79,6 +95,17 @@ unsafe fn pad<T: Copy>(params: &ZeroPadParams, zero: T, x: *const T, y: *mut T) 
 pub(super) unsafe fn ring<S: Simd>(_simd: S, params: &RingParams, y: *mut f32) {
     // SAFETY: `surround` asks for what this function does, of the same plane.
     unsafe { surround(params, 0.0, y) }
+}
+
+/// [`Call::RingBf16`](super::Call::RingBf16).
+///
+/// # Safety
+///
+/// `y` is writable for the whole plane, ring included.
+#[inline(always)]
+pub(super) unsafe fn ring_bf16<S: Simd>(_simd: S, params: &RingParams, y: *mut Bf16) {
+    // SAFETY: `surround` asks for what this function does, of the same plane.
+    unsafe { surround(params, Bf16::ZERO, y) }
 }
 
 /// [`Call::RingU8`](super::Call::RingU8).
@@ -177,6 +204,48 @@ pub(super) unsafe fn to_planar<S: Simd>(_simd: S, params: &CopyParams, x: *mut f
                 // SAFETY: the channel, row and column are the call's.
                 unsafe { *y.add(column) = *x.add(column * BLOCK) };
             }
+        }
+    }
+}
+
+/// [`Call::Narrow`](super::Call::Narrow).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says.
+#[inline(always)]
+pub(super) unsafe fn narrow<S: Simd>(simd: S, params: &CopyParams, x: *mut f32, y: *mut Bf16) {
+    // SAFETY: the same is asked for.
+    unsafe { convert(simd, params, x, y) }
+}
+
+/// [`Call::Widen`](super::Call::Widen).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says.
+#[inline(always)]
+pub(super) unsafe fn widen<S: Simd>(simd: S, params: &CopyParams, x: *mut Bf16, y: *mut f32) {
+    // SAFETY: the same is asked for.
+    unsafe { convert(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`CopyParams`] says.
+#[inline(always)]
+unsafe fn convert<S: Simd, X: Stored, Y: Real>(
+    simd: S,
+    params: &CopyParams,
+    x: *const X,
+    y: *mut Y,
+) {
+    for row in 0..params.rows {
+        for column in 0..params.columns {
+            let x = x.wrapping_add(row * params.x_row + column * BLOCK);
+            let y = y.wrapping_add(row * params.y_row + column * BLOCK);
+            // SAFETY: the row and column are the call's.
+            unsafe { Y::store(simd, y, X::load(simd, x)) }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The last steps of a kernel, the same ones for all that have them: a residual, an activation, the store.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::activation::{gelu, hard_swish, leaky_relu, relu, relu6, silu};
-use super::simd::{Outlined, Simd, Stored};
-use super::{BLOCK, Element, TENSOR_NUMBERS};
+use super::simd::{Outlined, Real, Simd, Stored};
+use super::{BLOCK, Bf16, Element, TENSOR_NUMBERS};
 
 choices! {
     /// The function that is applied to a result, element by element.
@@ -58,6 +59,47 @@ impl fmt::Display for Activation {
     }
 }
 
+choices! {
+    /// What real numbers are stored as.
+    pub enum Precision {
+        /// Single precision.
+        F32,
+        /// The upper halves, see [`Bf16`].
+        Bf16,
+    }
+}
+
+/// As `f32` and `bf16`.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.element().fmt(f)
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(word: &str) -> Result<Self, UnknownPrecision> {
+        let found = Self::ALL.iter().copied().find(|precision| precision.to_string() == word);
+        found.ok_or_else(|| UnknownPrecision(word.to_owned()))
+    }
+}
+
+/// The word of no precision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown precision `{0}`; expected f32 or bf16")]
+pub struct UnknownPrecision(pub String);
+
+impl Precision {
+    /// The elements.
+    pub const fn element(self) -> Element {
+        match self {
+            Self::F32 => Element::F32,
+            Self::Bf16 => Element::Bf16,
+        }
+    }
+}
+
 params! {
     /// What is done with a result before it is stored.
     pub struct Epilogue {
@@ -65,12 +107,20 @@ params! {
         pub residual: bool,
         /// What is applied then.
         pub activation: Activation,
+        /// What the result and the residual are stored as.
+        pub stored: Precision,
     }
 }
 
 impl Epilogue {
     /// Nothing.
-    pub const NONE: Self = Self { residual: false, activation: Activation::None };
+    pub const NONE: Self =
+        Self { residual: false, activation: Activation::None, stored: Precision::F32 };
+
+    /// What the result consists of.
+    pub(super) const fn element(self) -> Element {
+        self.stored.element()
+    }
 }
 
 params! {
@@ -199,7 +249,21 @@ pub(super) struct Pixels<P> {
     pub(super) block: usize,
 }
 
-/// Finishes and stores the first `count` of `P` pixels of `B` blocks.
+impl Pixels<*const u8> {
+    #[inline(always)]
+    fn of<T>(self) -> Pixels<*const T> {
+        Pixels { at: self.at.cast(), block: self.block }
+    }
+}
+
+impl Pixels<*mut u8> {
+    #[inline(always)]
+    fn of<T>(self) -> Pixels<*mut T> {
+        Pixels { at: self.at.cast(), block: self.block }
+    }
+}
+
+/// Finishes and stores the first `count` of `P` pixels of `B` blocks, as what the epilogue says.
 ///
 /// # Safety
 ///
@@ -208,39 +272,73 @@ pub(super) struct Pixels<P> {
 pub(super) unsafe fn finish<S: Simd, const P: usize, const B: usize>(
     simd: S,
     epilogue: Epilogue,
+    values: [[S::F32x16; P]; B],
+    count: usize,
+    r: Pixels<*const u8>,
+    y: Pixels<*mut u8>,
+) {
+    // SAFETY: `finish_as` asks for what this function does, of the elements of the epilogue.
+    unsafe {
+        match epilogue.stored {
+            Precision::F32 => finish_as::<S, f32, P, B>(simd, epilogue, values, count, r, y),
+            Precision::Bf16 => finish_as::<S, Bf16, P, B>(simd, epilogue, values, count, r, y),
+        }
+    }
+}
+
+/// # Safety
+///
+/// That of [`finish`], of `T`.
+#[inline(always)]
+unsafe fn finish_as<S: Simd, T: Real, const P: usize, const B: usize>(
+    simd: S,
+    epilogue: Epilogue,
     mut values: [[S::F32x16; P]; B],
     count: usize,
-    r: Pixels<*const f32>,
-    y: Pixels<*mut f32>,
+    r: Pixels<*const u8>,
+    y: Pixels<*mut u8>,
 ) {
+    let (r, y) = (r.of::<T>(), y.of::<T>());
     if epilogue.residual {
         for (o, values) in values.iter_mut().enumerate() {
             for (p, value) in values.iter_mut().enumerate() {
                 if p < count {
                     // SAFETY: the residual has the pixels and blocks of the output.
-                    let residual = unsafe { simd.load(r.at.add(o * r.block + p * BLOCK)) };
+                    let residual = unsafe { T::load(simd, r.at.add(o * r.block + p * BLOCK)) };
                     *value = simd.add(*value, residual);
                 }
             }
         }
     }
-    if epilogue.activation == Activation::Relu {
-        for value in values.as_flattened_mut() {
-            *value = relu(simd, *value);
+    match epilogue.activation {
+        Activation::None => {}
+        Activation::Relu => {
+            for value in values.as_flattened_mut() {
+                *value = relu(simd, *value);
+            }
+        }
+        activation => {
+            let mut lanes = [[[0.0; BLOCK]; P]; B];
+            let pixels = Activate { activation, pixels: lanes.as_flattened_mut() };
+            for (value, lanes) in values.as_flattened().iter().zip(&mut *pixels.pixels) {
+                // SAFETY: an array of 16.
+                unsafe { simd.store(lanes.as_mut_ptr(), *value) };
+            }
+            // SAFETY: none is asked for.
+            unsafe { simd.outlined(pixels) };
+            for (value, lanes) in values.as_flattened_mut().iter_mut().zip(lanes.as_flattened()) {
+                // SAFETY: an array of 16.
+                *value = unsafe { simd.load(lanes.as_ptr()) };
+            }
         }
     }
     for (o, values) in values.iter().enumerate() {
         for (p, value) in values.iter().enumerate() {
             if p < count {
                 // SAFETY: `y` is writable for `count` pixels of `B` blocks, of which this is one.
-                unsafe { simd.store(y.at.add(o * y.block + p * BLOCK), *value) };
+                unsafe { T::store(simd, y.at.add(o * y.block + p * BLOCK), *value) };
             }
         }
-    }
-    if !matches!(epilogue.activation, Activation::None | Activation::Relu) {
-        let activate = Activate { activation: epilogue.activation, blocks: B, pixels: count, y };
-        // SAFETY: what was just written.
-        unsafe { simd.outlined(activate) };
     }
 }
 
@@ -350,29 +448,25 @@ unsafe fn add_residual<S: Simd, R: Stored, const P: usize, const B: usize>(
     }
 }
 
-/// Applies an activation to what is stored, so that the many kernels, which have their results in as
-/// many registers as there are, need not hold its code each.
-struct Activate {
+/// Applies an activation, so that the many kernels, which have their results in as many registers as
+/// there are, need not hold its code each.
+struct Activate<'a> {
     activation: Activation,
-    blocks: usize,
-    pixels: usize,
-    y: Pixels<*mut f32>,
+    pixels: &'a mut [[f32; BLOCK]],
 }
 
-impl Outlined for Activate {
+impl Outlined for Activate<'_> {
     /// # Safety
     ///
-    /// `y` is readable and writable for the pixels of the blocks.
+    /// None is asked for.
     #[inline(always)]
     unsafe fn run<S: Simd>(self, simd: S) {
         macro_rules! each {
             ($function:ident) => {
-                for block in 0..self.blocks {
-                    for pixel in 0..self.pixels {
-                        let at = self.y.at.wrapping_add(block * self.y.block + pixel * BLOCK);
-                        // SAFETY: the pixel is one of the block's.
-                        unsafe { simd.store(at, $function(simd, simd.load(at))) };
-                    }
+                for lanes in self.pixels {
+                    let at = lanes.as_mut_ptr();
+                    // SAFETY: an array of 16.
+                    unsafe { simd.store(at, $function(simd, simd.load(at))) };
                 }
             };
         }

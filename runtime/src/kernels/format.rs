@@ -104,7 +104,7 @@ pub struct PanelFormat {
     pub in_block_step: usize,
     /// What the weights become.
     pub transform: Transform,
-    /// What they are packed as: `f32`, or, of a quantised convolution, `i8`, with a Winograd transform `i16`.
+    /// What they are packed as: `f32`; `bf16`, where such products are taken; or, of a quantised convolution, `i8`, with a Winograd transform `i16`.
     pub element: Element,
 }
 
@@ -133,8 +133,8 @@ impl PanelFormat {
 /// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
 /// that they take for one follow the bias, which is for the output transform.
 ///
-/// Of a quantised convolution lanes are apart: those that a dot product takes together, four of `i8` or
-/// two of `i16`, are the innermost, `[lanes / 4][panel_blocks * 16][4]`. Behind the panels are its
+/// Of a convolution of `bf16` and of a quantised one lanes are apart: those that a dot product takes together, four of
+/// `i8` or two of `i16` or `bf16`, are the innermost, `[lanes / 4][panel_blocks * 16][4]`. Behind the panels of a quantised one are its
 /// numbers, see [`Panels::numbers_len`].
 ///
 /// Every part starts at a multiple of 64 bytes.
@@ -185,7 +185,9 @@ impl Panels {
         let zeros = if self.format.transform == Transform::None { 0 } else { PANEL };
         match self.format.element {
             Element::I8 | Element::I16 => self.tensor_numbers_offset() + TENSOR_NUMBERS,
-            Element::F32 | Element::U8 | Element::U32 => self.shape.out_blocks() * BLOCK + zeros,
+            Element::F32 | Element::Bf16 | Element::U8 | Element::U32 => {
+                self.shape.out_blocks() * BLOCK + zeros
+            }
         }
     }
 

@@ -75,6 +75,8 @@ macro_rules! isas {
 isas! {
     /// An instruction set that the kernels are written for. Prints, and parses, as its name.
     pub enum Isa {
+        /// AVX-512 F, BW, VL, VNNI and BF16, with 512-bit registers. The same bits as AVX-512.
+        Avx512Bf16 = isa("avx512bf16", x86_64::avx512bf16, "x86_64"),
         /// AVX-512 F, BW, VL and VNNI, with 512-bit registers. The same bits as AVX-512.
         Avx512Vnni = isa("avx512vnni", x86_64::avx512vnni, "x86_64"),
         /// AVX-512F, with 512-bit registers.

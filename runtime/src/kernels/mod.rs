@@ -29,6 +29,7 @@ mod table;
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activation;
+mod bf16;
 mod channel;
 mod constants;
 mod conv;
@@ -52,10 +53,12 @@ mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use bf16::Bf16;
 pub use catalogue::*;
 pub use constants::*;
 pub use epilogue::{
-    Activation, ByteEpilogue, Epilogue, OutputElement, ResidualElement, TensorLine,
+    Activation, ByteEpilogue, Epilogue, OutputElement, Precision, ResidualElement, TensorLine,
+    UnknownPrecision,
 };
 pub use filter::Filter;
 pub use float_mode::FlushDenormals;
@@ -77,7 +80,7 @@ pub const PANEL: usize = 2 * BLOCK;
 /// Channels whose bytes a dot product takes together: those of a quantised picture's pixel.
 pub const QUAD: usize = 4;
 
-/// Words that a dot product takes together: neighbouring channels of a point of a Winograd convolution.
+/// Words, or [`Bf16`], that a dot product takes together: neighbouring channels.
 pub const PAIR: usize = 2;
 
 /// Elements of a [`TensorLine`]: a cache line.

@@ -1,10 +1,12 @@
 //! Group norm, in pieces that a loop nest puts together: means and variances of channels, what groups
 //! of channels make of them, and the pass that normalises.
 
+use std::ffi::c_void;
+
 use super::channel::plane;
 use super::pool::plane_mean;
 use super::simd::Simd;
-use super::{BLOCK, GroupParams, MeanParams, PlaneParams};
+use super::{BLOCK, Bf16, GroupParams, MeanParams, PlaneParams};
 
 /// [`Call::Variance`](super::Call::Variance).
 ///
@@ -20,7 +22,24 @@ pub(super) unsafe fn variance<S: Simd>(
     y: *mut f32,
 ) {
     // SAFETY: `x` reaches as far as `MeanParams` says, `m` has 16 elements and `y` room for 16.
-    unsafe { simd.store(y, plane_mean::<S, true>(simd, params, x, simd.load(m))) }
+    unsafe { simd.store(y, plane_mean::<S, _, true>(simd, params, x, simd.load(m))) }
+}
+
+/// [`Call::VarianceBf16`](super::Call::VarianceBf16).
+///
+/// # Safety
+///
+/// `x` is readable as far as [`MeanParams`] says, `m` for 16 elements, and `y` writable for 16.
+#[inline(always)]
+pub(super) unsafe fn variance_bf16<S: Simd>(
+    simd: S,
+    params: &MeanParams,
+    x: *mut Bf16,
+    m: *mut f32,
+    y: *mut f32,
+) {
+    // SAFETY: `x` reaches as far as `MeanParams` says, `m` has 16 elements and `y` room for 16.
+    unsafe { simd.store(y, plane_mean::<S, _, true>(simd, params, x, simd.load(m))) }
 }
 
 /// [`Call::GroupMean`](super::Call::GroupMean): a few numbers a picture, so plain arithmetic on every
@@ -84,12 +103,12 @@ pub(super) unsafe fn group_scale<S: Simd>(
 pub(super) unsafe fn normalise<S: Simd>(
     simd: S,
     params: &PlaneParams,
-    x: *mut f32,
+    x: *mut c_void,
     m: *mut f32,
     s: *mut f32,
     b: *mut f32,
-    r: *mut f32,
-    y: *mut f32,
+    r: *mut c_void,
+    y: *mut c_void,
 ) {
     // SAFETY: `m`, `s` and `b` have 16 elements; `x`, `r` and `y` reach as far as `PlaneParams` says.
     unsafe { plane(simd, params, [simd.load(m), simd.load(s), simd.load(b)], [x, r, y]) }

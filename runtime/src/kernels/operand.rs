@@ -14,6 +14,8 @@ pub enum Element {
     I8,
     /// A word of two bytes: what Winograd's transforms make of bytes, and of quantised weights.
     I16,
+    /// The upper half of an `f32`, see [`Bf16`](super::Bf16).
+    Bf16,
     /// An index of four bytes.
     U32,
 }
@@ -23,7 +25,7 @@ impl Element {
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => size_of::<f32>(),
-            Self::I16 => 2,
+            Self::I16 | Self::Bf16 => 2,
             Self::U32 => size_of::<u32>(),
             Self::U8 | Self::I8 => 1,
         }
@@ -37,6 +39,7 @@ impl std::fmt::Display for Element {
             Self::U8 => "u8",
             Self::I8 => "i8",
             Self::I16 => "i16",
+            Self::Bf16 => "bf16",
             Self::U32 => "u32",
         })
     }

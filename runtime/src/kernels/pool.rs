@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::simd::Simd;
-use super::{BLOCK, LARGEST_BLUR, MeanParams, PoolParams};
+use super::simd::{Real, Simd, Stored};
+use super::{BLOCK, Bf16, LARGEST_BLUR, MeanParams, PoolParams};
 
 /// [`Call::MaxPool`](super::Call::MaxPool). NaN where the window has one, as in PyTorch.
 ///
@@ -23,6 +23,22 @@ pub(super) unsafe fn max_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn max_pool_u8<S: Simd>(simd: S, params: &PoolParams, x: *mut u8, y: *mut u8) {
+    // SAFETY: `largest` asks for what this function does, of the same operands.
+    unsafe { largest(simd, params, x, y) }
+}
+
+/// [`Call::MaxPoolBf16`](super::Call::MaxPoolBf16).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+pub(super) unsafe fn max_pool_bf16<S: Simd>(
+    simd: S,
+    params: &PoolParams,
+    x: *mut Bf16,
+    y: *mut Bf16,
+) {
     // SAFETY: `largest` asks for what this function does, of the same operands.
     unsafe { largest(simd, params, x, y) }
 }
@@ -73,7 +89,7 @@ trait Ordered: Copy {
     unsafe fn write<S: Simd>(simd: S, to: *mut Self, block: Self::Block<S>);
 }
 
-impl Ordered for f32 {
+impl<T: Real> Ordered for T {
     type Block<S: Simd> = S::F32x16;
 
     #[inline(always)]
@@ -89,13 +105,13 @@ impl Ordered for f32 {
     #[inline(always)]
     unsafe fn read<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
         // SAFETY: readable for 16 elements, says the caller.
-        unsafe { simd.load(from) }
+        unsafe { T::load(simd, from) }
     }
 
     #[inline(always)]
     unsafe fn write<S: Simd>(simd: S, to: *mut Self, block: S::F32x16) {
         // SAFETY: writable for 16 elements, says the caller.
-        unsafe { simd.store(to, block) }
+        unsafe { T::store(simd, to, block) }
     }
 }
 
@@ -136,6 +152,31 @@ impl Ordered for u8 {
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
+    // SAFETY: the same is asked for.
+    unsafe { averages(simd, params, x, y) }
+}
+
+/// [`Call::AveragePoolBf16`](super::Call::AveragePoolBf16).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+pub(super) unsafe fn average_pool_bf16<S: Simd>(
+    simd: S,
+    params: &PoolParams,
+    x: *mut Bf16,
+    y: *mut Bf16,
+) {
+    // SAFETY: the same is asked for.
+    unsafe { averages(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+unsafe fn averages<S: Simd, T: Real>(simd: S, params: &PoolParams, x: *const T, y: *mut T) {
     for row in 0..params.out_rows {
         let rows = rows(params, row);
         for column in 0..params.out_columns {
@@ -146,7 +187,7 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
                 let mut line = simd.splat(0.0);
                 for column in columns.clone() {
                     // SAFETY: the window is cut to the input's rows and columns.
-                    let value = unsafe { simd.load(x.add(row * params.x_row + column * BLOCK)) };
+                    let value = unsafe { T::load(simd, x.add(row * params.x_row + column * BLOCK)) };
                     line = simd.add(line, value);
                 }
                 sum = simd.add(sum, line);
@@ -154,7 +195,7 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
             let pixels = rows.len() * columns.len();
             let mean = simd.div(sum, simd.splat(pixels as f32));
             // SAFETY: the row and column are the output's.
-            unsafe { simd.store(y.add(row * params.y_row + column * BLOCK), mean) };
+            unsafe { T::store(simd, y.add(row * params.y_row + column * BLOCK), mean) };
         }
     }
 }
@@ -166,6 +207,31 @@ pub(super) unsafe fn average_pool<S: Simd>(simd: S, params: &PoolParams, x: *mut
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
 pub(super) unsafe fn blur<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y: *mut f32) {
+    // SAFETY: the same is asked for.
+    unsafe { blurred(simd, params, x, y) }
+}
+
+/// [`Call::BlurBf16`](super::Call::BlurBf16).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+pub(super) unsafe fn blur_bf16<S: Simd>(
+    simd: S,
+    params: &PoolParams,
+    x: *mut Bf16,
+    y: *mut Bf16,
+) {
+    // SAFETY: the same is asked for.
+    unsafe { blurred(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`PoolParams`] says.
+#[inline(always)]
+unsafe fn blurred<S: Simd, T: Real>(simd: S, params: &PoolParams, x: *const T, y: *mut T) {
     let row_weights = binomial(params.kernel_rows);
     let column_weights = binomial(params.kernel_columns);
     let (kernel_rows, kernel_columns) =
@@ -187,13 +253,13 @@ pub(super) unsafe fn blur<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y:
                 let mut line = simd.splat(0.0);
                 for column in 0..kernel_columns {
                     // SAFETY: `mirrored` answers with rows and columns of the input.
-                    let value = unsafe { simd.load(lines[row].add(pixels[column])) };
+                    let value = unsafe { T::load(simd, lines[row].add(pixels[column])) };
                     line = simd.mul_add(value, simd.splat(column_weights[column]), line);
                 }
                 sum = simd.mul_add(line, simd.splat(row_weights[row]), sum);
             }
             // SAFETY: the row and column are the output's.
-            unsafe { simd.store(y.add(row * params.y_row + column * BLOCK), sum) };
+            unsafe { T::store(simd, y.add(row * params.y_row + column * BLOCK), sum) };
         }
     }
 }
@@ -226,7 +292,18 @@ pub(super) fn mirrored(at: usize, padding: usize, size: usize) -> usize {
 #[inline(always)]
 pub(super) unsafe fn mean<S: Simd>(simd: S, params: &MeanParams, x: *mut f32, y: *mut f32) {
     // SAFETY: `x` reaches as far as `MeanParams` says, `y` is writable for 16 elements.
-    unsafe { simd.store(y, plane_mean::<S, false>(simd, params, x, simd.splat(0.0))) }
+    unsafe { simd.store(y, plane_mean::<S, _, false>(simd, params, x, simd.splat(0.0))) }
+}
+
+/// [`Call::MeanBf16`](super::Call::MeanBf16).
+///
+/// # Safety
+///
+/// `x` is readable as far as [`MeanParams`] says, `y` writable for 16 elements.
+#[inline(always)]
+pub(super) unsafe fn mean_bf16<S: Simd>(simd: S, params: &MeanParams, x: *mut Bf16, y: *mut f32) {
+    // SAFETY: `x` reaches as far as `MeanParams` says, `y` is writable for 16 elements.
+    unsafe { simd.store(y, plane_mean::<S, _, false>(simd, params, x, simd.splat(0.0))) }
 }
 
 /// The mean of a plane's pixels, or of the squares of what they are over `center`.
@@ -235,10 +312,10 @@ pub(super) unsafe fn mean<S: Simd>(simd: S, params: &MeanParams, x: *mut f32, y:
 ///
 /// `x` is readable as far as [`MeanParams`] says.
 #[inline(always)]
-pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
+pub(super) unsafe fn plane_mean<S: Simd, T: Stored, const SQUARED: bool>(
     simd: S,
     params: &MeanParams,
-    x: *mut f32,
+    x: *const T,
     center: S::F32x16,
 ) -> S::F32x16 {
     const SUMS: usize = 4;
@@ -256,7 +333,7 @@ pub(super) unsafe fn plane_mean<S: Simd, const SQUARED: bool>(
             for first in (start..end).step_by(SUMS) {
                 for (k, sum) in sums.iter_mut().enumerate().take(end - first) {
                     // SAFETY: the row and column are the input's.
-                    let value = unsafe { simd.load(x.add((first + k) * BLOCK)) };
+                    let value = unsafe { T::load(simd, x.add((first + k) * BLOCK)) };
                     *sum = if SQUARED {
                         let over = simd.sub(value, center);
                         simd.mul_add(over, over, *sum)

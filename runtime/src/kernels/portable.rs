@@ -1,7 +1,7 @@
 //! Kernels for any CPU: arrays of 16, vectorised by the compiler for the target's baseline.
 
-use super::simd::{ByteFactors, Dot, Integers, Simd, WordFactors, Words};
-use super::{PAIR, QUAD};
+use super::simd::{ByteFactors, Dot, Halves, Integers, Simd, WordFactors, Words};
+use super::{Bf16, PAIR, QUAD};
 
 /// Token of the baseline instruction set, which every CPU has.
 #[derive(Clone, Copy)]
@@ -141,6 +141,18 @@ impl Simd for Portable {
         // SAFETY: writable for 16 bytes, says the caller.
         unsafe { to.cast::<[u8; 16]>().write(bytes) }
     }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller; the read asks for no alignment.
+        unsafe { from.cast::<[Bf16; 16]>().read_unaligned() }.map(Bf16::get)
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, value: Self::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller; the write asks for no alignment.
+        unsafe { to.cast::<[Bf16; 16]>().write_unaligned(value.map(Bf16::new)) }
+    }
 }
 
 impl Words for Portable {
@@ -239,6 +251,29 @@ impl Dot<WordFactors> for Portable {
             for (k, &x) in x.iter().enumerate() {
                 let product = i32::from(x).wrapping_mul(i32::from(weights[PAIR * lane + k]));
                 *sum = sum.wrapping_add(product);
+            }
+        }
+        sums
+    }
+}
+
+impl Halves for Portable {
+    type Pairs = [Bf16; 32];
+
+    // As for `f32`.
+    const HALF_TILE_PIXELS: [usize; 2] = [2, 0];
+
+    #[inline(always)]
+    unsafe fn pairs(self, from: *const Bf16) -> [Bf16; 32] {
+        // SAFETY: readable for 32 elements, says the caller; the read asks for no alignment.
+        unsafe { from.cast::<[Bf16; 32]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, x: [Bf16; PAIR], weights: [Bf16; 32], mut sums: [f32; 16]) -> [f32; 16] {
+        for k in [1, 0] {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                *sum += x[k].get() * weights[PAIR * lane + k].get();
             }
         }
         sums

@@ -1,7 +1,7 @@
 //! What a kernel needs of an instruction set: 16 lanes, one block of channels. They are `f32` whatever
 //! the block is stored as ([`Stored`]); sums of products of integers are `i32` ([`Dot`]).
 
-use super::{BLOCK, PAIR, QUAD};
+use super::{BLOCK, Bf16, PAIR, QUAD};
 
 /// An instruction set: a value exists only where the CPU has it.
 ///
@@ -137,6 +137,20 @@ pub(super) trait Simd: Token {
             unsafe { self.store_u8(to.wrapping_add(16 * p), *value, zero) }
         }
     }
+
+    /// Reads 16 numbers of half as many bytes, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 elements.
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16;
+
+    /// Writes 16 values, each by [`Bf16::new`], at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn store_bf16(self, to: *mut Bf16, value: Self::F32x16);
 
     /// Asks for the cache line at `at`, any address, to be brought into the second-level cache; a
     /// hint that the CPU may ignore.
@@ -315,10 +329,32 @@ pub(super) trait Dot<F: Factors>: Integers {
     }
 }
 
-/// All that kernels need.
-pub(super) trait Kernels: Dot<ByteFactors> + Dot<WordFactors> {}
+/// Sums of products of [`Bf16`], which are exact: each is added to an `f32`, of a pair the second one first, and the
+/// sum rounded. (A product below the least normal number is none.)
+///
+/// Implementations mark every method `#[inline(always)]`.
+pub(super) trait Halves: Simd {
+    /// The weights of each of 16 sums for two inputs, as the products take them.
+    type Pairs: Copy;
 
-impl<S: Dot<ByteFactors> + Dot<WordFactors>> Kernels for S {}
+    /// [`Simd::TILE_PIXELS`], of a convolution of such numbers.
+    const HALF_TILE_PIXELS: [usize; 2];
+
+    /// Reads weights, `[16][2]`, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for so many.
+    unsafe fn pairs(self, from: *const Bf16) -> Self::Pairs;
+
+    /// Adds to sum `i` the products of the inputs, the first in memory first, and weights `[i][..]`.
+    fn add_pairs(self, x: [Bf16; PAIR], weights: Self::Pairs, sums: Self::F32x16) -> Self::F32x16;
+}
+
+/// All that kernels need.
+pub(super) trait Kernels: Dot<ByteFactors> + Dot<WordFactors> + Halves {}
+
+impl<S: Dot<ByteFactors> + Dot<WordFactors> + Halves> Kernels for S {}
 
 /// What activations are stored as: 16 lanes of it are 16 lanes of `f32`, exactly.
 pub(super) trait Stored: Copy {
@@ -335,6 +371,40 @@ impl Stored for f32 {
     unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
         // SAFETY: readable for 16 elements, says the caller.
         unsafe { simd.load(from) }
+    }
+}
+
+impl Stored for Bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller.
+        unsafe { simd.load_bf16(from) }
+    }
+}
+
+/// What real numbers are stored as: 16 lanes of `f32`, rounded if need be.
+pub(super) trait Real: Stored {
+    /// Writes 16 elements, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for 16 elements.
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16);
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store(to, value) }
+    }
+}
+
+impl Real for Bf16 {
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: S::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller.
+        unsafe { simd.store_bf16(to, value) }
     }
 }
 

@@ -16,11 +16,11 @@ macro_rules! has_feature {
     };
 }
 
-/// For an instruction set's token type and its list of features: `new` and `new_unchecked`, the
-/// implementation of [`Token`](super::simd::Token), and `TABLE`, every kernel compiled with these features.
+/// For an instruction set's token type and its list of features: `new` and `new_unchecked`, and the
+/// implementation of [`Token`](super::simd::Token).
 ///
 /// Detection and code generation read the one list, so they cannot disagree.
-macro_rules! kernel_table {
+macro_rules! isa_token {
     ($isa:ident: [$($feature:tt),*]) => {
         impl $isa {
             /// The token, if this CPU has the features.
@@ -57,12 +57,19 @@ macro_rules! kernel_table {
                 unsafe { run(self, op) }
             }
         }
+    };
+}
+
+/// The same, and `TABLE`, every kernel compiled with these features.
+macro_rules! kernel_table {
+    ($isa:ident: $features:tt) => {
+        isa_token!($isa: $features);
 
         /// Every kernel, compiled for this instruction set. Its functions may be called only
         /// where `new` answers.
         pub(in crate::kernels) static TABLE: $crate::kernels::Table = {
             use $crate::kernels::*;
-            kernels! { kernel_table! { @kernels $isa [$($feature),*] } }
+            kernels! { kernel_table! { @kernels $isa $features } }
         };
     };
     (@kernels $isa:ident $features:tt $(

@@ -32,9 +32,9 @@ use std::marker::PhantomData;
 
 use super::epilogue::{Pixels, finish, finish_bytes};
 use super::filter::{F2, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate, Minimal};
-use super::simd::{Simd, Words};
+use super::simd::{Simd, Stored, Words};
 use super::{
-    BLOCK, ByteEpilogue, Epilogue, Filter, TensorLine, Transform, WinogradInputParams,
+    BLOCK, Bf16, ByteEpilogue, Epilogue, Filter, TensorLine, Transform, WinogradInputParams,
     WinogradOutputParams, WinogradOutputU8Params,
 };
 
@@ -64,10 +64,40 @@ pub(super) unsafe fn winograd_input<S: Simd>(
     x: *mut f32,
     y: *mut f32,
 ) {
+    // SAFETY: the same is asked for.
+    unsafe { input_of(simd, params, x, y) }
+}
+
+/// [`Call::WinogradInputBf16`](super::Call::WinogradInputBf16).
+///
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`WinogradInputParams`] says.
+#[inline(always)]
+pub(super) unsafe fn winograd_input_bf16<S: Simd>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *mut Bf16,
+    y: *mut f32,
+) {
+    // SAFETY: the same is asked for.
+    unsafe { input_of(simd, params, x, y) }
+}
+
+/// # Safety
+///
+/// `x` is readable and `y` writable as far as [`WinogradInputParams`] says.
+#[inline(always)]
+unsafe fn input_of<S: Simd, T: Stored>(
+    simd: S,
+    params: &WinogradInputParams,
+    x: *const T,
+    y: *mut f32,
+) {
     macro_rules! call {
         ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
             // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
-            unsafe { input::<S, Filters<$r, $c, $rm, $cm>, $rn, $cn>(simd, params, x, y) }
+            unsafe { input::<S, Filters<T, $r, $c, $rm, $cm>, $rn, $cn>(simd, params, x, y) }
         };
     }
     by_form!(params.form, call);
@@ -101,15 +131,14 @@ pub(super) unsafe fn winograd_output<S: Simd>(
     params: &WinogradOutputParams,
     x: *mut f32,
     b: *mut f32,
-    r: *mut f32,
-    y: *mut f32,
+    r: *mut c_void,
+    y: *mut c_void,
 ) {
+    let ends = Reals { r: r.cast(), y: y.cast() };
     macro_rules! call {
         ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
             // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
-            unsafe {
-                output::<S, $r, $c, $rm, $rn, $cm, $cn, _>(simd, params, x, b, Reals { r, y })
-            }
+            unsafe { output::<S, $r, $c, $rm, $rn, $cm, $cn, _>(simd, params, x, b, ends) }
         };
     }
     by_form!(params.form, call);
@@ -172,17 +201,18 @@ trait Evaluate<S: Simd, const RN: usize, const CN: usize> {
     fn along(simd: S, row: [Self::Lanes; CN]) -> [Self::Lanes; CN];
 }
 
-/// By filters of `f32`, for rows and for columns, with so many outputs.
-struct Filters<R, C, const RM: usize, const CM: usize>(PhantomData<(R, C)>);
+/// By filters of `f32`, of pixels of `T`, for rows and for columns, with so many outputs.
+struct Filters<T, R, C, const RM: usize, const CM: usize>(PhantomData<(T, R, C)>);
 
-impl<S, R, C, const RM: usize, const RN: usize, const CM: usize, const CN: usize>
-    Evaluate<S, RN, CN> for Filters<R, C, RM, CM>
+impl<S, T, R, C, const RM: usize, const RN: usize, const CM: usize, const CN: usize>
+    Evaluate<S, RN, CN> for Filters<T, R, C, RM, CM>
 where
     S: Simd,
+    T: Stored,
     R: Minimal<RM, RN>,
     C: Minimal<CM, CN>,
 {
-    type Pixel = f32;
+    type Pixel = T;
     type Point = f32;
     type Lanes = S::F32x16;
 
@@ -190,9 +220,9 @@ where
     const TILES: usize = 1;
 
     #[inline(always)]
-    unsafe fn load(simd: S, from: *const f32, _: usize) -> S::F32x16 {
+    unsafe fn load(simd: S, from: *const T, _: usize) -> S::F32x16 {
         // SAFETY: readable for 16 elements, says the caller.
-        unsafe { simd.load(from) }
+        unsafe { T::load(simd, from) }
     }
 
     #[inline(always)]
@@ -313,23 +343,24 @@ trait Ends: Copy {
 
 #[derive(Clone, Copy)]
 struct Reals {
-    r: *const f32,
-    y: *mut f32,
+    r: *const u8,
+    y: *mut u8,
 }
 
 impl Ends for Reals {
     type Epilogue = Epilogue;
 
     #[inline(always)]
-    fn past(self, _: &WinogradOutputParams, columns: usize) -> Self {
-        let (r, y) = (self.r.wrapping_add(columns * BLOCK), self.y.wrapping_add(columns * BLOCK));
-        Self { r, y }
+    fn past(self, params: &WinogradOutputParams, columns: usize) -> Self {
+        let bytes = columns * BLOCK * params.epilogue.element().bytes();
+        Self { r: self.r.wrapping_add(bytes), y: self.y.wrapping_add(bytes) }
     }
 
     #[inline(always)]
     fn fetch<S: Simd, const M: usize>(self, simd: S, params: &WinogradOutputParams, row: usize) {
+        let bytes = params.epilogue.element().bytes();
         for c in 0..M {
-            simd.prefetch_near(self.y.wrapping_add(row * params.y_row + c * BLOCK));
+            simd.prefetch_near(self.y.wrapping_add((row * params.y_row + c * BLOCK) * bytes));
         }
     }
 
@@ -342,8 +373,9 @@ impl Ends for Reals {
         row: usize,
         width: usize,
     ) {
-        let r = Pixels { at: self.r.wrapping_add(row * params.r_row), block: 0 };
-        let y = Pixels { at: self.y.wrapping_add(row * params.y_row), block: 0 };
+        let bytes = params.epilogue.element().bytes();
+        let r = Pixels { at: self.r.wrapping_add(row * params.r_row * bytes), block: 0 };
+        let y = Pixels { at: self.y.wrapping_add(row * params.y_row * bytes), block: 0 };
         // SAFETY: the pixels are within the call's rows and columns, and so are the residual's.
         unsafe { finish(simd, params.epilogue, [pixels], width, r, y) };
     }

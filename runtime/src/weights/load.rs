@@ -119,7 +119,7 @@ pub fn load(
     let threads = threads.get().min(plan.bytes / BYTES_PER_THREAD + 1);
     work(jobs, threads, |job, values| {
         job.read(weights, values)?;
-        job.packer.pack_panel(job.panel, values, job.out);
+        job.packer.pack(job.panel, values, job.out);
         Ok(())
     })?;
     Ok(Packed::Owned(packed))
@@ -167,7 +167,8 @@ struct Job<'a> {
     source: &'a ConvSource,
     packer: Arc<Packer>,
     panel: usize,
-    out: &'a mut [f32],
+    /// The panel's bytes of the packed weights.
+    out: &'a mut [u8],
 }
 
 impl Job<'_> {
@@ -212,12 +213,9 @@ fn conv<'a>(
     let packer = Arc::new(packer);
     let (out, biases) = out.split_at_mut(panels.bias_offset());
     packer.pack_biases(numbers(biases));
-    jobs.extend(numbers(out).chunks_mut(panels.panel_len()).enumerate().map(|(panel, out)| Job {
-        source,
-        packer: Arc::clone(&packer),
-        panel,
-        out,
-    }));
+    let panel_bytes = panels.panel_len() * panels.format.element.bytes();
+    let outs = out.chunks_mut(panel_bytes).enumerate();
+    jobs.extend(outs.map(|(panel, out)| Job { source, packer: Arc::clone(&packer), panel, out }));
     Ok(())
 }
 

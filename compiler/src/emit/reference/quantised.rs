@@ -49,7 +49,7 @@ impl Evaluator {
         let (mut layers, mut lines) = (BTreeMap::new(), BTreeMap::new());
         for node in &fused.nodes {
             if let FusedOp::Conv(conv) = &node.op
-                && conv.quantised
+                && conv.quantised()
             {
                 let source = formats::source(fused, node, conv);
                 let layer = Layer::read(&source, weights)?;
@@ -79,7 +79,7 @@ impl Evaluator {
         let (x, from) = (inputs[0], self.fused.node(input).shape);
         let y = match &node.op {
             FusedOp::Input => unreachable!("the image is given"),
-            FusedOp::Conv(conv) if conv.quantised => return self.quantised(node, conv, inputs),
+            FusedOp::Conv(conv) if conv.quantised() => return self.quantised(node, conv, inputs),
             FusedOp::Quantise => {
                 let [line, _] = self.conversions[scale(&node.format)];
                 let byte = |&v: &f64| f64::from(to_byte(line, v as f32 * line.factor));
@@ -110,6 +110,7 @@ impl Evaluator {
                 x.chunks(from.pixels()).map(mean).collect()
             }
             FusedOp::Softmax => softmax(x),
+            FusedOp::Narrow | FusedOp::Widen => unreachable!("{NO_HALVES}"),
         };
         let residual =
             node.epilogue.residual.map(|residual| self.residual(node, residual, inputs[1]));
@@ -151,6 +152,7 @@ impl Evaluator {
             match node.format {
                 Format::U8(_) => f64::from(to_byte(tensor, v)),
                 Format::F32 => f64::from(v.clamp(tensor.low, tensor.high)),
+                Format::Bf16 => unreachable!("{NO_HALVES}"),
             }
         };
         values.into_iter().enumerate().map(finish).collect()
@@ -221,16 +223,19 @@ impl Evaluator {
     fn zero(&self, format: &Format) -> f64 {
         match format {
             Format::U8(weight) => f64::from(self.conversions[weight][1].offset),
-            Format::F32 => 0.0,
+            Format::F32 | Format::Bf16 => 0.0,
         }
     }
 }
+
+/// What planning sees to.
+const NO_HALVES: &str = "a quantised network has no bf16";
 
 /// The weight of the layer by whose scale bytes are made.
 fn scale(format: &Format) -> &str {
     match format {
         Format::U8(weight) => weight,
-        Format::F32 => unreachable!("these are bytes"),
+        Format::F32 | Format::Bf16 => unreachable!("these are bytes"),
     }
 }
 

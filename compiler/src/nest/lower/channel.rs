@@ -1,7 +1,7 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, ZeroPadParams,
+    Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, Precision, ZeroPadParams,
 };
 
 use super::{Layer, Lowering, Side, real_loops};
@@ -99,7 +99,11 @@ impl Lowering {
         let row = |buffer: &Buffer, rows: usize| {
             Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
         };
-        let call = Call::ZeroPad(ZeroPadParams {
+        let make = match y.element {
+            Element::Bf16 => Call::ZeroPadBf16,
+            _ => Call::ZeroPad,
+        };
+        let call = make(ZeroPadParams {
             pixels: y.shape.width,
             x_step: stride.columns * BLOCK,
             x_block: x.block_len(),
@@ -141,6 +145,14 @@ impl Lowering {
     }
 }
 
+/// What the real numbers of an activation are stored as.
+pub(super) fn stored(buffer: &Buffer) -> Precision {
+    match buffer.element {
+        Element::Bf16 => Precision::Bf16,
+        _ => Precision::F32,
+    }
+}
+
 /// An operand of which a step of [`Var::Block`] is a plane.
 pub(super) fn plane(buffer: &Buffer) -> Side {
     Side::new(buffer, Extent::square(0), buffer.block_len())
@@ -172,6 +184,6 @@ pub(super) fn plane_params(
         x_row: x.row_len(),
         r_row: if epilogue.residual.is_some() { residual.row_len() } else { 0 },
         y_row: y.row_len(),
-        epilogue: epilogue.of_kernel(),
+        epilogue: epilogue.of_kernel(stored(y)),
     }
 }

@@ -1,11 +1,11 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
 use resnet_runtime::kernels::{
-    BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement, ResidualElement,
+    self, BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement, ResidualElement,
     ZeroPadParams,
 };
 
-use super::channel::epilogue_doc;
+use super::channel::{epilogue_doc, stored};
 use super::{Lowering, Side, nested, real_loops};
 use crate::fuse::Residual;
 use crate::graph::Extent;
@@ -138,8 +138,8 @@ impl Layer<'_> {
         doc += &epilogue_doc(self.of.epilogue);
         if self.plan.quantised() {
             let residual =
-                self.of.residual.map(|r| format!(" + {}", r.element())).unwrap_or_default();
-            doc += &format!("; u8{residual} to {}", self.of.output.element());
+                self.of.residual.map(|r| format!(" + {}", r.element)).unwrap_or_default();
+            doc += &format!("; u8{residual} to {}", self.of.output.element);
         }
         doc += &match (&self.plan.tiling, self.plan.panels.format.planar) {
             (Tiling::Winograd(plan), _) => format!("; {plan}"),
@@ -238,20 +238,26 @@ impl Layer<'_> {
             };
             return Statement::Call(call, vec![x, w, b, address(Sides::T, t), r, n, y]);
         }
-        let params = self.params(rows, out_blocks, next, self.of.epilogue.of_kernel());
-        let call = match input.layout {
-            Layout::Planar => Call::ConvPlanar(params),
+        let params = self.params(rows, out_blocks, next, self.epilogue());
+        let call = match (input.layout, input.element) {
+            (Layout::Planar, _) => Call::ConvPlanar(params),
+            (_, Element::Bf16) => Call::ConvBf16(params),
             _ => Call::Conv(params),
         };
         Statement::Call(call, vec![x, w, b, r, n, y])
+    }
+
+    /// The epilogue of a convolution of real numbers.
+    pub(super) fn epilogue(&self) -> kernels::Epilogue {
+        self.of.epilogue.of_kernel(stored(self.of.output))
     }
 
     /// The epilogue of a quantised convolution, to whose kernel an activation is data.
     pub(super) fn byte_epilogue(&self) -> ByteEpilogue {
         let residual = match (&self.of.residual, self.of.epilogue.zero_pads()) {
             (None, _) => None,
-            (Some(residual), false) => Some(residual.element()),
-            (Some(_), true) => Some(self.of.output.element()),
+            (Some(residual), false) => Some(residual.element),
+            (Some(_), true) => Some(self.of.output.element),
         };
         ByteEpilogue {
             residual: match residual {
@@ -259,7 +265,7 @@ impl Layer<'_> {
                 Some(Element::F32) => ResidualElement::F32,
                 Some(_) => ResidualElement::U8,
             },
-            output: match self.of.output.element() {
+            output: match self.of.output.element {
                 Element::F32 => OutputElement::F32,
                 _ => OutputElement::U8,
             },
@@ -341,6 +347,9 @@ impl Layer<'_> {
         let x = sides.r.as_ref()?.address(sides.r_operand(), loops);
         let y = sides.y.address(Y, loops);
         Some(match &sides.z {
+            None if self.of.output.element == Element::Bf16 => {
+                Statement::Call(Call::ZeroPadBf16(params), vec![x, y])
+            }
             None => Statement::Call(Call::ZeroPad(params), vec![x, y]),
             Some(z) => {
                 let z = z.address(sides.z_operand(), loops);

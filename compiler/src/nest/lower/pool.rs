@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use resnet_runtime::kernels::{Call, PoolParams};
+use resnet_runtime::kernels::{Call, Element, PoolParams};
 
 use super::{Layer, Lowering, Side, nested};
 use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
@@ -73,13 +73,17 @@ impl Lowering {
     /// What a window of a blur sees past an edge are rows that it reads anyway if it reaches over the
     /// edge by less than half of itself. Where it reaches further, planes are not divided.
     pub(super) fn blur(&mut self, layer: &Layer<'_>, window: &Window) {
+        let make = match layer.input.element {
+            Element::Bf16 => Call::BlurBf16,
+            _ => Call::Blur,
+        };
         if 2 * window.padding.most().rows < window.kernel.rows {
             let whole = Pooling::new(PoolKind::Average, *window);
-            return self.pool(layer, "blur", Call::Blur, &whole);
+            return self.pool(layer, "blur", make, &whole);
         }
         let (x, y) = (layer.input, layer.output);
         let doc = format!("blur {}/{} {} -> {}", window.kernel, window.stride, x.shape, y.shape);
-        self.per_block(layer, doc, Call::Blur(params(window, x, y)));
+        self.per_block(layer, doc, make(params(window, x, y)));
     }
 }
 

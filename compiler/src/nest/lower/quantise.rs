@@ -1,6 +1,6 @@
-//! Between `f32` and bytes.
+//! Between `f32` and what takes fewer bytes.
 
-use resnet_runtime::kernels::{Call, CopyParams};
+use resnet_runtime::kernels::{Call, CopyParams, Element};
 
 use super::{Layer, Lowering, Side, real_loops};
 use crate::graph::Extent;
@@ -14,20 +14,28 @@ impl Lowering {
             Layout::Quads => Call::QuantiseQuads,
             _ => Call::Quantise,
         };
-        self.convert(layer, "bytes of", make, Side::to_bytes(layer.output));
+        self.elementwise(layer, "bytes of", make, Some(Side::to_bytes(layer.output)));
     }
 
     /// `f32` of bytes.
     pub(super) fn dequantise(&mut self, layer: &Layer<'_>) {
-        self.convert(layer, "f32 of", Call::Dequantise, Side::of_bytes(layer.input));
+        self.elementwise(layer, "f32 of", Call::Dequantise, Some(Side::of_bytes(layer.input)));
     }
 
-    fn convert(
+    /// `bf16` of `f32`, or the other way round.
+    pub(super) fn convert(&mut self, layer: &Layer<'_>) {
+        match layer.output.element {
+            Element::Bf16 => self.elementwise(layer, "bf16 of", Call::Narrow, None),
+            _ => self.elementwise(layer, "f32 of", Call::Widen, None),
+        }
+    }
+
+    fn elementwise(
         &mut self,
         layer: &Layer<'_>,
         what: &str,
         make: fn(CopyParams) -> Call,
-        numbers: Side,
+        numbers: Option<Side>,
     ) {
         let (x, y) = (layer.input, layer.output);
         // A row a call, so that threads divide them as they do a convolution's.
@@ -48,10 +56,11 @@ impl Lowering {
             Side::new(buffer, Extent::square(0), buffer.block_len())
                 .with(Var::Row, buffer.row_len())
         };
-        let sides = [side(x), numbers, side(y)];
+        let operands = if numbers.is_some() { vec!["x", "t", "y"] } else { vec!["x", "y"] };
+        let sides: Vec<Side> = [side(x)].into_iter().chain(numbers).chain([side(y)]).collect();
         let addresses = sides.iter().enumerate().map(|(at, side)| side.address(at, &loops));
         let body = vec![Statement::Call(call, addresses.collect())];
-        let (doc, operands) = (format!("{what} {}", x.shape), vec!["x", "t", "y"]);
+        let doc = format!("{what} {}", x.shape);
         let function = Function { doc, operands, parallel: real_loops(&loops), body };
         self.step(layer.main(), function, sides.iter().map(|side| side.place).collect());
     }

@@ -214,9 +214,10 @@ impl<'a> Bands<'a> {
             x_row: self.layer.of.input.row_len(),
             y_point: plan.input.distance,
         };
-        match self.layer.plan.quantised() {
-            true => Call::WinogradInputU8(params),
-            false => Call::WinogradInput(params),
+        match self.layer.of.input.element {
+            Element::U8 => Call::WinogradInputU8(params),
+            Element::Bf16 => Call::WinogradInputBf16(params),
+            _ => Call::WinogradInput(params),
         }
     }
 
@@ -393,7 +394,7 @@ impl<'a> Bands<'a> {
         let (m, b) = (address(M, m), address(B, b));
         match t {
             None => {
-                let params = self.output_params(rows, self.layer.of.epilogue.of_kernel());
+                let params = self.output_params(rows, self.layer.epilogue());
                 Statement::Call(Call::WinogradOutput(params), vec![m, b, r, y])
             }
             Some(t) => {

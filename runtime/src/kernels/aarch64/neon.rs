@@ -2,8 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use crate::kernels::simd::{ByteFactors, Dot, Integers, Simd, Token, WordFactors, Words};
-use crate::kernels::{PAIR, QUAD};
+use crate::kernels::simd::{ByteFactors, Dot, Halves, Integers, Simd, Token, WordFactors, Words};
+use crate::kernels::{BLOCK, Bf16, PAIR, QUAD};
 
 /// Token: the CPU has NEON, and its dot products of bytes if `DOT`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -194,6 +194,93 @@ where
             let high = vcombine_s16(vqmovn_s32(sum[2]), vqmovn_s32(sum[3]));
             vst1q_u8(to, vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller; the token proves NEON.
+        unsafe {
+            let (low, high) = (vld1q_u16(from.cast()), vld1q_u16(from.add(8).cast()));
+            let halves =
+                [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)];
+            each!(4: value_of(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, value: Self::F32x16) {
+        let halves: [uint16x4_t; 4] = each!(4: upper_half(value));
+        // SAFETY: writable for 16 elements, says the caller; the token proves NEON.
+        unsafe {
+            vst1q_u16(to.cast(), vcombine_u16(halves[0], halves[1]));
+            vst1q_u16(to.add(8).cast(), vcombine_u16(halves[2], halves[3]));
+        }
+    }
+}
+
+/// [`Bf16::get`] of each lane.
+#[inline(always)]
+unsafe fn value_of(halves: uint16x4_t) -> float32x4_t {
+    // SAFETY: the tokens of this module's callers prove NEON.
+    unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(halves)) }
+}
+
+/// [`Bf16::new`] of each lane.
+#[inline(always)]
+unsafe fn upper_half(value: float32x4_t) -> uint16x4_t {
+    // SAFETY: the tokens of this module's callers prove NEON.
+    unsafe {
+        let bits = vreinterpretq_u32_f32(value);
+        let upper = vshrq_n_u32::<16>(bits);
+        let half = vaddq_u32(vandq_u32(upper, vdupq_n_u32(1)), vdupq_n_u32(0x7fff));
+        let rounded = vshrq_n_u32::<16>(vaddq_u32(bits, half));
+        let normal = vtstq_u32(bits, vdupq_n_u32(0x7f80_0000));
+        let number = vbslq_u32(normal, rounded, vandq_u32(upper, vdupq_n_u32(0x8000)));
+        let quiet = vorrq_u32(upper, vdupq_n_u32(0x40));
+        vmovn_u32(vbslq_u32(vceqq_f32(value, value), number, quiet))
+    }
+}
+
+impl<const DOT: bool> Halves for Vector<DOT>
+where
+    Self: Token,
+{
+    /// The second of each pair, and the first.
+    type Pairs = [[float32x4_t; 4]; PAIR];
+
+    // Of 32 registers, 20 accumulate, 8 hold weights and 2 the inputs.
+    const HALF_TILE_PIXELS: [usize; 2] = [5, 0];
+
+    #[inline(always)]
+    unsafe fn pairs(self, from: *const Bf16) -> Self::Pairs {
+        // SAFETY: readable for 32 elements, says the caller; the token proves NEON.
+        unsafe {
+            let (low, high) = (vld2q_u16(from.cast()), vld2q_u16(from.add(BLOCK).cast()));
+            let second = [
+                vget_low_u16(low.1),
+                vget_high_u16(low.1),
+                vget_low_u16(high.1),
+                vget_high_u16(high.1),
+            ];
+            let first = [
+                vget_low_u16(low.0),
+                vget_high_u16(low.0),
+                vget_low_u16(high.0),
+                vget_high_u16(high.0),
+            ];
+            [each!(4: value_of(second)), each!(4: value_of(first))]
+        }
+    }
+
+    #[inline(always)]
+    fn add_pairs(
+        self,
+        [first, second]: [Bf16; PAIR],
+        weights: Self::Pairs,
+        sums: Self::F32x16,
+    ) -> Self::F32x16 {
+        let sums = self.mul_add(self.splat(second.get()), weights[0], sums);
+        self.mul_add(self.splat(first.get()), weights[1], sums)
     }
 }
 

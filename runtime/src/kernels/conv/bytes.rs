@@ -15,7 +15,7 @@
 
 use std::ffi::c_void;
 
-use super::{Arithmetic, call, fetch_pixels};
+use super::{Arithmetic, Products, call, fetch_pixels};
 use crate::kernels::epilogue::{Pixels, finish_bytes};
 use crate::kernels::simd::{ByteFactors, Dot, Kernels};
 use crate::kernels::{BLOCK, ByteEpilogue, ConvU8Params, OutputElement, QUAD, TensorLine};
@@ -95,7 +95,7 @@ impl Arithmetic for Bytes {
     type Epilogue = ByteEpilogue;
     type Sums<S: Kernels> = S::Sums;
 
-    const DEPTH: usize = QUAD;
+    const PRODUCTS: Products = Products::Byte;
 
     #[inline(always)]
     fn past(self, params: &ConvU8Params, blocks: usize, pixels: usize) -> Self {

@@ -1,11 +1,15 @@
-//! Convolution in single precision.
+//! Convolution of real numbers, whose sums are in single precision: of `f32`, and of [`Bf16`], whose products are
+//! exact. Both start from the bias and end in the same steps.
 
 #![expect(clippy::needless_range_loop, reason = "the indices also make the addresses")]
 
-use super::{Arithmetic, call, fetch_pixels};
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use super::{Arithmetic, Products, call, fetch_pixels};
 use crate::kernels::epilogue::{Pixels, finish};
 use crate::kernels::simd::Kernels;
-use crate::kernels::{BLOCK, ConvParams, Epilogue};
+use crate::kernels::{BLOCK, Bf16, ConvParams, Epilogue, PAIR, Precision};
 
 /// [`Call::Conv`](crate::kernels::Call::Conv).
 ///
@@ -20,9 +24,9 @@ pub(in crate::kernels) unsafe fn conv<S: Kernels>(
     x: *mut f32,
     w: *mut f32,
     b: *mut f32,
-    r: *mut f32,
+    r: *mut c_void,
     n: *mut f32,
-    y: *mut f32,
+    y: *mut c_void,
 ) {
     // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
@@ -31,7 +35,7 @@ pub(in crate::kernels) unsafe fn conv<S: Kernels>(
             params,
             x,
             [w, n].map(<*mut f32>::cast_const),
-            Single { b, r, y },
+            Biased::<Single>::new(b, r, y),
         )
     };
 }
@@ -49,62 +53,78 @@ pub(in crate::kernels) unsafe fn conv_planar<S: Kernels>(
     x: *mut f32,
     w: *mut f32,
     b: *mut f32,
-    r: *mut f32,
+    r: *mut c_void,
     n: *mut f32,
-    y: *mut f32,
+    y: *mut c_void,
 ) {
     // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        call::<S, _, 1, 2>(simd, params, x, [w, n].map(<*mut f32>::cast_const), Single { b, r, y })
+        call::<S, _, 1, 2>(
+            simd,
+            params,
+            x,
+            [w, n].map(<*mut f32>::cast_const),
+            Biased::<Single>::new(b, r, y),
+        )
     };
 }
 
-/// Sums that start from a bias.
-#[derive(Clone, Copy)]
-struct Single {
-    b: *const f32,
-    r: *const f32,
-    y: *mut f32,
+/// [`Call::ConvBf16`](crate::kernels::Call::ConvBf16).
+///
+/// # Safety
+///
+/// The operands are readable, and `y` writable, as far as [`ConvParams`] says.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
+pub(in crate::kernels) unsafe fn conv_bf16<S: Kernels>(
+    simd: S,
+    params: &ConvParams,
+    x: *mut Bf16,
+    w: *mut Bf16,
+    b: *mut f32,
+    r: *mut c_void,
+    n: *mut Bf16,
+    y: *mut c_void,
+) {
+    // SAFETY: the operands reach as far as `ConvParams` says.
+    unsafe {
+        call::<S, _, BLOCK, { 2 * BLOCK }>(
+            simd,
+            params,
+            x,
+            [w, n].map(<*mut Bf16>::cast_const),
+            Biased::<Half>::new(b, r, y),
+        )
+    };
 }
 
-impl Arithmetic for Single {
-    type Input = f32;
-    type Weight = f32;
-    type Epilogue = Epilogue;
-    type Sums<S: Kernels> = S::F32x16;
+/// What is multiplied.
+trait Multiply {
+    type Number: Copy;
 
-    const DEPTH: usize = 1;
+    const PRODUCTS: Products;
 
-    #[inline(always)]
-    fn past(self, params: &ConvParams, blocks: usize, pixels: usize) -> Self {
-        Self {
-            b: self.b.wrapping_add(blocks * BLOCK),
-            r: self.r.wrapping_add(blocks * params.r_block + pixels * BLOCK),
-            y: self.y.wrapping_add(blocks * params.y_block + pixels * BLOCK),
-        }
-    }
-
-    #[inline(always)]
-    fn fetch_output<S: Kernels, const P: usize, const B: usize>(
-        self,
+    /// [`Arithmetic::accumulate`].
+    ///
+    /// # Safety
+    ///
+    /// That of the same.
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
         simd: S,
-        params: &ConvParams,
-    ) {
-        for o in 0..B {
-            let y = self.y.wrapping_add(o * params.y_block);
-            fetch_pixels::<S, f32, P>(simd, y, BLOCK);
-        }
-    }
+        sums: &mut [[S::F32x16; P]; B],
+        x: *const Self::Number,
+        step: usize,
+        w: *const Self::Number,
+    );
+}
 
-    #[inline(always)]
-    unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [S::F32x16; B] {
-        let mut starts = [simd.splat(0.0); B];
-        for (o, start) in starts.iter_mut().enumerate() {
-            // SAFETY: a bias has 16 elements an output block.
-            *start = unsafe { simd.load(self.b.add(o * BLOCK)) };
-        }
-        starts
-    }
+/// Numbers of `f32`.
+struct Single;
+
+impl Multiply for Single {
+    type Number = f32;
+
+    const PRODUCTS: Products = Products::Single;
 
     #[inline(always)]
     unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
@@ -140,6 +160,124 @@ impl Arithmetic for Single {
                 }
             }
         }
+    }
+}
+
+/// Numbers of [`Bf16`].
+struct Half;
+
+impl Multiply for Half {
+    type Number = Bf16;
+
+    const PRODUCTS: Products = Products::Half;
+
+    #[inline(always)]
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
+        simd: S,
+        sums: &mut [[S::F32x16; P]; B],
+        x: *const Bf16,
+        step: usize,
+        w: *const Bf16,
+    ) {
+        // SAFETY: a row of weights has 16 pairs an output block.
+        let mut weights = [unsafe { simd.pairs(w) }; B];
+        for o in 1..B {
+            // SAFETY: as above.
+            weights[o] = unsafe { simd.pairs(w.wrapping_add(o * BLOCK * PAIR)) };
+        }
+        for p in 0..P {
+            // SAFETY: the pair of pixel `p`; the read asks for no alignment.
+            let x = unsafe { x.wrapping_add(p * step).cast::<[Bf16; PAIR]>().read_unaligned() };
+            for o in 0..B {
+                sums[o][p] = simd.add_pairs(x, weights[o], sums[o][p]);
+            }
+        }
+    }
+}
+
+/// Sums that start from a bias.
+struct Biased<M> {
+    b: *const f32,
+    r: *const u8,
+    y: *mut u8,
+    of: PhantomData<M>,
+}
+
+impl<M> Biased<M> {
+    #[inline(always)]
+    fn new(b: *const f32, r: *const c_void, y: *mut c_void) -> Self {
+        Self { b, r: r.cast(), y: y.cast(), of: PhantomData }
+    }
+}
+
+impl<M> Clone for Biased<M> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Biased<M> {}
+
+impl<M: Multiply> Arithmetic for Biased<M> {
+    type Input = M::Number;
+    type Weight = M::Number;
+    type Epilogue = Epilogue;
+    type Sums<S: Kernels> = S::F32x16;
+
+    const PRODUCTS: Products = M::PRODUCTS;
+
+    #[inline(always)]
+    fn past(self, params: &ConvParams, blocks: usize, pixels: usize) -> Self {
+        let bytes = params.epilogue.element().bytes();
+        Self {
+            b: self.b.wrapping_add(blocks * BLOCK),
+            r: self.r.wrapping_add((blocks * params.r_block + pixels * BLOCK) * bytes),
+            y: self.y.wrapping_add((blocks * params.y_block + pixels * BLOCK) * bytes),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    fn fetch_output<S: Kernels, const P: usize, const B: usize>(
+        self,
+        simd: S,
+        params: &ConvParams,
+    ) {
+        for o in 0..B {
+            match params.epilogue.stored {
+                Precision::F32 => {
+                    let y = self.y.cast::<f32>().wrapping_add(o * params.y_block);
+                    fetch_pixels::<S, f32, P>(simd, y, BLOCK);
+                }
+                Precision::Bf16 => {
+                    let y = self.y.cast::<Bf16>().wrapping_add(o * params.y_block);
+                    fetch_pixels::<S, Bf16, P>(simd, y, BLOCK);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Kernels, const B: usize>(self, simd: S) -> [S::F32x16; B] {
+        let mut starts = [simd.splat(0.0); B];
+        for (o, start) in starts.iter_mut().enumerate() {
+            // SAFETY: a bias has 16 elements an output block.
+            *start = unsafe { simd.load(self.b.add(o * BLOCK)) };
+        }
+        starts
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate<S: Kernels, const P: usize, const B: usize>(
+        simd: S,
+        sums: &mut [[S::F32x16; P]; B],
+        x: *const M::Number,
+        step: usize,
+        w: *const M::Number,
+    ) {
+        // SAFETY: the same is asked for.
+        unsafe { M::accumulate(simd, sums, x, step, w) }
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! Products of the points of a Winograd convolution of bytes: sums of products of words are exact, and each
 //! is multiplied by the scale of its output channel and point.
 
-use super::{Arithmetic, call, fetch_pixels};
+use super::{Arithmetic, Products, call, fetch_pixels};
 use crate::kernels::simd::{Dot, Kernels, WordFactors};
-use crate::kernels::{BLOCK, ConvI16Params, PAIR};
+use crate::kernels::{BLOCK, ConvI16Params};
 
 /// [`Call::ConvI16`](crate::kernels::Call::ConvI16).
 ///
@@ -38,7 +38,7 @@ impl Arithmetic for Scaled {
     type Epilogue = ();
     type Sums<S: Kernels> = S::Sums;
 
-    const DEPTH: usize = PAIR;
+    const PRODUCTS: Products = Products::Word;
 
     #[inline(always)]
     fn past(self, params: &ConvI16Params, blocks: usize, pixels: usize) -> Self {

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::words::{IncludesAvx2, Sums, WithoutVnni};
-use crate::kernels::simd::{Integers, Simd, Token};
+use crate::kernels::simd::{Halves, Integers, Simd, Token};
+use crate::kernels::{BLOCK, Bf16, PAIR};
 
 /// Token: the CPU has AVX2 and FMA, and AVX-VNNI if `VNNI`. Over `f32` they are the same.
 #[derive(Clone, Copy)]
@@ -172,6 +173,105 @@ where
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
             let (low, high) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storeu_si128(to.cast(), _mm_packus_epi16(low, high));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller; the token proves AVX2.
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(8).cast()));
+            let low = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(low));
+            let high = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(high));
+            [_mm256_castsi256_ps(low), _mm256_castsi256_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, value: Self::F32x16) {
+        // SAFETY: writable for 16 elements, says the caller; the token proves AVX2.
+        unsafe {
+            let [low, high] = [upper_half(value[0]), upper_half(value[1])];
+            // Both halves of a register for themselves: lanes 0-3, 8-11, 4-7, 12-15.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            _mm256_storeu_si256(to.cast(), words);
+        }
+    }
+}
+
+/// [`Bf16::new`] of each lane, as 32 bits.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn upper_half(value: __m256) -> __m256i {
+    // SAFETY: the CPU has AVX2, says the caller.
+    unsafe {
+        let bits = _mm256_castps_si256(value);
+        let upper = _mm256_srli_epi32::<16>(bits);
+        let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+        let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+        let exponent = _mm256_and_si256(bits, _mm256_set1_epi32(0x7f80_0000));
+        let small = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+        let sign = _mm256_and_si256(upper, _mm256_set1_epi32(0x8000));
+        let number = _mm256_blendv_epi8(rounded, sign, small);
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
+        let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        _mm256_blendv_epi8(number, quiet, nan)
+    }
+}
+
+/// The second of each pair, and the first, as `f32`.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn both(pairs: __m256i) -> [__m256; PAIR] {
+    // SAFETY: the CPU has AVX2, says the caller.
+    unsafe {
+        let upper = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+        [_mm256_castsi256_ps(upper), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs))]
+    }
+}
+
+impl<const VNNI: bool> Halves for Ymm<VNNI>
+where
+    Self: Token,
+{
+    /// The second of each pair, and the first, of sums 0 to 7 and 8 to 15.
+    type Pairs = [[__m256; PAIR]; 2];
+
+    // Of 16 registers, 8 accumulate, 4 hold weights and 2 the inputs.
+    const HALF_TILE_PIXELS: [usize; 2] = [4, 0];
+
+    #[inline(always)]
+    unsafe fn pairs(self, from: *const Bf16) -> Self::Pairs {
+        // SAFETY: readable for 32 elements, says the caller; the token proves AVX2.
+        unsafe {
+            let low = _mm256_loadu_si256(from.cast());
+            let high = _mm256_loadu_si256(from.add(BLOCK).cast());
+            [both(low), both(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn add_pairs(
+        self,
+        [first, second]: [Bf16; PAIR],
+        weights: Self::Pairs,
+        mut sums: Self::F32x16,
+    ) -> Self::F32x16 {
+        // SAFETY: the token proves AVX2 and FMA.
+        unsafe {
+            let inputs = [_mm256_set1_ps(second.get()), _mm256_set1_ps(first.get())];
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = _mm256_fmadd_ps(inputs[0], weights[0], *sum);
+                *sum = _mm256_fmadd_ps(inputs[1], weights[1], *sum);
+            }
+            sums
         }
     }
 }

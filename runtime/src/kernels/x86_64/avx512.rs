@@ -3,16 +3,24 @@
 use std::arch::x86_64::*;
 
 use super::words::{IncludesAvx2, Sums, WithoutVnni};
-use crate::kernels::simd::{Integers, Simd, Token};
+use crate::kernels::simd::{Halves, Integers, Simd, Token};
+use crate::kernels::{Bf16, PAIR};
 
-/// Token: the CPU has AVX-512F, and BW, VL and VNNI if `VNNI`. Over `f32` they are the same.
+/// Token: the CPU has AVX-512F, with [`VNNI`] BW, VL and VNNI too, with [`BF16`] also that. Over `f32` they are the
+/// same.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Zmm<const VNNI: bool>(pub(super) ());
+pub(in crate::kernels) struct Zmm<const WITH: u8>(pub(super) ());
+
+/// Besides AVX-512F: BW, VL and VNNI.
+pub(super) const VNNI: u8 = 1;
+
+/// Besides these: BF16.
+pub(super) const BF16: u8 = 2;
 
 /// Token: the CPU has AVX-512F.
-pub(in crate::kernels) type Avx512 = Zmm<false>;
+pub(in crate::kernels) type Avx512 = Zmm<0>;
 
-impl<const VNNI: bool> Simd for Zmm<VNNI>
+impl<const WITH: u8> Simd for Zmm<WITH>
 where
     Self: Token,
 {
@@ -138,7 +146,7 @@ where
         zero: Self::F32x16,
     ) {
         let mut done = 0;
-        if const { VNNI } {
+        if const { WITH >= VNNI } {
             // SAFETY: writable for the bytes of so many values, says the caller; the token proves
             // AVX-512 BW, which its table lists.
             unsafe {
@@ -164,6 +172,77 @@ where
             unsafe { self.store_u8(to.wrapping_add(16 * done), values[done], zero) };
             done += 1;
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16 {
+        // SAFETY: readable for 16 elements, says the caller; the token proves AVX-512F.
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, value: Self::F32x16) {
+        if const { WITH >= BF16 } {
+            // SAFETY: writable for 16 elements, says the caller; the token proves AVX-512 BF16.
+            unsafe {
+                let halves = _mm512_cvtneps_pbh(value);
+                to.cast::<__m256bh>().write_unaligned(halves);
+            }
+            return;
+        }
+        // SAFETY: writable for 16 elements, says the caller; the token proves AVX-512F.
+        unsafe {
+            let bits = _mm512_castps_si512(value);
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let normal = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x7f80_0000));
+            let sign = _mm512_and_si512(upper, _mm512_set1_epi32(0x8000));
+            let sum = _mm512_add_epi32(bits, half);
+            let number = _mm512_mask_srli_epi32::<16>(sign, normal, sum);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+            let halves = _mm512_mask_or_epi32(number, nan, upper, _mm512_set1_epi32(0x40));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(halves));
+        }
+    }
+}
+
+/// Tokens of instruction sets that include AVX-512F and have no products of [`Bf16`].
+pub(super) trait WithoutBf16: Simd<F32x16 = __m512> {}
+
+impl WithoutBf16 for Avx512 {}
+
+impl WithoutBf16 for Zmm<VNNI> {}
+
+impl<S: WithoutBf16> Halves for S {
+    /// The second of each pair, and the first.
+    type Pairs = [__m512; PAIR];
+
+    // Of 32 registers, 24 accumulate, 4 hold weights and 2 the inputs.
+    const HALF_TILE_PIXELS: [usize; 2] = [12, 12];
+
+    #[inline(always)]
+    unsafe fn pairs(self, from: *const Bf16) -> Self::Pairs {
+        // SAFETY: readable for 32 elements, says the caller; the token proves AVX-512F.
+        unsafe {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm512_castsi512_ps(upper), _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs))]
+        }
+    }
+
+    #[inline(always)]
+    fn add_pairs(
+        self,
+        [first, second]: [Bf16; PAIR],
+        weights: Self::Pairs,
+        sums: __m512,
+    ) -> __m512 {
+        let sums = self.mul_add(self.splat(second.get()), weights[0], sums);
+        self.mul_add(self.splat(first.get()), weights[1], sums)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod avx512bf16;
 pub(super) mod avx512vnni;
 pub(super) mod avxvnni;
 mod words;
