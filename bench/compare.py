@@ -5,10 +5,11 @@
     python bench/compare.py resnet50 --batch 8 --engines onnxruntime openvino
     python bench/compare.py --isa avx2 --cold --out results
     python bench/compare.py resnet18 resnet50 --precision int8
+    python bench/compare.py resnet18 resnet50 --precision bf16
 
 Every engine's answer is compared with ours first; one that differs by more than a thousandth of
-the largest is reported and not timed. In 8 bits, where engines round at different places, the root
-mean square of the difference is looked at. Then each round times ours, an engine, ours, the next
+the largest is reported and not timed. In 8 bits and in bf16, where engines round at different places, the
+root mean square of the difference is looked at. Then each round times ours, an engine, ours, the next
 engine, and so on. Ratios are of neighbours; what is shown is the median over rounds.
 `bench/README.md` says how to install the engines and what to mind.
 """
@@ -26,17 +27,17 @@ import engines
 import report
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOLERANCE = {"f32": 1e-3, "int8": 0.35}
+TOLERANCE = {"f32": 1e-3, "bf16": 0.1, "int8": 0.35}
 
 # Threads of an engine that has just answered may spin for a while before they sleep.
 PAUSE = 0.25
 
 
 def difference(found, expected, precision):
-    """The largest difference, in units of the largest expected answer; in 8 bits root mean squares of both."""
+    """The largest difference, in units of the largest expected answer; in fewer bits root mean squares of both."""
     if found.shape != expected.shape:
         raise engines.Failed(f"{found.size} answers instead of {expected.size}")
-    if precision == "int8":
+    if precision != "f32":
         return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
@@ -107,7 +108,7 @@ def machine():
     return {
         "cpu": name if lines else os.uname().machine,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "isa": [isa for isa in ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile") if isa in flags],
+        "isa": [isa for isa in ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if isa in flags],
         "load": os.getloadavg()[0],
     }
 
@@ -126,8 +127,9 @@ def arguments():
     add("--weights", type=pathlib.Path, help="a safetensors file, instead of random weights")
     add("--threads", type=int, nargs="+", default=[1, 2])
     add("--batch", type=int, default=1)
-    add("--precision", choices=["f32", "int8"], default="f32",
-        help="int8: torchvision's networks, quantised by ONNX Runtime; ours imports that file, it and OpenVINO load it")
+    add("--precision", choices=["f32", "bf16", "int8"], default="f32",
+        help="bf16: OpenVINO and PyTorch; int8: torchvision's networks, quantised by ONNX Runtime; ours imports that "
+        "file, it and OpenVINO load it")
     add("--size", type=int, default=224, help="of the pictures, in 8 bits")
     add("--isa", choices=["auto", "avx512", "avx2"], default="auto",
         help="the instruction set of ours, OpenVINO and PyTorch; the others cannot be limited")
@@ -140,7 +142,7 @@ def arguments():
 
 
 def make_case(args, name, folder):
-    if args.precision == "f32":
+    if args.precision != "int8":
         return engines.Case(name, args.batch, args.weights, args.resnet, folder)
     import int8
     return int8.Case(name, args.batch, args.resnet, folder, args.size)
@@ -149,10 +151,13 @@ def make_case(args, name, folder):
 def main():
     args = arguments()
     versions = engines.available(args.peers)
-    args.engines = args.engines or [n for n in versions if args.precision == "f32" or n in engines.INT8]
-    if args.precision == "int8" and (args.weights or not set(args.engines) <= set(engines.INT8)):
-        raise SystemExit(f"in 8 bits there are {' and '.join(engines.INT8)}, and weights are random")
-    resnet = engines.Resnet(args.resnet, args.isa)
+    able = {"f32": list(versions), "bf16": engines.BF16, "int8": engines.INT8}[args.precision]
+    args.engines = args.engines or [n for n in versions if n in able]
+    if args.precision == "int8" and (args.weights or not set(args.engines) <= set(able)):
+        raise SystemExit(f"in 8 bits there are {' and '.join(able)}, and weights are random")
+    if not set(args.engines) <= set(able) or args.precision == "bf16" and args.cold:
+        raise SystemExit(f"in {args.precision} there are {' and '.join(able)}, without a cold start")
+    resnet = engines.Resnet(args.resnet, args.isa, args.precision)
     results = {
         "machine": machine(),
         "versions": {"resnet": resnet.version()} | {n: versions.get(n, "?") for n in args.engines},

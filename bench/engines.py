@@ -22,8 +22,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = {"onnxruntime": False, "openvino": True, "torch": True}
 # The crate whose version counts.
 RUST = {"tract": "tract-onnx", "rten": "rten", "burn": "burn", "candle": "candle-core"}
-# Those that load networks in 8 bits.
+# Those that load networks in 8 bits, and those that compute in bf16 what is given in f32.
 INT8 = ["onnxruntime", "openvino"]
+BF16 = ["openvino", "torch"]
 TITLES = {
     "resnet": "resnet (this project)", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
     "torch": "PyTorch", "tract": "tract", "rten": "rten", "burn": "burn (flex)", "candle": "candle",
@@ -88,12 +89,14 @@ class Resnet:
 
     name = "resnet"
 
-    def __init__(self, binary, isa):
-        self.binary, self.isa = binary, isa
+    def __init__(self, binary, isa, precision):
+        self.binary = binary
+        # In 8 bits it is the weights that say so.
+        self.options = ["--isa", isa, *(["--precision", "bf16"] if precision == "bf16" else [])]
 
     def bench(self, case, threads, seconds):
         command = [self.binary, "bench", case.name, "--weights", case.weights,
-                   "--batch", case.batch, "--threads", threads, "--isa", self.isa,
+                   "--batch", case.batch, "--threads", threads, *self.options,
                    "--seconds", seconds, "--format", "json"]
         return json.loads(run(command))
 
@@ -101,7 +104,7 @@ class Resnet:
         """Writes the answer to a file, as the command does by itself."""
         path.unlink(missing_ok=True)
         run([self.binary, "run", case.name, "--weights", case.weights, "--input", case.npy,
-             "--output", path, "--threads", threads, "--isa", self.isa])
+             "--output", path, "--threads", threads, *self.options])
         return np.load(path).reshape(-1)
 
     def version(self):

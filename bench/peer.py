@@ -34,7 +34,7 @@ def openvino(job):
     config = {"INFERENCE_NUM_THREADS": job["threads"], "NUM_STREAMS": 1}
     # It would compute in bf16 where the CPU can. What stays beside 8 bits it may compute as it likes best.
     if os.environ.get("PRECISION") != "int8":
-        config["INFERENCE_PRECISION_HINT"] = "f32"
+        config["INFERENCE_PRECISION_HINT"] = os.environ.get("PRECISION", "f32")
     request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
     return lambda: request.infer([job["input"]], share_inputs=True, share_outputs=True)[0]
 
@@ -51,11 +51,13 @@ def torch(job):
     if surplus or any(not name.endswith("num_batches_tracked") for name in missing):
         sys.exit(f"torchvision's {job['network']} has other tensors")
     pictures = torch.from_numpy(job["input"])
+    if os.environ.get("PRECISION") == "bf16":
+        network, pictures = network.bfloat16(), pictures.bfloat16()
     traced = torch.jit.freeze(torch.jit.trace(network, pictures))
     traced = torch.jit.optimize_for_inference(traced)
     for _ in range(3):  # its profiling executor compiles in the first runs
         traced(pictures)
-    return lambda: traced(pictures).numpy()
+    return lambda: traced(pictures).float().numpy()
 
 
 def none(job):

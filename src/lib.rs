@@ -68,7 +68,7 @@ pub use feed::{ImageFile, Images};
 pub use quantized::quantize;
 pub use resnet_runtime::classes::{classify, softmax, top_k};
 pub use resnet_runtime::compiled::{LoadOptions, Session};
-pub use resnet_runtime::kernels::{Isa, UnavailableIsa, UnknownIsa};
+pub use resnet_runtime::kernels::{Isa, Precision, UnavailableIsa, UnknownIsa, UnknownPrecision};
 pub use resnet_runtime::picture::{Image, ImageError, Preprocess};
 pub use resnet_runtime::session::{Answer, DynSession, Feature, Info, Network, RunError};
 pub use resnet_runtime::threads::{Pool, PoolError};

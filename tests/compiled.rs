@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use resnet::{
-    Backend, Compiler, Isa, LoadError, LoadOptions, Network, Options, Pool, Spec, Weights,
+    Backend, Compiler, Isa, LoadError, LoadOptions, Network, Options, Pool, Precision, Spec,
+    Weights,
 };
 
 type Load = fn(&Weights, &LoadOptions) -> Result<Box<dyn Network>, LoadError>;
@@ -93,6 +94,12 @@ networks! { EXACT_BATCHES_OF_3:
     #[resnet(exact = true, batch = 3)] BasicExact = "tests/golden/basic.yaml",
 }
 
+networks! { HALVES:
+    #[resnet(precision = "bf16")] AlignedHalves = "tests/golden/aligned.yaml",
+    #[resnet(precision = "bf16")] GroupNormHalves = "tests/golden/group-norm.yaml",
+    #[resnet(precision = "bf16")] ZeroPadHalves = "tests/golden/zero-pad.yaml",
+}
+
 networks! { SCHEDULED:
     #[resnet(schedule = "tests/golden/basic.schedule")] BasicScheduled = "tests/golden/basic.yaml",
 }
@@ -170,6 +177,8 @@ fn options_have_the_interpreters_bits() {
     check(BATCHES_OF_2, &Options { batch: 2, ..Options::default() });
     check(EXACT, &Options { exact: true, ..Options::default() });
     check(EXACT_BATCHES_OF_3, &Options { exact: true, batch: 3, ..Options::default() });
+    check(HALVES, &Options { precision: Some(Precision::Bf16), ..Options::default() });
+    const { assert!(AlignedHalves::ARENA_BYTES < Aligned::ARENA_BYTES) };
     assert_eq!((Aligned::BATCH, AlignedTwice::BATCH), (1, 2));
     const { assert!(AlignedTwice::ARENA_BYTES > Aligned::ARENA_BYTES) };
 }

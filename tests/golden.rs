@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use resnet::{Backend, Compiler, Isa, Network, Options, Pool, Spec, Weights};
+use resnet::{Backend, Compiler, Isa, Network, Options, Pool, Precision, Spec, Weights};
 
 /// Of the largest output: what `f64` sums of `f32` weights may differ by from PyTorch's `f64` sums,
 /// stored as `f32`.
@@ -13,6 +13,10 @@ const REFERENCE_TOLERANCE: f64 = 1e-5;
 
 /// Of the largest output: what `f32` arithmetic in another order may differ by.
 const TOLERANCE: f64 = 1e-4;
+
+/// Of the outputs' root mean square: that of the errors of numbers with 8 bits of significand. Some networks here have norms over few
+/// pixels, which magnify them.
+const HALF_TOLERANCE: f64 = 3e-2;
 
 struct Golden {
     name: String,
@@ -78,6 +82,17 @@ fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
     }
 }
 
+/// Fails if the root mean square of the errors is more than [`HALF_TOLERANCE`] of that of the outputs.
+fn check_mean(what: &str, found: &[f32], expected: &[f32]) {
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let pairs = found.iter().zip(expected);
+    let errors =
+        squares(&mut pairs.map(|(&found, &expected)| f64::from(found) - f64::from(expected)));
+    let outputs = squares(&mut expected.iter().map(|&v| f64::from(v)));
+    let error = (errors / outputs).sqrt();
+    assert!(error <= HALF_TOLERANCE, "{what}: the error is {error} of the outputs");
+}
+
 #[test]
 fn the_reference_agrees_with_pytorch() {
     for golden in goldens() {
@@ -95,13 +110,16 @@ fn check_back_ends(golden: &Golden, options: &Options, pools: &[Option<&Pool>]) 
         let network = load(golden, &options);
         for &pool in pools {
             let threads = pool.map_or(1, Pool::threads);
-            let Options { isa, batch, exact, .. } = options;
+            let Options { isa, batch, exact, precision, .. } = options;
             let what = format!(
-                "{} ({backend}, {isa:?}, batch {batch}, exact {exact}, {threads} threads)",
+                "{} ({backend}, {isa:?}, batch {batch}, exact {exact}, {precision:?}, {threads} threads)",
                 golden.name
             );
             let found = run(golden, &*network, pool);
-            check(&what, &found, &golden.output, TOLERANCE);
+            match precision {
+                Some(Precision::Bf16) => check_mean(&what, &found, &golden.output),
+                _ => check(&what, &found, &golden.output, TOLERANCE),
+            }
             let first = first.get_or_insert_with(|| bits(&found));
             assert_eq!(*first, bits(&found), "{what}: other bits");
         }
@@ -128,6 +146,37 @@ fn they_do_so_on_every_instruction_set_in_batches_and_exactly() {
                 let options = Options { isa: Some(isa), batch, exact, ..Options::default() };
                 check_back_ends(&golden, &options, &pools);
             }
+        }
+    }
+}
+
+#[test]
+fn in_bf16_they_agree_bit_for_bit_and_with_pytorch_as_far_as_it_goes() {
+    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    for golden in goldens() {
+        for isa in Isa::available() {
+            for (exact, batch) in [(false, 1), (false, 3), (true, 2)] {
+                let precision = Some(Precision::Bf16);
+                let isa = Some(isa);
+                let options = Options { isa, batch, exact, precision, ..Options::default() };
+                check_back_ends(&golden, &options, &[None, Some(&pool)]);
+            }
+        }
+    }
+}
+
+/// Their sums of products of `bf16` are the same; of `f32` too, where multiplication and addition are fused.
+#[test]
+fn in_bf16_instruction_sets_have_the_same_bits() {
+    for golden in goldens() {
+        let of = |isa| {
+            let options =
+                Options { isa: Some(isa), precision: Some(Precision::Bf16), ..Options::default() };
+            bits(&run(&golden, &*load(&golden, &options), None))
+        };
+        let fused: Vec<Isa> = Isa::available().filter(|isa| *isa != Isa::Portable).collect();
+        for pair in fused.windows(2) {
+            assert_eq!(of(pair[0]), of(pair[1]), "{}: {pair:?}", golden.name);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use resnet::{Backend, Compiler, Isa, Pool, Spec, Weights};
 use resnet_compiler::graph::Graph;
-use resnet_compiler::schedule::{Algorithm, Choice, Choices, Order};
+use resnet_compiler::schedule::{Algorithm, Choice, Choices, Order, Wishes};
 use resnet_compiler::zoo::ZOO;
 
 use self::quantised::{Random, is_defined_to_the_bit, partly_quantised, some_choices};
@@ -70,7 +70,7 @@ fn winograd_computes_the_convolution() {
         let answer = |algorithm: Algorithm| {
             let choice = Choice { algorithm, order: Order::RowsOuter };
             let layers = [("conv1".to_owned(), choice)].into();
-            let choices = Arc::new(Choices::new(&graph, 1, layers));
+            let choices = Arc::new(Choices::new(&graph, &Wishes::default(), layers));
             let compiler = Compiler::new(&spec).weights(&weights).choices(choices);
             let network = compiler.compile().unwrap().load(&weights).unwrap();
             let picture: Vec<f32> = (0..network.info().input_len())
@@ -105,6 +105,40 @@ fn weights_that_the_compiler_was_not_given_are_refused() {
     let compiled = Compiler::new(&spec).weights(&quantised).compile().unwrap();
     let error = compiled.load(&random).err().unwrap().to_string();
     assert!(error.contains("has 0 quantised layers"), "{error}");
+}
+
+/// Those of rows after the last feature are there, and not computed.
+#[test]
+fn features_take_the_whole_networks_weights() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/int8");
+    let text = std::fs::read_to_string(folder.join("basic.yaml")).unwrap();
+    let spec = |features: &str| {
+        let text = text.replace("input: 3x37x29", &format!("input: 3x37x29{features}"));
+        Spec::from_yaml_named(&text, "basic").unwrap()
+    };
+    let input = numbers(&folder.join("basic.input.npy"));
+    let weights = Weights::open(folder.join("basic.safetensors")).unwrap();
+    let run = |spec: &Spec| {
+        let compiled = Compiler::new(spec).weights(&weights).exact(true).compile().unwrap();
+        let network = compiled.load(&weights).unwrap();
+        network.session().run(&input[..3 * 37 * 29]).unwrap().to_vec()
+    };
+    let alone = run(&spec("\nfeatures: [conv2_x]"));
+    // Where other rows read them, features are bytes, of which the largest is reached here.
+    let read = run(&spec("\nfeatures: [conv2_x, fc]"));
+    let len = 12 * 10 * 8;
+    assert_eq!((alone.len(), read.len()), (len, len + 10));
+    let most = read[..len].iter().fold(0.0, |most: f32, &value| most.max(value));
+    for (alone, read) in alone.iter().zip(&read) {
+        assert!((alone.min(most) - read).abs() <= most / 255.0, "{alone}, {read}");
+    }
+
+    let other = text
+        .replace("  - {layer: fc, op: linear, channels: 10}", "")
+        .replace("input: 3x37x29", "input: 3x37x29\nfeatures: [conv2_x]");
+    let other = Spec::from_yaml_named(&other, "other").unwrap();
+    let error = Compiler::new(&other).weights(&weights).compile().err().unwrap().to_string();
+    assert!(error.contains("`fc.weight` are bytes"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use resnet::{Backend, Compiler, Diagnostics, Isa, Network, Options, Pool, Spec, Weights};
+use resnet::{
+    Backend, Choices, Compiler, Diagnostics, Isa, Network, Options, Pool, Precision, Spec, Weights,
+};
 use resnet_compiler::graph::Graph;
 use resnet_runtime::kernels::Activation;
 
@@ -323,6 +325,44 @@ proptest! {
                 prop_assert!(same, "{isa}, {backend}, batches of {batch} differ\n{table}");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_in_bf16_run_alike_everywhere(table in table(), seed: u64) {
+        let Ok(Some((spec, graph))) = accept(&table) else { return Ok(()) };
+        let weights = Weights::random(&graph.tensors, seed);
+        let pictures = picture(3 * graph.input_shape().elements(), seed);
+        let load = |backend, isa, batch| {
+            // By itself a batch may have other algorithms.
+            let choices = some_choices(&spec, &weights, Random(seed), batch);
+            let choices = Choices { precision: Precision::Bf16, ..(*choices).clone() }.into();
+            let compiler = Compiler::new(&spec).choices(choices).precision(Precision::Bf16);
+            let compiled = compiler.backend(backend).isa(isa).batch(batch).compile();
+            compiled.unwrap_or_else(|e| panic!("{e}\n{table}")).load(&weights).unwrap()
+        };
+        let mut expected = None;
+        // Portable code rounds what is left of `f32` in another way.
+        for isa in Isa::available().filter(|isa| *isa != Isa::Portable) {
+            for (backend, batch, pool) in [
+                (Backend::Interpret, 1, None),
+                (Backend::Jit, 1, Some(&POOLS[0])),
+                (Backend::Jit, 3, Some(&POOLS[1])),
+            ] {
+                let found = answers(&*load(backend, isa, batch), &pictures, pool);
+                prop_assert!(found.iter().all(|v| v.is_finite()), "{isa}: not a number\n{table}");
+                let expected = expected.get_or_insert_with(|| found.clone());
+                let same = found.iter().zip(&*expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{isa}, {backend}, batches of {batch} differ\n{table}");
+            }
+        }
+        let portable = answers(&*load(Backend::Jit, Isa::Portable, 1), &pictures, None);
+        let again = answers(&*load(Backend::Interpret, Isa::Portable, 3), &pictures, None);
+        let same = portable.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits());
+        prop_assert!(same, "portable back ends differ\n{table}");
     }
 }
 

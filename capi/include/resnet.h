@@ -78,6 +78,9 @@ typedef struct resnet_options {
   bool exact;
   // The instruction set, such as "avx2"; NULL: the best one of this CPU.
   const char *isa;
+  // What activations are stored as and convolutions multiply, of weights that are not quantised: "f32" or "bf16";
+  // NULL: f32, or what packed weights are packed for.
+  const char *precision;
 } resnet_options;
 
 // Facts about a network. Texts are the network's.

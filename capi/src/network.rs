@@ -23,6 +23,9 @@ pub struct Options {
     pub exact: bool,
     /// The instruction set, such as "avx2"; NULL: the best one of this CPU.
     pub isa: *const c_char,
+    /// What activations are stored as and convolutions multiply, of weights that are not quantised: "f32" or "bf16";
+    /// NULL: f32, or what packed weights are packed for.
+    pub precision: *const c_char,
 }
 
 /// What the numbers of an output are.
@@ -128,7 +131,7 @@ pub unsafe extern "C" fn resnet_compile(
 
 /// # Safety
 ///
-/// `options` is NULL or points at options, whose `isa` is NULL or a string.
+/// `options` is NULL or points at options, whose `isa` and `precision` are NULL or strings.
 unsafe fn compile_options(
     options: *const Options,
 ) -> Result<(NonZeroUsize, library::Options), Failure> {
@@ -141,11 +144,19 @@ unsafe fn compile_options(
         // SAFETY: NULL or a string, says the caller.
         false => Some(unsafe { text(options.isa, "isa")? }.parse().map_err(Failure::argument)?),
     };
+    let precision = match options.precision.is_null() {
+        true => None,
+        // SAFETY: NULL or a string, says the caller.
+        false => Some(
+            unsafe { text(options.precision, "precision")? }.parse().map_err(Failure::argument)?,
+        ),
+    };
     let chosen = library::Options {
         batch: options.batch.max(1),
         exact: options.exact,
         memory: (options.memory > 0).then_some(options.memory),
         isa,
+        precision,
         ..library::Options::default()
     };
     Ok((NonZeroUsize::new(options.threads).unwrap_or(NonZeroUsize::MIN), chosen))

@@ -41,6 +41,14 @@ int main(int argc, char **argv) {
     options.isa = "sse9";
     NO(resnet_compile(model, weights, &options), "unknown instruction set `sse9`");
     options.isa = NULL;
+    options.precision = "f16";
+    NO(resnet_compile(model, weights, &options), "unknown precision `f16`");
+    options.precision = "bf16";
+    resnet_network *halves = resnet_compile(model, weights, &options);
+    if (!halves)
+        failures++;
+    resnet_network_free(halves);
+    options.precision = NULL;
     options.memory = 1;
     NO(resnet_compile(model, weights, &options), "needs at least");
     resnet_network *network = resnet_compile(model, weights, NULL);

@@ -20,8 +20,7 @@ use self::bytes::bytes;
 use self::engine::isa_names;
 pub(crate) use self::engine::{
     Algorithms, BackendName, Engine, IsaName, IsaOption, OptionalWeights, PrecisionOption,
-    RequiredWeights, Seed,
-    Threads,
+    RequiredWeights, Seed, Threads,
 };
 pub(crate) use self::fit::Fit;
 pub(crate) use self::gradients::Gradients;
@@ -193,7 +192,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
     /// Also the bytes that `resnet train` needs with `--batch N`: weights, momentum, activations.
-    #[arg(long, conflicts_with = "exact")]
+    #[arg(long, conflicts_with_all = ["exact", "precision"])]
     pub(crate) train: bool,
     /// Fail if the table is warned of something.
     #[arg(long, value_name = "WHAT")]

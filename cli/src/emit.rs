@@ -55,6 +55,9 @@ fn check(options: &Emit) -> Result<()> {
     if options.form == Form::Object {
         return object::check(options);
     }
+    if matches!(options.form, Form::Graph | Form::Dot | Form::Onnx) {
+        of_schedules(options)?;
+    }
     if options.form == Form::Onnx {
         if !weights {
             bail!(
@@ -77,6 +80,21 @@ fn check(options: &Emit) -> Result<()> {
         bail!("`--batch` is for `--as onnx` and `object`; leave it out of `--as {form}`");
     }
     Ok(())
+}
+
+/// Refuses what says how something is computed, for forms in which that is not decided yet.
+fn of_schedules(options: &Emit) -> Result<()> {
+    let given = [
+        (options.exact, "--exact"),
+        (options.schedule.is_some(), "--schedule"),
+        (options.precision.precision.is_some(), "--precision"),
+    ];
+    match given.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) => bail!(
+            "`{option}` says how a network is computed, which this form does not: leave it out"
+        ),
+        None => Ok(()),
+    }
 }
 
 fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {

@@ -10,6 +10,9 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             Some(ProfileError::Compile(error)) => Some(error),
             _ => None,
         });
+        if let Some(CompileError::Plan(PlanError::Precision { .. })) = compile {
+            return Some("leave out `--precision`, or give the weights in f32".to_owned());
+        }
         if let Some(CompileError::Plan(PlanError::Choices(error))) = compile {
             return of_choices(error);
         }
@@ -32,9 +35,9 @@ fn of_choices(error: &ChoicesError) -> Option<String> {
         ChoicesError::Batch { expected, .. } => {
             Some(format!("run `resnet tune --batch {expected}`"))
         }
-        ChoicesError::Precision { expected, .. } => Some(format!(
-            "leave out `--precision`, or run `resnet tune --precision {expected}`"
-        )),
+        ChoicesError::Precision { expected, .. } => {
+            Some(format!("leave out `--precision`, or run `resnet tune --precision {expected}`"))
+        }
         ChoicesError::Layer { .. } => Some("run `resnet tune` again".to_owned()),
         ChoicesError::Exact { .. } => Some("leave out `--exact` or `--schedule`".to_owned()),
     }

@@ -9,7 +9,7 @@ use resnet::{
 };
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::zoo::whose;
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Isa, Precision};
 use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine};
@@ -45,12 +45,27 @@ pub(crate) fn compile(
     if weights.is_some_and(|weights| !weights.quantised().is_empty()) {
         note_slow_bytes(engine.backend, compiled.isa());
     }
+    if compiled.wishes().precision == Precision::Bf16 {
+        note_bf16(engine.backend, compiled.isa());
+    }
     Ok(compiled)
+}
+
+/// Says so where products of bf16 are made in f32, or everything is.
+fn note_bf16(backend: BackendName, isa: Isa) {
+    if matches!(backend, BackendName::Reference) {
+        crate::voice::note!("the reference computes in f64, whatever the precision");
+    } else if isa != Isa::Avx512Bf16 {
+        crate::voice::note!(
+            "on `{isa}`, which has no products of bf16, they are computed in f32, to the same bits: activations \
+             take half the memory, and most networks more time"
+        );
+    }
 }
 
 /// Says so where 8 bits are mostly slower than f32: where no instruction sums products of bytes.
 fn note_slow_bytes(backend: BackendName, isa: Isa) {
-    let sums = matches!(isa, Isa::Avx512Vnni | Isa::AvxVnni | Isa::NeonDot);
+    let sums = matches!(isa, Isa::Avx512Bf16 | Isa::Avx512Vnni | Isa::AvxVnni | Isa::NeonDot);
     if !matches!(backend, BackendName::Reference) && !sums {
         crate::voice::note!(
             "on `{isa}`, which has no dot products of bytes, networks in 8 bits are mostly slower than in f32"

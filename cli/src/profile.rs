@@ -70,11 +70,15 @@ pub(crate) fn measure(
 }
 
 fn text(profile: &Profile, out: &mut dyn Write) -> Result<()> {
-    let Profile { peak_gflops, peak_byte_gops, bandwidth_gb_s, total, layers, .. } = profile;
+    let Profile { peak_gflops, peak_byte_gops, peak_bf16_gflops, bandwidth_gb_s, .. } = profile;
+    let Profile { total, layers, .. } = profile;
     writeln!(out, "{}", profile.title())?;
     writeln!(out, "peak      {peak_gflops:9.2} GFLOP/s  (multiply-adds in registers)")?;
     if let Some(peak) = peak_byte_gops {
         writeln!(out, "of bytes  {peak:9.2} GOP/s    (the same, of quantised layers)")?;
+    }
+    if let Some(peak) = peak_bf16_gflops {
+        writeln!(out, "of bf16   {peak:9.2} GFLOP/s  (the same, of layers in bf16)")?;
     }
     writeln!(out, "bandwidth {bandwidth_gb_s:9.2} GB/s  (memory, read from front to end)")?;
     writeln!(out)?;

@@ -25,6 +25,7 @@ use crate::entity::entity;
 use crate::graph::{Extent, Graph, GroupNorm, Node, NodeId, Op, Padding, Pooling, Shape, Window};
 
 pub use error::FuseError;
+pub use formats::Format;
 pub(crate) use halves::halves;
 
 entity! {
@@ -172,28 +173,6 @@ pub enum FusedOp {
     Narrow,
     /// `f32` of `bf16`.
     Widen,
-}
-
-/// What an activation consists of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Real numbers.
-    F32,
-    /// Real numbers in half as many bytes.
-    Bf16,
-    /// Bytes, of the scale and zero point with which the layer of this weight reads them.
-    U8(String),
-}
-
-impl Format {
-    /// The elements.
-    pub fn element(&self) -> Element {
-        match self {
-            Self::F32 => Element::F32,
-            Self::Bf16 => Element::Bf16,
-            Self::U8(_) => Element::U8,
-        }
-    }
 }
 
 impl FusedOp {

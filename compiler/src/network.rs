@@ -307,7 +307,8 @@ impl<'a> Compiler<'a> {
     fn plan_graph(&self, graph: &Graph) -> Result<((Plan, Levels), Wishes), CompileError> {
         let mut wishes = self.options.wishes();
         wishes.quantised = self.weights.map(Weights::quantised).unwrap_or_default().into();
-        let packed = self.weights.and_then(|weights| packed_for(weights, &wishes, self.options.precision));
+        let packed =
+            self.weights.and_then(|weights| packed_for(weights, &wishes, self.options.precision));
         let packed = packed.map(|packed| (Plan::with_levels(graph, &packed), packed));
         let (planned, wishes) = match packed {
             // They are packed for another table; loading says so.
@@ -326,11 +327,7 @@ impl<'a> Compiler<'a> {
 }
 
 /// The wishes with the choices that the weights are packed for, if nothing else is wished.
-fn packed_for(
-    weights: &Weights,
-    wishes: &Wishes,
-    precision: Option<Precision>,
-) -> Option<Wishes> {
+fn packed_for(weights: &Weights, wishes: &Wishes, precision: Option<Precision>) -> Option<Wishes> {
     if wishes.exact || wishes.memory.is_some() || wishes.choices.is_some() {
         return None;
     }
@@ -449,7 +446,7 @@ impl Compiled {
             Code::Graph => return Ok(Box::new(Reference::load(&self.graph, info, weights)?)),
             Code::Quantised(fused) => {
                 let plan = &self.plan.weights;
-                let network = Reference::load_quantised(&self.graph, fused, plan, info, weights)?;
+                let network = Reference::load_quantised(fused, plan, info, weights)?;
                 return Ok(Box::new(network));
             }
         };

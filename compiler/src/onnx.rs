@@ -17,6 +17,7 @@ mod translate;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use prost::Message;
 use prost::encoding::{
@@ -29,7 +30,8 @@ use resnet_runtime::weights::{Stored, TensorSpec, Weights, WeightsError};
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
 use crate::fuse::{Format, FusedId, FusedOp, formats, fuse_values};
 use crate::graph::{Graph, Node, Op};
-use crate::plan::PlanError;
+use crate::plan::{self, PlanError};
+use crate::schedule::Wishes;
 
 /// ONNX 1.12. It has every operator needed here, and runtimes of the last years read it.
 const OPSET: i64 = 17;
@@ -141,7 +143,12 @@ fn quantised(
         return Ok((graph.tensors.clone(), vec![None; graph.nodes.len()]));
     }
     let (fused, values) = fuse_values(graph)?;
-    let fused = formats::assign(fused, &quantised)?;
+    let wishes = Wishes { quantised: Arc::new(quantised), ..Wishes::default() };
+    let computed = match graph.rest.is_empty() {
+        true => Arc::clone(&wishes.quantised),
+        false => Arc::new(formats::computed(&fused, &wishes.quantised)),
+    };
+    let fused = formats::assign(fused, &computed)?;
     let converts = |op: &FusedOp| matches!(op, FusedOp::Quantise | FusedOp::Dequantise);
     // The others are those that there were, in their order.
     let nodes: Vec<_> = fused.nodes.iter().filter(|node| !converts(&node.op)).collect();
@@ -150,7 +157,7 @@ fn quantised(
         Format::F32 | Format::Bf16 => None,
     };
     let scales = values.into_iter().map(|id| id.and_then(scale)).collect();
-    Ok((formats::tensors(&graph.tensors, &fused), scales))
+    Ok((plan::tensors(graph, &fused, &wishes)?, scales))
 }
 
 /// The tensor that a node standardises, and the epsilon.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use resnet_runtime::kernels::Precision;
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
-use resnet_runtime::weights::{LoadError, Weights, WeightsPlan, file, load};
+use resnet_runtime::weights::{LoadError, TensorSpec, Weights, WeightsPlan, file, load};
 
 use crate::fuse::formats::{self, QuantisedError};
 use crate::fuse::{FuseError, Fused, fuse, halves};
@@ -88,7 +88,7 @@ impl Plan {
             weights: WeightsPlan {
                 network: name.clone().into(),
                 table,
-                tensors: formats::tensors(&graph.tensors, &fused).into(),
+                tensors: tensors(graph, &fused, wishes)?.into(),
                 recipes: parts.recipes.clone().into(),
                 bytes: parts.bytes,
             },
@@ -118,10 +118,31 @@ impl Plan {
     }
 }
 
+/// The tensors that weights have to have, those of rows after the last feature too.
+pub(crate) fn tensors(
+    graph: &Graph,
+    fused: &Fused,
+    wishes: &Wishes,
+) -> Result<Vec<TensorSpec>, PlanError> {
+    if graph.rest.is_empty() || wishes.quantised.is_empty() {
+        return Ok(formats::tensors(&graph.tensors, fused.convs()));
+    }
+    let whole = formats::assign(fuse(&graph.whole())?, &wishes.quantised)?;
+    // What is folded into a layer that is computed depends on who reads it.
+    let computed = |weight: &str| fused.convs().any(|conv| conv.weight == weight);
+    let rest = whole.convs().filter(|conv| !computed(&conv.weight));
+    Ok(formats::tensors(&graph.tensors, fused.convs().chain(rest)))
+}
+
 /// The graph, fused, with the formats that its weights ask for.
 pub(crate) fn fused(graph: &Graph, wishes: &Wishes) -> Result<Fused, PlanError> {
     let fused = fuse(graph)?;
     match (wishes.precision, wishes.quantised.len()) {
+        // What is wrong with those of other rows is found with their tensors.
+        (Precision::F32, _) if !graph.rest.is_empty() => {
+            let computed = formats::computed(&fused, &wishes.quantised);
+            Ok(formats::assign(fused, &computed)?)
+        }
         (Precision::F32, _) => Ok(formats::assign(fused, &wishes.quantised)?),
         (Precision::Bf16, 0) => Ok(halves(fused)),
         (Precision::Bf16, layers) => Err(PlanError::Precision { layers }),

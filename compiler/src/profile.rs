@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use resnet_runtime::context::Context;
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Element, Isa};
 use resnet_runtime::session::{Code, Loaded, Network};
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::{LoadError, Packed, Weights, all_threads, load};
@@ -18,7 +18,7 @@ use crate::graph::{Graph, NodeId};
 use crate::nest::Part;
 use crate::network::CompileError;
 use crate::plan::{Levels, Plan, variant};
-use crate::schedule::{Algorithm, Wishes};
+use crate::schedule::{Algorithm, Wishes, is_quantised};
 use crate::target::Target;
 
 use self::work::Worked;
@@ -28,14 +28,21 @@ use self::work::Worked;
 pub struct Work {
     /// What computes a convolution's sums.
     pub algorithm: Option<Algorithm>,
-    /// Whether they are sums of products of bytes.
-    pub quantised: bool,
+    /// What its weights are packed as, and so what they are sums of products of; `F32` of what has none.
+    pub element: Element,
     /// Multiply-adds, as they are defined.
     pub macs: u64,
     /// Bytes of its weights as they are packed.
     pub weights: u64,
     /// Bytes of activations: what it reads of its inputs, and its output, each once.
     pub activations: u64,
+}
+
+impl Work {
+    /// Whether its sums are of products of bytes, or of the words that these become.
+    pub fn quantised(&self) -> bool {
+        is_quantised(self.element)
+    }
 }
 
 /// One layer: an operator that writes an activation, with all that was fused into it.
@@ -49,8 +56,8 @@ pub struct Layer {
     pub name: String,
     /// What computes a convolution's sums.
     pub algorithm: Option<Algorithm>,
-    /// Whether they are sums of products of bytes.
-    pub quantised: bool,
+    /// What its weights are packed as, and so what they are sums of products of; `F32` of what has none.
+    pub element: Element,
     /// Its multiply-adds for the whole batch, as they are defined.
     pub macs: u64,
     /// The bytes that have to be moved at least, each once: weights and activations of its [`Work`].
@@ -77,6 +84,11 @@ pub struct Step {
 }
 
 impl Layer {
+    /// Whether its sums are of products of bytes, or of the words that these become.
+    pub fn quantised(&self) -> bool {
+        is_quantised(self.element)
+    }
+
     /// The time of all its steps.
     pub fn time(&self) -> Duration {
         self.steps.iter().map(|step| step.time).sum()

@@ -6,6 +6,7 @@ use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::spec::Spec;
 use resnet_compiler::zoo::zoo;
+use resnet_runtime::kernels::Precision;
 
 /// Fails unless each level of the network looks as it did.
 fn check(name: &str, table: &str, wishes: &Wishes) {
@@ -53,6 +54,13 @@ fn resnet18() {
 #[test]
 fn resnet50() {
     of_the_zoo("resnet50");
+}
+
+/// In two bytes, but for the picture, what is made of the mean, and Winograd's points.
+#[test]
+fn resnet50_in_bf16() {
+    let wishes = Wishes { precision: Precision::Bf16, ..Wishes::default() };
+    check("resnet50-bf16", zoo("resnet50").unwrap(), &wishes);
 }
 
 /// Shortcuts of option A.

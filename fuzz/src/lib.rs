@@ -106,7 +106,8 @@ pub fn schedule(bytes: &[u8]) {
     match text.parse::<Choices>() {
         Ok(choices) => {
             let plan = SMALL_NETWORK.plan();
-            let checked = choices.check(&plan.info.name, plan.weights.table, 1);
+            let checked =
+                choices.check(&plan.info.name, plan.weights.table, SMALL_NETWORK.wishes());
             drop(checked.map_err(|error| error.to_string()));
         }
         Err(error) => drop(error.to_string()),

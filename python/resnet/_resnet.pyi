@@ -89,7 +89,7 @@ class Network:
     isa: str
     """The instruction set of the kernels."""
     precision: str
-    """`"int8"` if the weights of layers are 8-bit integers, else `"f32"`."""
+    """`"int8"` if the weights of layers are 8-bit integers, else `"bf16"` or `"f32"`."""
     labels: list[str] | None
     """Names of the classes, if the table has them."""
     has_random_weights: bool
@@ -299,8 +299,9 @@ def compile(
     refuses to answer.
 
     `batch` is for how many images at a time memory is planned; other numbers run too. `threads` share the layers of one
-    call. `precision`, `"f32"` or `"int8"`, says what the weights are expected to be in, and it is an error if they are in
-    the other; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
+    call. `precision` is `"f32"`, `"bf16"`, in which activations take half the bytes and much of the network less time, or
+    `"int8"`; by default it is what the weights are in, and it is an error if quantised weights are to be anything but int8
+    or others int8; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
     in bytes. `isa` is an instruction set other than the CPU's best, such as `"avx2"` or `"portable"`.
     """
 

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use resnet::{
-    Answer, CompileError, Compiled, Compiler, DynSession, FeedError, Isa, Labels, Options, Pool,
+    Answer, CompileError, Compiled, Compiler, DynSession, FeedError, Isa, Labels, Options, Pool, Precision,
     Preprocess, Weights, feed,
 };
 use resnet_compiler::profile::profile;
@@ -44,8 +44,9 @@ pub(crate) struct Network {
 /// refuses to answer.
 ///
 /// `batch` is for how many images at a time memory is planned; other numbers run too. `threads` share the layers of one
-/// call. `precision`, `"f32"` or `"int8"`, says what the weights are expected to be in, and it is an error if they are in
-/// the other; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
+/// call. `precision` is `"f32"`, `"bf16"`, in which activations take half the bytes and much of the network less time, or
+/// `"int8"`; by default it is what the weights are in, and it is an error if quantised weights are to be anything but int8
+/// or others int8; `exact` takes only algorithms that add up as the definition does. `memory` bounds weights and activations,
 /// in bytes. `isa` is an instruction set other than the CPU's best, such as `"avx2"` or `"portable"`.
 #[pyfunction]
 #[pyo3(signature = (
@@ -72,9 +73,9 @@ pub(crate) fn compile(
         (None, Ok(imported)) => imported.get().weights()?,
         _ => crate::arguments::weights(weights)?,
     };
-    let precision = expect_precision(&given, precision)?;
+    let (precision, wished) = expect_precision(&given, precision)?;
     let isa = isa.map(str::parse::<Isa>).transpose().map_err(raise)?;
-    let options = Options { batch, exact, memory, isa, ..Options::default() };
+    let options = Options { batch, exact, memory, isa, precision: wished, ..Options::default() };
     py.detach(|| -> Result<Network, Failure> {
         let compiler = Compiler::new(&model.spec).options(options);
         let compiler = match &given {
@@ -82,6 +83,9 @@ pub(crate) fn compile(
             Given::Random => compiler,
         };
         let compiled = compiler.compile().map_err(Failure::Compile)?;
+        // Packed weights have a precision of their own.
+        let halves = compiled.wishes().precision == Precision::Bf16;
+        let precision = if halves { "bf16" } else { precision };
         let (random, weights) = given.or_random(compiled.tensors());
         let network = compiled.load_on(&weights, threads).map_err(Failure::other)?;
         let pool = match threads.get() {
@@ -108,20 +112,30 @@ pub(crate) fn compile(
     .map_err(|failure| failure.raise(py))
 }
 
-/// What the weights are computed in, which has to be what is wished, if anything is.
-fn expect_precision(given: &Given, wished: Option<&str>) -> PyResult<&'static str> {
+/// What the weights are computed in, which has to be what is wished, if anything is; and that of real numbers, if it is
+/// wished.
+fn expect_precision(
+    given: &Given,
+    wished: Option<&str>,
+) -> PyResult<(&'static str, Option<Precision>)> {
     let found = match given {
         Given::Weights(weights) => precision(weights),
         Given::Random => "f32",
     };
-    match wished {
-        None => Ok(found),
-        Some(wished) if wished == found => Ok(found),
-        Some("int8") => Err(raise("the weights are in f32: `quantize` makes those in int8")),
-        Some("f32") => Err(raise("the weights are in int8: give those that they were made of")),
-        Some(other) => {
-            Err(PyValueError::new_err(format!("precision is \"f32\" or \"int8\", not {other:?}")))
+    match (wished, found) {
+        (None, _) => Ok((found, None)),
+        (Some("int8"), "int8") => Ok((found, None)),
+        (Some("int8"), _) => {
+            Err(raise(format!("the weights are in {found}: `quantize` makes those in int8")))
         }
+        (Some("f32" | "bf16"), "int8") => {
+            Err(raise("the weights are in int8: give those that they were made of"))
+        }
+        (Some("f32"), _) => Ok(("f32", Some(Precision::F32))),
+        (Some("bf16"), _) => Ok(("bf16", Some(Precision::Bf16))),
+        (Some(other), _) => Err(PyValueError::new_err(format!(
+            "precision is \"f32\", \"bf16\" or \"int8\", not {other:?}"
+        ))),
     }
 }
 
@@ -223,7 +237,7 @@ impl Network {
         self.compiled.isa().to_string()
     }
 
-    /// `"int8"` if the weights of layers are 8-bit integers, else `"f32"`.
+    /// `"int8"` if the weights of layers are 8-bit integers, else `"bf16"` or `"f32"`.
     #[getter]
     fn precision(&self) -> &'static str {
         self.precision

@@ -268,6 +268,14 @@ def test_odd_images_are_refused_in_words() -> None:
         net.classify(np.zeros((2, 8, 8, 3), np.uint8))
 
 
+def test_two_bytes() -> None:
+    image = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    single, half = (resnet.compile(TINY, precision=precision) for precision in ("f32", "bf16"))
+    assert (single.precision, half.precision) == ("f32", "bf16")
+    expected, found = single(image), half(image)
+    assert 0 < np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+
+
 def test_times_and_precisions_are_checked() -> None:
     net = resnet.compile(TINY, precision="f32")
     for call, text in [
@@ -275,7 +283,7 @@ def test_times_and_precisions_are_checked() -> None:
         (lambda: net.bench(0, batch=0), "batch"),
         (lambda: net.profile(float("nan")), "seconds"),
         (lambda: resnet.compile(TINY, precision="int8"), "quantize"),
-        (lambda: resnet.compile(TINY, precision="bf16"), '"int8"'),
+        (lambda: resnet.compile(TINY, precision="f16"), '"int8"'),
     ]:
         with pytest.raises(ValueError, match=text):
             call()

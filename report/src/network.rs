@@ -11,6 +11,7 @@ use resnet_compiler::report::{Layer as Counts, Report as Counted};
 use resnet_compiler::schedule::Schedule;
 use resnet_compiler::spec::{RowOp, Spec};
 use resnet_compiler::warnings::Line;
+use resnet_runtime::kernels::Element;
 use serde::Serialize;
 
 use crate::profile::Profile;
@@ -120,6 +121,8 @@ pub struct Layer {
     pub algorithm: Option<&'static str>,
     /// Whether they are sums of products of bytes.
     pub quantised: bool,
+    /// Whether they are sums of products of `bf16`.
+    pub bf16: bool,
     /// Bytes of its weights as they are packed.
     pub weight_bytes: u64,
     /// Bytes of activations that it reads and writes at least; none where it is a part of another layer's step.
@@ -259,6 +262,17 @@ impl Network {
     }
 }
 
+impl Layer {
+    /// What its products are of, behind the word of its algorithm, if it is not `f32`.
+    pub(crate) fn format(&self) -> &'static str {
+        match (self.quantised, self.bf16) {
+            (true, _) => ", 8 bits",
+            (_, true) => ", bf16",
+            _ => "",
+        }
+    }
+}
+
 fn layers(
     counts: Vec<Counts>,
     graph: &Graph,
@@ -277,7 +291,8 @@ fn layers(
             stage: node.row.unwrap_or(0),
             block: node.block,
             algorithm: works.iter().find_map(|work| work.algorithm).map(|chosen| chosen.word()),
-            quantised: works.iter().any(|work| work.quantised),
+            quantised: works.iter().any(Work::quantised),
+            bf16: works.iter().any(|work| work.element == Element::Bf16),
             weight_bytes: works.iter().map(|work| work.weights).sum(),
             activation_bytes: works.iter().map(|work| work.activations).sum(),
             receptive_field: field(&fields[id.index()]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use resnet_compiler::graph::NodeId;
 use resnet_compiler::profile::Layer;
 use resnet_compiler::schedule::Algorithm;
-use resnet_runtime::kernels::Isa;
+use resnet_runtime::kernels::{Element, Isa};
 use resnet_runtime::machine::Limits;
 use serde::Serialize;
 
@@ -30,6 +30,9 @@ pub struct Profile {
     /// The same of products of bytes, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_byte_gops: Option<f64>,
+    /// The same of products of `bf16`, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bf16_gflops: Option<f64>,
     /// What memory did at best, read from front to end.
     pub bandwidth_gb_s: f64,
     /// Of all layers.
@@ -199,7 +202,8 @@ impl Profile {
     /// What these layers of a network took, where so much was possible.
     pub fn new(name: &str, run: Run, layers: &[Layer], limits: Limits) -> Self {
         let time = layers.iter().map(Layer::time).sum();
-        let bytes = layers.iter().any(|layer| layer.quantised);
+        let bytes = layers.iter().any(Layer::quantised);
+        let halves = layers.iter().any(|layer| layer.element == Element::Bf16);
         Self {
             name: name.to_owned(),
             isa: run.isa.to_string(),
@@ -208,6 +212,7 @@ impl Profile {
             exact: run.exact,
             peak_gflops: limits.flops * 1e-9,
             peak_byte_gops: bytes.then_some(limits.byte_ops * 1e-9),
+            peak_bf16_gflops: halves.then_some(limits.half_flops * 1e-9),
             bandwidth_gb_s: limits.bandwidth * 1e-9,
             total: Figures::total(layers, time, limits),
             layers: layers.iter().map(|layer| Row::new(layer, time, limits)).collect(),
@@ -248,7 +253,11 @@ impl Profile {
 
 /// The operations a second that a layer's sums could be made with.
 fn peak(layer: &Layer, limits: Limits) -> f64 {
-    if layer.quantised { limits.byte_ops } else { limits.flops }
+    match layer.element {
+        Element::Bf16 => limits.half_flops,
+        _ if layer.quantised() => limits.byte_ops,
+        _ => limits.flops,
+    }
 }
 
 /// At least what a clock can tell apart, so that it can be divided by.

@@ -30,6 +30,8 @@ pub struct Limits {
     pub flops: f64,
     /// The same of bytes, whose products are added to integers.
     pub byte_ops: f64,
+    /// The same of `bf16`, whose products are added to `f32`.
+    pub half_flops: f64,
     /// Bytes a second that are read from memory, from front to end.
     pub bandwidth: f64,
 }
@@ -63,6 +65,7 @@ impl Limits {
         Ok(Self {
             flops: flops(isa, threads)?,
             byte_ops: byte_ops(isa, threads)?,
+            half_flops: half_flops(isa, threads)?,
             bandwidth: bandwidth(isa, threads)?,
         })
     }
@@ -72,6 +75,7 @@ impl Limits {
         Self {
             flops: self.flops.max(other.flops),
             byte_ops: self.byte_ops.max(other.byte_ops),
+            half_flops: self.half_flops.max(other.half_flops),
             bandwidth: self.bandwidth.max(other.bandwidth),
         }
     }
@@ -94,6 +98,15 @@ pub fn flops(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
 /// An instruction set that the CPU lacks; no threads.
 pub fn byte_ops(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
     rate(isa, threads, limits::byte_multiply_adds)
+}
+
+/// The same, of products of `bf16` that are added to `f32`.
+///
+/// # Errors
+///
+/// An instruction set that the CPU lacks; no threads.
+pub fn half_flops(isa: Isa, threads: NonZeroUsize) -> Result<f64, MeasureError> {
+    rate(isa, threads, limits::half_multiply_adds)
 }
 
 /// Operations a second of some work, which answers with its multiply-adds.
@@ -174,8 +187,11 @@ mod tests {
 
     #[test]
     fn the_better_limits_win() {
-        let slow = Limits { flops: 1.0, byte_ops: 5.0, bandwidth: 4.0 };
-        let busy = Limits { flops: 2.0, byte_ops: 1.0, bandwidth: 3.0 };
-        assert_eq!(slow.max(busy), Limits { flops: 2.0, byte_ops: 5.0, bandwidth: 4.0 });
+        let slow = Limits { flops: 1.0, byte_ops: 5.0, half_flops: 6.0, bandwidth: 4.0 };
+        let busy = Limits { flops: 2.0, byte_ops: 1.0, half_flops: 7.0, bandwidth: 3.0 };
+        assert_eq!(
+            slow.max(busy),
+            Limits { flops: 2.0, byte_ops: 5.0, half_flops: 7.0, bandwidth: 4.0 }
+        );
     }
 }

@@ -36,7 +36,8 @@ pub(crate) fn some_choices(
         let choice = choices[random.next() % choices.len()];
         (levels.fused.node(id).name.clone(), choice)
     });
-    Arc::new(Choices::new(&graph, batch, layers.collect()))
+    let layers = layers.collect();
+    Arc::new(Choices::new(&graph, &Wishes { batch, ..wishes }, layers))
 }
 
 /// The bytes of a tensor with what they are.
@@ -112,7 +113,7 @@ pub(crate) fn is_defined_to_the_bit(spec: &Spec, weights: &Weights) -> bool {
 
 fn defined(node: &FusedNode) -> bool {
     match &node.op {
-        FusedOp::Conv(conv) => conv.quantised,
+        FusedOp::Conv(conv) => conv.quantised(),
         FusedOp::Input
         | FusedOp::Pool(_)
         | FusedOp::Add
@@ -129,6 +130,8 @@ fn defined(node: &FusedNode) -> bool {
         | FusedOp::GroupNorm(_)
         | FusedOp::ChannelConv { .. }
         | FusedOp::Blur(_)
-        | FusedOp::Softmax => false,
+        | FusedOp::Softmax
+        | FusedOp::Narrow
+        | FusedOp::Widen => false,
     }
 }

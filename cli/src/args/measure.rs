@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Engine, Force, FormatOption, IsaOption, Model, OptionalWeights, PrecisionOption, SweepFormat, Threads,
+    Engine, Force, FormatOption, IsaOption, Model, OptionalWeights, PrecisionOption, SweepFormat,
+    Threads,
 };
 use crate::family::{FamilyOptions, Numbers};
 

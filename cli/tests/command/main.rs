@@ -10,6 +10,7 @@ mod import;
 mod manners;
 mod new;
 mod pack;
+mod precision;
 mod quantize;
 mod report;
 mod run;

@@ -57,13 +57,12 @@ impl Reference {
     ///
     /// See [`load`](Reference::load); scales that are no positive numbers or contradict each other.
     pub fn load_quantised(
-        graph: &Graph,
         fused: &Fused,
         plan: &WeightsPlan,
         info: Info,
         weights: &Weights,
     ) -> Result<Self, LoadError> {
-        let evaluator = quantised::Evaluator::load(graph, fused, plan, weights)?;
+        let evaluator = quantised::Evaluator::load(fused, plan, weights)?;
         let evaluator = Evaluator::Quantised(evaluator);
         Ok(Self(Arc::new(Definition { info, evaluator })))
     }

@@ -2,6 +2,8 @@
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 
+use resnet_runtime::kernels::{Precision, UnknownPrecision};
+
 use super::error::Error;
 use crate::schedule::Wishes;
 
@@ -17,6 +19,8 @@ pub(super) struct Item {
     pub(super) wishes: Wishes,
     /// Where the bytes stand that the network may need.
     pub(super) memory: Option<Span>,
+    /// The precision, where one is asked for, and where it stands.
+    pub(super) precision: Option<(Precision, Span)>,
     /// The file with a saved schedule.
     pub(super) schedule: Option<Text>,
     pub(super) budgets: Vec<Budget>,
@@ -77,6 +81,7 @@ fn item(tokens: &mut Cursor, errors: &mut Vec<Error>) -> Result<Item> {
         weights: None,
         wishes: Wishes::default(),
         memory: None,
+        precision: None,
         schedule: None,
         budgets: Vec::new(),
         options: Vec::new(),
@@ -169,7 +174,7 @@ fn own_attribute(attribute: TokenStream) -> Option<TokenStream> {
     }
 }
 
-/// `batch = 8, exact = true, memory = 64e6, params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
+/// `batch = 8, exact = true, memory = 64e6, precision = "bf16", params = 12_000_000, macs = 2e9, arena_bytes = 8_000_000`
 fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
     let mut tokens = Cursor::new(options);
     while tokens.peek().is_some() {
@@ -181,10 +186,10 @@ fn options(options: TokenStream, item: &mut Item, errors: &mut Vec<Error>) {
 }
 
 fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
-    const OPTIONS: [&str; 7] =
-        ["batch", "exact", "memory", "schedule", "params", "macs", "arena_bytes"];
-    let known = "`batch`, `exact`, `memory`, `schedule`, and the budgets `params`, `macs` and \
-                 `arena_bytes`";
+    const OPTIONS: [&str; 8] =
+        ["batch", "exact", "memory", "precision", "schedule", "params", "macs", "arena_bytes"];
+    let known = "`batch`, `exact`, `memory`, `precision`, `schedule`, and the budgets `params`, \
+                 `macs` and `arena_bytes`";
     let Some(TokenTree::Ident(field)) = tokens.peek().cloned() else {
         return Err(tokens.expected(known));
     };
@@ -204,6 +209,13 @@ fn option(tokens: &mut Cursor, item: &mut Item) -> Result<()> {
     }
     if name == "schedule" {
         item.schedule = Some(tokens.string("the path of a schedule that `resnet tune` saved")?);
+        return tokens.comma();
+    }
+    if name == "precision" {
+        let word = tokens.string("\"f32\" or \"bf16\"")?;
+        let unknown =
+            |error: UnknownPrecision| Error::new((word.span, word.span), error.to_string());
+        item.precision = Some((word.value.parse().map_err(unknown)?, word.span));
         return tokens.comma();
     }
     if name == "exact" {

@@ -112,6 +112,9 @@ fn planning(item: &Item, place: &Place, error: CompileError) -> Errors {
     let name = item.name.span();
     match error {
         CompileError::Table(error) => place.errors(&error),
+        CompileError::Plan(error @ PlanError::Precision { .. }) => {
+            Errors::one(item.precision.map_or(name, |(_, span)| span), error.to_string())
+        }
         CompileError::Plan(PlanError::Choices(error)) => {
             Errors::one(item.schedule.as_ref().map_or(name, |path| path.span), error.to_string())
         }
@@ -146,7 +149,11 @@ fn wishes(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Wishes,
         let choices: Choices = saved
             .parse()
             .map_err(|error| Errors::one(path.span, format!("`{}`, {error}", path.value)))?;
+        wishes.precision = choices.precision;
         wishes.choices = Some(Arc::new(choices));
+    }
+    if let Some((precision, _)) = item.precision {
+        wishes.precision = precision;
     }
     Ok(wishes)
 }

@@ -12,10 +12,42 @@ use resnet_runtime::weights::quantised::{Names, module};
 use resnet_runtime::weights::{QuantisedSource, Stored, TensorSpec};
 
 use super::quantisable::{Kept, quantisable};
-use super::{Conv, Epilogue, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
+use super::{Conv, Epilogue, Fused, FusedId, FusedNode, FusedOp, Residual};
 
 /// Names of the weight tensors that are quantised.
 pub(crate) type Quantised = BTreeSet<String>;
+
+/// What an activation consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Real numbers.
+    F32,
+    /// Real numbers in half as many bytes.
+    Bf16,
+    /// Bytes, of the scale and zero point with which the layer of this weight reads them.
+    U8(String),
+}
+
+impl Format {
+    /// The elements.
+    pub fn element(&self) -> Element {
+        match self {
+            Self::F32 => Element::F32,
+            Self::Bf16 => Element::Bf16,
+            Self::U8(_) => Element::U8,
+        }
+    }
+}
+
+impl Fused {
+    /// The convolutions.
+    pub(crate) fn convs(&self) -> impl Iterator<Item = &Conv> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            FusedOp::Conv(conv) => Some(conv),
+            _ => None,
+        })
+    }
+}
 
 /// Weights are quantised in a way for which there is no arithmetic.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -71,16 +103,21 @@ pub(crate) fn assign(fused: Fused, quantised: &Quantised) -> Result<Fused, Quant
     Ok(assigner.new.finish(fused.outputs, &FusedOp::Dequantise, DEQUANTISE))
 }
 
-/// The tensors of a network's weights: in the place of a quantised layer's, those of
+/// Those of the quantised weights that a layer has which is computed: one after the last feature is not.
+pub(crate) fn computed(fused: &Fused, quantised: &Quantised) -> Quantised {
+    fused.convs().filter_map(|conv| quantised.get(&conv.weight).cloned()).collect()
+}
+
+/// The tensors of a network of these convolutions: in the place of a quantised layer's, those of
 /// [`quantised`](resnet_runtime::weights::quantised).
-pub(crate) fn tensors(tensors: &[TensorSpec], fused: &Fused) -> Vec<TensorSpec> {
+pub(crate) fn tensors<'a>(
+    tensors: &[TensorSpec],
+    convs: impl Iterator<Item = &'a Conv>,
+) -> Vec<TensorSpec> {
     let mut replaced: BTreeMap<&str, bool> = BTreeMap::new();
-    for node in &fused.nodes {
-        let FusedOp::Conv(conv) = &node.op else { continue };
-        if conv.quantised() {
-            replaced.extend(conv.folded().map(|name| (name, false)));
-            replaced.insert(&conv.weight, true);
-        }
+    for conv in convs.filter(|conv| conv.quantised()) {
+        replaced.extend(conv.folded().map(|name| (name, false)));
+        replaced.insert(&conv.weight, true);
     }
     let mut list = Vec::with_capacity(tensors.len());
     for tensor in tensors {

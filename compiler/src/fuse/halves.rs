@@ -15,8 +15,7 @@ pub(crate) fn halves(fused: Fused) -> Fused {
     let mut halver = Halver { new: Rewriter::new(), after_mean: Vec::new() };
     for (index, node) in fused.nodes.into_iter().enumerate() {
         // One that adds a residual would have that converted.
-        let is_answer =
-            answers.contains(&FusedId::at(index)) && node.epilogue.residual.is_none();
+        let is_answer = answers.contains(&FusedId::at(index)) && node.epilogue.residual.is_none();
         halver.node(node, is_answer);
     }
     halver.new.finish(fused.outputs, &FusedOp::Widen, WIDEN)

@@ -37,12 +37,13 @@ impl Graph {
         builder.check_features();
         let output = builder.table();
         builder.check_network(output);
-        let Builder { nodes, tensors, errors, depth, cost, features, .. } = builder;
+        let Builder { nodes, rest, tensors, errors, depth, cost, features, .. } = builder;
         let graph = Self {
             name: spec.name.value.clone(),
             nodes,
             output: output.unwrap_or(NodeId(0)),
             features,
+            rest,
             depth,
             // Without errors both are below the limit that `push` keeps.
             params: u64::try_from(cost.params).unwrap_or(u64::MAX),
@@ -57,6 +58,8 @@ impl Graph {
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a Spec,
     pub(super) nodes: Vec<Node>,
+    /// What follows the last feature.
+    rest: Vec<Node>,
     tensors: Vec<TensorSpec>,
     /// The row that owns each tensor name.
     owners: HashMap<String, usize>,
@@ -101,6 +104,7 @@ impl<'a> Builder<'a> {
             stages: 0,
             linear_rows: 0,
             norm_rows: 0,
+            rest: Vec::new(),
             features: Vec::new(),
             dilation: Extent::square(1),
         }
@@ -137,7 +141,7 @@ impl<'a> Builder<'a> {
         if let Some((node, nodes, depth, cost)) = wanted
             && self.errors.is_empty()
         {
-            self.nodes.truncate(nodes);
+            self.rest = self.nodes.split_off(nodes);
             (self.depth, self.cost) = (depth, cost);
             cursor = Some(node);
         }

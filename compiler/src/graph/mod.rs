@@ -208,6 +208,9 @@ pub struct Graph {
     pub output: NodeId,
     /// What the answer consists of, one after the other; empty if it is the last node's value.
     pub features: Vec<Feature>,
+    /// What follows the last feature in the table, behind all nodes: it is not computed, and its tensors may be in the
+    /// weights.
+    pub rest: Vec<Node>,
     /// Weighted layers, projections not counted.
     pub depth: usize,
     /// Weights, biases and batch norm's scales and shifts.
@@ -238,6 +241,13 @@ impl Graph {
     /// Shape of the last node's value, which is the answer if there are no features.
     pub fn output_shape(&self) -> Shape {
         self.node(self.output).shape
+    }
+
+    /// The same without features: all rows.
+    pub(crate) fn whole(&self) -> Self {
+        let nodes: Vec<Node> = self.nodes.iter().chain(&self.rest).cloned().collect();
+        let output = NodeId::at(nodes.len() - 1);
+        Self { nodes, output, features: Vec::new(), rest: Vec::new(), ..self.clone() }
     }
 
     /// The nodes whose values, one after the other, are the answer.

@@ -47,7 +47,7 @@ impl Worked<'_> {
             node: None,
             name: "output".to_owned(),
             algorithm: None,
-            quantised: false,
+            element: Element::F32,
             macs: 0,
             bytes: wide(2 * self.program.output_len * PICTURE.bytes()),
             steps: Vec::new(),
@@ -56,14 +56,14 @@ impl Worked<'_> {
 
     /// A layer, without its steps.
     fn layer(&self, id: FusedId) -> Layer {
-        let Work { algorithm, quantised, macs, weights, activations } =
+        let Work { algorithm, element, macs, weights, activations } =
             Work::new(self.fused, self.schedule, id);
         Layer {
             id: Some(id),
             node: Some(self.fused.node(id).node),
             name: self.fused.node(id).name.clone(),
             algorithm,
-            quantised,
+            element,
             macs,
             bytes: weights + activations,
             steps: Vec::new(),
@@ -80,7 +80,7 @@ impl Work {
         let [weights, activations] = network.bytes(id).map(wide);
         Self {
             algorithm: conv.map(|plan| plan.choice().algorithm),
-            quantised: conv.is_some_and(ConvPlan::quantised),
+            element: conv.map_or(Element::F32, |plan| plan.panels.format.element),
             macs: u64::try_from(macs).unwrap_or(u64::MAX),
             weights,
             activations,

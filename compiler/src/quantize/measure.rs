@@ -204,6 +204,7 @@ fn alone(layer: &Candidate) -> Graph {
         ],
         output: NodeId(1),
         features: Vec::new(),
+        rest: Vec::new(),
         depth: 1,
         params: (weight.iter().product::<usize>() + output.channels) as u64,
         macs,

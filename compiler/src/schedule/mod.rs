@@ -118,8 +118,13 @@ impl ConvPlan {
 
     /// Whether it sums products of bytes, or of the words that these become.
     pub fn quantised(&self) -> bool {
-        matches!(self.panels.format.element, Element::I8 | Element::I16)
+        is_quantised(self.panels.format.element)
     }
+}
+
+/// Whether products are of bytes, or of the words that these become.
+pub(crate) fn is_quantised(element: Element) -> bool {
+    matches!(element, Element::I8 | Element::I16)
 }
 
 /// What a convolution computes together.

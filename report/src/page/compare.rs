@@ -236,7 +236,7 @@ fn rows(networks: [&Network; 2], pair: [Option<usize>; 2]) -> (String, usize) {
 /// What a layer's line says.
 fn cells(layer: &Layer) -> [String; 10] {
     let counts = &layer.counts;
-    let bits = if layer.quantised { ", 8 bits" } else { "" };
+    let bits = layer.format();
     [
         escape(&counts.name),
         escape(&operation(&counts.operation)),

@@ -85,7 +85,7 @@ fn alike(network: &Network, stage: usize, blocks: [usize; 2]) -> bool {
                 &counts.operation,
                 [counts.input, counts.output],
                 [counts.params, counts.macs, layer.weight_bytes, layer.activation_bytes],
-                (layer.algorithm, layer.quantised),
+                (layer.algorithm, layer.format()),
             )
         });
         layers.collect::<Vec<_>>()
@@ -148,11 +148,9 @@ fn row(network: &Network, index: usize, layer: &Layer) -> String {
         true => "<td></td>".to_owned(),
         false => format!("<td class=\"n\" title=\"{}\">{text}</td>", escape(&hint)),
     };
-    let algorithm = match (layer.algorithm, layer.quantised) {
-        (None, _) => String::new(),
-        (Some(word), false) => format!("<span class=\"algorithm {word}\">{word}</span>"),
-        (Some(word), true) => format!("<span class=\"algorithm {word}\">{word}, 8 bits</span>"),
-    };
+    let algorithm = layer.algorithm.map_or(String::new(), |word| {
+        format!("<span class=\"algorithm {word}\">{word}{}</span>", layer.format())
+    });
     let stride = layer.receptive_field.stride[0];
     let ms = layer.ms.map(|ms| {
         let whole = network.profile.as_ref().map_or(0.0, |profile| profile.total.ms);

@@ -124,7 +124,11 @@ impl Layer {
             out_blocks,
             y_block: self.size * self.size * BLOCK,
             r_block: self.size * self.size * BLOCK,
-            epilogue: Epilogue { residual: false, activation: Activation::Relu },
+            epilogue: Epilogue {
+                residual: false,
+                activation: Activation::Relu,
+                stored: Precision::F32,
+            },
             next: self.panel_len(out_blocks) / if run { 1 } else { self.size },
         };
         if self.planar { Call::ConvPlanar(params) } else { Call::Conv(params) }

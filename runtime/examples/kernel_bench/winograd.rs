@@ -283,7 +283,11 @@ impl Buffers {
                     x_point: self.m_point,
                     y_row: size * BLOCK,
                     r_row: size * BLOCK,
-                    epilogue: Epilogue { residual: false, activation: Activation::Relu },
+                    epilogue: Epilogue {
+                        residual: false,
+                        activation: Activation::Relu,
+                        stored: Precision::F32,
+                    },
                 });
                 let m = (block * layer.group + row) * layer.tiles() * BLOCK;
                 let m = self.m[m..].as_mut_ptr();

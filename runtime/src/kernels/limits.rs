@@ -3,8 +3,8 @@
 
 use std::hint::black_box;
 
-use super::simd::{ByteFactors, Dot, Outlined, Simd};
-use super::{BLOCK, Isa, QUAD, UnavailableIsa};
+use super::simd::{ByteFactors, Dot, Halves, Outlined, Simd};
+use super::{BLOCK, Bf16, Isa, PAIR, QUAD, UnavailableIsa};
 
 /// Does multiply-adds in registers: chains of `steps` dependent ones, as many side by side as hide
 /// their latency. Returns how many it were.
@@ -28,6 +28,18 @@ pub(crate) fn byte_multiply_adds(isa: Isa, steps: usize) -> Result<usize, Unavai
     let mut done = 0;
     // SAFETY: `Dots` touches no memory but its own.
     unsafe { isa.run(Dots { steps, done: &mut done })? };
+    Ok(done)
+}
+
+/// The same of [`Bf16`](super::Bf16), whose products are added to `f32`.
+///
+/// # Errors
+///
+/// If this CPU lacks the instruction set.
+pub(crate) fn half_multiply_adds(isa: Isa, steps: usize) -> Result<usize, UnavailableIsa> {
+    let mut done = 0;
+    // SAFETY: `HalfDots` touches no memory but its own.
+    unsafe { isa.run(HalfDots { steps, done: &mut done })? };
     Ok(done)
 }
 
@@ -112,6 +124,44 @@ fn dots<S: Dot<ByteFactors>, const P: usize, const B: usize>(simd: S, steps: usi
     }
     black_box(sums);
     P * B
+}
+
+struct HalfDots<'a> {
+    steps: usize,
+    done: &'a mut usize,
+}
+
+impl Outlined for HalfDots<'_> {
+    /// # Safety
+    ///
+    /// None is asked for.
+    #[inline(always)]
+    unsafe fn run<S: Halves>(self, simd: S) {
+        // A convolution's tile.
+        let sums = match S::HALF_TILE_PIXELS[0] {
+            0..=3 => half_dots::<S, 2>(simd, self.steps),
+            4..=9 => half_dots::<S, 4>(simd, self.steps),
+            _ => half_dots::<S, 12>(simd, self.steps),
+        };
+        *self.done = sums * BLOCK * PAIR * self.steps;
+    }
+}
+
+/// Returns `P`.
+#[inline(always)]
+fn half_dots<S: Halves, const P: usize>(simd: S, steps: usize) -> usize {
+    let (x, w) = ([[Bf16::new(0.5); PAIR]; P], [Bf16::new(0.5); BLOCK * PAIR]);
+    let mut sums = [simd.splat(0.0); P];
+    for _ in 0..steps {
+        let x = black_box(&x);
+        // SAFETY: a row of weights.
+        let w = unsafe { simd.pairs(black_box(&w).as_ptr()) };
+        for (sum, &x) in sums.iter_mut().zip(x) {
+            *sum = simd.add_pairs(x, w, *sum);
+        }
+    }
+    black_box(sums);
+    P
 }
 
 struct Stream<'a> {

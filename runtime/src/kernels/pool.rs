@@ -187,7 +187,8 @@ unsafe fn averages<S: Simd, T: Real>(simd: S, params: &PoolParams, x: *const T, 
                 let mut line = simd.splat(0.0);
                 for column in columns.clone() {
                     // SAFETY: the window is cut to the input's rows and columns.
-                    let value = unsafe { T::load(simd, x.add(row * params.x_row + column * BLOCK)) };
+                    let value =
+                        unsafe { T::load(simd, x.add(row * params.x_row + column * BLOCK)) };
                     line = simd.add(line, value);
                 }
                 sum = simd.add(sum, line);
@@ -217,12 +218,7 @@ pub(super) unsafe fn blur<S: Simd>(simd: S, params: &PoolParams, x: *mut f32, y:
 ///
 /// `x` is readable and `y` writable as far as [`PoolParams`] says.
 #[inline(always)]
-pub(super) unsafe fn blur_bf16<S: Simd>(
-    simd: S,
-    params: &PoolParams,
-    x: *mut Bf16,
-    y: *mut Bf16,
-) {
+pub(super) unsafe fn blur_bf16<S: Simd>(simd: S, params: &PoolParams, x: *mut Bf16, y: *mut Bf16) {
     // SAFETY: the same is asked for.
     unsafe { blurred(simd, params, x, y) }
 }

@@ -11,6 +11,7 @@
 //! `f32` becomes zero.
 
 mod bytes;
+mod halves;
 mod winograd;
 mod words;
 
@@ -19,7 +20,7 @@ use std::ops::Range;
 pub use self::bytes::pack_bytes;
 use self::winograd::Evaluate;
 pub use self::words::{POINTS, Points, pack_words};
-use crate::kernels::{BLOCK, Bf16, ConvShape, Element, PAIR, PanelFormat, Panels, Transform};
+use crate::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 
 /// The values of a batch norm, one an output channel.
 #[derive(Clone, Copy, Debug)]
@@ -203,23 +204,6 @@ impl Packer {
                 });
             }
         }
-    }
-
-    /// The same in bytes, which start on a cache line, of what the format's element says.
-    ///
-    /// # Panics
-    ///
-    /// If a slice has another length.
-    pub fn pack(&self, panel: usize, weight: &[f32], out: &mut [u8]) {
-        let format = &self.panels.format;
-        if format.element == Element::F32 {
-            return self.pack_panel(panel, weight, numbers(out));
-        }
-        let out: &mut [u16] = bytemuck::cast_slice_mut(out);
-        let mut single = vec![0.0; out.len()];
-        self.pack_panel(panel, weight, &mut single);
-        let rows = format.in_blocks * self.panels.shape.kernel_len() * format.lanes();
-        halves(&single, single.len() / rows, out);
     }
 
     /// Writes what follows the panels: `out` is the packed form from
@@ -461,18 +445,6 @@ fn scatter<T: Copy>(
         let rows = rows.chunks_exact_mut(row).skip(first_lane);
         for (row, folded) in rows.zip(folded.chunks_exact(kernel)) {
             row[column] = folded[k];
-        }
-    }
-}
-
-/// The bits of [`Bf16`] for `single`, which has rows of so many weights: of each pair of rows, weights of one column side
-/// by side.
-fn halves(single: &[f32], row: usize, out: &mut [u16]) {
-    let pairs = single.chunks_exact(PAIR * row).zip(out.chunks_exact_mut(PAIR * row));
-    for (rows, out) in pairs {
-        let (first, second) = rows.split_at(row);
-        for (pair, (&first, &second)) in out.chunks_exact_mut(PAIR).zip(first.iter().zip(second)) {
-            pair.copy_from_slice(&[first, second].map(|weight| Bf16::new(weight).to_bits()));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::tensor::{Name, NormTensors, TensorSpec};
+use super::tensor::{Name, NormTensors, Stored, TensorSpec};
 use crate::kernels::{Activation, BLOCK, Element, Panels, TENSOR_NUMBERS, Transform};
 
 /// All that a compiled network asks of weights, whatever runs it and for any number of pictures.
@@ -24,15 +24,9 @@ pub struct WeightsPlan {
 }
 
 impl WeightsPlan {
-    /// The names of the weights that are quantised.
+    /// The names of the weights that are quantised, those of layers that are not computed too.
     pub fn quantised(&self) -> impl Iterator<Item = &str> {
-        self.recipes.iter().filter_map(|recipe| match &recipe.content {
-            Content::Quantised { source, .. } => Some(&*source.weight),
-            Content::Conv { .. }
-            | Content::Scale { .. }
-            | Content::Norm { .. }
-            | Content::Vector { .. } => None,
-        })
+        self.tensors.iter().filter(|tensor| tensor.stored == Stored::I8).map(|tensor| &*tensor.name)
     }
 
     /// What becomes of the weights of a quantised layer.

@@ -1,6 +1,8 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use resnet_runtime::kernels::{Activation, BLOCK, Call, Epilogue, Isa, PlaneParams, Table};
+use resnet_runtime::kernels::{
+    Activation, BLOCK, Call, Epilogue, Isa, PlaneParams, Precision, Table,
+};
 
 use super::{Guarded, Random, bits, invoke, tables};
 
@@ -37,7 +39,7 @@ fn upper_tail(x: f64) -> f64 {
 
 /// Applies an activation to numbers that nothing else changes.
 fn run(table: &'static Table, activation: Activation, x: &[f32]) -> Vec<f32> {
-    let epilogue = Epilogue { residual: false, activation };
+    let epilogue = Epilogue { residual: false, activation, stored: Precision::F32 };
     let (columns, row) = (x.len() / BLOCK, x.len());
     let params = PlaneParams { rows: 1, columns, x_row: row, r_row: 0, y_row: row, epilogue };
     let (one, zero) = ([1.0; BLOCK], [0.0; BLOCK]);

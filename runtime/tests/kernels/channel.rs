@@ -1,4 +1,6 @@
-use resnet_runtime::kernels::{Activation, BLOCK, Call, ChannelConvParams, Epilogue, PlaneParams};
+use resnet_runtime::kernels::{
+    Activation, BLOCK, Call, ChannelConvParams, Epilogue, PlaneParams, Precision,
+};
 
 use super::{Guarded, Random, assert_close, bits, epilogues, finished, invoke, tables};
 
@@ -42,7 +44,11 @@ fn affine_keeps_nan() {
         x_row: BLOCK,
         r_row: 0,
         y_row: BLOCK,
-        epilogue: Epilogue { residual: false, activation: Activation::Relu },
+        epilogue: Epilogue {
+            residual: false,
+            activation: Activation::Relu,
+            stored: Precision::F32,
+        },
     };
     for (isa, table) in tables() {
         let mut y = Guarded::new(BLOCK);

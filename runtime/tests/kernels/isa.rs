@@ -7,7 +7,7 @@ fn names_parse_back() {
     }
     let error = "sse9".parse::<Isa>().unwrap_err().to_string();
     assert!(
-        error.starts_with("unknown instruction set `sse9`; expected one of avx512vnni, "),
+        error.starts_with("unknown instruction set `sse9`; expected one of avx512bf16, "),
         "{error}"
     );
     assert!(Isa::ALL.iter().all(|isa| error.contains(isa.name())), "{error}");

@@ -18,7 +18,8 @@ macro_rules! assert_bytes {
 
 #[test]
 fn parameters_are_bytes_as_in_memory() {
-    let epilogue = Epilogue { residual: true, activation: Activation::Relu };
+    let epilogue =
+        Epilogue { residual: true, activation: Activation::Relu, stored: Precision::F32 };
     let bytes = assert_bytes!(Conv(ConvParams): pixels x_step blocks x_block kernel_rows
         kernel_columns x_row x_column out_blocks y_block r_block next; epilogue = epilogue);
     let at = offset_of!(ConvParams, epilogue);
@@ -33,12 +34,13 @@ fn parameters_are_bytes_as_in_memory() {
 
 #[test]
 fn parameters_are_expressions() {
-    let epilogue = Epilogue { residual: false, activation: Activation::Relu };
+    let epilogue =
+        Epilogue { residual: false, activation: Activation::Relu, stored: Precision::F32 };
     let params = PlaneParams { rows: 1, columns: 2, x_row: 3, r_row: 0, y_row: 4, epilogue };
     assert_eq!(
         Call::Gate(params).expression(),
         "PlaneParams { rows: 1, columns: 2, x_row: 3, r_row: 0, y_row: 4, \
-         epilogue: Epilogue { residual: false, activation: Activation::Relu } }"
+         epilogue: Epilogue { residual: false, activation: Activation::Relu, stored: Precision::F32 } }"
     );
     let group = GroupParams { channels: 4, group: 2, epsilon: Constant::new(1e-5) };
     let expected = "GroupParams { channels: 4, group: 2, epsilon: Constant::new(1e-5) }";

@@ -6,6 +6,7 @@ mod bytes;
 mod channel;
 mod conv;
 mod copy;
+mod halves;
 mod isa;
 mod layout;
 mod norm;
@@ -17,7 +18,7 @@ mod winograd;
 
 use std::ffi::c_void;
 
-use resnet_runtime::kernels::{Activation, Call, Epilogue, Isa, Table};
+use resnet_runtime::kernels::{Activation, Call, Epilogue, Isa, Precision, Table};
 
 /// The instruction sets of this CPU with their kernels.
 fn tables() -> impl Iterator<Item = (Isa, &'static Table)> {
@@ -35,13 +36,19 @@ fn invoke(call: &Call, table: &Table, operands: &[*const f32]) {
 
 /// Every epilogue.
 fn epilogues() -> impl Iterator<Item = Epilogue> {
-    let of =
-        |residual| Activation::ALL.iter().map(move |&activation| Epilogue { residual, activation });
+    let of = |residual| {
+        Activation::ALL.iter().map(move |&activation| Epilogue {
+            residual,
+            activation,
+            stored: Precision::F32,
+        })
+    };
     [false, true].into_iter().flat_map(of)
 }
 
 /// A residual and `max(0, x)`.
-const RESIDUAL_RELU: Epilogue = Epilogue { residual: true, activation: Activation::Relu };
+const RESIDUAL_RELU: Epilogue =
+    Epilogue { residual: true, activation: Activation::Relu, stored: Precision::F32 };
 
 /// What an epilogue makes of a value.
 fn finished(epilogue: Epilogue, value: f64, residual: f32) -> f64 {

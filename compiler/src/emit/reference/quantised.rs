@@ -13,9 +13,9 @@ use super::operators::{
     Tensors, Values, blur, convolve, gate, pool, pooling, softmax, surrounded, zero_pad,
 };
 use super::{walk, winograd};
-use crate::fuse::formats::{self, tensors};
+use crate::fuse::formats;
 use crate::fuse::{Conv, Format, Fused, FusedId, FusedNode, FusedOp, Residual};
-use crate::graph::{Extent, Graph, Padding, PoolKind, Pooling, Shape, Window};
+use crate::graph::{Extent, Padding, PoolKind, Pooling, Shape, Window};
 
 /// A fused graph and its weights.
 pub(super) struct Evaluator {
@@ -37,14 +37,12 @@ enum Channels {
 
 impl Evaluator {
     pub(super) fn load(
-        graph: &Graph,
         fused: &Fused,
         plan: &WeightsPlan,
         weights: &Weights,
     ) -> Result<Self, LoadError> {
-        let specs = tensors(&graph.tensors, fused);
-        weights.check(&specs)?;
-        let real = specs.iter().filter(|spec| matches!(spec.stored, Stored::Float));
+        weights.check(&plan.tensors)?;
+        let real = plan.tensors.iter().filter(|spec| matches!(spec.stored, Stored::Float));
         let tensors = Tensors::read(real.map(|spec| &*spec.name), weights)?;
         let (mut layers, mut lines) = (BTreeMap::new(), BTreeMap::new());
         for node in &fused.nodes {

@@ -1,8 +1,8 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
 use resnet_runtime::kernels::{
-    self, BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement, ResidualElement,
-    ZeroPadParams,
+    self, BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement,
+    ResidualElement, ZeroPadParams,
 };
 
 use super::channel::{epilogue_doc, stored};

@@ -52,9 +52,9 @@ impl Lowering {
         };
         let pixels =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        let (mean_of, variance_of): (fn(_) -> Call, fn(_) -> Call) = match x.element {
-            Element::Bf16 => (Call::MeanBf16, Call::VarianceBf16),
-            _ => (Call::Mean, Call::Variance),
+        let [mean_of, variance_of] = match x.element {
+            Element::Bf16 => [Call::MeanBf16(pixels), Call::VarianceBf16(pixels)],
+            _ => [Call::Mean(pixels), Call::Variance(pixels)],
         };
         let pass = plane_params(x, layer.epilogue, &r, y);
         let at = |operand: usize, loops: &[Loop]| sides[operand].address(operand, loops);
@@ -65,12 +65,12 @@ impl Lowering {
             (temporary(&means, &parallel), temporary(&scales, &parallel));
         let epsilon = Constant::new(epsilon as f32);
         let body = [
-            each(mean_of(pixels), vec![at(0, &all), mean.clone()]),
+            each(mean_of, vec![at(0, &all), mean.clone()]),
             vec![Statement::Call(
                 Call::GroupMean(groups(Constant::new(0.0))),
                 vec![mean_of_all.clone(), mean_of_all],
             )],
-            each(variance_of(pixels), vec![at(0, &all), mean.clone(), scale.clone()]),
+            each(variance_of, vec![at(0, &all), mean.clone(), scale.clone()]),
             vec![Statement::Call(
                 Call::GroupScale(groups(epsilon)),
                 vec![scale_of_all.clone(), at(1, &parallel), scale_of_all],

@@ -199,12 +199,11 @@ where
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16) -> Self::F32x16 {
         // SAFETY: readable for 16 elements, says the caller; the token proves NEON.
-        unsafe {
+        let halves = unsafe {
             let (low, high) = (vld1q_u16(from.cast()), vld1q_u16(from.add(8).cast()));
-            let halves =
-                [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)];
-            each!(4: value_of(halves))
-        }
+            [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)]
+        };
+        each!(4: value_of(halves))
     }
 
     #[inline(always)]
@@ -254,7 +253,7 @@ where
     #[inline(always)]
     unsafe fn pairs(self, from: *const Bf16) -> Self::Pairs {
         // SAFETY: readable for 32 elements, says the caller; the token proves NEON.
-        unsafe {
+        let (second, first) = unsafe {
             let (low, high) = (vld2q_u16(from.cast()), vld2q_u16(from.add(BLOCK).cast()));
             let second = [
                 vget_low_u16(low.1),
@@ -268,8 +267,9 @@ where
                 vget_low_u16(high.0),
                 vget_high_u16(high.0),
             ];
-            [each!(4: value_of(second)), each!(4: value_of(first))]
-        }
+            (second, first)
+        };
+        [each!(4: value_of(second)), each!(4: value_of(first))]
     }
 
     #[inline(always)]

@@ -27,7 +27,8 @@ impl Halves for Avx512Bf16 {
         let [first, second] = x.map(|half| i32::from(half.to_bits()));
         // SAFETY: the token proves AVX-512 BF16; a register is a register.
         unsafe {
-            let x = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(second << 16 | first));
+            let x =
+                std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(second << 16 | first));
             _mm512_dpbf16_ps(sums, x, weights)
         }
     }

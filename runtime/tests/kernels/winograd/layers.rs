@@ -326,6 +326,7 @@ impl Run<'_> {
             epilogue: Epilogue {
                 residual: layer.residual,
                 activation: if layer.relu { Activation::Relu } else { Activation::None },
+                stored: Precision::F32,
             },
         });
         invoke(&call, self.table, &[m.as_ptr(), bias.as_ptr(), residual.as_ptr(), y]);
