@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use resnet_compiler::network::Compiler;
-use resnet_compiler::plan::WritePackedError;
+use resnet_compiler::plan::{Plan, WritePackedError};
+use resnet_runtime::kernels::Precision;
 
 use crate::Outcome;
 use crate::args::{Algorithms, Pack};
@@ -25,7 +26,7 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
     let schedule = &options.algorithms.schedule;
     let inputs = files.iter().chain(&options.weights.weights).chain(schedule);
     let mut file = Output::create(&options.output, Kind::Packed, options.force.force, inputs)?;
-    let packed = plan.pack(&weights, options.threads.get(), &words(options), &mut file);
+    let packed = plan.pack(&weights, options.threads.get(), &words(options, &plan), &mut file);
     let bytes = packed.map_err(|error| match error {
         // It names the file itself.
         WritePackedError::Write(error) => anyhow::Error::from(error),
@@ -44,12 +45,12 @@ pub(crate) fn pack(options: &Pack, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 /// The options that matter to how weights are packed, as a user would repeat them.
-fn words(options: &Pack) -> String {
+fn words(options: &Pack, plan: &Plan) -> String {
     let mut words = Vec::new();
     if options.batch.get() != 1 {
         words.push(format!("--batch {}", options.batch));
     }
-    let Algorithms { exact, memory, schedule, precision } = &options.algorithms;
+    let Algorithms { exact, memory, schedule, precision: _ } = &options.algorithms;
     if *exact {
         words.push("--exact".to_owned());
     }
@@ -59,8 +60,9 @@ fn words(options: &Pack) -> String {
     if let Some(memory) = memory {
         words.push(format!("--memory {memory}"));
     }
-    if let Some(precision) = precision.precision {
-        words.push(format!("--precision {precision}"));
+    // Weights that are packed already keep theirs.
+    if plan.choices.precision != Precision::F32 {
+        words.push(format!("--precision {}", plan.choices.precision));
     }
     words.join(" ")
 }

@@ -307,8 +307,11 @@ impl<'a> Compiler<'a> {
     fn plan_graph(&self, graph: &Graph) -> Result<((Plan, Levels), Wishes), CompileError> {
         let mut wishes = self.options.wishes();
         wishes.quantised = self.weights.map(Weights::quantised).unwrap_or_default().into();
-        let packed =
-            self.weights.and_then(|weights| packed_for(weights, &wishes, self.options.precision));
+        let packed = self.weights.and_then(packed_choices);
+        if let (Some(packed), None, None) = (&packed, self.options.precision, &wishes.choices) {
+            wishes.precision = packed.precision;
+        }
+        let packed = packed.and_then(|packed| packed_for(packed, &wishes));
         let packed = packed.map(|packed| (Plan::with_levels(graph, &packed), packed));
         let (planned, wishes) = match packed {
             // They are packed for another table; loading says so.
@@ -326,16 +329,19 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// The choices that weights are packed for.
+fn packed_choices(weights: &Weights) -> Option<Choices> {
+    weights.packed()?.about().schedule.parse().ok()
+}
+
 /// The wishes with the choices that the weights are packed for, if nothing else is wished.
-fn packed_for(weights: &Weights, wishes: &Wishes, precision: Option<Precision>) -> Option<Wishes> {
+fn packed_for(packed: Choices, wishes: &Wishes) -> Option<Wishes> {
     if wishes.exact || wishes.memory.is_some() || wishes.choices.is_some() {
         return None;
     }
-    let packed: Choices = weights.packed()?.about().schedule.parse().ok()?;
     // Any number of pictures can be computed with them.
     let choices = Choices { batch: wishes.batch, ..packed };
-    let precision = precision.unwrap_or(choices.precision);
-    Some(Wishes { choices: Some(Arc::new(choices)), precision, ..wishes.clone() })
+    Some(Wishes { choices: Some(Arc::new(choices)), ..wishes.clone() })
 }
 
 /// A compiled network that waits for its weights.

@@ -31,6 +31,9 @@ fn two_bytes_answer_nearly_the_same() {
     // Packed weights and schedules keep it.
     workshop.resnet("pack net.yaml --random-weights 1 --precision bf16 -o packed").succeeds();
     assert_eq!(answer(&workshop, "--weights packed"), half);
+    workshop.resnet("pack net.yaml --weights packed -o again").succeeds();
+    let bytes = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    assert!(bytes("again") == bytes("packed"), "packing what is packed changes nothing");
     workshop
         .resnet("run net.yaml --weights packed --precision f32 red.png")
         .fails("--precision bf16");
