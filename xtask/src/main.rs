@@ -54,12 +54,9 @@ const REST: &[Step] = &[
     ("the page's lints", "cargo clippy --manifest-path web/Cargo.toml -- -D warnings"),
     // Says what is missing where it cannot run.
     ("the page, in Chromium", "web/test"),
-    // Another one. What builds the cluster itself and runs its processes is `cluster/test`.
+    // Another one. What lints it, builds the cluster itself and runs its processes is `cluster/test`: lints would compile the
+    // engine a second time.
     ("the cluster's format", "cargo fmt --all --manifest-path cluster/Cargo.toml --check"),
-    (
-        "lints of the functions for engines",
-        "cargo clippy --manifest-path cluster/Cargo.toml -p resnet-arrow -p resnet-datafusion --all-targets -- -D warnings",
-    ),
     (
         "functions for engines",
         "cargo test --manifest-path cluster/Cargo.toml -p resnet-arrow -p resnet-datafusion",
