@@ -282,7 +282,7 @@ fn expected(p: &ConvParams, values: &[Vec<f32>], o: usize, pixel: usize, lane: u
 }
 
 #[test]
-fn a_convolution_has_the_same_bits_on_every_instruction_set() {
+fn a_convolution_has_the_bits_of_its_definition() {
     let epilogues = [
         (false, Activation::None, Precision::F32),
         (true, Activation::None, Precision::F32),
