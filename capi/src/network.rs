@@ -1,8 +1,10 @@
 //! Compiled networks.
 
 use std::ffi::{CString, c_char};
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::ptr::null;
+use std::str::FromStr;
 
 use crate::arguments::{array, array_mut, object, object_mut, text};
 use crate::error::{Failure, Status, c_string, free, made, status};
@@ -139,18 +141,9 @@ unsafe fn compile_options(
     let Some(options) = (unsafe { options.as_ref() }) else {
         return Ok((NonZeroUsize::MIN, library::Options::default()));
     };
-    let isa = match options.isa.is_null() {
-        true => None,
-        // SAFETY: NULL or a string, says the caller.
-        false => Some(unsafe { text(options.isa, "isa")? }.parse().map_err(Failure::argument)?),
-    };
-    let precision = match options.precision.is_null() {
-        true => None,
-        // SAFETY: NULL or a string, says the caller.
-        false => Some(
-            unsafe { text(options.precision, "precision")? }.parse().map_err(Failure::argument)?,
-        ),
-    };
+    // SAFETY: NULL or a string, says the caller of both.
+    let (isa, precision) =
+        unsafe { (word(options.isa, "isa")?, word(options.precision, "precision")?) };
     let chosen = library::Options {
         batch: options.batch.max(1),
         exact: options.exact,
@@ -160,6 +153,22 @@ unsafe fn compile_options(
         ..library::Options::default()
     };
     Ok((NonZeroUsize::new(options.threads).unwrap_or(NonZeroUsize::MIN), chosen))
+}
+
+/// What a word stands for; NULL for nothing.
+///
+/// # Safety
+///
+/// `at` is NULL or a string.
+unsafe fn word<T>(at: *const c_char, name: &'static str) -> Result<Option<T>, Failure>
+where
+    T: FromStr<Err: Display>,
+{
+    if at.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a string, says the caller.
+    unsafe { text(at, name)? }.parse().map(Some).map_err(Failure::argument)
 }
 
 /// Tells shapes and counts.

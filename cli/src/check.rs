@@ -54,7 +54,7 @@ fn report(options: &Check, path: &Path) -> Result<Report> {
     let (batch, exact, is_trained) = (options.batch.get(), options.exact, options.train);
     let of_step = options.memory.filter(|_| is_trained);
     let memory = budget(options.memory.filter(|_| !is_trained));
-    let precision = options.precision.precision;
+    let precision = options.precision.get();
     let options = Options { batch, exact, memory, precision, ..Options::default() };
     let mut report = counted(&model, &options, opened.as_ref())?;
     if is_trained {

@@ -15,7 +15,6 @@ use resnet_compiler::onnx::{self, OnnxError};
 use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
 use resnet_compiler::target::Target;
-use resnet_runtime::kernels::Precision;
 
 use crate::Outcome;
 use crate::args::{Emit, Form};
@@ -87,7 +86,7 @@ fn of_schedules(options: &Emit) -> Result<()> {
     let given = [
         (options.exact, "--exact"),
         (options.schedule.is_some(), "--schedule"),
-        (options.precision.precision.is_some(), "--precision"),
+        (options.precision.get().is_some(), "--precision"),
     ];
     match given.into_iter().find(|(given, _)| *given) {
         Some((_, option)) => bail!(
@@ -116,9 +115,8 @@ fn print(options: &Emit, model: &Model, sink: &mut dyn Write) -> Result<()> {
 
 fn text(options: &Emit, model: &Model) -> Result<String> {
     let choices = choices(options.schedule.as_deref())?;
-    let measured = choices.as_ref().map(|choices| choices.precision);
-    let precision = options.precision.precision.or(measured).unwrap_or(Precision::F32);
-    let wishes = Wishes { exact: options.exact, choices, precision, ..Wishes::default() };
+    let wishes = Wishes { exact: options.exact, ..Wishes::default() };
+    let wishes = wishes.with(choices, options.precision.get());
     let graph = Graph::build(&model.spec)?;
     match options.form {
         Form::Graph => return Ok(graph.to_string()),

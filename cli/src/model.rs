@@ -9,7 +9,7 @@ use resnet::{
 };
 use resnet_compiler::schedule::Choices;
 use resnet_compiler::zoo::whose;
-use resnet_runtime::kernels::{Isa, Precision};
+use resnet_runtime::kernels::{Element, Isa, Precision};
 use resnet_runtime::weights::TensorSpec;
 
 use crate::args::{Algorithms, BackendName, Engine};
@@ -55,7 +55,7 @@ pub(crate) fn compile(
 fn note_bf16(backend: BackendName, isa: Isa) {
     if matches!(backend, BackendName::Reference) {
         crate::voice::note!("the reference computes in f64, whatever the precision");
-    } else if isa != Isa::Avx512Bf16 {
+    } else if !isa.multiplies(Element::Bf16) {
         crate::voice::note!(
             "on `{isa}`, which has no products of bf16, they are computed in f32, to the same bits: activations \
              take half the memory, and most networks more time"
@@ -65,8 +65,7 @@ fn note_bf16(backend: BackendName, isa: Isa) {
 
 /// Says so where 8 bits are mostly slower than f32: where no instruction sums products of bytes.
 fn note_slow_bytes(backend: BackendName, isa: Isa) {
-    let sums = matches!(isa, Isa::Avx512Bf16 | Isa::Avx512Vnni | Isa::AvxVnni | Isa::NeonDot);
-    if !matches!(backend, BackendName::Reference) && !sums {
+    if !matches!(backend, BackendName::Reference) && !isa.multiplies(Element::U8) {
         crate::voice::note!(
             "on `{isa}`, which has no dot products of bytes, networks in 8 bits are mostly slower than in f32"
         );
@@ -91,7 +90,7 @@ fn note_batch(weights: &Weights, batch: usize) {
 pub(crate) fn options(algorithms: &Algorithms, batch: usize) -> Result<Options> {
     let Algorithms { exact, memory, schedule, precision } = algorithms;
     let choices = choices(schedule.as_deref())?;
-    let (exact, memory, precision) = (*exact, budget(*memory), precision.precision);
+    let (exact, memory, precision) = (*exact, budget(*memory), precision.get());
     Ok(Options { batch, exact, memory, choices, precision, ..Options::default() })
 }
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use resnet_compiler::graph::Graph;
-use resnet_compiler::network::Compiler;
+use resnet_compiler::network::{Compiler, Options};
 use resnet_compiler::tune::{Tuned, tune as measure};
 use resnet_report::profile::threads_text;
-use resnet_runtime::kernels::{Isa, Precision};
+use resnet_runtime::kernels::Isa;
 use resnet_runtime::weights::Weights;
 
 use crate::Outcome;
@@ -43,8 +43,13 @@ pub(crate) fn tune(options: &Tune, out: &mut dyn Write) -> Result<Outcome> {
     let pool = pool(threads)?;
     let isa = options.isa.get().unwrap_or_else(Isa::detect);
     let bar = bar();
-    let wish = (options.batch.get(), options.precision.precision.unwrap_or(Precision::F32));
-    let tuned = measure(&model.spec, isa, wish, &weights, pool.as_ref(), |done, rounds| {
+    let compiled = Options {
+        isa: Some(isa),
+        batch: options.batch.get(),
+        precision: options.precision.get(),
+        ..Options::default()
+    };
+    let tuned = measure(&model.spec, &compiled, &weights, pool.as_ref(), |done, rounds| {
         bar.set_length(rounds as u64);
         bar.set_position(done as u64);
     });

@@ -58,7 +58,7 @@ pub struct Conv {
 impl Conv {
     /// Whether its weights are bytes, and its input too.
     pub fn quantised(&self) -> bool {
-        self.element == Element::U8
+        self.element.is_quantised()
     }
 
     /// The tensors of which its weights are packed.

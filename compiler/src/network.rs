@@ -129,10 +129,7 @@ impl Default for Options {
 impl Options {
     pub(crate) fn wishes(&self) -> Wishes {
         let Self { batch, exact, memory, ref choices, precision, .. } = *self;
-        let measured = choices.as_ref().map(|choices| choices.precision);
-        let precision = precision.or(measured).unwrap_or(Precision::F32);
-        let choices = choices.clone();
-        Wishes { batch, exact, memory, choices, quantised: Arc::default(), precision }
+        Wishes { batch, exact, memory, ..Wishes::default() }.with(choices.clone(), precision)
     }
 }
 

@@ -28,7 +28,7 @@ use resnet_runtime::weights::pack::Standard;
 use resnet_runtime::weights::{Stored, TensorSpec, Weights, WeightsError};
 
 use self::proto::{ModelProto, OperatorSetIdProto, TensorProto};
-use crate::fuse::{Format, FusedId, FusedOp, formats, fuse_values};
+use crate::fuse::{Format, FusedId, FusedOp, fuse_values};
 use crate::graph::{Graph, Node, Op};
 use crate::plan::{self, PlanError};
 use crate::schedule::Wishes;
@@ -144,11 +144,7 @@ fn quantised(
     }
     let (fused, values) = fuse_values(graph)?;
     let wishes = Wishes { quantised: Arc::new(quantised), ..Wishes::default() };
-    let computed = match graph.rest.is_empty() {
-        true => Arc::clone(&wishes.quantised),
-        false => Arc::new(formats::computed(&fused, &wishes.quantised)),
-    };
-    let fused = formats::assign(fused, &computed)?;
+    let fused = plan::assigned(graph, fused, &wishes.quantised)?;
     let converts = |op: &FusedOp| matches!(op, FusedOp::Quantise | FusedOp::Dequantise);
     // The others are those that there were, in their order.
     let nodes: Vec<_> = fused.nodes.iter().filter(|node| !converts(&node.op)).collect();

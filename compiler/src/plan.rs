@@ -10,7 +10,7 @@ use resnet_runtime::kernels::Precision;
 use resnet_runtime::session::{Answer, Code, Feature, Info, Variant};
 use resnet_runtime::weights::{LoadError, TensorSpec, Weights, WeightsPlan, file, load};
 
-use crate::fuse::formats::{self, QuantisedError};
+use crate::fuse::formats::{self, Quantised, QuantisedError};
 use crate::fuse::{FuseError, Fused, fuse, halves};
 use crate::graph::{Graph, Op, Shape};
 use crate::limits::{self, Limits};
@@ -134,16 +134,25 @@ pub(crate) fn tensors(
     Ok(formats::tensors(&graph.tensors, fused.convs().chain(rest)))
 }
 
+/// A fused graph with the formats that quantised weights ask for. What is wrong with those of rows after the last feature is
+/// found with their tensors.
+pub(crate) fn assigned(
+    graph: &Graph,
+    fused: Fused,
+    quantised: &Quantised,
+) -> Result<Fused, QuantisedError> {
+    if graph.rest.is_empty() {
+        return formats::assign(fused, quantised);
+    }
+    let computed = formats::computed(&fused, quantised);
+    formats::assign(fused, &computed)
+}
+
 /// The graph, fused, with the formats that its weights ask for.
 pub(crate) fn fused(graph: &Graph, wishes: &Wishes) -> Result<Fused, PlanError> {
     let fused = fuse(graph)?;
     match (wishes.precision, wishes.quantised.len()) {
-        // What is wrong with those of other rows is found with their tensors.
-        (Precision::F32, _) if !graph.rest.is_empty() => {
-            let computed = formats::computed(&fused, &wishes.quantised);
-            Ok(formats::assign(fused, &computed)?)
-        }
-        (Precision::F32, _) => Ok(formats::assign(fused, &wishes.quantised)?),
+        (Precision::F32, _) => Ok(assigned(graph, fused, &wishes.quantised)?),
         (Precision::Bf16, 0) => Ok(halves(fused)),
         (Precision::Bf16, layers) => Err(PlanError::Precision { layers }),
     }

@@ -18,7 +18,7 @@ use crate::graph::{Graph, NodeId};
 use crate::nest::Part;
 use crate::network::CompileError;
 use crate::plan::{Levels, Plan, variant};
-use crate::schedule::{Algorithm, Wishes, is_quantised};
+use crate::schedule::{Algorithm, Wishes};
 use crate::target::Target;
 
 use self::work::Worked;
@@ -36,13 +36,6 @@ pub struct Work {
     pub weights: u64,
     /// Bytes of activations: what it reads of its inputs, and its output, each once.
     pub activations: u64,
-}
-
-impl Work {
-    /// Whether its sums are of products of bytes, or of the words that these become.
-    pub fn quantised(&self) -> bool {
-        is_quantised(self.element)
-    }
 }
 
 /// One layer: an operator that writes an activation, with all that was fused into it.
@@ -84,11 +77,6 @@ pub struct Step {
 }
 
 impl Layer {
-    /// Whether its sums are of products of bytes, or of the words that these become.
-    pub fn quantised(&self) -> bool {
-        is_quantised(self.element)
-    }
-
     /// The time of all its steps.
     pub fn time(&self) -> Duration {
         self.steps.iter().map(|step| step.time).sum()

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use resnet_runtime::kernels::{Isa, Precision};
+use resnet_runtime::kernels::Isa;
 use resnet_runtime::session::DynSession;
 use resnet_runtime::threads::Pool;
 use resnet_runtime::weights::Weights;
@@ -17,7 +17,7 @@ use resnet_runtime::weights::Weights;
 use crate::fuse::FusedId;
 use crate::graph::Graph;
 use crate::nest::Part;
-use crate::network::{CompileError, Compiler};
+use crate::network::{CompileError, Compiler, Options};
 use crate::plan;
 use crate::profile::{Layer, ProfileError, profile};
 use crate::schedule::{Choice, Choices, Wishes, candidates};
@@ -32,7 +32,7 @@ const RUNS: usize = 8;
 /// Runs of the whole network, by which the outcome is judged.
 const WHOLE_RUNS: usize = 15;
 
-/// Measures the algorithms of every convolution for `batch` images at a time and returns the fastest: those
+/// Measures the algorithms of every convolution, compiled with such options, and returns the fastest: those
 /// of the cost model, but where another was faster in its slowest pass than the model's in its fastest, and
 /// all of the model's if the whole network is no faster with the others. `progress` is called
 /// after each round with how many are done and how many there are.
@@ -42,15 +42,15 @@ const WHOLE_RUNS: usize = 15;
 /// A network that cannot be compiled or loaded.
 pub fn tune(
     spec: &Spec,
-    isa: Isa,
-    (batch, precision): (usize, Precision),
+    options: &Options,
     weights: &Weights,
     pool: Option<&Pool>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Tuned, ProfileError> {
     let graph = Graph::build(spec).map_err(CompileError::from)?;
     let quantised = Arc::new(weights.quantised());
-    let wishes = Wishes { batch, quantised, precision, ..Wishes::default() };
+    let isa = options.isa.unwrap_or_else(Isa::detect);
+    let wishes = Wishes { quantised, ..options.wishes() };
     let fused = plan::fused(&graph, &wishes).map_err(CompileError::from)?;
     let layers = candidates(&fused, &wishes);
     let name = |id| fused.node(id).name.clone();
@@ -81,7 +81,7 @@ pub fn tune(
     let choices = Choices::new(&graph, &wishes, faster.collect());
     let by_model = of_round(0);
     let both = [Arc::clone(&by_model), Arc::new(choices.clone())];
-    let [model, tuned] = whole_runs(spec, isa, &wishes, weights, pool, both)?;
+    let [model, tuned] = whole_runs(spec, options, weights, pool, both)?;
     Ok(match tuned < model {
         true => Tuned { choices, model, tuned },
         false => Tuned { choices: (*by_model).clone(), model, tuned: model },
@@ -129,24 +129,18 @@ fn fastest(ranges: &[Range]) -> usize {
 /// The median times of the whole network's runs with two lists of choices, run in turns.
 fn whole_runs(
     spec: &Spec,
-    isa: Isa,
-    &Wishes { batch, precision, .. }: &Wishes,
+    options: &Options,
     weights: &Weights,
     pool: Option<&Pool>,
     choices: [Arc<Choices>; 2],
 ) -> Result<[Duration; 2], ProfileError> {
     let mut networks = Vec::new();
     for choices in choices {
-        let compiled = Compiler::new(spec)
-            .isa(isa)
-            .batch(batch)
-            .precision(precision)
-            .choices(choices)
-            .weights(weights)
-            .compile()?;
+        let compiler = Compiler::new(spec).options(options.clone()).choices(choices);
+        let compiled = compiler.weights(weights).compile()?;
         networks.push(compiled.load(weights)?);
     }
-    let info = networks[0].info();
+    let (info, batch) = (networks[0].info(), options.batch);
     let (input, mut output) =
         (vec![0.5; batch * info.input_len()], vec![0.0; batch * info.outputs]);
     let mut sessions: Vec<Box<dyn DynSession + '_>> = Vec::new();

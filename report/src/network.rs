@@ -291,7 +291,7 @@ fn layers(
             stage: node.row.unwrap_or(0),
             block: node.block,
             algorithm: works.iter().find_map(|work| work.algorithm).map(|chosen| chosen.word()),
-            quantised: works.iter().any(Work::quantised),
+            quantised: works.iter().any(|work| work.element.is_quantised()),
             bf16: works.iter().any(|work| work.element == Element::Bf16),
             weight_bytes: works.iter().map(|work| work.weights).sum(),
             activation_bytes: works.iter().map(|work| work.activations).sum(),

@@ -202,7 +202,7 @@ impl Profile {
     /// What these layers of a network took, where so much was possible.
     pub fn new(name: &str, run: Run, layers: &[Layer], limits: Limits) -> Self {
         let time = layers.iter().map(Layer::time).sum();
-        let bytes = layers.iter().any(Layer::quantised);
+        let bytes = layers.iter().any(|layer| layer.element.is_quantised());
         let halves = layers.iter().any(|layer| layer.element == Element::Bf16);
         Self {
             name: name.to_owned(),
@@ -255,7 +255,7 @@ impl Profile {
 fn peak(layer: &Layer, limits: Limits) -> f64 {
     match layer.element {
         Element::Bf16 => limits.half_flops,
-        _ if layer.quantised() => limits.byte_ops,
+        element if element.is_quantised() => limits.byte_ops,
         _ => limits.flops,
     }
 }

@@ -71,9 +71,16 @@ pub(crate) struct Algorithms {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct PrecisionOption {
     /// What activations are stored as and convolutions multiply, of weights that are not quantised [default: f32, or what
-    /// packed weights are packed for].
+    /// packed weights or a saved schedule are for].
     #[arg(long, value_parser = precision_words())]
-    pub(crate) precision: Option<Precision>,
+    precision: Option<Precision>,
+}
+
+impl PrecisionOption {
+    /// The one asked for.
+    pub(crate) fn get(self) -> Option<Precision> {
+        self.precision
+    }
 }
 
 fn precision_words() -> impl TypedValueParser<Value = Precision> {

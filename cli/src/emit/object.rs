@@ -48,7 +48,7 @@ pub(super) fn write(options: &Emit, model: &Model) -> Result<()> {
         batch: options.batch.map_or(1, |batch| batch.get() as usize),
         exact: options.exact,
         choices: choices(options.schedule.as_deref())?,
-        precision: options.precision.precision,
+        precision: options.precision.get(),
         ..Options::default()
     });
     if let Some(opened) = &opened {

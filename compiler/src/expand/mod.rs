@@ -140,7 +140,7 @@ fn planning(item: &Item, place: &Place, error: CompileError) -> Errors {
 
 /// The options, with the saved schedule if one is named.
 fn wishes(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Wishes, Errors> {
-    let mut wishes = item.wishes.clone();
+    let mut measured = None;
     if let Some(path) = &item.schedule {
         let file = root.join(&path.value);
         let saved = resnet_runtime::file::read_text(&file)
@@ -149,13 +149,10 @@ fn wishes(item: &Item, root: &Path, tracked: &mut Vec<String>) -> Result<Wishes,
         let choices: Choices = saved
             .parse()
             .map_err(|error| Errors::one(path.span, format!("`{}`, {error}", path.value)))?;
-        wishes.precision = choices.precision;
-        wishes.choices = Some(Arc::new(choices));
+        measured = Some(Arc::new(choices));
     }
-    if let Some((precision, _)) = item.precision {
-        wishes.precision = precision;
-    }
-    Ok(wishes)
+    let precision = item.precision.map(|(precision, _)| precision);
+    Ok(item.wishes.clone().with(measured, precision))
 }
 
 /// A table with the way back from its places to the user's tokens.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, CopyParams, Element, MeanParams, RingParams, SoftmaxParams, TENSOR_NUMBERS,
+    BLOCK, Call, CopyParams, Element, MeanParams, Precision, RingParams, SoftmaxParams,
+    TENSOR_NUMBERS,
 };
 
 use super::{
@@ -96,10 +97,12 @@ impl Lowering {
             Operator::Pool(ref pool) => {
                 let make = match (pool.kind, layer.output.element) {
                     (PoolKind::Max, Element::U8) => Call::MaxPoolU8,
-                    (PoolKind::Max, Element::Bf16) => Call::MaxPoolBf16,
-                    (PoolKind::Max, _) => Call::MaxPool,
-                    (PoolKind::Average, Element::Bf16) => Call::AveragePoolBf16,
-                    (PoolKind::Average, _) => Call::AveragePool,
+                    (PoolKind::Max, _) => {
+                        of_reals(layer.output, [Call::MaxPool, Call::MaxPoolBf16])
+                    }
+                    (PoolKind::Average, _) => {
+                        of_reals(layer.output, [Call::AveragePool, Call::AveragePoolBf16])
+                    }
                 };
                 self.pool(layer, pool.kind.word(), make, pool);
             }
@@ -164,10 +167,7 @@ impl Lowering {
         let zeros = format!("around {}, {} a side", buffer.shape, buffer.ring);
         let (doc, operands, sides, call) = match buffer.scale {
             None => {
-                let call = match buffer.element {
-                    Element::Bf16 => Call::RingBf16(params),
-                    _ => Call::Ring(params),
-                };
+                let call = of_reals(buffer, [Call::Ring, Call::RingBf16])(params);
                 (format!("zeros {zeros}"), vec!["y"], vec![y], call)
             }
             Some(_) => {
@@ -238,10 +238,7 @@ impl Lowering {
         let (x, y) = (layer.input, layer.output);
         let params =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        let call = match x.element {
-            Element::Bf16 => Call::MeanBf16(params),
-            _ => Call::Mean(params),
-        };
+        let call = of_reals(x, [Call::Mean, Call::MeanBf16])(params);
         self.per_block(layer, format!("mean {} -> {}", x.shape, y.shape), call);
     }
 
@@ -265,6 +262,22 @@ impl Layer<'_> {
     /// Its main part.
     fn main(&self) -> (FusedId, Part) {
         (self.id, Part::Main)
+    }
+}
+
+/// The kernel, of two that do the same to `f32` and to `bf16`, for what the real numbers of a buffer are stored as.
+fn of_reals<P>(buffer: &Buffer, [single, half]: [fn(P) -> Call; 2]) -> fn(P) -> Call {
+    match stored(buffer) {
+        Precision::F32 => single,
+        Precision::Bf16 => half,
+    }
+}
+
+/// What the real numbers of a buffer are stored as.
+fn stored(buffer: &Buffer) -> Precision {
+    match buffer.element {
+        Element::Bf16 => Precision::Bf16,
+        _ => Precision::F32,
     }
 }
 

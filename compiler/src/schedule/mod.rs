@@ -118,13 +118,8 @@ impl ConvPlan {
 
     /// Whether it sums products of bytes, or of the words that these become.
     pub fn quantised(&self) -> bool {
-        is_quantised(self.panels.format.element)
+        self.panels.format.element.is_quantised()
     }
-}
-
-/// Whether products are of bytes, or of the words that these become.
-pub(crate) fn is_quantised(element: Element) -> bool {
-    matches!(element, Element::I8 | Element::I16)
 }
 
 /// What a convolution computes together.
@@ -261,6 +256,16 @@ impl Default for Wishes {
             quantised: Arc::default(),
             precision: Precision::F32,
         }
+    }
+}
+
+impl Wishes {
+    /// The same with choices that were measured, if there are some, in the precision that is asked for: if none is, that which
+    /// they are for.
+    pub fn with(self, choices: Option<Arc<Choices>>, precision: Option<Precision>) -> Self {
+        let measured = choices.as_ref().map(|choices| choices.precision);
+        let precision = precision.or(measured).unwrap_or(self.precision);
+        Self { choices, precision, ..self }
     }
 }
 

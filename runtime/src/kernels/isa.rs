@@ -3,8 +3,8 @@
 
 use std::{fmt, str::FromStr};
 
-use super::Table;
 use super::simd::{Outlined, Token};
+use super::{Element, Table};
 
 /// The instruction sets, best first: a variant, its name, the module whose token has the variant's name,
 /// and the architecture that has it, if not every one.
@@ -107,6 +107,21 @@ impl Isa {
     /// What a CPU needs to have for it, and what its results are like, in a sentence or two.
     pub const fn summary(self) -> &'static str {
         SUMMARIES[self as usize].trim_ascii()
+    }
+
+    /// Whether it has an instruction that sums products of such elements: of the bytes of a quantised network, or of
+    /// [`Bf16`](super::Bf16). Without one, kernels make others of them first.
+    pub const fn multiplies(self, element: Element) -> bool {
+        let bytes = element.is_quantised();
+        match self {
+            Self::Avx512Bf16 => true,
+            Self::Avx512Vnni | Self::AvxVnni | Self::NeonDot => {
+                bytes || matches!(element, Element::F32)
+            }
+            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Portable => {
+                matches!(element, Element::F32)
+            }
+        }
     }
 
     /// The best one that this CPU has.

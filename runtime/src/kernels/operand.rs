@@ -21,6 +21,11 @@ pub enum Element {
 }
 
 impl Element {
+    /// Whether it is an integer of a quantised network: an activation, a weight, or what Winograd's transforms make of them.
+    pub const fn is_quantised(self) -> bool {
+        matches!(self, Self::U8 | Self::I8 | Self::I16)
+    }
+
     /// Bytes of one.
     pub const fn bytes(self) -> usize {
         match self {

@@ -70,21 +70,24 @@ fn run(call: &Call, table: &Table, values: &[Vec<f32>]) -> Vec<Memory> {
     memory
 }
 
+/// Values for each operand, of what it consists of.
+fn values_of(operands: &[Operand], seed: u64) -> Vec<Vec<f32>> {
+    let mut random = Random(seed);
+    let values = |operand: &Operand| {
+        let values = random.vec(operand.len);
+        match operand.element {
+            Element::Bf16 => values.into_iter().map(|v| Bf16::new(v).get()).collect(),
+            _ => values,
+        }
+    };
+    operands.iter().map(values).collect()
+}
+
 /// Fails unless `half` writes what `wide` does with the same inputs, rounded where it is stored in two bytes, and
 /// nothing else.
 fn check(wide: &Call, half: &Call, seed: u64) {
     let (of_wide, of_half) = (wide.operands(), half.operands());
-    let mut random = Random(0x9e37_79b9 + seed);
-    let values: Vec<Vec<f32>> = of_half
-        .iter()
-        .map(|operand| {
-            let values = random.vec(operand.len);
-            match operand.element {
-                Element::Bf16 => values.into_iter().map(|v| Bf16::new(v).get()).collect(),
-                _ => values,
-            }
-        })
-        .collect();
+    let values = values_of(&of_half, 0x9e37_79b9 + seed);
     for (isa, table) in tables() {
         let (expected, found) = (run(wide, table, &values), run(half, table, &values));
         for (at, (operand, found)) in of_half.iter().zip(&found).enumerate() {
@@ -296,20 +299,7 @@ fn a_convolution_has_the_bits_of_its_definition() {
                 let epilogue = Epilogue { residual, activation, stored };
                 let p = ConvParams { epilogue, ..conv(pixels, stride, out_blocks, kernel, BLOCK) };
                 let call = Call::ConvBf16(p);
-                let mut random = Random(0x51 + pixels as u64);
-                let values: Vec<Vec<f32>> = call
-                    .operands()
-                    .iter()
-                    .map(|operand| {
-                        let values = random.vec(operand.len);
-                        match operand.element {
-                            Element::Bf16 => {
-                                values.into_iter().map(|v| Bf16::new(v).get()).collect()
-                            }
-                            _ => values,
-                        }
-                    })
-                    .collect();
+                let values = values_of(&call.operands(), 0x51 + pixels as u64);
                 for (isa, table) in tables() {
                     let memory = run(&call, table, &values);
                     let y = memory.last().unwrap().values(false);

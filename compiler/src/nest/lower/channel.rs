@@ -1,10 +1,10 @@
 //! Operators that treat each channel apart, with a few numbers of its own.
 
 use resnet_runtime::kernels::{
-    Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, Precision, ZeroPadParams,
+    Activation, BLOCK, Call, ChannelConvParams, Element, PlaneParams, ZeroPadParams,
 };
 
-use super::{Layer, Lowering, Side, real_loops};
+use super::{Layer, Lowering, Side, of_reals, real_loops, stored};
 use crate::fuse::{Epilogue, FusedId, Residual};
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Part, Statement, Var};
@@ -99,11 +99,7 @@ impl Lowering {
         let row = |buffer: &Buffer, rows: usize| {
             Side::new(buffer, Extent::square(0), 0).with(Var::Row, rows * buffer.row_len())
         };
-        let make = match y.element {
-            Element::Bf16 => Call::ZeroPadBf16,
-            _ => Call::ZeroPad,
-        };
-        let call = make(ZeroPadParams {
+        let call = of_reals(y, [Call::ZeroPad, Call::ZeroPadBf16])(ZeroPadParams {
             pixels: y.shape.width,
             x_step: stride.columns * BLOCK,
             x_block: x.block_len(),
@@ -142,14 +138,6 @@ impl Lowering {
             body: vec![Statement::Call(call, addresses)],
         };
         self.step(of, function, sides.iter().map(|side| side.place).collect());
-    }
-}
-
-/// What the real numbers of an activation are stored as.
-pub(super) fn stored(buffer: &Buffer) -> Precision {
-    match buffer.element {
-        Element::Bf16 => Precision::Bf16,
-        _ => Precision::F32,
     }
 }
 

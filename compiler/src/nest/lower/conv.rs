@@ -5,8 +5,8 @@ use resnet_runtime::kernels::{
     ResidualElement, ZeroPadParams,
 };
 
-use super::channel::{epilogue_doc, stored};
-use super::{Lowering, Side, nested, real_loops};
+use super::channel::epilogue_doc;
+use super::{Lowering, Side, nested, of_reals, real_loops, stored};
 use crate::fuse::Residual;
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Statement, Var};
@@ -239,10 +239,9 @@ impl Layer<'_> {
             return Statement::Call(call, vec![x, w, b, address(Sides::T, t), r, n, y]);
         }
         let params = self.params(rows, out_blocks, next, self.epilogue());
-        let call = match (input.layout, input.element) {
-            (Layout::Planar, _) => Call::ConvPlanar(params),
-            (_, Element::Bf16) => Call::ConvBf16(params),
-            _ => Call::Conv(params),
+        let call = match input.layout {
+            Layout::Planar => Call::ConvPlanar(params),
+            _ => of_reals(input, [Call::Conv, Call::ConvBf16])(params),
         };
         Statement::Call(call, vec![x, w, b, r, n, y])
     }
@@ -347,10 +346,10 @@ impl Layer<'_> {
         let x = sides.r.as_ref()?.address(sides.r_operand(), loops);
         let y = sides.y.address(Y, loops);
         Some(match &sides.z {
-            None if self.of.output.element == Element::Bf16 => {
-                Statement::Call(Call::ZeroPadBf16(params), vec![x, y])
+            None => {
+                let make = of_reals(self.of.output, [Call::ZeroPad, Call::ZeroPadBf16]);
+                Statement::Call(make(params), vec![x, y])
             }
-            None => Statement::Call(Call::ZeroPad(params), vec![x, y]),
             Some(z) => {
                 let z = z.address(sides.z_operand(), loops);
                 Statement::Call(Call::ZeroPadU8(params), vec![x, z, y])

@@ -4,7 +4,7 @@
 use resnet_runtime::kernels::{BLOCK, Call, Constant, Element, GroupParams, MeanParams};
 
 use super::channel::{epilogue_doc, plane_params};
-use super::{Layer, Lowering, Side, nested, real_loops};
+use super::{Layer, Lowering, Side, nested, of_reals, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::{Buffer, Region, STATISTIC};
@@ -52,10 +52,8 @@ impl Lowering {
         };
         let pixels =
             MeanParams { rows: x.shape.height, columns: x.shape.width, x_row: x.row_len() };
-        let [mean_of, variance_of] = match x.element {
-            Element::Bf16 => [Call::MeanBf16(pixels), Call::VarianceBf16(pixels)],
-            _ => [Call::Mean(pixels), Call::Variance(pixels)],
-        };
+        let mean_of = of_reals(x, [Call::Mean, Call::MeanBf16])(pixels);
+        let variance_of = of_reals(x, [Call::Variance, Call::VarianceBf16])(pixels);
         let pass = plane_params(x, layer.epilogue, &r, y);
         let at = |operand: usize, loops: &[Loop]| sides[operand].address(operand, loops);
         let temporary = |side: &Side, loops: &[Loop]| side.address(0, loops);

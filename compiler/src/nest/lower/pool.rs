@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use resnet_runtime::kernels::{Call, Element, PoolParams};
+use resnet_runtime::kernels::{Call, PoolParams};
 
-use super::{Layer, Lowering, Side, nested};
+use super::{Layer, Lowering, Side, nested, of_reals};
 use crate::graph::{Extent, Padding, PoolKind, Pooling, Window};
 use crate::nest::{Function, Loop, Statement, Var};
 use crate::schedule::Buffer;
@@ -73,10 +73,7 @@ impl Lowering {
     /// What a window of a blur sees past an edge are rows that it reads anyway if it reaches over the
     /// edge by less than half of itself. Where it reaches further, planes are not divided.
     pub(super) fn blur(&mut self, layer: &Layer<'_>, window: &Window) {
-        let make = match layer.input.element {
-            Element::Bf16 => Call::BlurBf16,
-            _ => Call::Blur,
-        };
+        let make = of_reals(layer.input, [Call::Blur, Call::BlurBf16]);
         if 2 * window.padding.most().rows < window.kernel.rows {
             let whole = Pooling::new(PoolKind::Average, *window);
             return self.pool(layer, "blur", make, &whole);

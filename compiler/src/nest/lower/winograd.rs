@@ -13,7 +13,7 @@ use resnet_runtime::kernels::{
 
 use self::runs::{Run, runs, shares};
 use super::conv::Layer;
-use super::{Lowering, Side, nested, real_loops};
+use super::{Lowering, Side, nested, of_reals, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Part, Place, Statement, Var};
 use crate::schedule::{Band, Buffer, ConvPlan, Fetch, Order, Points, Region, Winograd};
@@ -216,8 +216,9 @@ impl<'a> Bands<'a> {
         };
         match self.layer.of.input.element {
             Element::U8 => Call::WinogradInputU8(params),
-            Element::Bf16 => Call::WinogradInputBf16(params),
-            _ => Call::WinogradInput(params),
+            _ => of_reals(self.layer.of.input, [Call::WinogradInput, Call::WinogradInputBf16])(
+                params,
+            ),
         }
     }
 
