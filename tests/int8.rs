@@ -67,8 +67,8 @@ fn winograd_computes_the_convolution() {
         let graph = Graph::build(&spec).unwrap();
         let weights = Weights::random(&graph.tensors, 1);
         let weights = partly_quantised(&spec, &weights, &mut Random(1), true);
-        let answer = |algorithm: Algorithm| {
-            let choice = Choice { algorithm, order: Order::RowsOuter };
+        let answer = |(algorithm, order)| {
+            let choice = Choice { algorithm, order };
             let layers = [("conv1".to_owned(), choice)].into();
             let choices = Arc::new(Choices::new(&graph, &Wishes::default(), layers));
             let compiler = Compiler::new(&spec).weights(&weights).choices(choices);
@@ -78,7 +78,11 @@ fn winograd_computes_the_convolution() {
                 .collect();
             network.session_in(None).unwrap().run(&picture).unwrap().to_vec()
         };
-        let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd4].map(answer);
+        let direct = answer((Algorithm::Direct, Order::RowsOuter));
+        // Its words are packed, or made of packed bytes.
+        let [winograd, made] = [Order::RowsOuter, Order::PanelsOuter]
+            .map(|order| answer((Algorithm::Winograd4, order)));
+        assert_eq!(made, winograd, "{inputs}x{shape}");
         let largest = direct.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         assert!(largest > 0.1, "{inputs}x{shape}: {largest}");
         // Words of so many channels are rounded.

@@ -63,11 +63,11 @@ fn note_bf16(backend: BackendName, isa: Isa) {
     }
 }
 
-/// Says so where 8 bits are mostly slower than f32: where no instruction sums products of bytes.
+/// Says so where 8 bits are worth little time: where no instruction sums products of bytes.
 fn note_slow_bytes(backend: BackendName, isa: Isa) {
     if !matches!(backend, BackendName::Reference) && !isa.multiplies(Element::U8) {
         crate::voice::note!(
-            "on `{isa}`, which has no dot products of bytes, networks in 8 bits are mostly slower than in f32"
+            "on `{isa}`, which has no dot products of bytes, networks in 8 bits are little faster than in f32, or slower"
         );
     }
 }

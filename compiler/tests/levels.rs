@@ -1,6 +1,8 @@
 //! What the compiler makes of some networks, level by level, as texts: a change of a decision, of a
 //! loop's bound or of an address is seen where it is made. `INSTA_UPDATE=always` writes them anew.
 
+use std::sync::Arc;
+
 use resnet_compiler::graph::Graph;
 use resnet_compiler::plan::{Levels, Plan};
 use resnet_compiler::schedule::Wishes;
@@ -61,6 +63,16 @@ fn resnet50() {
 fn resnet50_in_bf16() {
     let wishes = Wishes { precision: Precision::Bf16, ..Wishes::default() };
     check("resnet50-bf16", zoo("resnet50").unwrap(), &wishes);
+}
+
+/// All of it in bytes, and of its Winograd convolutions some with packed words, others with words that are made of bytes.
+#[test]
+fn resnet18_in_int8() {
+    let table = zoo("resnet18").unwrap();
+    let graph = Graph::build(&Spec::from_yaml(table).unwrap()).unwrap();
+    let matrices = graph.tensors.iter().filter(|tensor| matches!(tensor.shape.len(), 2 | 4));
+    let quantised = matrices.map(|tensor| tensor.name.to_string()).collect();
+    check("resnet18-int8", table, &Wishes { quantised: Arc::new(quantised), ..Wishes::default() });
 }
 
 /// Shortcuts of option A.

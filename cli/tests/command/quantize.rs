@@ -114,7 +114,7 @@ fn what_is_quantised_runs_wherever_weights_do() {
         .resnet(&tune.replace("int8.safetensors", "int8.packed"))
         .fails("tune with the weights that they were packed from");
     let said = workshop.resnet(&format!("{bench} --isa portable"));
-    assert!(said.err.contains("mostly slower than in f32"), "{}", said.err);
+    assert!(said.err.contains("little faster than in f32, or slower"), "{}", said.err);
     // As an ONNX file, and back.
     let emit = "emit colours.yaml --weights int8.safetensors --as onnx -o int8.onnx";
     workshop.resnet(emit).succeeds();

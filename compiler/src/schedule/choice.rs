@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use resnet_runtime::kernels::{BLOCK, Element, PAIR, PANEL, QUAD, Transform};
 
-use super::conv::weight_element;
+use super::conv::{packed_element, weight_element};
 use super::{Layout, winograd};
 use crate::fuse::{Conv, FusedId};
 use crate::graph::{Extent, Shape, Window};
@@ -37,7 +37,8 @@ words! {
         /// stride 2 25/36, and 16/9 of the weights.
         Winograd2 = "winograd2",
         /// Winograd with tiles of 4x4 outputs. Of a 3x3 kernel it has 1/4 of the multiplications, with
-        /// stride 2 9/16, and 4 times the weights (of bytes 8 times, with stride 1 alone). Of a picture that stays planar and a 7x7 kernel with
+        /// stride 2 9/16, and 4 times the weights (of bytes, with stride 1 alone, 8 times, or as many where words are made as
+        /// they come up). Of a picture that stays planar and a 7x7 kernel with
         /// stride 2, tiles of 4 rows have 13/28 of the multiplications.
         Winograd4 = "winograd4",
     }
@@ -167,14 +168,15 @@ impl Site<'_> {
     /// The algorithm of fewer bytes of weights that costs the least for them, and its price: more
     /// cycles for each byte less.
     pub(super) fn leaner(&self, costs: &Costs, than: Choice) -> Option<(f64, Choice)> {
-        let than = self.transform(than.algorithm)?;
-        let (bytes, cycles) = (self.weight_bytes(than), self.cycles(costs, than));
+        let transform = self.transform(than.algorithm)?;
+        let bytes = self.packed_bytes(transform, than.order);
+        let cycles = self.cycles(costs, transform);
         self.algorithms(false)
-            .filter(|&(_, transform)| self.weight_bytes(transform) < bytes)
-            .map(|(algorithm, transform)| {
-                let saved = bytes - self.weight_bytes(transform);
+            .filter_map(|(algorithm, transform)| {
                 let choice = self.ordered(algorithm, transform, costs);
-                ((self.cycles(costs, transform) - cycles) / saved, choice)
+                let saved = bytes - self.packed_bytes(transform, choice.order);
+                let price = (self.cycles(costs, transform) - cycles) / saved;
+                (saved > 0.0).then_some((price, choice))
             })
             .min_by(|a, b| a.0.total_cmp(&b.0))
     }
@@ -242,6 +244,19 @@ impl Site<'_> {
     }
 
     /// Bytes of the packed weights, near enough.
+    fn packed_bytes(&self, transform: Transform, order: Order) -> f64 {
+        let (packed, element) =
+            (packed_element(self.conv, transform, order), weight_element(self.conv, transform));
+        if packed != element {
+            let Extent { rows, columns } = self.conv.window.kernel;
+            // The factors of words take as much as another input block.
+            let pairs = self.pairs() + BLOCK * padded(self.output.channels);
+            return (rows * columns * pairs * packed.bytes()) as f64;
+        }
+        self.weight_bytes(transform)
+    }
+
+    /// Bytes of what inputs are multiplied with, near enough.
     fn weight_bytes(&self, transform: Transform) -> f64 {
         let kernel = &self.conv.window.kernel;
         let [rows, columns] = transform.filters();
@@ -255,8 +270,9 @@ impl Site<'_> {
     /// Winograd convolution's points are written and read once more, which takes its own time.
     fn cycles(&self, costs: &Costs, transform: Transform) -> f64 {
         let batch = costs.batch as f64;
-        let weights = self.weight_bytes(transform);
-        let arrival = weights / costs.weight_bytes(weight_element(self.conv, transform));
+        let order = self.order(transform, costs.batch);
+        let packed = packed_element(self.conv, transform, order);
+        let arrival = self.packed_bytes(transform, order) / costs.weight_bytes(packed);
         let pairs = self.pairs() as f64;
         let Extent { rows, columns } = self.conv.window.kernel;
         let fmas = FMAS * self.together(transform);
@@ -270,7 +286,10 @@ impl Site<'_> {
         let input = self.inputs() * weight_element(self.conv, transform).bytes();
         let bytes = input + padded(self.output.channels) * Element::F32.bytes();
         let bytes = points * bytes as f64;
-        f64::max(batch * (points * sums * pairs / fmas + bytes / POINT_BYTES), arrival)
+        let made = packed != weight_element(self.conv, transform);
+        let words = if made { pairs * PAIR_CYCLES } else { 0.0 };
+        let products = points * sums * pairs / fmas + bytes / POINT_BYTES;
+        f64::max(batch * (words + products), arrival)
     }
 
     /// Multiply-adds in the place of one of `f32`.
@@ -302,6 +321,9 @@ const FMAS: f64 = 32.0;
 
 /// Bytes of a Winograd convolution's points that are made and read again in a cycle.
 const POINT_BYTES: f64 = 10.0;
+
+/// Cycles in which words are made of the bytes of a pair of channels, for each picture at worst.
+const PAIR_CYCLES: f64 = 1.5;
 
 /// What the model has to know about the whole network.
 ///

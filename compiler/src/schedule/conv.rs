@@ -2,14 +2,14 @@
 
 use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, Transform};
 
-use super::{Buffer, Layout};
+use super::{Buffer, Layout, Order};
 use crate::fuse::Conv;
 use crate::graph::{Extent, Padding, Shape, Window};
 
 /// How the weights of `conv` are packed for an input that lies so.
 pub(crate) fn panels(
     conv: &Conv,
-    transform: Transform,
+    (transform, order): (Transform, Order),
     layout: Layout,
     input: Shape,
     output: Shape,
@@ -34,12 +34,21 @@ pub(crate) fn panels(
             in_blocks: reads.in_blocks,
             in_block_step: reads.in_block_step,
             transform,
-            element: weight_element(conv, transform),
+            element: packed_element(conv, transform, order),
         },
     }
 }
 
-/// What weights are packed as.
+/// What weights are packed as. Bytes that do not stay in cache are transformed panel by panel, as they come from memory, an
+/// eighth of what the words would take.
+pub(super) fn packed_element(conv: &Conv, transform: Transform, order: Order) -> Element {
+    match (weight_element(conv, transform), order) {
+        (Element::I16, Order::PanelsOuter | Order::PicturesOuter) => Element::I8,
+        (element, _) => element,
+    }
+}
+
+/// What inputs are multiplied with.
 pub(super) fn weight_element(conv: &Conv, transform: Transform) -> Element {
     match (conv.element, transform) {
         (Element::U8, Transform::None) => Element::I8,

@@ -55,7 +55,7 @@ fn conv_way(
 ) -> ConvWay {
     let Site { conv, input, output, .. } = *site;
     let transform = site.transform(choice.algorithm).expect("only what is allowed is chosen");
-    let panels = conv::panels(conv, transform, layout, input, output);
+    let panels = conv::panels(conv, (transform, choice.order), layout, input, output);
     let weights = match conv.quantised() {
         true => parts.quantised(fused, node, conv, panels),
         false => parts.add(Content::Conv { source: conv.source(), panels }),

@@ -169,7 +169,8 @@ fn write_conv(
 
 fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Result {
     let Winograd { transform: _, tiles, band, strip, .. } = winograd;
-    let Winograd { input, input_place: (region, place), output, output_offset, .. } = winograd;
+    let Winograd { input, input_place: (region, place), output, output_offset, words, .. } =
+        winograd;
     write!(f, "        {}x{} tiles, bands of ", tiles.rows, tiles.columns)?;
     match band {
         Band::Rows(rows) => write!(f, "{rows} rows")?,
@@ -177,5 +178,11 @@ fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Resul
     }
     writeln!(f, ", strips of {strip}")?;
     writeln!(f, "        input {region}[{place}] {input}")?;
-    writeln!(f, "        output {}[{output_offset}] {output}", Region::Scratch)
+    writeln!(f, "        output {}[{output_offset}] {output}", Region::Scratch)?;
+    match words {
+        Some((words, offset)) => {
+            writeln!(f, "        weights {}[{offset}] {words}", Region::Scratch)
+        }
+        None => Ok(()),
+    }
 }

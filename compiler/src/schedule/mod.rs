@@ -420,9 +420,13 @@ const AHEAD: usize = 640 * 1024;
 /// Decides what each convolution fetches.
 fn plan_fetches(nodes: &mut [Scheduled], weights_bytes: usize) {
     for plan in nodes.iter_mut().filter_map(|node| node.plan.conv_mut()) {
-        if plan.order == Order::RowsOuter {
-            let end = plan.weights.saturating_add(plan.panels.bytes());
-            plan.fetch = Fetch::After((weights_bytes - end).min(AHEAD));
-        }
+        let after = weights_bytes - plan.weights.saturating_add(plan.panels.bytes());
+        let panels = &plan.panels;
+        plan.fetch = match plan.order {
+            Order::RowsOuter => Fetch::After(after.min(AHEAD)),
+            // Where words are made of a panel, a whole one is fetched ahead, behind the last one too.
+            _ if panels.format.is_untransformed() && after < panels.panel_len() => Fetch::After(0),
+            _ => Fetch::Next,
+        };
     }
 }

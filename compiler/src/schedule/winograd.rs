@@ -34,6 +34,9 @@ pub struct Winograd {
     pub output: Points,
     /// Where they lie in the scratch memory, in bytes.
     pub output_offset: usize,
+    /// The words of a panel that is packed as bytes, `[point][block][8][panel_blocks * 16][2]`, and where they lie in the
+    /// scratch memory, in bytes: they are made for each band anew.
+    pub words: Option<(Points, usize)>,
 }
 
 impl Winograd {
@@ -44,7 +47,8 @@ impl Winograd {
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        self.output_offset + self.output.bytes()
+        let of_output = self.output_offset + self.output.bytes();
+        self.words.map_or(of_output, |(words, offset)| offset + words.bytes())
     }
 
     /// Bytes of the input's points of `batch` pictures, where they lie in the arena.
@@ -91,12 +95,12 @@ impl Band {
     }
 }
 
-/// The points of a Winograd convolution's tiles.
+/// The points of a Winograd convolution's tiles, or of its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Points {
     /// What they consist of.
     pub element: Element,
-    /// How many a tile has.
+    /// How many a tile, or a kernel, has.
     pub count: usize,
     /// Elements between points.
     pub distance: usize,
@@ -173,13 +177,17 @@ pub(super) fn plan(
     let in_block =
         if format.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
     // Points are what they are multiplied with, words or `f32`.
-    let input = points(format.element, format.in_blocks, in_block);
+    let input = points(format.factor(), format.in_blocks, in_block);
     let output = points(PRODUCT, format.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
         Order::RowsOuter => ((Region::Scratch, 0), input.bytes().next_multiple_of(LINE_BYTES)),
         _ => ((Region::Arena, 0), 0),
     };
-    Winograd { transform, tiles, band, strip, input, input_place, output, output_offset }
+    let words = format.is_untransformed().then(|| {
+        let words = points(format.factor(), format.in_blocks, format.panel_blocks * BLOCK * BLOCK);
+        (words, (output_offset + output.bytes()).next_multiple_of(LINE_BYTES))
+    });
+    Winograd { transform, tiles, band, strip, input, input_place, output, output_offset, words }
 }
 
 /// The plan of a training step's convolution.
@@ -220,7 +228,7 @@ fn band(
     };
     let fits = |tiles: usize| {
         let products = bytes(PRODUCT, format.panel_blocks, tiles) <= PRODUCT_BYTES;
-        let points = bytes(format.element, format.in_blocks, tiles) <= BAND_BYTES;
+        let points = bytes(format.factor(), format.in_blocks, tiles) <= BAND_BYTES;
         products && (order != Order::RowsOuter || points)
     };
     let picture = tiles.rows * tiles.columns;

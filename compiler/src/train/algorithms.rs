@@ -121,7 +121,7 @@ pub(super) fn panels(
         slice: None,
         element: Element::F32,
     };
-    schedule::panels(&conv, Transform::None, layout, input, output)
+    schedule::panels(&conv, (Transform::None, Order::PanelsOuter), layout, input, output)
 }
 
 /// Output rows and columns of a tile of F(4x4, 3x3).

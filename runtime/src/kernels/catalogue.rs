@@ -233,6 +233,11 @@ macro_rules! kernels {
         x: Operand::read(Bf16, p.x_len()),
         y: Operand::write(F32, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
     };
+    /// Words of a panel of Winograd weights of bytes.
+    WinogradWeightsI8 = winograd::winograd_weights_i8(p: WinogradWeightsI8Params) {
+        w: Operand::read(I8, p.w_len()).aligned(),
+        y: Operand::write(I16, p.y_len()),
+    };
     /// The points of a row of Winograd tiles of bytes.
     WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputParams) {
         x: Operand::read(U8, p.x_len()),

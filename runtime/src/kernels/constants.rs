@@ -108,6 +108,23 @@ params! {
         pub y_point: usize,
     }
 
+    /// Weights of F(4x4, 3x3) from the bytes of a panel, where it is multiplied with: words, of which
+    /// [`Call::ConvI16`](super::Call::ConvI16) takes the products.
+    ///
+    /// Of `n = 16 * out_blocks` output channels, `w` is `[36][n][2]` words and then bytes,
+    /// `[8 * blocks][3][3][n][2]`, the two innermost of which are neighbouring input channels. With the
+    /// integers `U = G g G^T` of each kernel `g`, `G` without its denominators, and the word `f` of the output
+    /// channel and point, which both inputs share, word `y[point * y_point + (pair * n + output) * 2 + input]` is `U * f / 2^13`,
+    /// rounded to an integer, a half upwards: `U` itself where `f` is 2^13, which is the largest.
+    pub struct WinogradWeightsI8Params {
+        /// Input blocks.
+        pub blocks: usize,
+        /// Output blocks, 1 or 2.
+        pub out_blocks: usize,
+        /// Distance between points.
+        pub y_point: usize,
+    }
+
     /// The output of a Winograd convolution, for one row of tiles of one block of output channels:
     /// `y = epilogue(bias + A^T M A)`.
     ///
@@ -377,6 +394,22 @@ pub(super) const fn points(form: Transform) -> usize {
     let [rows, columns] = form.filters();
     rows.points() * columns.points()
 }
+
+impl WinogradWeightsI8Params {
+    /// Bytes of the factors and of the kernels: the former take as much as an input block.
+    pub(super) const fn w_len(&self) -> usize {
+        product([sum([self.blocks, 1]), BYTES_OF_KERNELS, self.out_blocks])
+    }
+
+    /// Words from the first point to the last.
+    pub(super) const fn y_len(&self) -> usize {
+        let of_point = product([self.blocks, BLOCK, self.out_blocks, BLOCK]);
+        sum([last(points(Transform::Winograd4x4), self.y_point), of_point])
+    }
+}
+
+/// Of 3x3 kernels of an input and an output block.
+const BYTES_OF_KERNELS: usize = 9 * BLOCK * BLOCK;
 
 impl WinogradInputParams {
     pub(super) const fn x_len(&self) -> usize {

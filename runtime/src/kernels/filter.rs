@@ -320,6 +320,12 @@ impl F4OfBytes {
     /// What the rows of `G` are divided by.
     pub(crate) const DENOMINATORS: [i32; 6] = [4, -6, -6, 24, 24, 1];
 
+    /// What a weight's bytes are multiplied by before `G`: products with [`Self::WHOLE`] are rounded away 15 bits of.
+    pub(super) const SHIFT: i32 = 2;
+
+    /// The factor that leaves the weights of a point as they are.
+    pub(crate) const WHOLE: i16 = 1 << (15 - Self::SHIFT);
+
     /// The magnitude that a point of a tile of bytes has at most, in the row and the column.
     pub(crate) const fn largest(row: usize, column: usize) -> i32 {
         let [[a, b], [c, d]] = [Self::SIDES[row], Self::SIDES[column]];
@@ -348,6 +354,22 @@ impl F4OfBytes {
             simd.add_words(far, twice),
             simd.sub_words(far, twice),
             simd.sub_words(simd.sub_words(d[5], d[3]), simd.shift_words::<2>(near)),
+        ]
+    }
+
+    /// `G g`.
+    #[inline(always)]
+    pub(super) fn weights<S: Words>(simd: S, g: [S::Words; 3]) -> [S::Words; 6] {
+        let (once, twice) = (g[1], simd.shift_words::<1>(g[1]));
+        let near = simd.add_words(g[0], g[2]);
+        let far = simd.add_words(g[0], simd.shift_words::<2>(g[2]));
+        [
+            g[0],
+            simd.add_words(near, once),
+            simd.sub_words(near, once),
+            simd.add_words(far, twice),
+            simd.sub_words(far, twice),
+            g[2],
         ]
     }
 }

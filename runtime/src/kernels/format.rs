@@ -104,7 +104,8 @@ pub struct PanelFormat {
     pub in_block_step: usize,
     /// What the weights become.
     pub transform: Transform,
-    /// What they are packed as: `f32`; `bf16`, where such products are taken; or, of a quantised convolution, `i8`, with a Winograd transform `i16`.
+    /// What they are packed as: `f32`; `bf16`, where such products are taken; or, of a quantised convolution, `i8`, with a Winograd transform that
+    /// is done already `i16`.
     pub element: Element,
 }
 
@@ -117,6 +118,16 @@ impl PanelFormat {
             (true, Element::I8) => QUAD,
             (true, _) => 1,
         }
+    }
+
+    /// Whether a Winograd transform is left to [`Call::WinogradWeightsI8`](super::Call::WinogradWeightsI8).
+    pub fn is_untransformed(&self) -> bool {
+        self.element == Element::I8 && self.transform != Transform::None
+    }
+
+    /// What products are taken of.
+    pub fn factor(&self) -> Element {
+        if self.is_untransformed() { Element::I16 } else { self.element }
     }
 }
 
@@ -132,6 +143,9 @@ impl PanelFormat {
 /// weights of so many 1x1 convolutions one after the other, or, where only the rows are filtered,
 /// `[points][in_channels][kernel_columns][1][panel_blocks * 16]`. They have no bias, and the 32 zeros
 /// that they take for one follow the bias, which is for the output transform.
+///
+/// A quantised panel may be left as bytes, of which [`Call::WinogradWeightsI8`](super::Call::WinogradWeightsI8) makes such a one: then it is the factors
+/// of its words, `[points][panel_blocks * 16][2]`, and `[in_blocks][8][3][3][panel_blocks * 16][2]`.
 ///
 /// Of a convolution of `bf16` and of a quantised one lanes are apart: those that a dot product takes together, four of
 /// `i8` or two of `i16` or `bf16`, are the innermost, `[lanes / 4][panel_blocks * 16][4]`. Behind the panels of a quantised one are its
@@ -154,7 +168,13 @@ impl Panels {
     /// Elements of one full panel.
     pub fn panel_len(&self) -> usize {
         let PanelFormat { panel_blocks, in_blocks, .. } = self.format;
-        in_blocks * self.kernel_points() * self.format.lanes() * panel_blocks * BLOCK
+        let (blocks, of_kernel) = if self.format.is_untransformed() {
+            // The factors take as much as another input block.
+            (in_blocks + 1, self.shape.kernel_len())
+        } else {
+            (in_blocks, self.kernel_points())
+        };
+        blocks * of_kernel * self.format.lanes() * panel_blocks * BLOCK
     }
 
     /// Packed weights of one input and one output channel.

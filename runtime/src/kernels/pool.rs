@@ -115,7 +115,6 @@ impl<T: Real> Ordered for T {
     }
 }
 
-/// Every instruction set has bytes' maximum, which the compiler finds.
 impl Ordered for u8 {
     type Block<S: Simd> = [u8; BLOCK];
 
@@ -125,11 +124,8 @@ impl Ordered for u8 {
     }
 
     #[inline(always)]
-    fn larger<S: Simd>(_: S, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
-        for lane in 0..BLOCK {
-            a[lane] = if b[lane] > a[lane] { b[lane] } else { a[lane] };
-        }
-        a
+    fn larger<S: Simd>(simd: S, a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        simd.larger_bytes(a, b)
     }
 
     #[inline(always)]

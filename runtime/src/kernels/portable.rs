@@ -193,6 +193,27 @@ impl Words for Portable {
     fn shift_words<const BITS: i32>(self, a: [i16; 16]) -> [i16; 16] {
         a.map(|word| word << BITS)
     }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> [i16; 16] {
+        // SAFETY: readable for 16 bytes, says the caller.
+        let bytes = unsafe { from.cast::<[i8; 16]>().read() };
+        bytes.map(i16::from)
+    }
+
+    #[inline(always)]
+    unsafe fn read_words(self, from: *const i16) -> [i16; 16] {
+        // SAFETY: readable for 16 words, says the caller; the read asks for no alignment.
+        unsafe { from.cast::<[i16; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn scale_words(self, mut a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        for lane in 0..16 {
+            a[lane] = ((i32::from(a[lane]) * i32::from(b[lane]) + (1 << 14)) >> 15) as i16;
+        }
+        a
+    }
 }
 
 impl Integers for Portable {

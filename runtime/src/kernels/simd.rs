@@ -111,6 +111,15 @@ pub(super) trait Simd: Token {
     /// `from` is readable for 16 bytes.
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16;
 
+    /// Of each lane the larger byte. An override may only choose other instructions: not all compilers find the one there is.
+    #[inline(always)]
+    fn larger_bytes(self, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        for lane in 0..BLOCK {
+            a[lane] = if b[lane] > a[lane] { b[lane] } else { a[lane] };
+        }
+        a
+    }
+
     /// Writes each value, rounded to an integer (half to even), plus `zero`, an integer of 0 to 255, as a
     /// byte; sums below 0 and above 255 become these, NaN becomes 0. No value is above `2^21`.
     ///
@@ -239,6 +248,23 @@ pub(super) trait Words: Simd {
 
     /// `a * 2^BITS`, which wraps.
     fn shift_words<const BITS: i32>(self, a: Self::Words) -> Self::Words;
+
+    /// Reads as many bytes from -128 to 127, side by side.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 bytes a tile.
+    unsafe fn load_signed(self, from: *const i8) -> Self::Words;
+
+    /// Reads as many words, side by side, at any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable for 16 words a tile.
+    unsafe fn read_words(self, from: *const i16) -> Self::Words;
+
+    /// `a * b / 2^15`, rounded to an integer, a half upwards; `a` and `b` are not both -2^15.
+    fn scale_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
 }
 
 /// Integers that are multiplied: as many neighbouring inputs at once as take four bytes.

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 pub use self::bytes::pack_bytes;
 use self::winograd::Evaluate;
-pub use self::words::{POINTS, Points, pack_words};
+pub use self::words::{POINTS, Points, pack_kernels, pack_words};
 use crate::kernels::{BLOCK, ConvShape, PanelFormat, Panels, Transform};
 
 /// The values of a batch norm, one an output channel.

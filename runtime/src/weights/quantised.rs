@@ -22,7 +22,7 @@
 //! are [`Points`].
 
 use super::error::WeightsError;
-use super::pack::{POINTS, Points, numbers, pack_bytes, pack_words};
+use super::pack::{POINTS, Points, numbers, pack_bytes, pack_kernels, pack_words};
 use super::recipe::QuantisedSource;
 use super::source::Weights;
 use crate::kernels::{Activation, BLOCK, F4OfBytes, Panels, TENSOR_NUMBERS, TensorLine, Transform};
@@ -212,7 +212,7 @@ impl Layer {
         let of_channel = |(weight, [factor, bias]): (&[i8], [f64; 2])| {
             let points = Points::of(weight);
             let scales = points.each_ref().map(|point| (point.step * factor) as f32);
-            let Points { words, step } = &points[F4OfBytes::ONES];
+            let Points { words, step, .. } = &points[F4OfBytes::ONES];
             let sum: i64 = words.iter().map(|&word| i64::from(word)).sum();
             let of_zeros = self.zero * f64::from(F4OfBytes::OF_ONES) * sum as f64 * step * factor;
             WinogradChannel { points, scales, shift: (bias - of_zeros) as f32 }
@@ -256,7 +256,12 @@ pub(super) fn pack(
     } else {
         let channels = layer.winograd();
         let points = channels.iter().map(|channel| &channel.points);
-        pack_words(panels, points, bytemuck::cast_slice_mut(packed));
+        if panels.format.is_untransformed() {
+            let weights = layer.weight.chunks_exact(panels.shape.channel_len());
+            pack_kernels(panels, weights.zip(points), bytemuck::cast_slice_mut(packed));
+        } else {
+            pack_words(panels, points, bytemuck::cast_slice_mut(packed));
+        }
         let (scales, shifts) = of_channels.split_at_mut(panels.scales_len());
         let of_panel = panels.format.panel_blocks * BLOCK;
         let scales = scales.chunks_mut(POINTS * of_panel);

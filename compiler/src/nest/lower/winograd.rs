@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use resnet_runtime::kernels::{
     BLOCK, Call, ConvParams, Element, Epilogue, WinogradInputParams, WinogradOutputParams,
+    WinogradWeightsI8Params,
 };
 
 use self::runs::{Run, runs, shares};
@@ -97,7 +98,7 @@ const B: usize = 3;
 const Y: usize = 4;
 /// The first of those that not all have.
 const REST: usize = 5;
-/// Products are scratch, never an operand.
+/// Products, and words that are made of weights, are scratch, never an operand.
 const M: usize = usize::MAX;
 
 /// Bands of a Winograd convolution that are alike, with their loops and operands.
@@ -120,6 +121,8 @@ struct Sides {
     x: Side,
     v: Side,
     w: Side,
+    /// The words of the weights, where they are made, and how many elements apart their points are.
+    u: Option<(Side, usize)>,
     /// Zeros that sums of products start from, or scales that those of words are multiplied by.
     s: Side,
     m: Side,
@@ -232,7 +235,20 @@ impl<'a> Bands<'a> {
     /// The products and the output of one band and one panel of `out_blocks` blocks, which is
     /// `skipped` panels after the one that the loops point at.
     fn panel(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
-        let mut body = self.products(out_blocks, skipped, loops);
+        let mut body = Vec::new();
+        if let Some((u, distance)) = &self.sides.u {
+            let params = WinogradWeightsI8Params {
+                blocks: self.layer.plan.panels.format.in_blocks,
+                out_blocks,
+                y_point: *distance,
+            };
+            let w = self.sides.w.past(W, loops, Var::Panel, skipped);
+            body.push(Statement::Call(
+                Call::WinogradWeightsI8(params),
+                vec![w, u.address(M, loops)],
+            ));
+        }
+        body.extend(self.products(out_blocks, skipped, loops));
         let block = Loop { var: Var::Block, extent: out_blocks };
         let outputs = self.outputs(skipped, &[loops, &[block]].concat());
         body.extend(nested(&[block], outputs));
@@ -278,10 +294,50 @@ impl<'a> Bands<'a> {
         if row_tiles == 0 {
             return None;
         }
-        let [rows, columns] = plan.transform.filters();
+        let Sides { v, u, s, m, .. } = &self.sides;
+        let columns = plan.transform.filters()[1];
+        let first = row.first * columns.points() + column.first;
+        let at = |side: &Side, operand: usize, distance: usize| {
+            let side = side
+                .clone()
+                .with(Var::PointRow, columns.points() * distance)
+                .with(Var::Point, distance);
+            let address = side.past(operand, loops, Var::Panel, skipped);
+            Address { offset: address.offset + side.bytes(first * distance), ..address }
+        };
+        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
+        let (w, next, n) = match u {
+            None => self.packed(out_blocks, skipped, [row, column], loops),
+            Some((u, distance)) => {
+                let (next, n) = self.next_kernels(out_blocks, skipped, first, loops);
+                (at(u, M, *distance), next, n)
+            }
+        };
+        let pixels = row_tiles * plan.strip;
+        if self.layer.plan.quantised() {
+            let params = self.product_params(pixels, out_blocks, next, ());
+            let scales = at(s, S, out_blocks * BLOCK);
+            return Some(Statement::Call(Call::ConvI16(params), vec![v, w, scales, n, m]));
+        }
+        let params = self.product_params(pixels, out_blocks, next, Epilogue::NONE);
+        let zeros = s.address(S, loops);
+        let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
+        Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
+    }
+
+    /// The packed weights of a point, and what is fetched ahead meanwhile: how many elements, and where.
+    fn packed(
+        &self,
+        out_blocks: usize,
+        skipped: usize,
+        [row, column]: [&Run; 2],
+        loops: &[Loop],
+    ) -> (Address, usize, Address) {
+        let [rows, columns] = self.plan.transform.filters();
         // Of one point.
-        let weights = rows.weights(1) * columns.weights(1) * format.panel_blocks;
-        let len = self.layer.plan.panels.panel_len() / weights * out_blocks;
+        let points = rows.weights(1) * columns.weights(1);
+        let len = self.layer.plan.panels.panel_len() * out_blocks
+            / (points * self.layer.plan.panels.format.panel_blocks);
         // The points of a run that share weights fetch a share of the following ones each.
         let shared: usize =
             [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
@@ -295,39 +351,43 @@ impl<'a> Bands<'a> {
             .with(Var::Point, moves(column, len));
         let mut w = w.past(W, loops, Var::Panel, skipped);
         w.offset += self.sides.w.bytes((row.weight * per_row + column.weight) * len);
-        let (next, n) = match self.layer.plan.fetch {
+        match self.layer.plan.fetch {
             Fetch::Next => {
                 let next = self.layer.lines(len / shared);
                 let mut n = w.clone();
                 n.terms.extend(shares(row, column, self.sides.w.bytes(next)));
-                (next, n)
+                (w, next, n)
             }
             Fetch::After(after) if row.is_all(rows) && column.is_all(columns) && !self.last => {
-                self.layer.fetch_after(after, len, &w, loops)
+                let (next, n) = self.layer.fetch_after(after, len, &w, loops);
+                (w, next, n)
             }
-            Fetch::After(_) => (0, w.clone()),
-        };
-        let Sides { v, s, m, .. } = &self.sides;
-        let first = row.first * columns.points() + column.first;
-        let at = |side: &Side, operand: usize, distance: usize| {
-            let side = side
-                .clone()
-                .with(Var::PointRow, columns.points() * distance)
-                .with(Var::Point, distance);
-            let address = side.past(operand, loops, Var::Panel, skipped);
-            Address { offset: address.offset + side.bytes(first * distance), ..address }
-        };
-        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
-        let pixels = row_tiles * plan.strip;
-        if self.layer.plan.quantised() {
-            let params = self.product_params(pixels, out_blocks, next, ());
-            let scales = at(s, S, out_blocks * BLOCK);
-            return Some(Statement::Call(Call::ConvI16(params), vec![v, w, scales, n, m]));
+            Fetch::After(_) => (w.clone(), 0, w),
         }
-        let params = self.product_params(pixels, out_blocks, next, Epilogue::NONE);
-        let zeros = s.address(S, loops);
-        let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
-        Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
+    }
+
+    /// What the products of a point fetch ahead where words are made of the weights: its share of the next panel's bytes.
+    fn next_kernels(
+        &self,
+        out_blocks: usize,
+        skipped: usize,
+        first: usize,
+        loops: &[Loop],
+    ) -> (usize, Address) {
+        let [rows, columns] = self.plan.transform.filters();
+        let format = &self.layer.plan.panels.format;
+        let len = self.layer.plan.panels.panel_len() / format.panel_blocks * out_blocks;
+        let share = self.layer.lines(len / (rows.points() * columns.points()));
+        let side = self.sides.w.clone();
+        if self.layer.plan.fetch != Fetch::Next {
+            return (0, side.past(W, loops, Var::Panel, skipped));
+        }
+        let side = side.with(Var::PointRow, columns.points() * share).with(Var::Point, share);
+        let mut n = side.past(W, loops, Var::Panel, skipped);
+        // A call fetches what lies behind by as much as its own weights, words, take.
+        let word = format.factor().bytes();
+        n.offset += len + first * share - format.in_blocks * BLOCK * out_blocks * BLOCK * word;
+        (share / word, n)
     }
 
     fn product_params<E>(
@@ -474,10 +534,14 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         v = v.with(Var::Strip, plan.strip * layer.plan.window.stride.columns);
     }
     let step = plan.transform.filters()[0].step();
+    let words = |(words, offset): (Points, usize)| {
+        (Side::at(Region::Scratch, words.element, offset), words.distance)
+    };
     Sides {
         x: pixels(layer.of.input, layer.plan.window.padding.before, step),
         v,
         w: weights(format.element, 0, panels.panel_len()),
+        u: plan.words.map(words),
         s: numbers(of_sums, of_panel),
         m: points(Region::Scratch, plan.output_offset, &plan.output),
         b: numbers(bias, format.panel_blocks * BLOCK).with(Var::Block, BLOCK),

@@ -168,6 +168,16 @@ where
     }
 
     #[inline(always)]
+    fn larger_bytes(self, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        // SAFETY: arrays of 16 bytes; the token proves NEON.
+        unsafe {
+            let larger = vmaxq_u8(vld1q_u8(a.as_ptr()), vld1q_u8(b.as_ptr()));
+            vst1q_u8(a.as_mut_ptr(), larger);
+        }
+        a
+    }
+
+    #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller; the token proves NEON.
         unsafe {
@@ -324,6 +334,26 @@ where
     #[inline(always)]
     fn shift_words<const BITS: i32>(self, a: [int16x8_t; 2]) -> [int16x8_t; 2] {
         each!(2: vshlq_n_s16::<BITS>(a))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> [int16x8_t; 2] {
+        // SAFETY: readable for 16 bytes, says the caller; the token proves NEON.
+        unsafe {
+            let bytes = vld1q_s8(from);
+            [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn read_words(self, from: *const i16) -> [int16x8_t; 2] {
+        // SAFETY: readable for 16 words, says the caller; the token proves NEON.
+        unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
+    }
+
+    #[inline(always)]
+    fn scale_words(self, a: [int16x8_t; 2], b: [int16x8_t; 2]) -> [int16x8_t; 2] {
+        each!(2: vqrdmulhq_s16(a, b))
     }
 }
 

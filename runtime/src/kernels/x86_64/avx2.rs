@@ -151,6 +151,19 @@ where
     }
 
     #[inline(always)]
+    fn larger_bytes(self, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        // SAFETY: arrays of 16 bytes; the token proves AVX2, which includes SSE2.
+        unsafe {
+            let larger = _mm_max_epu8(
+                _mm_loadu_si128(a.as_ptr().cast()),
+                _mm_loadu_si128(b.as_ptr().cast()),
+            );
+            _mm_storeu_si128(a.as_mut_ptr().cast(), larger);
+        }
+        a
+    }
+
+    #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::F32x16 {
         // SAFETY: readable for 16 bytes, says the caller; the token proves AVX2.
         unsafe {

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::words::{IncludesAvx2, Sums, WithoutVnni};
 use crate::kernels::simd::{Halves, Integers, Simd, Token};
-use crate::kernels::{Bf16, PAIR};
+use crate::kernels::{BLOCK, Bf16, PAIR};
 
 /// Token: the CPU has AVX-512F, with [`VNNI`] BW, VL and VNNI too, with [`BF16`] also that. Over `f32` they are the
 /// same.
@@ -120,6 +120,19 @@ where
     ) -> Self::F32x16 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x) }
+    }
+
+    #[inline(always)]
+    fn larger_bytes(self, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        // SAFETY: arrays of 16 bytes; the token proves AVX-512F, which includes SSE2.
+        unsafe {
+            let larger = _mm_max_epu8(
+                _mm_loadu_si128(a.as_ptr().cast()),
+                _mm_loadu_si128(b.as_ptr().cast()),
+            );
+            _mm_storeu_si128(a.as_mut_ptr().cast(), larger);
+        }
+        a
     }
 
     #[inline(always)]

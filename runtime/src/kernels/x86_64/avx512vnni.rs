@@ -81,6 +81,24 @@ macro_rules! integers {
                 // SAFETY: the token proves AVX-512 BW.
                 unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(BITS)) }
             }
+
+            #[inline(always)]
+            unsafe fn load_signed(self, from: *const i8) -> __m512i {
+                // SAFETY: readable for 32 bytes, says the caller; the token proves AVX-512 BW.
+                unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
+            }
+
+            #[inline(always)]
+            unsafe fn read_words(self, from: *const i16) -> __m512i {
+                // SAFETY: readable for 32 words, says the caller; the token proves AVX-512F.
+                unsafe { _mm512_loadu_si512(from.cast()) }
+            }
+
+            #[inline(always)]
+            fn scale_words(self, a: __m512i, b: __m512i) -> __m512i {
+                // SAFETY: the token proves AVX-512 BW.
+                unsafe { _mm512_mulhrs_epi16(a, b) }
+            }
         }
 
         impl Integers for $isa {

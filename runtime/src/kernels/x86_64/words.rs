@@ -50,6 +50,24 @@ impl<S: IncludesAvx2> Words for S {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_slli_epi16::<BITS>(a) }
     }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> __m256i {
+        // SAFETY: readable for 16 bytes, says the caller; the token proves AVX2.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn read_words(self, from: *const i16) -> __m256i {
+        // SAFETY: readable for 16 words, says the caller; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn scale_words(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_mulhrs_epi16(a, b) }
+    }
 }
 
 /// Weights of the even and of the odd bytes, of each half of the sums.

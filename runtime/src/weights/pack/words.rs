@@ -3,9 +3,12 @@
 //!
 //! Of `G g G^T` only the denominators are no integers, and these go into scales; what is left of bytes
 //! are words, exactly. Where the sums of an output channel and a point could leave `i32`, for any picture
-//! at all, its words are rounded to steps as large as it takes that they cannot.
+//! at all, its words are multiplied by a factor so small that they cannot, and rounded.
+//!
+//! They are packed as words ([`pack_words`]), or as bytes with the factors ([`pack_kernels`]), of which
+//! [`Call::WinogradWeightsI8`](crate::kernels::Call::WinogradWeightsI8) makes the same words, panel by panel, where they are multiplied with.
 
-use crate::kernels::{BLOCK, F4OfBytes, PAIR, Panels, Transform};
+use crate::kernels::{BLOCK, Element, F4OfBytes, PAIR, Panels, Transform};
 
 /// Rows and columns of points.
 const SIDE: usize = F4OfBytes::G.len();
@@ -18,6 +21,8 @@ pub const POINTS: usize = SIDE * SIDE;
 pub struct Points {
     /// One for each input channel.
     pub words: Vec<i16>,
+    /// What they were multiplied by, in 2^-13: 2^13 where they are exact.
+    pub factor: i16,
     /// What a word stands for, in weights as they were.
     pub step: f64,
 }
@@ -40,29 +45,35 @@ impl Points {
         };
         let exact: Vec<i32> = kernels.iter().map(of_kernel).collect();
         let most = u64::from(F4OfBytes::largest(row, column).unsigned_abs());
-        let step = step(&exact, most);
-        let word = |&value: &i32| (f64::from(value) / step).round_ties_even() as i16;
+        let factor = factor(&exact, most);
+        // To the nearest integer, a half upwards, as the kernel rounds it.
+        let word = |&value: &i32| {
+            let product = i64::from(value) * i64::from(factor);
+            (product + WHOLE as i64 / 2).div_euclid(WHOLE as i64) as i16
+        };
         let words: Vec<i16> = exact.iter().map(word).collect();
         assert!(sum(&words) * most <= LIMIT, "no picture overflows the sums of a point");
         let [down, along] = [row, column].map(|point| f64::from(F4OfBytes::DENOMINATORS[point]));
-        Self { words, step: step / (down * along) }
+        Self { words, factor, step: WHOLE as f64 / f64::from(factor) / (down * along) }
     }
 }
 
 /// What sums may reach.
 const LIMIT: u64 = i32::MAX as u64;
 
-/// The step of words whose products with inputs of magnitude `most` have sums within `i32`: 1 where they
-/// are so as they are.
-fn step(exact: &[i32], most: u64) -> f64 {
+/// The factor of words that stay as they are.
+const WHOLE: u64 = F4OfBytes::WHOLE as u64;
+
+/// The largest factor for which the words' products with inputs of magnitude `most` have sums within `i32`.
+fn factor(exact: &[i32], most: u64) -> i16 {
     let total: u64 = exact.iter().map(|value| u64::from(value.unsigned_abs())).sum();
     if total * most <= LIMIT {
-        return 1.0;
+        return F4OfBytes::WHOLE;
     }
     // Rounding makes each larger by a half at most.
     let rounding = exact.len() as u64 * most / 2;
     assert!(rounding < LIMIT / 2, "a convolution of so many channels is not quantised");
-    (total * most) as f64 / (LIMIT - rounding) as f64
+    (WHOLE * (LIMIT - rounding) / (total * most)) as i16
 }
 
 /// The sum of magnitudes.
@@ -90,11 +101,49 @@ pub fn pack_words<'a>(
     for out in out.chunks_mut(panels.panel_len()) {
         // The last panel of an odd number of blocks is narrower.
         let point_len = out.len() / POINTS;
-        let row = point_len / (format.in_blocks * BLOCK);
+        let width = point_len / (format.in_blocks * BLOCK);
         for (channel, points) in points.by_ref().take(channels).enumerate() {
             for (point, out) in points.iter().zip(out.chunks_exact_mut(point_len)) {
                 for (pair, words) in point.words.chunks(PAIR).enumerate() {
-                    out[(pair * row + channel) * PAIR..][..words.len()].copy_from_slice(words);
+                    out[(pair * width + channel) * PAIR..][..words.len()].copy_from_slice(words);
+                }
+            }
+        }
+    }
+}
+
+/// Packs the panels of one convolution: `channels` has the weights of each output channel, `[in][3][3]`, and its
+/// points, `out` [`weights_len`](Panels::weights_len) elements, all of which are written: of each panel the factors of the
+/// words, `[36][panel_blocks * 16][2]` in two bytes each, and the weights, `[in_blocks][8][3][3][panel_blocks * 16][2]`.
+///
+/// # Panics
+///
+/// If a slice has another length, or the format is of another form.
+pub fn pack_kernels<'a>(
+    panels: &Panels,
+    channels: impl ExactSizeIterator<Item = (&'a [i8], &'a [Points; POINTS])>,
+    out: &mut [i8],
+) {
+    let Panels { shape, format } = panels;
+    let taps = shape.kernel_len();
+    assert_eq!((format.transform, shape.groups), (Transform::Winograd4x4, 1));
+    assert_eq!((channels.len(), out.len()), (shape.out_channels, panels.weights_len()));
+    out.fill(0);
+    let (of_panel, mut channels) = (format.panel_blocks * BLOCK, channels);
+    for out in out.chunks_mut(panels.panel_len()) {
+        // The last panel of an odd number of blocks is narrower.
+        let width = out.len() * of_panel / panels.panel_len();
+        let (factors, kernels) = out.split_at_mut(POINTS * width * PAIR * Element::I16.bytes());
+        for (channel, (weights, points)) in channels.by_ref().take(of_panel).enumerate() {
+            let of_points = factors.chunks_exact_mut(factors.len() / POINTS);
+            for (point, factors) in points.iter().zip(of_points) {
+                let pair: [i8; 4] = bytemuck::cast([point.factor; PAIR]);
+                factors[channel * pair.len()..][..pair.len()].copy_from_slice(&pair);
+            }
+            for (input, kernel) in weights.chunks_exact(taps).enumerate() {
+                for (tap, &weight) in kernel.iter().enumerate() {
+                    let at = (input / PAIR * taps + tap) * width + channel;
+                    kernels[at * PAIR + input % PAIR] = weight;
                 }
             }
         }
@@ -112,7 +161,7 @@ mod tests {
         for channels in [1, 16, 64, 512, 7000] {
             for weights in [vec![127; 9 * channels], vec![-127; 9 * channels]] {
                 let points = Points::of(&weights);
-                for (point, Points { words, step }) in points.iter().enumerate() {
+                for (point, Points { words, step, .. }) in points.iter().enumerate() {
                     let (row, column) = (point / SIDE, point % SIDE);
                     let most = i64::from(F4OfBytes::largest(row, column));
                     let worst: i64 = words.iter().map(|&w| i64::from(w).abs() * most).sum();

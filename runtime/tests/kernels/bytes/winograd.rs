@@ -1,10 +1,11 @@
 //! Winograd convolutions of bytes: points, their products and the output, each against its definition.
 
 use resnet_runtime::kernels::{
-    BLOCK, ByteEpilogue, Call, ConvI16Params, OutputElement, PAIR, ResidualElement, TensorLine,
-    Transform, WinogradInputParams, WinogradOutputU8Params,
+    BLOCK, ByteEpilogue, Call, ConvI16Params, ConvShape, Element, OutputElement, PAIR, PanelFormat,
+    Panels, ResidualElement, TensorLine, Transform, WinogradInputParams, WinogradOutputU8Params,
+    WinogradWeightsI8Params,
 };
-use resnet_runtime::weights::pack::Points;
+use resnet_runtime::weights::pack::{Points, pack_kernels, pack_words};
 
 use super::{Bytes, LINE, byte, clamped, floats, run};
 use crate::{Random, tables};
@@ -119,6 +120,71 @@ fn products_are_exact() {
     }
 }
 
+/// `G g G^T` without denominators.
+fn transformed(kernel: &[i8], at: usize) -> i64 {
+    let (i, j) = (at / 6, at % 6);
+    (0..9).map(|tap| G[i][tap / 3] * G[j][tap % 3] * i64::from(kernel[tap])).sum()
+}
+
+/// What is packed as bytes becomes what is packed as words, also where these are rounded.
+#[test]
+fn words_are_those_of_the_kernels() {
+    let mut random = Random(5);
+    for (blocks, out_blocks, most) in [(1, 1, 128.0), (1, 2, 128.0), (3, 2, 128.0), (40, 1, 127.0)]
+    {
+        let [inputs, outputs] = [blocks, out_blocks].map(|blocks| blocks * BLOCK);
+        // The last ones have the same sign everywhere, so that sums of many would leave `i32`.
+        let sign = |weight: f32| if blocks < 40 { weight } else { most - (weight / most).abs() };
+        let weights: Vec<i8> =
+            (0..outputs * inputs * 9).map(|_| sign(random.next() * most) as i8).collect();
+        let channels: Vec<_> = weights.chunks(inputs * 9).map(|w| (w, Points::of(w))).collect();
+        let panels = |element| Panels {
+            shape: ConvShape {
+                out_channels: outputs,
+                in_channels: inputs,
+                groups: 1,
+                kernel_rows: 3,
+                kernel_columns: 3,
+            },
+            format: PanelFormat {
+                planar: false,
+                panel_blocks: out_blocks,
+                in_blocks: blocks,
+                in_block_step: 0,
+                transform: FORM,
+                element,
+            },
+        };
+        let kernels = panels(Element::I8);
+        let mut packed = vec![1; kernels.panel_len()];
+        pack_kernels(&kernels, channels.iter().map(|(w, points)| (*w, points)), &mut packed);
+        let point = inputs * outputs;
+        let mut expected = vec![0; 36 * point];
+        pack_words(&panels(Element::I16), channels.iter().map(|(_, points)| points), &mut expected);
+        let params = WinogradWeightsI8Params { blocks, out_blocks, y_point: point + 32 };
+        for (isa, table) in tables() {
+            let len = 35 * params.y_point + point;
+            let y =
+                run(&Call::WinogradWeightsI8(params), table, &mut [Bytes::of(&packed)], 2 * len);
+            for (at, found) in words(&y).into_iter().enumerate() {
+                let (of, at) = (at / params.y_point, at % params.y_point);
+                let expected = (at < point).then(|| expected[of * point + at]);
+                assert_eq!(found, expected, "{isa}, word {at} of point {of}");
+            }
+        }
+        let mut rounded = 0;
+        for (at, &word) in expected.iter().enumerate() {
+            let (of, pair, at) = (at / point, at % point / (outputs * 2), at % (outputs * 2));
+            let (kernels, points) = &channels[at / 2];
+            let exact = transformed(&kernels[(pair * 2 + at % 2) * 9..], of);
+            let scaled = exact as f64 * f64::from(points[of].factor) / 8192.0;
+            assert_eq!(f64::from(word), (scaled + 0.5).floor(), "{exact} of point {of}");
+            rounded += usize::from(points[of].factor < 8192);
+        }
+        assert_eq!(rounded > 0, blocks == 40, "{rounded} words are rounded");
+    }
+}
+
 /// For each point the tile that makes it as large as bytes can, and kernels that make its weights as large
 /// as they can: over so many channels sums of exact words would leave `i32`.
 #[test]
@@ -136,9 +202,7 @@ fn the_worst_tile_overflows_no_sum() {
         let kernel: Vec<i8> = (0..9).map(kernel).collect();
         let points = Points::of(&kernel.repeat(channels));
         let own = &points[at];
-        let exact: i64 =
-            (0..9).map(|tap| G[i][tap / 3] * G[j][tap % 3] * i64::from(kernel[tap])).sum();
-        rounded += usize::from(exact != i64::from(own.words[0]));
+        rounded += usize::from(transformed(&kernel, at) != i64::from(own.words[0]));
         let x = vec![i16::try_from(worst).unwrap(); channels];
         products(1, 1, &x, &vec![own.words.clone(); BLOCK], 1.0);
     }
