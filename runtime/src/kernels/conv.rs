@@ -43,6 +43,7 @@
 //! pixels.
 
 mod bytes;
+mod rows;
 mod single;
 mod words;
 
@@ -108,7 +109,7 @@ trait Arithmetic: Copy {
         w: *const Self::Weight,
     );
 
-    /// Finishes and stores the results.
+    /// Finishes and stores the results of the first `count` of `P` pixels.
     ///
     /// # Safety
     ///
@@ -118,6 +119,7 @@ trait Arithmetic: Copy {
         simd: S,
         params: &ConvParams<Self::Epilogue>,
         sums: [[Self::Sums<S>; P]; B],
+        count: usize,
     );
 }
 
@@ -178,10 +180,7 @@ impl<'a, A: Arithmetic> Operands<'a, A> {
         [w, n]: [*const A::Weight; 2],
         ends: A,
     ) -> Self {
-        let steps = params.blocks * params.kernel_rows * params.kernel_columns * lanes;
-        let from = n.wrapping_add(steps * params.out_blocks * BLOCK);
-        let lines = params.next.div_ceil(Ahead::<A::Weight>::LINE);
-        Self { params, lanes, x, w, ends, ahead: Ahead { from, lines } }
+        Self { params, lanes, x, w, ends, ahead: Ahead::new(params, lanes, n) }
     }
 }
 
@@ -196,6 +195,24 @@ struct Ahead<W> {
 impl<W> Ahead<W> {
     /// Elements of a cache line.
     const LINE: usize = LINE_BYTES / size_of::<W>();
+
+    /// Those that a call is to fetch, which lie behind `n` by as much as its weights take.
+    #[inline(always)]
+    fn new<E>(params: &ConvParams<E>, lanes: usize, n: *const W) -> Self {
+        let steps = params.blocks * params.kernel_rows * params.kernel_columns * lanes;
+        let from = n.wrapping_add(steps * params.out_blocks * BLOCK);
+        Self { from, lines: params.next.div_ceil(Self::LINE) }
+    }
+
+    /// Asks for the next one, if there is one left.
+    #[inline(always)]
+    fn fetch<S: Simd>(&mut self, simd: S) {
+        if self.lines > 0 {
+            simd.prefetch(self.from);
+            self.from = self.from.wrapping_add(Self::LINE);
+            self.lines -= 1;
+        }
+    }
 
     /// Part `index` of `parts`, as equal as they can be.
     #[inline(always)]
@@ -235,8 +252,11 @@ unsafe fn call<S: Kernels, A: Arithmetic, const LANES: usize, const TWO: usize>(
     ends: A,
 ) {
     let operands = Operands::new(params, LANES, x, weights, ends);
-    // SAFETY: the operands reach as far as `run` asks for, says the caller.
+    // SAFETY: the operands reach as far as `rows` and `run` ask for, says the caller.
     unsafe {
+        if LANES == BLOCK && rows::suits::<S, A>(params) {
+            return rows::rows::<S, A>(simd, operands);
+        }
         match params.x_step {
             step if step == LANES => run::<S, A, LANES>(simd, operands),
             step if step == TWO => run::<S, A, TWO>(simd, operands),
@@ -356,7 +376,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Outlined
             // So that the stores find them at hand when the reduction ends. A residual mostly lies
             // in the same place.
             ends.fetch_output::<S, P, B>(simd, params);
-            ends.finish(simd, params, self.reduce(simd));
+            ends.finish(simd, params, self.reduce(simd), P);
         }
     }
 }
@@ -411,11 +431,7 @@ impl<A: Arithmetic, const P: usize, const B: usize, const STEP: usize> Tile<'_, 
                         // SAFETY: these input lanes of these pixels, and their row of the weights,
                         // are within the operands.
                         unsafe { A::accumulate(simd, &mut sums, x, step, w) };
-                        if ahead.lines > 0 {
-                            simd.prefetch(ahead.from);
-                            ahead.from = ahead.from.wrapping_add(Ahead::<A::Weight>::LINE);
-                            ahead.lines -= 1;
-                        }
+                        ahead.fetch(simd);
                         x = x.wrapping_add(A::PRODUCTS.count());
                         w = w.wrapping_add(w_row);
                     }

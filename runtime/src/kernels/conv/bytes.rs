@@ -10,8 +10,8 @@
 //!
 //! These are for long sums, by the example `kernel_bench`, on a CPU whose peaks are 750, 360 and 95
 //! operations a nanosecond, where those of `f32` are 179 (AVX-512) and 95 (AVX2). The last steps take as
-//! long as 9 to 15 rows of weights: 1x1 kernels over 64 channels, which have 16 rows, reach 64% with
-//! AVX-512 VNNI, and 52% with a residual.
+//! long as 9 to 15 rows of weights: 1x1 kernels over 64 channels, which have 16 rows, would reach 64% with
+//! AVX-512 VNNI, and 52% with a residual, if these steps waited for each tile; `rows` takes them meanwhile.
 
 use std::ffi::c_void;
 
@@ -151,6 +151,7 @@ impl Arithmetic for Bytes {
         simd: S,
         params: &ConvU8Params,
         sums: [[S::Sums; P]; B],
+        count: usize,
     ) {
         // SAFETY: the line has 16 elements.
         let line = unsafe { TensorLine::read(self.t) };
@@ -169,6 +170,6 @@ impl Arithmetic for Bytes {
         let r = Pixels { at: self.r, block: params.r_block };
         let y = Pixels { at: self.y, block: params.y_block };
         // SAFETY: the residual and the output reach as far as `ConvU8Params` says.
-        unsafe { finish_bytes(simd, params.epilogue, line, values, P, r, y) }
+        unsafe { finish_bytes(simd, params.epilogue, line, values, count, r, y) }
     }
 }

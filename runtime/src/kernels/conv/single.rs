@@ -298,10 +298,11 @@ impl<M: Multiply> Arithmetic for Biased<M> {
         simd: S,
         params: &ConvParams,
         sums: [[S::F32x16; P]; B],
+        count: usize,
     ) {
         let r = Pixels { at: self.r, block: params.r_block };
         let y = Pixels { at: self.y, block: params.y_block };
         // SAFETY: the residual and the output reach as far as `ConvParams` says.
-        unsafe { finish(simd, params.epilogue, sums, P, r, y) };
+        unsafe { finish(simd, params.epilogue, sums, count, r, y) };
     }
 }

@@ -82,11 +82,12 @@ impl Arithmetic for Scaled {
         simd: S,
         params: &ConvI16Params,
         sums: [[S::Sums; P]; B],
+        count: usize,
     ) {
         for (o, sums) in sums.iter().enumerate() {
             // SAFETY: an output block has 16 scales.
             let scales = unsafe { simd.load(self.s.add(o * BLOCK)) };
-            for (p, sums) in sums.iter().enumerate() {
+            for (p, sums) in sums.iter().enumerate().take(count) {
                 let value = simd.mul(simd.sums_to_f32(*sums), scales);
                 // SAFETY: `y` is writable for `P` pixels of `B` blocks.
                 unsafe { simd.store(self.y.add(o * params.y_block + p * BLOCK), value) };

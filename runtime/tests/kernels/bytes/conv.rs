@@ -239,12 +239,29 @@ fn every_epilogue() {
     }
 }
 
+/// Kernels whose tiles are finished while the next ones are reduced.
+#[test]
+fn rows_of_one_tap() {
+    for pixels in [16, 17, 21, 28, 32, 47, 49] {
+        for (stride, blocks) in [(1, 1), (1, 2), (1, 9), (2, 4), (3, 2)] {
+            for &residual in ResidualElement::ALL {
+                for &output in OutputElement::ALL {
+                    let case = Case::new(BLOCK, pixels, stride, blocks, (1, 1));
+                    case.with(|p| p.epilogue = ByteEpilogue { residual, output }).check("row");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn residual_in_place() {
-    for (residual, output) in
-        [(ResidualElement::U8, OutputElement::U8), (ResidualElement::F32, OutputElement::F32)]
+    let elements =
+        [(ResidualElement::U8, OutputElement::U8), (ResidualElement::F32, OutputElement::F32)];
+    for ((residual, output), kernel) in
+        elements.into_iter().flat_map(|elements| [(elements, (3, 3)), (elements, (1, 1))])
     {
-        let case = Case::new(BLOCK, 23, 1, 2, (3, 3)).with(|p| {
+        let case = Case::new(BLOCK, 23, 1, 2, kernel).with(|p| {
             p.epilogue = ByteEpilogue { residual, output };
             p.r_block = p.y_block;
         });
