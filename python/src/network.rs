@@ -9,8 +9,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use resnet::{
-    Answer, CompileError, Compiled, Compiler, DynSession, FeedError, Isa, Labels, Options, Pool, Precision,
-    Preprocess, Weights, feed,
+    Answer, CompileError, Compiled, Compiler, DynSession, FeedError, Isa, Labels, Options, Pool,
+    Precision, Preprocess, Weights, feed,
 };
 use resnet_compiler::profile::profile;
 
