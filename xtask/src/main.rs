@@ -13,6 +13,10 @@ type Step = (&'static str, &'static str);
 /// No tests, and no builds with other features.
 const QUICK: &[Step] = &[
     ("format", "cargo fmt --all --check"),
+    // Workspaces of their own.
+    ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
+    ("the page's format", "cargo fmt --manifest-path web/Cargo.toml --check"),
+    ("the cluster's format", "cargo fmt --all --manifest-path cluster/Cargo.toml --check"),
     ("sizes of files and functions", "cargo xtask sizes"),
     ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
 ];
@@ -45,18 +49,13 @@ const REST: &[Step] = &[
     ("threads", "cli/threads"),
     // Says what is missing where it cannot run.
     ("AArch64, emulated", "tests/aarch64"),
-    // A workspace of its own.
-    ("Python's format", "cargo fmt --manifest-path python/Cargo.toml --check"),
     ("Python's lints", "cargo clippy --release --manifest-path python/Cargo.toml -- -D warnings"),
     ("Python", "python/test"),
-    // A workspace of its own.
-    ("the page's format", "cargo fmt --manifest-path web/Cargo.toml --check"),
     ("the page's lints", "cargo clippy --manifest-path web/Cargo.toml -- -D warnings"),
     // Says what is missing where it cannot run.
     ("the page, in Chromium", "web/test"),
-    // Another one. What lints it, builds the cluster itself and runs its processes is `cluster/test`: lints would compile the
+    // What lints that workspace, builds the cluster itself and runs its processes is `cluster/test`: lints would compile the
     // engine a second time.
-    ("the cluster's format", "cargo fmt --all --manifest-path cluster/Cargo.toml --check"),
     (
         "functions for engines",
         "cargo test --manifest-path cluster/Cargo.toml -p resnet-arrow -p resnet-datafusion",
