@@ -91,13 +91,13 @@ def start_up(args, resnet, case, folder):
     for round in range(args.rounds + 1):
         for precision, table, file in both:
             command = [resnet.binary, "run", table, "--weights", file, "--input", npy, "--output", folder / "answer.npy",
-                       "--force", "--threads", 1, "--isa", resnet.isa]
+                       "--force", "--threads", 1, *resnet.options]
             start = time.perf_counter()
             engines.run(command)
             seconds[precision] += [time.perf_counter() - start] if round else []
     found = {}
     for precision, table, file in both:
-        one = [resnet.binary, "bench", table, "--weights", file, "--threads", 1, "--isa", resnet.isa, "--seconds", 0.1]
+        one = [resnet.binary, "bench", table, "--weights", file, "--threads", 1, *resnet.options, "--seconds", 0.1]
         peak = json.loads(engines.run([*one, "--format", "json"]))["peak_rss_bytes"]
         found[precision] = {"seconds": statistics.median(seconds[precision]), "bytes": peak}
     return found
