@@ -95,7 +95,7 @@ fn write_operator(f: &mut fmt::Formatter<'_>, operator: &Operator, parts: &Parts
     writeln!(f, "{plan}")?;
     parts.at(plan.weights).map_or(Ok(()), |recipe| write_recipe(f, recipe))?;
     match &plan.tiling {
-        Tiling::Winograd(winograd) => write_winograd(f, winograd),
+        Tiling::Winograd(winograd) => write_winograd(f, winograd, &plan.panels.format),
         Tiling::Direct { .. } => Ok(()),
     }
 }
@@ -167,10 +167,13 @@ fn write_conv(
     writeln!(f)
 }
 
-fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Result {
+fn write_winograd(
+    f: &mut fmt::Formatter<'_>,
+    winograd: &Winograd,
+    format: &PanelFormat,
+) -> fmt::Result {
     let Winograd { transform: _, tiles, band, strip, .. } = winograd;
-    let Winograd { input, input_place: (region, place), output, output_offset, words, .. } =
-        winograd;
+    let Winograd { input, input_place: (region, place), output, output_offset, .. } = winograd;
     write!(f, "        {}x{} tiles, bands of ", tiles.rows, tiles.columns)?;
     match band {
         Band::Rows(rows) => write!(f, "{rows} rows")?,
@@ -179,7 +182,7 @@ fn write_winograd(f: &mut fmt::Formatter<'_>, winograd: &Winograd) -> fmt::Resul
     writeln!(f, ", strips of {strip}")?;
     writeln!(f, "        input {region}[{place}] {input}")?;
     writeln!(f, "        output {}[{output_offset}] {output}", Region::Scratch)?;
-    match words {
+    match winograd.words(format) {
         Some((words, offset)) => {
             writeln!(f, "        weights {}[{offset}] {words}", Region::Scratch)
         }

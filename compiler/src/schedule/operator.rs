@@ -90,7 +90,10 @@ impl Operator {
     /// Bytes of a thread's scratch that it takes.
     pub(super) fn scratch_bytes(&self) -> usize {
         match self {
-            Self::Conv(ConvPlan { tiling: Tiling::Winograd(plan), .. }) => plan.scratch_bytes(),
+            Self::Conv(ConvPlan { tiling: Tiling::Winograd(plan), panels, .. }) => {
+                let words = plan.words(&panels.format);
+                words.map_or(plan.scratch_bytes(), |(words, offset)| offset + words.bytes())
+            }
             Self::GroupNorm { blocks, .. } => 2 * blocks * BLOCK * STATISTIC.bytes(),
             _ => 0,
         }

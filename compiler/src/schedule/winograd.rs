@@ -34,9 +34,6 @@ pub struct Winograd {
     pub output: Points,
     /// Where they lie in the scratch memory, in bytes.
     pub output_offset: usize,
-    /// The words of a panel that is packed as bytes, `[point][block][8][panel_blocks * 16][2]`, and where they lie in the
-    /// scratch memory, in bytes: they are made for each band anew.
-    pub words: Option<(Points, usize)>,
 }
 
 impl Winograd {
@@ -45,10 +42,18 @@ impl Winograd {
         tile(self.transform)
     }
 
-    /// Bytes of scratch memory.
+    /// The words that are made of a panel for each band, `[point][block][8][panel_blocks * 16][2]`, and where they lie in the scratch
+    /// memory, in bytes, if the panels are packed as bytes.
+    pub fn words(&self, format: &PanelFormat) -> Option<(Points, usize)> {
+        let block = format.panel_blocks * BLOCK * BLOCK;
+        let words = points(self.input.count, format.factor(), format.in_blocks, block);
+        let offset = self.scratch_bytes().next_multiple_of(LINE_BYTES);
+        format.is_untransformed().then_some((words, offset))
+    }
+
+    /// Bytes of scratch memory, but for those [words](Self::words).
     pub fn scratch_bytes(&self) -> usize {
-        let of_output = self.output_offset + self.output.bytes();
-        self.words.map_or(of_output, |(words, offset)| offset + words.bytes())
+        self.output_offset + self.output.bytes()
     }
 
     /// Bytes of the input's points of `batch` pictures, where they lie in the arena.
@@ -125,6 +130,12 @@ impl Points {
     }
 }
 
+/// Points of so many blocks: one cache line more than needed apart, so that they do not all fall into one set of a cache.
+fn points(count: usize, element: Element, blocks: usize, block: usize) -> Points {
+    let distance = blocks * block + LINE_BYTES / element.bytes();
+    Points { element, count, distance, block }
+}
+
 /// What products of points consist of.
 const PRODUCT: Element = Element::F32;
 
@@ -167,27 +178,16 @@ pub(super) fn plan(
         )
     };
     let in_strip = band.tiles(tiles) / tiles.columns * strip;
-    // One cache line more than needed, so that the points do not all fall into one set of a cache.
-    let points = |element: Element, blocks: usize, block: usize| Points {
-        element,
-        count,
-        distance: blocks * block + LINE_BYTES / element.bytes(),
-        block,
-    };
     let in_block =
         if format.planar { columns_read(window, output.shape) } else { in_strip * BLOCK };
     // Points are what they are multiplied with, words or `f32`.
-    let input = points(format.factor(), format.in_blocks, in_block);
-    let output = points(PRODUCT, format.panel_blocks, in_strip * BLOCK);
+    let input = points(count, format.factor(), format.in_blocks, in_block);
+    let output = points(count, PRODUCT, format.panel_blocks, in_strip * BLOCK);
     let (input_place, output_offset) = match order {
         Order::RowsOuter => ((Region::Scratch, 0), input.bytes().next_multiple_of(LINE_BYTES)),
         _ => ((Region::Arena, 0), 0),
     };
-    let words = format.is_untransformed().then(|| {
-        let words = points(format.factor(), format.in_blocks, format.panel_blocks * BLOCK * BLOCK);
-        (words, (output_offset + output.bytes()).next_multiple_of(LINE_BYTES))
-    });
-    Winograd { transform, tiles, band, strip, input, input_place, output, output_offset, words }
+    Winograd { transform, tiles, band, strip, input, input_place, output, output_offset }
 }
 
 /// The plan of a training step's convolution.

@@ -4,20 +4,20 @@
 //! Where the input is planar only rows are filtered: the products are convolutions along the rows.
 
 mod runs;
+mod weights;
 
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
     BLOCK, Call, ConvParams, Element, Epilogue, WinogradInputParams, WinogradOutputParams,
-    WinogradWeightsI8Params,
 };
 
-use self::runs::{Run, runs, shares};
+use self::runs::{Run, runs};
 use super::conv::Layer;
 use super::{Lowering, Side, nested, of_reals, real_loops};
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Part, Place, Statement, Var};
-use crate::schedule::{Band, Buffer, ConvPlan, Fetch, Order, Points, Region, Winograd};
+use crate::schedule::{Band, Buffer, ConvPlan, Order, Points, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
@@ -235,19 +235,7 @@ impl<'a> Bands<'a> {
     /// The products and the output of one band and one panel of `out_blocks` blocks, which is
     /// `skipped` panels after the one that the loops point at.
     fn panel(&self, out_blocks: usize, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
-        let mut body = Vec::new();
-        if let Some((u, distance)) = &self.sides.u {
-            let params = WinogradWeightsI8Params {
-                blocks: self.layer.plan.panels.format.in_blocks,
-                out_blocks,
-                y_point: *distance,
-            };
-            let w = self.sides.w.past(W, loops, Var::Panel, skipped);
-            body.push(Statement::Call(
-                Call::WinogradWeightsI8(params),
-                vec![w, u.address(M, loops)],
-            ));
-        }
+        let mut body: Vec<_> = self.words(out_blocks, skipped, loops).into_iter().collect();
         body.extend(self.products(out_blocks, skipped, loops));
         let block = Loop { var: Var::Block, extent: out_blocks };
         let outputs = self.outputs(skipped, &[loops, &[block]].concat());
@@ -323,71 +311,6 @@ impl<'a> Bands<'a> {
         let zeros = s.address(S, loops);
         let call = if format.planar { Call::ConvPlanar(params) } else { Call::Conv(params) };
         Some(Statement::Call(call, vec![v, w, zeros, m.clone(), n, m]))
-    }
-
-    /// The packed weights of a point, and what is fetched ahead meanwhile: how many elements, and where.
-    fn packed(
-        &self,
-        out_blocks: usize,
-        skipped: usize,
-        [row, column]: [&Run; 2],
-        loops: &[Loop],
-    ) -> (Address, usize, Address) {
-        let [rows, columns] = self.plan.transform.filters();
-        // Of one point.
-        let points = rows.weights(1) * columns.weights(1);
-        let len = self.layer.plan.panels.panel_len() * out_blocks
-            / (points * self.layer.plan.panels.format.panel_blocks);
-        // The points of a run that share weights fetch a share of the following ones each.
-        let shared: usize =
-            [row, column].iter().filter(|run| run.shared).map(|run| run.len).product();
-        let per_row = columns.weights(1);
-        let moves = |run: &Run, len: usize| if run.shared { 0 } else { len };
-        let w = self
-            .sides
-            .w
-            .clone()
-            .with(Var::PointRow, moves(row, per_row * len))
-            .with(Var::Point, moves(column, len));
-        let mut w = w.past(W, loops, Var::Panel, skipped);
-        w.offset += self.sides.w.bytes((row.weight * per_row + column.weight) * len);
-        match self.layer.plan.fetch {
-            Fetch::Next => {
-                let next = self.layer.lines(len / shared);
-                let mut n = w.clone();
-                n.terms.extend(shares(row, column, self.sides.w.bytes(next)));
-                (w, next, n)
-            }
-            Fetch::After(after) if row.is_all(rows) && column.is_all(columns) && !self.last => {
-                let (next, n) = self.layer.fetch_after(after, len, &w, loops);
-                (w, next, n)
-            }
-            Fetch::After(_) => (w.clone(), 0, w),
-        }
-    }
-
-    /// What the products of a point fetch ahead where words are made of the weights: its share of the next panel's bytes.
-    fn next_kernels(
-        &self,
-        out_blocks: usize,
-        skipped: usize,
-        first: usize,
-        loops: &[Loop],
-    ) -> (usize, Address) {
-        let [rows, columns] = self.plan.transform.filters();
-        let format = &self.layer.plan.panels.format;
-        let len = self.layer.plan.panels.panel_len() / format.panel_blocks * out_blocks;
-        let share = self.layer.lines(len / (rows.points() * columns.points()));
-        let side = self.sides.w.clone();
-        if self.layer.plan.fetch != Fetch::Next {
-            return (0, side.past(W, loops, Var::Panel, skipped));
-        }
-        let side = side.with(Var::PointRow, columns.points() * share).with(Var::Point, share);
-        let mut n = side.past(W, loops, Var::Panel, skipped);
-        // A call fetches what lies behind by as much as its own weights, words, take.
-        let word = format.factor().bytes();
-        n.offset += len + first * share - format.in_blocks * BLOCK * out_blocks * BLOCK * word;
-        (share / word, n)
     }
 
     fn product_params<E>(
@@ -541,7 +464,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         x: pixels(layer.of.input, layer.plan.window.padding.before, step),
         v,
         w: weights(format.element, 0, panels.panel_len()),
-        u: plan.words.map(words),
+        u: plan.words(format).map(words),
         s: numbers(of_sums, of_panel),
         m: points(Region::Scratch, plan.output_offset, &plan.output),
         b: numbers(bias, format.panel_blocks * BLOCK).with(Var::Block, BLOCK),
