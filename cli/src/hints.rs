@@ -38,7 +38,9 @@ fn of_choices(error: &ChoicesError) -> Option<String> {
         ChoicesError::Precision { expected, .. } => {
             Some(format!("leave out `--precision`, or run `resnet tune --precision {expected}`"))
         }
-        ChoicesError::Layer { .. } => Some("run `resnet tune` again".to_owned()),
+        ChoicesError::Layer { .. } => {
+            Some("run `resnet tune` again, with `--weights` if they are in 8 bits here".to_owned())
+        }
         ChoicesError::Exact { .. } => Some("leave out `--exact` or `--schedule`".to_owned()),
     }
 }

@@ -61,7 +61,7 @@ fn a_schedule_for_something_else_is_refused() {
     workshop.write("net.schedule", text.replace("\nfc direct", "\nfc winograd4"));
     workshop
         .resnet(&format!("bench net.yaml {bench}"))
-        .fails("for the convolution `fc`\nhelp: run `resnet tune` again");
+        .fails("for the convolution `fc`\nhelp: run `resnet tune` again, with `--weights` if they are in 8 bits here");
     workshop.write("net.schedule", "hello\n");
     workshop
         .resnet(&format!("bench net.yaml {bench}"))

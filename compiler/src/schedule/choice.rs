@@ -126,7 +126,8 @@ impl Site<'_> {
             let [filter, _] = transform.filters();
             plain
                 // Of bytes there is this one, for blocks.
-                && (!self.conv.quantised() || transform == Transform::Winograd4x4)
+                && (!self.conv.quantised()
+                    || transform == Transform::Winograd4x4 && self.input.channels <= WORD_CHANNELS)
                 && self.layout != Layout::Quads
                 && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
@@ -305,6 +306,10 @@ impl Site<'_> {
 fn padded(channels: usize) -> usize {
     channels.next_multiple_of(BLOCK)
 }
+
+/// Input channels of a Winograd convolution of bytes, at most: of more, words of ordinary weights would be rounded so that the sums
+/// fit, to less than what quantising left of them.
+const WORD_CHANNELS: usize = 1024;
 
 /// Bytes of a direct convolution's weights that may stay in a second-level cache beside a band of
 /// activations.

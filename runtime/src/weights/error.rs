@@ -91,7 +91,9 @@ pub enum WeightsError {
         quantised: usize,
     },
     /// A scale is no positive number.
-    #[error("`{origin}`: `{tensor}` is {value} at {index}; a scale is a positive number")]
+    #[error(
+        "`{origin}`: `{tensor}` is {value} at {index}; a scale is a positive number, and not so small that it is subnormal"
+    )]
     Scale {
         /// Path, or a phrase.
         origin: String,

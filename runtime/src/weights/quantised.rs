@@ -192,7 +192,7 @@ impl Layer {
     }
 
     /// The weights of each output channel.
-    fn rows(&self) -> impl Iterator<Item = (&[i8], [f64; 2])> {
+    fn rows(&self) -> impl ExactSizeIterator<Item = (&[i8], [f64; 2])> {
         let len = self.weight.len() / self.channels.len();
         self.weight.chunks_exact(len).zip(self.channels.iter().copied())
     }
@@ -207,8 +207,9 @@ impl Layer {
         self.rows().map(of_channel).collect()
     }
 
-    /// What a Winograd convolution has for each output channel of a 3x3 kernel.
-    pub fn winograd(&self) -> Vec<WinogradChannel> {
+    /// What a Winograd convolution has for each output channel of a 3x3 kernel, one after the other: words take eight times what
+    /// weights do.
+    pub fn winograd(&self) -> impl ExactSizeIterator<Item = WinogradChannel> {
         let of_channel = |(weight, [factor, bias]): (&[i8], [f64; 2])| {
             let points = Points::of(weight);
             let scales = points.each_ref().map(|point| (point.step * factor) as f32);
@@ -217,7 +218,7 @@ impl Layer {
             let of_zeros = self.zero * f64::from(F4OfBytes::OF_ONES) * sum as f64 * step * factor;
             WinogradChannel { points, scales, shift: (bias - of_zeros) as f32 }
         };
-        self.rows().map(of_channel).collect()
+        self.rows().map(of_channel)
     }
 }
 
@@ -254,27 +255,23 @@ pub(super) fn pack(
             of_channels[block + BLOCK + lane] = shift;
         }
     } else {
-        let channels = layer.winograd();
-        let points = channels.iter().map(|channel| &channel.points);
+        let (scales, shifts) = of_channels.split_at_mut(panels.scales_len());
+        let of_panel = panels.format.panel_blocks * BLOCK;
+        let points = layer.winograd().enumerate().map(|(at, channel)| {
+            shifts[at] = channel.shift;
+            let rest = &mut scales[at / of_panel * POINTS * of_panel..];
+            // The last panel of an odd number of blocks is narrower.
+            let width = of_panel.min(rest.len() / POINTS);
+            for (point, scale) in channel.scales.into_iter().enumerate() {
+                rest[point * width + at % of_panel] = scale;
+            }
+            channel.points
+        });
         if panels.format.is_untransformed() {
             let weights = layer.weight.chunks_exact(panels.shape.channel_len());
             pack_kernels(panels, weights.zip(points), bytemuck::cast_slice_mut(packed));
         } else {
             pack_words(panels, points, bytemuck::cast_slice_mut(packed));
-        }
-        let (scales, shifts) = of_channels.split_at_mut(panels.scales_len());
-        let of_panel = panels.format.panel_blocks * BLOCK;
-        let scales = scales.chunks_mut(POINTS * of_panel);
-        for (scales, channels) in scales.zip(channels.chunks(of_panel)) {
-            let row = scales.len() / POINTS;
-            for (point, scales) in scales.chunks_mut(row).enumerate() {
-                for (scale, channel) in scales.iter_mut().zip(channels) {
-                    *scale = channel.scales[point];
-                }
-            }
-        }
-        for (shift, channel) in shifts.iter_mut().zip(&channels) {
-            *shift = channel.shift;
         }
     }
     of_tensor.copy_from_slice(&layer.tensor.to_line());

@@ -53,7 +53,7 @@ impl Evaluator {
                 let layer = Layer::read(&source, weights)?;
                 let channels = match plan.transform(&conv.weight) {
                     Some(Transform::None) | None => Channels::Direct(layer.direct()),
-                    Some(_) => Channels::Winograd(layer.winograd()),
+                    Some(_) => Channels::Winograd(layer.winograd().collect()),
                 };
                 layers.insert(conv.weight.clone(), (layer, channels));
             }

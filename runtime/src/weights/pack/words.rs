@@ -8,10 +8,13 @@
 //! They are packed as words ([`pack_words`]), or as bytes with the factors ([`pack_kernels`]), of which
 //! [`Call::WinogradWeightsI8`](crate::kernels::Call::WinogradWeightsI8) makes the same words, panel by panel, where they are multiplied with.
 
+use std::borrow::Borrow;
+
 use crate::kernels::{BLOCK, Element, F4OfBytes, PAIR, Panels, Transform};
 
-/// Rows and columns of points.
+/// Rows and columns of points, and of taps.
 const SIDE: usize = F4OfBytes::G.len();
+const TAPS: usize = F4OfBytes::G[0].len();
 
 /// Points of a tile.
 pub const POINTS: usize = SIDE * SIDE;
@@ -30,50 +33,62 @@ pub struct Points {
 impl Points {
     /// Those of an output channel, `[36]`, whose weights are `[in][3][3]`.
     pub fn of(weights: &[i8]) -> [Self; POINTS] {
-        let kernels = weights.as_chunks().0.as_chunks().0;
-        std::array::from_fn(|point| Self::of_point(kernels, point / SIDE, point % SIDE))
+        let kernels: &[[[i8; TAPS]; TAPS]] = weights.as_chunks().0.as_chunks().0;
+        let exact: Vec<_> = kernels.iter().map(transformed).collect();
+        std::array::from_fn(|point| {
+            let (row, column) = (point / SIDE, point % SIDE);
+            Self::of_point(exact.iter().map(|points| points[row][column]).collect(), row, column)
+        })
     }
 
-    fn of_point(kernels: &[[[i8; 3]; 3]], row: usize, column: usize) -> Self {
-        let [down, along] = [row, column].map(|point| F4OfBytes::G[point]);
-        let of_kernel = |kernel: &[[i8; 3]; 3]| -> i32 {
-            let rows = kernel.iter().zip(down);
-            let of_row = |row: &[i8; 3]| -> i32 {
-                row.iter().zip(along).map(|(&w, factor)| i32::from(w) * factor).sum()
-            };
-            rows.map(|(row, factor)| of_row(row) * factor).sum()
-        };
-        let exact: Vec<i32> = kernels.iter().map(of_kernel).collect();
+    /// Those of a row and a column, of which these are exact.
+    fn of_point(mut words: Vec<i16>, row: usize, column: usize) -> Self {
         let most = u64::from(F4OfBytes::largest(row, column).unsigned_abs());
-        let factor = factor(&exact, most);
-        // To the nearest integer, a half upwards, as the kernel rounds it.
-        let word = |&value: &i32| {
-            let product = i64::from(value) * i64::from(factor);
-            (product + WHOLE as i64 / 2).div_euclid(WHOLE as i64) as i16
-        };
-        let words: Vec<i16> = exact.iter().map(word).collect();
+        let factor = factor(&words, most);
+        if factor < F4OfBytes::WHOLE {
+            // To the nearest integer, a half upwards, as the kernel rounds it.
+            let (factor, whole) = (i32::from(factor), i32::from(F4OfBytes::WHOLE));
+            for word in &mut words {
+                *word = (i32::from(*word) * factor + whole / 2).div_euclid(whole) as i16;
+            }
+        }
         assert!(sum(&words) * most <= LIMIT, "no picture overflows the sums of a point");
         let [down, along] = [row, column].map(|point| f64::from(F4OfBytes::DENOMINATORS[point]));
-        Self { words, factor, step: WHOLE as f64 / f64::from(factor) / (down * along) }
+        let step = f64::from(F4OfBytes::WHOLE) / f64::from(factor) / (down * along);
+        Self { words, factor, step }
     }
+}
+
+/// `G g G^T` without denominators.
+fn transformed(kernel: &[[i8; TAPS]; TAPS]) -> [[i16; SIDE]; SIDE] {
+    let along = kernel.map(|row| of_taps(row.map(i16::from)));
+    let mut points = [[0; SIDE]; SIDE];
+    for column in 0..SIDE {
+        for (row, point) in of_taps(along.map(|row| row[column])).into_iter().enumerate() {
+            points[row][column] = point;
+        }
+    }
+    points
+}
+
+/// `G g` without denominators.
+fn of_taps(taps: [i16; TAPS]) -> [i16; SIDE] {
+    F4OfBytes::G.map(|row| row.iter().zip(taps).map(|(&factor, tap)| factor as i16 * tap).sum())
 }
 
 /// What sums may reach.
 const LIMIT: u64 = i32::MAX as u64;
 
-/// The factor of words that stay as they are.
-const WHOLE: u64 = F4OfBytes::WHOLE as u64;
-
 /// The largest factor for which the words' products with inputs of magnitude `most` have sums within `i32`.
-fn factor(exact: &[i32], most: u64) -> i16 {
-    let total: u64 = exact.iter().map(|value| u64::from(value.unsigned_abs())).sum();
-    if total * most <= LIMIT {
+fn factor(exact: &[i16], most: u64) -> i16 {
+    let total = sum(exact) * most;
+    if total <= LIMIT {
         return F4OfBytes::WHOLE;
     }
     // Rounding makes each larger by a half at most.
     let rounding = exact.len() as u64 * most / 2;
     assert!(rounding < LIMIT / 2, "a convolution of so many channels is not quantised");
-    (WHOLE * (LIMIT - rounding) / (total * most)) as i16
+    (F4OfBytes::WHOLE as u64 * (LIMIT - rounding) / total) as i16
 }
 
 /// The sum of magnitudes.
@@ -88,9 +103,9 @@ fn sum(words: &[i16]) -> u64 {
 /// # Panics
 ///
 /// If a slice has another length, or the format is of another form.
-pub fn pack_words<'a>(
+pub fn pack_words(
     panels: &Panels,
-    points: impl ExactSizeIterator<Item = &'a [Points; POINTS]>,
+    points: impl ExactSizeIterator<Item: Borrow<[Points; POINTS]>>,
     out: &mut [i16],
 ) {
     let Panels { shape, format } = panels;
@@ -103,7 +118,7 @@ pub fn pack_words<'a>(
         let point_len = out.len() / POINTS;
         let width = point_len / (format.in_blocks * BLOCK);
         for (channel, points) in points.by_ref().take(channels).enumerate() {
-            for (point, out) in points.iter().zip(out.chunks_exact_mut(point_len)) {
+            for (point, out) in points.borrow().iter().zip(out.chunks_exact_mut(point_len)) {
                 for (pair, words) in point.words.chunks(PAIR).enumerate() {
                     out[(pair * width + channel) * PAIR..][..words.len()].copy_from_slice(words);
                 }
@@ -121,7 +136,7 @@ pub fn pack_words<'a>(
 /// If a slice has another length, or the format is of another form.
 pub fn pack_kernels<'a>(
     panels: &Panels,
-    channels: impl ExactSizeIterator<Item = (&'a [i8], &'a [Points; POINTS])>,
+    channels: impl ExactSizeIterator<Item = (&'a [i8], impl Borrow<[Points; POINTS]>)>,
     out: &mut [i8],
 ) {
     let Panels { shape, format } = panels;
@@ -136,7 +151,7 @@ pub fn pack_kernels<'a>(
         let (factors, kernels) = out.split_at_mut(POINTS * width * PAIR * Element::I16.bytes());
         for (channel, (weights, points)) in channels.by_ref().take(of_panel).enumerate() {
             let of_points = factors.chunks_exact_mut(factors.len() / POINTS);
-            for (point, factors) in points.iter().zip(of_points) {
+            for (point, factors) in points.borrow().iter().zip(of_points) {
                 let pair: [i8; 4] = bytemuck::cast([point.factor; PAIR]);
                 factors[channel * pair.len()..][..pair.len()].copy_from_slice(&pair);
             }
