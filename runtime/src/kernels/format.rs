@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BLOCK, Element, Filter, PANEL, QUAD, TENSOR_NUMBERS};
+use super::{BLOCK, Element, Filter, PANEL, QUAD, TENSOR_NUMBERS, WinogradWeightsI8Params};
 
 /// What becomes of a convolution's weights besides folding, which is also the algorithm that
 /// computes it.
@@ -168,13 +168,11 @@ impl Panels {
     /// Elements of one full panel.
     pub fn panel_len(&self) -> usize {
         let PanelFormat { panel_blocks, in_blocks, .. } = self.format;
-        let (blocks, of_kernel) = if self.format.is_untransformed() {
-            // The factors take as much as another input block.
-            (in_blocks + 1, self.shape.kernel_len())
-        } else {
-            (in_blocks, self.kernel_points())
-        };
-        blocks * of_kernel * self.format.lanes() * panel_blocks * BLOCK
+        if self.format.is_untransformed() {
+            let (blocks, out_blocks) = (in_blocks, panel_blocks);
+            return WinogradWeightsI8Params { blocks, out_blocks, y_point: 0 }.w_len();
+        }
+        in_blocks * self.kernel_points() * self.format.lanes() * panel_blocks * BLOCK
     }
 
     /// Packed weights of one input and one output channel.

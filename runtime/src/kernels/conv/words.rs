@@ -89,7 +89,7 @@ impl Arithmetic for Scaled {
             let scales = unsafe { simd.load(self.s.add(o * BLOCK)) };
             for (p, sums) in sums.iter().enumerate().take(count) {
                 let value = simd.mul(simd.sums_to_f32(*sums), scales);
-                // SAFETY: `y` is writable for `P` pixels of `B` blocks.
+                // SAFETY: `y` is writable for `count` pixels of `B` blocks.
                 unsafe { simd.store(self.y.add(o * params.y_block + p * BLOCK), value) };
             }
         }

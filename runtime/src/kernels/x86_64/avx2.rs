@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::words::{IncludesAvx2, Sums, WithoutVnni};
+use super::words::{IncludesAvx2, Sums, WithoutVnni, larger_bytes};
 use crate::kernels::simd::{Halves, Integers, Simd, Token};
 use crate::kernels::{BLOCK, Bf16, PAIR};
 
@@ -151,16 +151,8 @@ where
     }
 
     #[inline(always)]
-    fn larger_bytes(self, mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
-        // SAFETY: arrays of 16 bytes; the token proves AVX2, which includes SSE2.
-        unsafe {
-            let larger = _mm_max_epu8(
-                _mm_loadu_si128(a.as_ptr().cast()),
-                _mm_loadu_si128(b.as_ptr().cast()),
-            );
-            _mm_storeu_si128(a.as_mut_ptr().cast(), larger);
-        }
-        a
+    fn larger_bytes(self, a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+        larger_bytes(a, b)
     }
 
     #[inline(always)]

@@ -150,3 +150,15 @@ impl<S: WithoutVnni> Dot<WordFactors> for S {
 pub(super) fn together([low, high]: [i16; PAIR]) -> i32 {
     i32::from(high) << 16 | i32::from(low as u16)
 }
+
+/// Of each lane the larger byte.
+#[inline(always)]
+pub(super) fn larger_bytes(mut a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+    // SAFETY: arrays of 16 bytes; every CPU of this architecture has SSE2.
+    unsafe {
+        let larger =
+            _mm_max_epu8(_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast()));
+        _mm_storeu_si128(a.as_mut_ptr().cast(), larger);
+    }
+    a
+}
