@@ -92,7 +92,7 @@ def start_up(results):
 def packed(networks):
     lines = [
         "One picture on one thread, of packed weights in the page cache: `resnet run` from the start of the process to its"
-        " end, and the most memory that `resnet bench` had.",
+        " end, and the most memory that it had.",
         "",
         "| | int8, s | f32, s | part | int8, MB | f32, MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

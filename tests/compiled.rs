@@ -136,7 +136,7 @@ fn bits(network: &dyn Network, pool: Option<&Pool>, pictures: &[f32]) -> Vec<u32
 /// Fails unless the macro's networks and the interpreter's give the same bits, on each instruction
 /// set of this machine, on one thread and on two, whatever number of pictures goes together.
 fn check(networks: &[(&str, Load)], options: &Options) {
-    let pool = Pool::new(NonZeroUsize::new(2).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     for (table, load) in networks {
         let spec = spec(table);
         for isa in Isa::available() {

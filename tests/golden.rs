@@ -128,7 +128,7 @@ fn check_back_ends(golden: &Golden, options: &Options, pools: &[Option<&Pool>]) 
 
 #[test]
 fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
-    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     for golden in goldens() {
         check_back_ends(&golden, &Options::default(), &[None, Some(&pool)]);
     }
@@ -136,7 +136,7 @@ fn interpreter_and_jit_agree_with_pytorch_and_bit_for_bit_with_each_other() {
 
 #[test]
 fn they_do_so_on_every_instruction_set_in_batches_and_exactly() {
-    let pools = [2, 3].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
+    let pools = [2, 4].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
     let pools = [None, Some(&pools[0]), Some(&pools[1])];
     for golden in goldens() {
         for isa in Isa::available() {
@@ -152,7 +152,7 @@ fn they_do_so_on_every_instruction_set_in_batches_and_exactly() {
 
 #[test]
 fn in_bf16_they_agree_bit_for_bit_and_with_pytorch_as_far_as_it_goes() {
-    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     for golden in goldens() {
         for isa in Isa::available() {
             for (exact, batch) in [(false, 1), (false, 3), (true, 2)] {

@@ -26,7 +26,7 @@ fn numbers(path: &Path) -> Vec<f32> {
 #[test]
 fn all_have_the_bits_of_the_definition() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/int8");
-    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     for name in NETWORKS {
         let file = |extension: &str| folder.join(format!("{name}.{extension}"));
         let text = std::fs::read_to_string(file("yaml")).unwrap();
@@ -148,7 +148,7 @@ fn features_take_the_whole_networks_weights() {
 #[test]
 fn any_part_of_a_network_may_be_quantised() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let pool = Pool::new(NonZeroUsize::new(2).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     let (mut quantised, mut defined) = (0, 0);
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
@@ -210,7 +210,7 @@ fn networks_of_the_zoo_have_the_same_bits_everywhere() {
     // Of the reference and of portable code, which take their time.
     const MOST_MACS: u64 = 30_000_000;
     let all = std::env::var("ZOO").is_ok_and(|which| which == "all");
-    let pool = Pool::new(NonZeroUsize::new(3).unwrap()).unwrap();
+    let pool = Pool::new(NonZeroUsize::new(4).unwrap()).unwrap();
     let mut names: Vec<&str> = ZOO.iter().map(|(name, _)| *name).collect();
     names.retain(|name| all || SOME.contains(name));
     assert!(names.len() >= SOME.len(), "{names:?}");

@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1e-4;
 const MOST_MACS: u64 = 12_000_000;
 
 static POOLS: LazyLock<[Pool; 2]> =
-    LazyLock::new(|| [2, 3].map(|n| Pool::new(NonZeroUsize::new(n).unwrap()).unwrap()));
+    LazyLock::new(|| [2, 4].map(|n| Pool::new(NonZeroUsize::new(n).unwrap()).unwrap()));
 
 /// A row without its name.
 fn row() -> impl Strategy<Value = String> {

@@ -11,7 +11,7 @@ use resnet_runtime::weights::Weights;
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::args::{BackendName, Bench, Format};
+use crate::args::{Bench, Format};
 use crate::model;
 use crate::output;
 use crate::profile;
@@ -49,7 +49,8 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let opened = model::open_weights(path, options.engine.no_map)?;
     let start = Instant::now();
     let model = model::open_model(&options.model.model)?;
-    let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
+    let backend = model::backend(options.engine.backend);
+    let compiled = model::compile(&model, &options.engine, backend, batch, opened.as_ref())?;
     let compile = start.elapsed();
     let weights = model::weights(opened, options.weights.random_weights, compiled.tensors())?;
     let start = Instant::now();
@@ -76,9 +77,9 @@ pub(crate) fn bench(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
     let times = Times::of(times);
     let results = Results {
         name: info.name.to_string(),
-        backend: model::backend(options.engine.backend).to_string(),
-        isa: match options.engine.backend {
-            BackendName::Reference => "none".into(),
+        backend: backend.to_string(),
+        isa: match backend {
+            Backend::Reference => "none".into(),
             _ => compiled.isa().to_string(),
         },
         threads: threads.get(),

@@ -15,14 +15,15 @@ use self::score::{Against, Score};
 use crate::Outcome;
 use crate::args::{Eval, Format};
 use crate::classified::Classified;
-use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
+use crate::model::{backend, compile, labels, note_preprocess, open_model, open_weights, weights};
 use crate::progress::progress;
 use crate::stdin::check_folder;
 
 pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
     let model = open_model(&options.model.model)?;
     let opened = open_weights(Some(&options.weights), options.engine.no_map)?;
-    let compiled = compile(&model, &options.engine, 1, opened.as_ref())?;
+    let compiled =
+        compile(&model, &options.engine, backend(options.engine.backend), 1, opened.as_ref())?;
     let shape = compiled.graph().output_shape();
     ensure!(
         compiled.info().answer != Answer::Features,
@@ -74,7 +75,8 @@ pub(crate) fn eval(options: &Eval, out: &mut dyn Write) -> Result<Outcome> {
 /// The network with other weights.
 fn load(path: &Path, model: &Model, options: &Eval) -> Result<Box<dyn Network>> {
     let opened = open_weights(Some(path), options.engine.no_map)?;
-    let compiled = compile(model, &options.engine, 1, opened.as_ref())?;
+    let compiled =
+        compile(model, &options.engine, backend(options.engine.backend), 1, opened.as_ref())?;
     let weights = weights(opened, None, compiled.tensors())?;
     Ok(compiled.load_on(&weights, options.engine.threads.get())?)
 }

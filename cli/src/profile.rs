@@ -29,7 +29,8 @@ pub(crate) fn print(options: &Bench, out: &mut dyn Write) -> Result<Outcome> {
         None => None,
     };
     let opened = model::open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
-    let compiled = model::compile(&model, &options.engine, batch, opened.as_ref())?;
+    let backend = model::backend(options.engine.backend);
+    let compiled = model::compile(&model, &options.engine, backend, batch, opened.as_ref())?;
     let weights = model::weights(opened, options.weights.random_weights, compiled.tensors())?;
     let profile = measure(&compiled, &weights, threads, options.seconds)?;
     if let Some(mut file) = svg {

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use resnet::{Feature, Fed, Images, Info, Model, Source, classify, feed};
+use resnet_compiler::graph::{Graph, Shape};
 use resnet_compiler::network::Compiled;
 use resnet_runtime::session::Answer as Kind;
 use serde::Serialize;
 
 use crate::args::{Run, RunFormat};
 use crate::interrupt::{self, Interrupted};
-use crate::model::{compile, labels, note_preprocess, open_model, open_weights, weights};
+use crate::model::{
+    backend_for, compile, labels, note_preprocess, open_model, open_weights, weights,
+};
 use crate::npy;
 use crate::output::{self, Output};
 use crate::pictures::{Array, Inputs, gather, picture};
@@ -23,7 +26,10 @@ use crate::{Outcome, is_broken_pipe};
 pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
     let model = open_model(&options.model.model)?;
     let opened = open_weights(options.weights.weights.as_deref(), options.engine.no_map)?;
-    let compiled = compile(&model, &options.engine, 1, opened.as_ref())?;
+    let graph = Graph::build(&model.spec)?;
+    let (source, files) = source(options, &model, &graph)?;
+    let backend = backend_for(options.engine.backend, &graph, source.len());
+    let compiled = compile(&model, &options.engine, backend, 1, opened.as_ref())?;
     let answer = Answer::of(&model, &compiled, options)?;
     let format = options.format;
     ensure!(
@@ -33,7 +39,6 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
         compiled.info().name,
         answer.shape
     );
-    let (source, files) = source(options, &model, &compiled)?;
     let arrays = match &options.output {
         Some(path) => {
             arrays(path, options.force.force, &answer, &compiled.info().features, &files)?
@@ -92,8 +97,9 @@ pub(crate) fn run(options: &Run, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 /// The pictures or the array that the command line names, and the files that are read.
-fn source(options: &Run, model: &Model, compiled: &Compiled) -> Result<(Inputs, Vec<PathBuf>)> {
-    let shape = compiled.info().input;
+fn source(options: &Run, model: &Model, graph: &Graph) -> Result<(Inputs, Vec<PathBuf>)> {
+    let Shape { channels, height, width } = graph.input_shape();
+    let shape = [channels, height, width];
     let mut files = model.files();
     files.extend(options.weights.weights.clone());
     files.extend(options.engine.algorithms.schedule.clone());

@@ -151,7 +151,7 @@ mod tests {
             let exactly = |bytes: u128| Limits { bytes, ..Limits::of(64) };
             for batch in [1, 3] {
                 let wishes = Wishes { batch, ..Wishes::default() };
-                let plan = schedule(&fused, &wishes).unwrap().remove(0);
+                let plan = schedule(&fused, &wishes).unwrap().0.remove(0);
                 let of_node = plan.nodes.iter().map(|node| {
                     let conv = node.plan.conv();
                     let weights = conv.map_or(0, |conv| conv.panels.bytes());

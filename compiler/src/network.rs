@@ -90,9 +90,9 @@ pub struct Options {
     pub backend: Backend,
     /// The instruction set whose kernels are called; the best one of this CPU if none is named.
     pub isa: Option<Isa>,
-    /// Pictures that are computed together when a session is given several: more of them share
-    /// each reading of the weights, and the arena grows by as much. Any number of pictures may be
-    /// given whatever stands here. At least 1.
+    /// Pictures that a session is to be given at a time, and may compute together: more of them share each
+    /// reading of the weights, and the arena grows by as much. Where that would gain nothing, each thread
+    /// computes pictures of its own. Any number of pictures may be given whatever stands here. At least 1.
     pub batch: usize,
     /// Rules out algorithms that compute a convolution's sums in another way than they are defined
     /// (Winograd's): slower, and a little closer to the reference.
@@ -456,7 +456,7 @@ impl Compiled {
         let packed = load(&self.plan.weights, weights, threads)?;
         // SAFETY: each variant has the lengths of its program, which its back end verified; the weights
         // are packed as the plan says of which these programs are.
-        let loaded = unsafe { Loaded::new(info, variants, packed) };
+        let loaded = unsafe { Loaded::new(info, variants, self.plan.apart, packed) };
         Ok(Box::new(loaded))
     }
 }

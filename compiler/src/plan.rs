@@ -29,6 +29,8 @@ pub struct Plan {
     pub choices: Choices,
     /// For falling batch sizes; the last one is for single pictures.
     pub programs: Vec<Program>,
+    /// Whether the pictures of a batch are computed apart, one by one on each thread, where there are as many as threads.
+    pub apart: bool,
 }
 
 /// The levels that a plan has passed, to be looked at.
@@ -70,7 +72,7 @@ impl Plan {
         if let Some(choices) = &wishes.choices {
             choices.check(&graph.name, table, wishes)?;
         }
-        let schedules = schedule(&fused, wishes)?;
+        let (schedules, apart) = schedule(&fused, wishes)?;
         let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);
         if let Some(memory) = wishes.memory.filter(|&memory| memory < least) {
             return Err(PlanError::Memory { memory, least });
@@ -94,6 +96,7 @@ impl Plan {
             },
             choices: Choices::of(name, table, wishes.precision, &fused, &schedules[0]),
             programs,
+            apart,
         };
         Ok((plan, Levels { fused, schedules }))
     }

@@ -140,17 +140,43 @@ pub fn profile(
         Plan::with_levels(graph, wishes).map_err(CompileError::from)?;
     let packed = load(&plan.weights, weights, all_threads())?;
     let target = Target::host(Some(isa)).map_err(CompileError::from)?;
-    let timed = time_steps(&plan, &target, packed, pool, fewest, duration)?;
+    let runs = Runs::of(&plan, wishes.batch, pool.map_or(1, Pool::threads));
+    let timed = time_steps(&plan, &target, packed, pool, &runs, fewest, duration)?;
     let program = timed.interpreter.program();
-    Ok(Worked { fused: &fused, schedule: &schedules[0], program }.layers(timed.least()))
+    let worked = Worked { fused: &fused, schedule: &schedules[0], program };
+    Ok(worked.layers(timed.least().map(|time| time.mul_f64(runs.share))))
 }
 
-/// Runs the first program in a session like any other, but for the clock.
+/// What is run to be timed.
+struct Runs {
+    /// Which of the plan's programs.
+    program: usize,
+    /// Pictures at a time.
+    pictures: usize,
+    /// The time of a batch in the place of a step's.
+    share: f64,
+}
+
+impl Runs {
+    /// What a session does with a batch.
+    fn of(plan: &Plan, batch: usize, threads: usize) -> Self {
+        if plan.apart && batch >= threads {
+            // The others are so few that they would be timed for all.
+            let share = batch as f64 / threads as f64;
+            Self { program: plan.programs.len() - 1, pictures: threads, share }
+        } else {
+            Self { program: 0, pictures: batch, share: 1.0 }
+        }
+    }
+}
+
+/// Runs a program in a session like any other, but for the clock.
 fn time_steps(
     plan: &Plan,
     target: &Target,
     packed: Packed,
     pool: Option<&Pool>,
+    runs: &Runs,
     fewest: usize,
     duration: Duration,
 ) -> Result<Arc<Timed>, ProfileError> {
@@ -164,18 +190,18 @@ fn time_steps(
         variants.push(variant(program, Arc::clone(&code) as _));
         timed.push(code);
     }
-    let timed = timed.swap_remove(0);
-    let program = timed.interpreter.program();
-    let (input_len, output_len) = (program.input_len, program.output_len);
+    let timed = timed.swap_remove(runs.program);
+    let [input_len, output_len] =
+        [plan.info.input_len(), plan.info.outputs].map(|len| len * runs.pictures);
     // SAFETY: the lengths are those of the programs, which the interpreters have verified, and the
     // weights were packed as their plan says.
-    let network = unsafe { Loaded::new(plan.info.clone(), variants, packed) };
+    let network = unsafe { Loaded::new(plan.info.clone(), variants, plan.apart, packed) };
     let mut session = network.session_in(pool)?;
     let (input, mut output) = (vec![0.5_f32; input_len], vec![0.0_f32; output_len]);
-    let (start, mut runs) = (Instant::now(), 0);
-    while runs < fewest || start.elapsed() < duration {
+    let (start, mut count) = (Instant::now(), 0);
+    while count < fewest || start.elapsed() < duration {
         session.run_batch(&input, &mut output).expect("whole batches have the right lengths");
-        runs += 1;
+        count += 1;
     }
     Ok(timed)
 }

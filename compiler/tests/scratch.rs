@@ -111,7 +111,7 @@ fn every_thread_has_a_scratch_of_its_own() {
             let variant = Variant { batch: 1, arena_bytes, scratch_bytes, code };
             let weights = Packed::Owned(Buffer::zeroed(0).unwrap());
             // SAFETY: both back ends verify the program, whose lengths these are; it has no weights.
-            let network = unsafe { Loaded::new(info.clone(), vec![variant], weights) };
+            let network = unsafe { Loaded::new(info.clone(), vec![variant], true, weights) };
             for pool in [None, Some(&pools[0]), Some(&pools[1])] {
                 let mut session = network.session_in(pool).unwrap();
                 for _ in 0..20 {

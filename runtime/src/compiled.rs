@@ -144,6 +144,8 @@ pub struct Emitted {
     pub weights: WeightsPlan,
     /// The code, for falling numbers of pictures at a time; the last one is for 1.
     pub variants: &'static [EmittedVariant],
+    /// Whether single pictures take a thread no longer than several together, see [`Loaded::new`].
+    pub apart: bool,
 }
 
 /// The code for one number of pictures at a time.
@@ -223,7 +225,7 @@ impl Model {
         // SAFETY: `Model::new` demands that each variant's lengths are what its code needs; the
         // weights have the code's length, and start on a cache line: a `Buffer` on a page,
         // an `EmbeddedWeights` by its type.
-        Ok(unsafe { Loaded::new(self.0.info.clone(), variants, weights) })
+        Ok(unsafe { Loaded::new(self.0.info.clone(), variants, self.0.apart, weights) })
     }
 }
 

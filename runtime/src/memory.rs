@@ -105,13 +105,24 @@ mod pages {
     }
 }
 
-/// A session's memory for activations: the arena, and one scratch for each thread.
+/// A session's memory for activations. Its threads divide it in one of two ways at a time: with all layers in common,
+/// into an arena and a scratch for each; with pictures of their own, into an arena with a scratch for each.
 #[derive(Debug)]
 pub struct Workspace {
     buffer: Buffer,
     /// Bytes from the start to the first scratch.
     arena_end: usize,
     scratch_distance: usize,
+    apart: Apart,
+}
+
+/// How memory is divided among threads that share nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    /// Bytes from one thread's arena to the next one's.
+    pub(crate) distance: usize,
+    /// Bytes from a thread's arena to its scratch.
+    pub(crate) scratch: usize,
 }
 
 /// Bytes of a page. What different threads write lies on different ones: no cache line is
@@ -125,14 +136,35 @@ impl Workspace {
     ///
     /// If the operating system does not give the memory.
     pub fn new(arena_bytes: usize, scratch_bytes: usize, threads: usize) -> std::io::Result<Self> {
-        let len = || {
-            let arena_end = arena_bytes.checked_next_multiple_of(PAGE)?;
-            let scratch_distance = scratch_bytes.checked_next_multiple_of(PAGE)?;
-            let len = scratch_distance.checked_mul(threads)?.checked_add(arena_end)?;
-            Some((arena_end, scratch_distance, len))
+        Self::with_apart([arena_bytes, scratch_bytes], [0; 2], threads)
+    }
+
+    /// The same, and instead of it, at another time, room for an arena and a scratch of other numbers of bytes for each
+    /// of the threads.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not give the memory.
+    pub(crate) fn with_apart(
+        together: [usize; 2],
+        apart: [usize; 2],
+        threads: usize,
+    ) -> std::io::Result<Self> {
+        let paged = |[arena, scratch]: [usize; 2]| {
+            let arena = arena.checked_next_multiple_of(PAGE)?;
+            Some((arena, scratch.checked_next_multiple_of(PAGE)?))
         };
-        let (arena_end, scratch_distance, len) = len().ok_or(std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { buffer: Buffer::zeroed(len)?, arena_end, scratch_distance })
+        let divided = || {
+            let (arena_end, scratch_distance) = paged(together)?;
+            let len = scratch_distance.checked_mul(threads)?.checked_add(arena_end)?;
+            let (arena, scratch) = paged(apart)?;
+            let apart = Apart { distance: arena.checked_add(scratch)?, scratch: arena };
+            let len = len.max(apart.distance.checked_mul(threads)?);
+            Some((len, arena_end, scratch_distance, apart))
+        };
+        let (len, arena_end, scratch_distance, apart) =
+            divided().ok_or(std::io::ErrorKind::OutOfMemory)?;
+        Ok(Self { buffer: Buffer::zeroed(len)?, arena_end, scratch_distance, apart })
     }
 
     /// Where the arena starts.
@@ -150,6 +182,11 @@ impl Workspace {
     /// Bytes from one scratch to the next.
     pub(crate) fn scratch_distance(&self) -> usize {
         self.scratch_distance
+    }
+
+    /// How threads divide it that share nothing; the first one's arena is [`arena`](Workspace::arena).
+    pub(crate) fn apart(&self) -> Apart {
+        self.apart
     }
 }
 
@@ -180,6 +217,20 @@ mod tests {
         assert_eq!(none.scratch() as usize - none.arena() as usize, 4096);
         for (arena, scratch) in [(usize::MAX, 0), (0, usize::MAX), (0, usize::MAX / 3)] {
             assert!(Workspace::new(arena, scratch, 4).is_err());
+            assert!(Workspace::with_apart([0; 2], [arena, scratch], 4).is_err());
+        }
+    }
+
+    #[test]
+    fn either_division_has_room() {
+        for (together, apart, len) in [
+            ([4000, 4100], [4000, 100], 4096 + 3 * 8192),
+            ([4000, 100], [4097, 100], 3 * (8192 + 4096)),
+        ] {
+            let workspace = Workspace::with_apart(together, apart, 3).unwrap();
+            assert_eq!(workspace.buffer.len(), len);
+            let Apart { distance, scratch } = workspace.apart();
+            assert!(scratch >= apart[0] && distance >= scratch + apart[1]);
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::memory::Workspace;
 use crate::threads::Pool;
 use crate::weights::{Name, Packed};
 
+mod apart;
+
 /// What the numbers of an answer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "output")]
@@ -42,9 +44,9 @@ pub struct Info {
     pub params: u64,
     /// Multiply-adds for one picture.
     pub macs: u64,
-    /// Bytes of memory for activations that a session on one thread has: the arena and a scratch, of
-    /// which each further thread has one more. They are for as many pictures at a time as the network
-    /// was compiled for.
+    /// Bytes of memory for activations that a session on one thread has: the arena and a scratch, for as
+    /// many pictures at a time as the network was compiled for. Each further thread has a scratch more or,
+    /// where it is given pictures of its own, an arena and a scratch for one.
     pub arena_bytes: usize,
 }
 
@@ -167,6 +169,10 @@ pub trait DynSession: Send {
 
     /// The answers to any number of pictures, one after the other in `pictures` and `outputs`.
     ///
+    /// As many as the threads can share evenly are each computed by one thread, where that is as fast as to
+    /// compute several together; the threads divide the layers of the others. No bit of an answer
+    /// depends on it.
+    ///
     /// # Errors
     ///
     /// If `pictures` is not a whole number of pictures or `outputs` has not the room for their
@@ -211,11 +217,21 @@ struct Shared {
     info: Info,
     /// Largest batch first; the last one is for single pictures.
     variants: Vec<Variant>,
+    /// Whether single pictures take a thread no longer than they do in a batch.
+    apart: bool,
     weights: Packed,
 }
 
+impl Shared {
+    /// The code for single pictures.
+    fn single(&self) -> &Variant {
+        self.variants.last().expect("checked in Loaded::new")
+    }
+}
+
 impl Loaded {
-    /// Joins code and weights. `variants` are for falling batch sizes and end with 1.
+    /// Joins code and weights. `variants` are for falling batch sizes and end with 1. `apart` says that
+    /// pictures which are computed one by one take a thread no longer than several together.
     ///
     /// # Panics
     ///
@@ -224,20 +240,23 @@ impl Loaded {
     /// # Safety
     ///
     /// `weights` was packed for this code, and each variant's lengths are what its code needs.
-    pub unsafe fn new(info: Info, variants: Vec<Variant>, weights: Packed) -> Self {
+    pub unsafe fn new(info: Info, variants: Vec<Variant>, apart: bool, weights: Packed) -> Self {
         assert_eq!(variants.last().map(|v| v.batch), Some(1), "single pictures must be possible");
-        Self(Arc::new(Shared { info, variants, weights }))
+        Self(Arc::new(Shared { info, variants, apart, weights }))
     }
 
     /// A session, as [`Network::session_in`] gives it, by its own type.
     pub(crate) fn code_session(&self, pool: Option<&Pool>) -> std::io::Result<CodeSession> {
         let most = |of: fn(&Variant) -> usize| self.0.variants.iter().map(of).max().unwrap_or(0);
-        let (arena_bytes, scratch_bytes) = (most(|v| v.arena_bytes), most(|v| v.scratch_bytes));
+        let together = [most(|v| v.arena_bytes), most(|v| v.scratch_bytes)];
+        let single = self.0.single();
+        let apart = [single.arena_bytes, single.scratch_bytes]
+            .map(|bytes| if self.0.apart { bytes } else { 0 });
         let threads = pool.map_or(1, Pool::threads);
         Ok(CodeSession {
             network: Arc::clone(&self.0),
             pool: pool.cloned(),
-            workspace: Workspace::new(arena_bytes, scratch_bytes, threads)?,
+            workspace: Workspace::with_apart(together, apart, threads)?,
             output: vec![0.0; self.0.info.outputs],
         })
     }
@@ -271,9 +290,8 @@ impl DynSession for CodeSession {
     fn run(&mut self, picture: &[f32]) -> Result<&[f32], RunError> {
         let info = &self.network.info;
         check_lengths(info, picture, 1, info.outputs)?;
-        let variant = self.network.variants.last().expect("checked in Loaded::new");
         run(
-            variant,
+            self.network.single(),
             &self.network.weights,
             &mut self.workspace,
             &self.pool,
@@ -287,7 +305,14 @@ impl DynSession for CodeSession {
         let info = &self.network.info;
         let mut left = pictures.len() / info.input_len();
         check_lengths(info, pictures, left, outputs.len())?;
-        let (mut pictures, mut outputs) = (pictures, outputs);
+        let threads = self.pool.as_ref().map_or(1, Pool::threads);
+        let even = if self.network.apart { left - left % threads } else { 0 };
+        let (own, mut pictures) = pictures.split_at(even * info.input_len());
+        let (answers, mut outputs) = outputs.split_at_mut(even * info.outputs);
+        if even > 0 {
+            apart::run(&self.network, &mut self.workspace, &self.pool, own, answers);
+        }
+        left -= even;
         for variant in &self.network.variants {
             while left >= variant.batch {
                 let (input, rest) = pictures.split_at(variant.batch * info.input_len());

@@ -36,9 +36,10 @@ pub(crate) struct OptionalWeights {
 
 #[derive(Debug, Args)]
 pub(crate) struct Engine {
-    /// What runs the network.
-    #[arg(long, value_enum, default_value = "jit")]
-    pub(crate) backend: BackendName,
+    /// What runs the network [default: jit; in `run` of so few pictures that making machine code would take
+    /// longer than it saves, interpret].
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<BackendName>,
     #[command(flatten)]
     pub(crate) threads: Threads,
     #[command(flatten)]
@@ -130,7 +131,7 @@ impl IsaOption {
 pub(crate) enum BackendName {
     /// Machine code, made when the network is compiled.
     Jit,
-    /// The same loops, interpreted.
+    /// The same loops, interpreted, to the same bits.
     Interpret,
     /// The network by definition, in f64; slow.
     Reference,

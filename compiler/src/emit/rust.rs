@@ -205,6 +205,7 @@ fn methods(name: &Ident) -> TokenStream {
 fn model(plan: &Plan, name: &Ident) -> TokenStream {
     let info = plan::info(&plan.info);
     let weights = plan::weights(&plan.weights);
+    let apart = plan.apart;
     let variants = plan.programs.iter().map(|program| {
         let module = code::module_name(program);
         let [batch, arena_bytes, scratch_bytes] =
@@ -241,6 +242,7 @@ fn model(plan: &Plan, name: &Ident) -> TokenStream {
                 info: #info,
                 weights: #weights,
                 variants: &[#(#variants),*],
+                apart: #apart,
             })
         };
     }

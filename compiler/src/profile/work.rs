@@ -15,6 +15,7 @@ use crate::schedule::{Buffer, ConvPlan, Operator, PICTURE, Plan, Schedule};
 pub(super) struct Worked<'a> {
     pub(super) fused: &'a Fused,
     pub(super) schedule: &'a Schedule,
+    /// Of the schedule's pictures, or of fewer at a time.
     pub(super) program: &'a Program,
 }
 
@@ -25,7 +26,8 @@ impl Worked<'_> {
         let mut layers: Vec<Layer> = Vec::new();
         for (step, time) in self.program.steps.iter().zip(times) {
             let function = self.program.function(step.function);
-            let macs_done = macs_done(&function.body).saturating_mul(wide(function.count()));
+            let count = wide(function.count() * self.times());
+            let macs_done = macs_done(&function.body).saturating_mul(count);
             let (id, name) = (step.layer, self.program.name_of(step));
             let of = (step.part != Part::Answer).then_some(id);
             let step = Step { part: step.part, name, doc: function.doc.clone(), macs_done, time };
@@ -40,6 +42,11 @@ impl Worked<'_> {
         layers
     }
 
+    /// How often the program runs for the schedule's pictures.
+    fn times(&self) -> usize {
+        self.schedule.batch / self.program.batch
+    }
+
     /// The copy of the answer to where it is wanted.
     fn answer(&self) -> Layer {
         Layer {
@@ -49,7 +56,7 @@ impl Worked<'_> {
             algorithm: None,
             element: Element::F32,
             macs: 0,
-            bytes: wide(2 * self.program.output_len * PICTURE.bytes()),
+            bytes: wide(2 * self.program.output_len * self.times() * PICTURE.bytes()),
             steps: Vec::new(),
         }
     }

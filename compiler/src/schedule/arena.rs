@@ -175,7 +175,7 @@ mod tests {
         for (network, blocks) in [("resnet18", 3), ("resnet50", 16)] {
             let spec = Spec::from_yaml_named(zoo(network).unwrap(), network).unwrap();
             let fused = fuse(&Graph::build(&spec).unwrap()).unwrap();
-            let schedule = schedule(&fused, &Wishes::default()).unwrap().remove(0);
+            let schedule = schedule(&fused, &Wishes::default()).unwrap().0.remove(0);
             let mut overwritten = 0;
             for (id, node) in fused.iter() {
                 let Some(residual) = node.epilogue.residual else { continue };
@@ -198,7 +198,7 @@ mod tests {
             let spec = Spec::from_yaml_named(zoo(network).unwrap(), network).unwrap();
             let fused = fuse(&Graph::build(&spec).unwrap()).unwrap();
             let wishes = Wishes { batch, ..Wishes::default() };
-            let schedule = schedule(&fused, &wishes).unwrap().remove(0);
+            let schedule = schedule(&fused, &wishes).unwrap().0.remove(0);
             let spaces = schedule.spaces(&fused);
             let end =
                 spaces.iter().map(|s| (s.offset + s.bytes).next_multiple_of(LINE_BYTES)).max();

@@ -152,6 +152,12 @@ impl Site<'_> {
             .expect("the definition is always allowed")
     }
 
+    /// What the model expects of [`Site::choose`].
+    pub(super) fn least_cycles(&self, costs: &Costs, exact: bool) -> f64 {
+        let cycles = self.algorithms(exact).map(|(_, transform)| self.cycles(costs, transform));
+        cycles.min_by(f64::total_cmp).expect("the definition is always allowed")
+    }
+
     /// All choices that are allowed and differ; first that of [`Site::choose`].
     pub(super) fn candidates(&self, costs: &Costs, exact: bool) -> Vec<Choice> {
         let chosen = self.choose(costs, exact);

@@ -269,9 +269,9 @@ impl Wishes {
     }
 }
 
-/// Plans `fused` for as many pictures a run as are wished and, if that is another number, for single ones.
-/// Algorithms and packed weights are decided once, so that all plans share them and give a picture the same
-/// bits.
+/// Plans `fused` for as many pictures a run as are wished and, if that is another number, for single ones, and says whether
+/// threads compute the pictures of a batch apart. Algorithms and packed weights are decided once, so that all plans
+/// share them and give a picture the same bits.
 ///
 /// If no choice keeps to the memory that is wished, this is the plan that needs the least. Measured
 /// choices are taken as they are.
@@ -279,35 +279,57 @@ impl Wishes {
 /// # Errors
 ///
 /// Measured choices that do not suit the convolutions.
-pub fn schedule(fused: &Fused, wishes: &Wishes) -> Result<Vec<Schedule>, ChoicesError> {
+pub fn schedule(fused: &Fused, wishes: &Wishes) -> Result<(Vec<Schedule>, bool), ChoicesError> {
     let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
+    let (costs, apart) = costs(&sites, wishes);
     let choices = match &wishes.choices {
         Some(measured) => {
             let choices = sites.iter().map(|site| measured.choose(site, wishes.exact));
             choices.collect::<Result<Vec<_>, _>>()?
         }
-        None => choose(fused, &layouts, &sites, wishes),
+        None => choose(fused, &layouts, &sites, &costs, wishes),
     };
     let (parts, decisions) = decide(fused, &layouts, &sites, &choices);
     let parts = Arc::new(parts);
     let mut batches = vec![wishes.batch, 1];
     batches.dedup();
-    Ok(batches.into_iter().map(|batch| lay_out(fused, &decisions, &parts, batch)).collect())
+    let each = |batch| lay_out(fused, &decisions, &parts, batch);
+    Ok((batches.into_iter().map(each).collect(), apart))
 }
 
+/// What the cost model reckons with, and whether the pictures of a batch are computed apart: then each takes a
+/// thread hardly longer than in company, and the choices are those for single ones.
+fn costs(sites: &[Site<'_>], wishes: &Wishes) -> (Costs, bool) {
+    let [single, together] = [1, wishes.batch].map(|batch| Costs::new(batch, sites));
+    let cycles = |costs: &Costs| -> f64 {
+        sites.iter().map(|site| site.least_cycles(costs, wishes.exact)).sum()
+    };
+    let apart = cycles(&single) * wishes.batch as f64 <= APART * cycles(&together);
+    (if apart { single } else { together }, apart)
+}
+
+/// How much longer a batch may take picture by picture, by the model, which knows nothing of what pictures cost that
+/// leave the caches, and threads that wait for each other.
+const APART: f64 = 1.05;
+
 /// The cost model's choices.
-fn choose(fused: &Fused, layouts: &[Layout], sites: &[Site<'_>], wishes: &Wishes) -> Vec<Choice> {
-    let costs = Costs::new(wishes.batch, sites);
+fn choose(
+    fused: &Fused,
+    layouts: &[Layout],
+    sites: &[Site<'_>],
+    costs: &Costs,
+    wishes: &Wishes,
+) -> Vec<Choice> {
     let mut choices: Vec<Choice> =
-        sites.iter().map(|site| site.choose(&costs, wishes.exact)).collect();
+        sites.iter().map(|site| site.choose(costs, wishes.exact)).collect();
     if let Some(memory) = wishes.memory {
         let needs = |choices: &[Choice]| {
             let (parts, decisions) = decide(fused, layouts, sites, choices);
             lay_out(fused, &decisions, &Arc::new(parts), wishes.batch).run_bytes(fused)
         };
         while needs(&choices) > memory {
-            if !slim(sites, &costs, &mut choices) {
+            if !slim(sites, costs, &mut choices) {
                 break;
             }
         }
@@ -319,7 +341,7 @@ fn choose(fused: &Fused, layouts: &[Layout], sites: &[Site<'_>], wishes: &Wishes
 pub fn candidates(fused: &Fused, wishes: &Wishes) -> Vec<(FusedId, Vec<Choice>)> {
     let layouts = layout::choose(fused);
     let sites = sites(fused, &layouts);
-    let costs = Costs::new(wishes.batch, &sites);
+    let (costs, _) = costs(&sites, wishes);
     sites.iter().map(|site| (site.id, site.candidates(&costs, wishes.exact))).collect()
 }
 
