@@ -13,7 +13,7 @@ pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Ex
     let readers = || {
         fused.nodes.iter().zip(decisions).filter_map(|(node, decision)| match &decision.way {
             Way::Conv { input, conv: ConvWay { window, panels, .. } } if *input == id => {
-                Some((*window, panels.format.transform, node.shape))
+                Some((*window, panels.format, node.shape))
             }
             _ => None,
         })
@@ -28,8 +28,9 @@ pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Ex
     let padded = readers().map(|(window, ..)| window.padding.most());
     let ring = padded.chain(counted).fold(none, Extent::max);
     let shape = fused.node(id).shape;
-    let margin = readers().fold(none, |margin, (window, transform, output)| {
-        let Some(reads) = winograd::reads(transform, &window, output, layout) else {
+    let margin = readers().fold(none, |margin, (window, format, output)| {
+        let (transform, element) = (format.transform, format.factor());
+        let Some(reads) = winograd::reads(transform, element, &window, output, layout) else {
             return margin;
         };
         let padding = window.padding.before;

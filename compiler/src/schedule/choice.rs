@@ -230,9 +230,11 @@ impl Site<'_> {
 
     /// Points of a Winograd convolution's tiles, of one channel of one picture.
     fn points(&self, transform: Transform) -> usize {
-        let [rows, columns] = transform.filters();
         let tiles = winograd::tiles(transform, self.output);
-        tiles.rows * rows.points() * tiles.columns * columns.points()
+        let edges =
+            winograd::Edges::of(transform, weight_element(self.conv, transform), self.output);
+        let Extent { rows, columns } = edges.points(transform, tiles);
+        rows * columns
     }
 
     /// The input is a planar picture.

@@ -38,7 +38,7 @@ pub(crate) use self::conv::{joined_rows, panels};
 pub use self::layout::{Buffer, Layout};
 pub use self::operator::Operator;
 pub use self::weights::Parts;
-pub use self::winograd::{Band, Points, Winograd};
+pub use self::winograd::{Band, Edges, Points, Winograd};
 #[cfg(feature = "train")]
 pub(crate) use self::winograd::{plan_winograd, reads, tiles};
 

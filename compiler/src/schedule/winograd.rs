@@ -42,6 +42,11 @@ impl Winograd {
         tile(self.transform)
     }
 
+    /// The last row and the last column of tiles of such an output, if they are edges.
+    pub fn edges(&self, output: Shape) -> Edges {
+        Edges::of(self.transform, self.input.element, output)
+    }
+
     /// The words that are made of a panel for each band, `[point][block][8][panel_blocks * 16][2]`, and where they lie in the scratch
     /// memory, in bytes, if the panels are packed as bytes.
     pub fn words(&self, format: &PanelFormat) -> Option<(Points, usize)> {
@@ -77,6 +82,42 @@ impl fmt::Display for Winograd {
         let kernel = self.transform.filters()[0].taps();
         let Extent { rows, columns } = self.tile();
         write!(f, "Winograd F({rows}x{columns}, {kernel}x{kernel})")
+    }
+}
+
+/// Of a convolution of bytes, the output rows and columns of the last tiles, where they are one or two: so few are computed by
+/// F2, see [`Filter::of_bytes`], from four points in the place of six.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Edges {
+    /// Rows of the last row of tiles.
+    pub rows: Option<usize>,
+    /// Columns of the last column of tiles.
+    pub columns: Option<usize>,
+}
+
+impl Edges {
+    /// Those of a convolution with such an output, whose products are of such an element.
+    pub(super) fn of(transform: Transform, element: Element, output: Shape) -> Self {
+        if element != Element::I16 {
+            return Self::default();
+        }
+        let tile = tile(transform);
+        let edge = |size: usize, outputs: usize| {
+            let rest = size % outputs;
+            (rest > 0 && Filter::of_bytes(rest) != Filter::of_bytes(outputs)).then_some(rest)
+        };
+        Self { rows: edge(output.height, tile.rows), columns: edge(output.width, tile.columns) }
+    }
+
+    /// Points of all tiles of a column, and of a row.
+    pub(super) fn points(self, transform: Transform, tiles: Extent) -> Extent {
+        let [rows, columns] = transform.filters();
+        let points = |filter: Filter, edge: Option<usize>, tiles: usize| {
+            let last = edge.map_or(filter, Filter::of_bytes);
+            filter.points() * (tiles - 1) + last.points()
+        };
+        let Extent { rows: of_rows, columns: of_columns } = tiles;
+        Extent::new(points(rows, self.rows, of_rows), points(columns, self.columns, of_columns))
     }
 }
 
@@ -252,9 +293,11 @@ pub(crate) fn tiles(transform: Transform, output: Shape) -> Extent {
     Extent::new(output.height.div_ceil(rows), output.width.div_ceil(columns))
 }
 
-/// Rows and columns that a Winograd convolution reads of a picture, from its padding on.
+/// Rows and columns that a Winograd convolution, whose products are of such an element, reads of a picture, from its padding
+/// on.
 pub(crate) fn reads(
     transform: Transform,
+    element: Element,
     window: &Window,
     output: Shape,
     layout: Layout,
@@ -264,13 +307,16 @@ pub(crate) fn reads(
     }
     let [rows, columns] = transform.filters();
     let tiles = tiles(transform, output);
-    let along = |filter: Filter, tiles: usize| filter.step() * (tiles - 1) + filter.points();
+    let edges = Edges::of(transform, element, output);
+    let along = |filter: Filter, edge: Option<usize>, tiles: usize| {
+        filter.step() * (tiles - 1) + edge.map_or(filter, Filter::of_bytes).points()
+    };
     let columns = match layout {
-        Layout::Blocked => along(columns, tiles.columns),
+        Layout::Blocked => along(columns, edges.columns, tiles.columns),
         Layout::Planar => columns_read(window, output),
         Layout::Quads => unreachable!("quads have no Winograd form"),
     };
-    Some(Extent::new(along(rows, tiles.rows), columns))
+    Some(Extent::new(along(rows, edges.rows, tiles.rows), columns))
 }
 
 /// Columns that are read of a planar picture; sixteen neighbours stand for a block.

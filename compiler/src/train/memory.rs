@@ -180,7 +180,7 @@ fn borders(tape: &Tape) -> Vec<(Extent, Extent)> {
             *reads = reads.max(Extent::new(rows, columns));
         };
         let mut of_tiles = |id: ValueId, transform: Transform, window: &Window, output: Shape| {
-            let all = schedule::reads(transform, window, output, Layout::Blocked);
+            let all = schedule::reads(transform, Element::F32, window, output, Layout::Blocked);
             if let Some(Extent { rows, columns }) = all {
                 let before = window.padding.before;
                 reach(id, rows - before.rows, columns - before.columns);

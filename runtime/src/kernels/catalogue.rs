@@ -239,9 +239,9 @@ macro_rules! kernels {
         y: Operand::write(I16, p.y_len()),
     };
     /// The points of a row of Winograd tiles of bytes.
-    WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputParams) {
+    WinogradInputU8 = winograd::winograd_input_u8(p: WinogradInputU8Params) {
         x: Operand::read(U8, p.x_len()),
-        y: Operand::write(I16, sum([last(points(p.form), p.y_point), blocks(p.tiles)])),
+        y: Operand::write(I16, p.y_len()),
     };
     /// The products of Winograd's points into a row of tiles.
     WinogradOutput = winograd::winograd_output(p: WinogradOutputParams) {

@@ -1,6 +1,6 @@
 //! The constants with which kernels are called, and how far they reach from an operand's address.
 
-use super::{BLOCK, ByteEpilogue, Constant, Epilogue, Transform};
+use super::{BLOCK, ByteEpilogue, Constant, Epilogue, Filter, Transform};
 
 /// Most rows and columns of a blur's kernel: those of "Making Convolutional Networks
 /// Shift-Invariant Again" (Zhang, 2019) have up to 7.
@@ -95,11 +95,38 @@ params! {
     /// tiles (for `Identity`, a [`Call::ConvPlanar`](super::Call::ConvPlanar) along the rows), and [`Call::WinogradOutput`](super::Call::WinogradOutput) makes
     /// the convolution's output of them.
     ///
-    /// Of bytes, for which there is F(4x4, 3x3) alone, the points are words, exactly; they are multiplied by
-    /// [`Call::ConvI16`](super::Call::ConvI16), and [`Call::WinogradOutputU8`](super::Call::WinogradOutputU8) makes the output.
     pub struct WinogradInputParams {
         /// The form, one of [`Transform::WINOGRAD`].
         pub form: Transform,
+        /// Tiles of the row, at least 1.
+        pub tiles: usize,
+        /// Distance between input rows.
+        pub x_row: usize,
+        /// Distance between points.
+        pub y_point: usize,
+    }
+
+    /// The input of a Winograd convolution of bytes, as [`WinogradInputParams`], for one row of tiles of one channel block.
+    ///
+    /// It is F(4x4, 3x3), but F2 in a dimension where a tile has one or two outputs, with `B^T` as follows, and four
+    /// of F4's six points, [`Filter::F2_OF_F4`](super::Filter::F2_OF_F4), whose places alone are written.
+    ///
+    /// ```text
+    /// 4  0 -5  0  1  0         4  0 -4  0
+    /// 0 -4 -4  1  1  0         0 -3 -3  0
+    /// 0  4 -4 -1  1  0         0  3 -3  0
+    /// 0 -2 -1  2  1  0
+    /// 0  2 -1 -2  1  0
+    /// 0  4  0 -5  0  1         0 -1  0  1
+    /// ```
+    ///
+    /// Points are words, exactly; they are multiplied by [`Call::ConvI16`](super::Call::ConvI16), and
+    /// [`Call::WinogradOutputU8`](super::Call::WinogradOutputU8) makes the output.
+    pub struct WinogradInputU8Params {
+        /// Output rows of a tile, 1 to 4.
+        pub rows: usize,
+        /// Output columns of a tile, 1 to 4.
+        pub columns: usize,
         /// Tiles of the row, at least 1.
         pub tiles: usize,
         /// Distance between input rows.
@@ -136,7 +163,8 @@ params! {
     /// [`Filter::needs`](super::Filter::needs), are read but do not count.
     ///
     /// For [`WinogradOutputU8Params`] it is what [`ConvU8Params`] do with `A^T M A`, `b` being the shifts, in the
-    /// place of `sum * m`.
+    /// place of `sum * m`. Where there are no more than two rows, or columns, it is F2 in that dimension, of four of
+    /// F4's points: see [`WinogradInputU8Params`].
     pub struct WinogradOutputParams<E = Epilogue> {
         /// The form, one of [`Transform::WINOGRAD`].
         pub form: Transform,
@@ -413,8 +441,23 @@ const BYTES_OF_KERNELS: usize = 9 * BLOCK * BLOCK;
 
 impl WinogradInputParams {
     pub(super) const fn x_len(&self) -> usize {
-        let [rows, columns] = self.form.filters();
-        let columns = sum([last(self.tiles, columns.step()), columns.points()]);
-        plane(rows.points(), columns, self.x_row)
+        tiles_len(self.form.filters(), self.tiles, self.x_row)
     }
+}
+
+impl WinogradInputU8Params {
+    pub(super) const fn x_len(&self) -> usize {
+        let filters = [Filter::of_bytes(self.rows), Filter::of_bytes(self.columns)];
+        tiles_len(filters, self.tiles, self.x_row)
+    }
+
+    pub(super) const fn y_len(&self) -> usize {
+        sum([last(points(Transform::Winograd4x4), self.y_point), blocks(self.tiles)])
+    }
+}
+
+/// Elements from the first to the last pixel of a row of tiles.
+const fn tiles_len([rows, columns]: [Filter; 2], tiles: usize, row: usize) -> usize {
+    let columns = sum([last(tiles, columns.step()), columns.points()]);
+    plane(rows.points(), columns, row)
 }

@@ -11,7 +11,8 @@
 
 mod bytes;
 
-pub(crate) use self::bytes::F4OfBytes;
+pub(in crate::kernels) use self::bytes::OfBytes;
+pub(crate) use self::bytes::{F2OfBytes, F4OfBytes};
 use super::simd::Simd;
 
 /// One dimension of the minimal filterings that there are kernels for.
@@ -76,6 +77,14 @@ impl Filter {
             }
             Self::F4x7s2 => whole || point + 1 < self.points() && point + 1 != self.even_points(),
         }
+    }
+
+    /// The points of `F4` of bytes that `F2` has, in its order: 0, +-1 and infinity.
+    pub const F2_OF_F4: [usize; 4] = [0, 1, 2, 5];
+
+    /// The filter by which `outputs` outputs of bytes are computed: of the last tile, two may be enough.
+    pub const fn of_bytes(outputs: usize) -> Self {
+        if outputs <= Self::F2.outputs() { Self::F2 } else { Self::F4 }
     }
 
     /// Weights of a kernel, in this dimension.
@@ -153,9 +162,24 @@ pub(super) trait Minimal<const M: usize, const N: usize>: Interpolate<M, N> {
 
 /// What a [`Filter`] makes of the products; `M` are its outputs, `N` its points.
 pub(super) trait Interpolate<const M: usize, const N: usize> {
+    /// Which of [`Self::ALL`] points these are.
+    const PLACES: [usize; N] = in_order();
+    /// How many there are places for.
+    const ALL: usize = N;
+
     /// `A^T m`: column `p` of `A^T` has the powers 0 to `M - 1` of point `p`, scaled where `G` has
     /// the inverse.
     fn interpolate<S: Simd>(simd: S, m: [S::F32x16; N]) -> [S::F32x16; M];
+}
+
+/// The numbers from 0 on.
+const fn in_order<const N: usize>() -> [usize; N] {
+    let (mut numbers, mut at) = ([0; N], 0);
+    while at < N {
+        numbers[at] = at;
+        at += 1;
+    }
+    numbers
 }
 
 pub(super) struct Identity;

@@ -18,7 +18,8 @@
 //! | F4s2 x F4s2, 3x3 with stride 2 | 81 of 144 | 4 |
 //! | F4x7s2 x Identity, 7x7 with stride 2 | 13 of 28 | 13/7 |
 //!
-//! F4 x F4 there is for bytes too: their points and weights are 16-bit words, and sums of products exact.
+//! F4 x F4 there is for bytes too: their points and weights are 16-bit words, and sums of products exact. Where of the
+//! last row or column of tiles one or two outputs exist, it is F2 there, of whose points F4's are a superset.
 //!
 //! Larger tiles multiply less; smaller ones have fewer weights, which counts where they come from
 //! memory for few pixels. The last one is for a network's first convolution: a picture has so few
@@ -33,11 +34,13 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use super::epilogue::{Pixels, finish, finish_bytes};
-use super::filter::{F2, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate, Minimal};
+use super::filter::{
+    F2, F2OfBytes, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate, Minimal, OfBytes,
+};
 use super::simd::{Simd, Stored, Words};
 use super::{
-    BLOCK, Bf16, ByteEpilogue, Epilogue, Filter, TensorLine, Transform, WinogradInputParams,
-    WinogradOutputParams, WinogradOutputU8Params,
+    BLOCK, Bf16, ByteEpilogue, Epilogue, TensorLine, Transform, WinogradInputParams,
+    WinogradInputU8Params, WinogradOutputParams, WinogradOutputU8Params,
 };
 
 pub(super) use self::words::winograd_weights_i8;
@@ -52,6 +55,18 @@ macro_rules! by_form {
             Transform::Winograd4x4Stride2 => $macro!(F4s2, F4s2, 4, 9, 4, 9),
             Transform::Winograd4x1Stride2 => $macro!(F4x7s2, Identity, 4, 13, 1, 1),
             Transform::None => unreachable!("a direct convolution has no tiles"),
+        }
+    };
+}
+
+/// A macro over the filters of bytes by which so many rows and columns are computed, as [`by_form`].
+macro_rules! by_outputs {
+    ($rows:expr, $columns:expr, $macro:ident) => {
+        match ($rows <= 2, $columns <= 2) {
+            (false, false) => $macro!(F4OfBytes, F4OfBytes, 4, 6, 4, 6),
+            (false, true) => $macro!(F4OfBytes, F2OfBytes, 4, 6, 2, 4),
+            (true, false) => $macro!(F2OfBytes, F4OfBytes, 2, 4, 4, 6),
+            (true, true) => $macro!(F2OfBytes, F2OfBytes, 2, 4, 2, 4),
         }
     };
 }
@@ -98,10 +113,12 @@ unsafe fn input_of<S: Simd, T: Stored>(
     x: *const T,
     y: *mut f32,
 ) {
+    let &WinogradInputParams { tiles, x_row, y_point, .. } = params;
+    let row = Row { tiles, x_row, y_point };
     macro_rules! call {
         ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
             // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
-            unsafe { input::<S, Filters<T, $r, $c, $rm, $cm>, $rn, $cn>(simd, params, x, y) }
+            unsafe { input::<S, Filters<T, $r, $c, $rm, $cm>, $rn, $cn>(simd, row, x, y) }
         };
     }
     by_form!(params.form, call);
@@ -111,17 +128,23 @@ unsafe fn input_of<S: Simd, T: Stored>(
 ///
 /// # Safety
 ///
-/// `x` is readable and `y` writable as far as [`WinogradInputParams`] says.
+/// `x` is readable and `y` writable as far as [`WinogradInputU8Params`] says.
 #[inline(always)]
 pub(super) unsafe fn winograd_input_u8<S: Words>(
     simd: S,
-    params: &WinogradInputParams,
+    params: &WinogradInputU8Params,
     x: *mut u8,
     y: *mut i16,
 ) {
-    debug_assert_eq!(params.form, Transform::Winograd4x4, "the one form of bytes");
-    // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
-    unsafe { input::<S, F4OfBytes, 6, 6>(simd, params, x, y) }
+    let &WinogradInputU8Params { rows, columns, tiles, x_row, y_point } = params;
+    let row = Row { tiles, x_row, y_point };
+    macro_rules! call {
+        ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
+            // SAFETY: `input` asks for what this function does: operands as far as the parameters say.
+            unsafe { input::<S, FiltersOfBytes<$r, $c, $rm, $cm>, $rn, $cn>(simd, row, x, y) }
+        };
+    }
+    by_outputs!(rows, columns, call);
 }
 
 /// [`Call::WinogradOutput`](super::Call::WinogradOutput).
@@ -164,11 +187,26 @@ pub(super) unsafe fn winograd_output_u8<S: Simd>(
     y: *mut c_void,
 ) {
     debug_assert_eq!(params.form, Transform::Winograd4x4, "the one form of bytes");
-    // SAFETY: the line has 16 elements, and `output` asks for what this function does.
-    unsafe {
-        let ends = Bytes { line: TensorLine::read(t), r: r.cast(), y: y.cast() };
-        output::<S, F4OfBytes, F4OfBytes, 4, 6, 4, 6, _>(simd, params, x, b, ends);
+    // SAFETY: the line has 16 elements.
+    let line = unsafe { TensorLine::read(t) };
+    let ends = Bytes { line, r: r.cast(), y: y.cast() };
+    macro_rules! call {
+        ($r:ty, $c:ty, $rm:literal, $rn:literal, $cm:literal, $cn:literal) => {
+            // SAFETY: `output` asks for what this function does: operands as far as the parameters say.
+            unsafe { output::<S, $r, $c, $rm, $rn, $cm, $cn, _>(simd, params, x, b, ends) }
+        };
     }
+    by_outputs!(params.rows, params.columns, call);
+}
+
+/// A row of tiles that become points.
+#[derive(Clone, Copy)]
+struct Row {
+    tiles: usize,
+    /// Distance between rows of pixels.
+    x_row: usize,
+    /// Distance between points.
+    y_point: usize,
 }
 
 /// How a tile of pixels becomes points, `RN` down a column and `CN` along a row.
@@ -185,6 +223,9 @@ trait Evaluate<S: Simd, const RN: usize, const CN: usize> {
 
     /// Tiles that are transformed together.
     const TILES: usize;
+
+    /// Which points these are, from the first row's first on.
+    const POINTS: [[usize; CN]; RN];
 
     /// Reads of each tile, `next` elements apart.
     ///
@@ -222,6 +263,7 @@ where
 
     const STEP: usize = C::STEP;
     const TILES: usize = 1;
+    const POINTS: [[usize; CN]; RN] = places(R::PLACES, C::PLACES, C::ALL);
 
     #[inline(always)]
     unsafe fn load(simd: S, from: *const T, _: usize) -> S::F32x16 {
@@ -246,13 +288,23 @@ where
     }
 }
 
-impl<S: Words> Evaluate<S, 6, 6> for F4OfBytes {
+/// By filters of bytes, for rows and for columns, with so many outputs.
+struct FiltersOfBytes<R, C, const RM: usize, const CM: usize>(PhantomData<(R, C)>);
+
+impl<S, R, C, const RM: usize, const RN: usize, const CM: usize, const CN: usize>
+    Evaluate<S, RN, CN> for FiltersOfBytes<R, C, RM, CM>
+where
+    S: Words,
+    R: OfBytes<RN> + Interpolate<RM, RN>,
+    C: OfBytes<CN> + Interpolate<CM, CN>,
+{
     type Pixel = u8;
     type Point = i16;
     type Lanes = S::Words;
 
-    const STEP: usize = Filter::F4.step();
+    const STEP: usize = CM;
     const TILES: usize = S::TILES;
+    const POINTS: [[usize; CN]; RN] = places(R::PLACES, C::PLACES, C::ALL);
 
     #[inline(always)]
     unsafe fn load(simd: S, from: *const u8, next: usize) -> S::Words {
@@ -267,30 +319,48 @@ impl<S: Words> Evaluate<S, 6, 6> for F4OfBytes {
     }
 
     #[inline(always)]
-    fn down(simd: S, column: [S::Words; 6]) -> [S::Words; 6] {
-        Self::evaluate(simd, column)
+    fn down(simd: S, column: [S::Words; RN]) -> [S::Words; RN] {
+        R::evaluate(simd, column)
     }
 
     #[inline(always)]
-    fn along(simd: S, row: [S::Words; 6]) -> [S::Words; 6] {
-        Self::evaluate(simd, row)
+    fn along(simd: S, row: [S::Words; CN]) -> [S::Words; CN] {
+        C::evaluate(simd, row)
     }
+}
+
+/// The places of points, of which a row has `all`.
+const fn places<const RN: usize, const CN: usize>(
+    rows: [usize; RN],
+    columns: [usize; CN],
+    all: usize,
+) -> [[usize; CN]; RN] {
+    let (mut places, mut i) = ([[0; CN]; RN], 0);
+    while i < RN {
+        let mut j = 0;
+        while j < CN {
+            places[i][j] = rows[i] * all + columns[j];
+            j += 1;
+        }
+        i += 1;
+    }
+    places
 }
 
 /// # Safety
 ///
-/// That of [`winograd_input`], for its operands.
+/// That of [`winograd_input`] or [`winograd_input_u8`], for its operands.
 #[inline(always)]
 unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usize>(
     simd: S,
-    params: &WinogradInputParams,
+    of: Row,
     x: *const E::Pixel,
     y: *mut E::Point,
 ) {
     let mut tile = 0;
-    while tile < params.tiles {
+    while tile < of.tiles {
         // Of what is left over, the same tile stands for those that are missing.
-        let tiles = E::TILES.min(params.tiles - tile);
+        let tiles = E::TILES.min(of.tiles - tile);
         let next = if tiles == E::TILES { E::STEP * BLOCK } else { 0 };
         let x = x.wrapping_add(tile * E::STEP * BLOCK);
         let y = y.wrapping_add(tile * BLOCK);
@@ -300,14 +370,14 @@ unsafe fn input<S: Simd, E: Evaluate<S, RN, CN>, const RN: usize, const CN: usiz
         for (c, column) in columns.iter_mut().enumerate() {
             for (r, pixel) in column.iter_mut().enumerate() {
                 // SAFETY: the row and column are the tiles'.
-                *pixel = unsafe { E::load(simd, x.add(r * params.x_row + c * BLOCK), next) };
+                *pixel = unsafe { E::load(simd, x.add(r * of.x_row + c * BLOCK), next) };
             }
             *column = E::down(simd, *column);
         }
         for i in 0..RN {
             for (j, point) in E::along(simd, row(&columns, i)).iter().enumerate() {
                 // SAFETY: the point is the tiles'.
-                unsafe { E::store(simd, y.add((CN * i + j) * params.y_point), *point, tiles) };
+                unsafe { E::store(simd, y.add(E::POINTS[i][j] * of.y_point), *point, tiles) };
             }
         }
         tile += tiles;
@@ -452,6 +522,7 @@ unsafe fn output<
     b: *const f32,
     ends: E,
 ) {
+    let places = const { places(R::PLACES, C::PLACES, C::ALL) };
     // SAFETY: there are 16 biases or shifts.
     let bias = unsafe { simd.load(b) };
     for tile in 0..params.tiles {
@@ -466,7 +537,7 @@ unsafe fn output<
             let mut points = [simd.splat(0.0); RN];
             for (i, point) in points.iter_mut().enumerate() {
                 // SAFETY: the point is the tile's.
-                *point = unsafe { simd.load(x.add((CN * i + j) * params.x_point)) };
+                *point = unsafe { simd.load(x.add(places[i][j] * params.x_point)) };
             }
             *column = R::interpolate(simd, points);
         }

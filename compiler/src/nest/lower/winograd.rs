@@ -3,21 +3,24 @@
 //!
 //! Where the input is planar only rows are filtered: the products are convolutions along the rows.
 
+mod patches;
 mod runs;
 mod weights;
 
 use std::ops::Range;
 
 use resnet_runtime::kernels::{
-    BLOCK, Call, ConvParams, Element, Epilogue, WinogradInputParams, WinogradOutputParams,
+    BLOCK, Call, ConvParams, Element, Epilogue, Filter, WinogradInputParams, WinogradInputU8Params,
+    WinogradOutputParams,
 };
 
+use self::patches::Patch;
 use self::runs::{Run, runs};
 use super::conv::Layer;
 use super::{Lowering, Side, nested, of_reals, real_loops};
 use crate::graph::Extent;
-use crate::nest::{Address, Function, Loop, Part, Place, Statement, Var};
-use crate::schedule::{Band, Buffer, ConvPlan, Order, Points, Region, Winograd};
+use crate::nest::{Function, Loop, Part, Place, Statement, Var};
+use crate::schedule::{Band, Buffer, ConvPlan, Edges, Order, Points, Region, Winograd};
 
 impl Lowering {
     pub(super) fn winograd(&mut self, layer: &Layer<'_>, plan: &Winograd) {
@@ -40,8 +43,7 @@ impl Lowering {
     /// One step for all: each band's points, then its panels.
     fn bands(&mut self, part: &Bands<'_>) {
         let Bands { layer, bands, .. } = part;
-        let points = [bands, &[part.in_blocks()][..], &part.rows].concat();
-        let mut body = nested(&points[bands.len()..], vec![part.input(&points)]);
+        let mut body = part.inputs(&[bands, &[part.in_blocks()][..]].concat(), bands.len());
         let strip = part.strips();
         let mut panels = Vec::new();
         let full = layer.full_panels();
@@ -62,12 +64,19 @@ impl Lowering {
     /// The step that transforms the input.
     fn points(&mut self, part: &Bands<'_>) {
         let Bands { layer, plan, .. } = part;
-        let parallel = [&part.bands[..], &[part.in_blocks()], &part.rows].concat();
-        let Sides { x, v, .. } = &part.sides;
-        let call = part.input_call();
+        let mut parallel = [&part.bands[..], &[part.in_blocks()]].concat();
+        let body = match &part.patches()[..] {
+            [all] => {
+                parallel.extend(&all.rows);
+                vec![part.input(all, &parallel)]
+            }
+            _ => part.inputs(&parallel, parallel.len()),
+        };
         let doc = format!("points of {} for {plan}{}", layer.of.input.shape, part.what());
-        let sides = [x.clone(), v.clone()];
-        self.simple((layer.of.id, Part::Points), doc, call, sides, &parallel);
+        let places = [&part.sides.x, &part.sides.v].map(|side| side.place);
+        let operands = vec!["x", "y"];
+        let function = Function { doc, operands, parallel: real_loops(&parallel), body };
+        self.step((layer.of.id, Part::Points), function, places.into());
     }
 
     /// The step that computes the products of `panels`, all of `out_blocks` blocks, and the output.
@@ -89,7 +98,7 @@ impl Lowering {
     }
 }
 
-/// Indices of the functions' operands: a function reads either the input or its points.
+/// Indices of the functions' operands: one that reads the input's points has them in its place.
 const X: usize = 0;
 const V: usize = 0;
 const W: usize = 1;
@@ -113,6 +122,7 @@ struct Bands<'a> {
     partial: Option<usize>,
     /// The part is that last row alone.
     last: bool,
+    edges: Edges,
     sides: Sides,
 }
 
@@ -157,6 +167,7 @@ impl<'a> Bands<'a> {
             rows,
             partial,
             last: skipped > 0,
+            edges: plan.edges(layer.of.output.shape),
             sides: sides(layer, plan).skip(skipped),
         };
         let pictures = |extent| Loop { var: Var::Picture, extent };
@@ -208,28 +219,39 @@ impl<'a> Bands<'a> {
         (operands, places)
     }
 
-    fn input_call(&self) -> Call {
+    fn input_call(&self, patch: &Patch) -> Call {
         let plan = self.plan;
         let planar = self.layer.plan.panels.format.planar;
-        let params = WinogradInputParams {
-            form: plan.transform,
-            tiles: if planar { plan.input.block / BLOCK } else { plan.tiles.columns },
-            x_row: self.layer.of.input.row_len(),
-            y_point: plan.input.distance,
-        };
-        match self.layer.of.input.element {
-            Element::U8 => Call::WinogradInputU8(params),
-            _ => of_reals(self.layer.of.input, [Call::WinogradInput, Call::WinogradInputBf16])(
-                params,
-            ),
+        let tiles = if planar { plan.input.block / BLOCK } else { patch.tiles };
+        let (x_row, y_point) = (self.layer.of.input.row_len(), plan.input.distance);
+        if self.layer.of.input.element == Element::U8 {
+            let Extent { rows, columns } = patch.outputs;
+            let params = WinogradInputU8Params { rows, columns, tiles, x_row, y_point };
+            return Call::WinogradInputU8(params);
         }
+        let params = WinogradInputParams { form: plan.transform, tiles, x_row, y_point };
+        of_reals(self.layer.of.input, [Call::WinogradInput, Call::WinogradInputBf16])(params)
     }
 
-    /// The call that transforms a row of tiles of one block.
-    fn input(&self, loops: &[Loop]) -> Statement {
-        let Sides { x, v, .. } = &self.sides;
-        let operands = vec![x.address(X, loops), v.address(V, loops)];
-        Statement::Call(self.input_call(), operands)
+    /// The call that transforms a row of tiles of one block; the loops are those over the patch's rows, too.
+    fn input(&self, patch: &Patch, loops: &[Loop]) -> Statement {
+        let step = self.plan.transform.filters()[1].step();
+        let mut x = self.sides.x.address(X, loops);
+        x.offset += patch.below * self.sides.x.distance(Var::Row);
+        x.offset += self.sides.x.bytes(patch.right * step * BLOCK);
+        // Points that are an operand of their own are the second one.
+        let v = patch.tiles_of(&self.sides.v, V + 1, loops);
+        Statement::Call(self.input_call(patch), vec![x, v])
+    }
+
+    /// The calls that transform all rows of tiles, inside the first `outside` of the loops.
+    fn inputs(&self, loops: &[Loop], outside: usize) -> Vec<Statement> {
+        let of_patch = |patch: &Patch| {
+            let loops = [loops, &patch.rows].concat();
+            nested(&patch.rows, vec![self.input(patch, &loops)])
+        };
+        let body = self.patches().iter().flat_map(of_patch).collect();
+        nested(&loops[outside..], body)
     }
 
     /// The products and the output of one band and one panel of `out_blocks` blocks, which is
@@ -250,10 +272,17 @@ impl<'a> Bands<'a> {
         // tiles before, which have to lie side by side.
         let partial = self
             .partial
+            .filter(|_| self.edges == Edges::default())
             .filter(|_| self.rows.iter().all(|l| l.var != Var::Picture || l.extent == 1));
-        let columns = runs(columns, None);
+        let needed = |point: usize| partial.is_none_or(|outputs| rows.needs(point, outputs));
+        let of_edge = |point: usize| Filter::F2_OF_F4.contains(&point);
+        let rows = runs(rows, |point| match self.edge_row() {
+            Some(_) => of_edge(point),
+            None => needed(point),
+        });
+        let columns = runs(columns, |point| self.edges.columns.is_none() || of_edge(point));
         let mut body = Vec::new();
-        for row in runs(rows, partial) {
+        for row in rows {
             let row_loop = Loop { var: Var::PointRow, extent: row.len };
             let products = columns.iter().flat_map(|column| {
                 let point = Loop { var: Var::Point, extent: column.len };
@@ -277,9 +306,8 @@ impl<'a> Bands<'a> {
     ) -> Option<Statement> {
         let plan = self.plan;
         let format = &self.layer.plan.panels.format;
-        let row_tiles: usize = self.rows.iter().map(|l| l.extent).product();
-        let row_tiles = if row.needed { row_tiles } else { row_tiles - 1 };
-        if row_tiles == 0 {
+        let tiles = self.tiles_that_need([row, column]);
+        if tiles.is_empty() {
             return None;
         }
         let Sides { v, u, s, m, .. } = &self.sides;
@@ -290,10 +318,17 @@ impl<'a> Bands<'a> {
                 .clone()
                 .with(Var::PointRow, columns.points() * distance)
                 .with(Var::Point, distance);
-            let address = side.past(operand, loops, Var::Panel, skipped);
-            Address { offset: address.offset + side.bytes(first * distance), ..address }
+            let mut address = side.past(operand, loops, Var::Panel, skipped);
+            address.offset += side.bytes(first * distance);
+            address
         };
-        let (v, m) = (at(v, V, plan.input.distance), at(m, M, plan.output.distance));
+        let of_tiles = |side: &Side, operand: usize, distance: usize| {
+            let mut address = at(side, operand, distance);
+            address.offset += side.bytes(tiles.start * BLOCK);
+            address
+        };
+        let v = of_tiles(v, V, plan.input.distance);
+        let m = of_tiles(m, M, plan.output.distance);
         let (w, next, n) = match u {
             None => self.packed(out_blocks, skipped, [row, column], loops),
             Some((u, distance)) => {
@@ -301,7 +336,7 @@ impl<'a> Bands<'a> {
                 (at(u, M, *distance), next, n)
             }
         };
-        let pixels = row_tiles * plan.strip;
+        let pixels = tiles.len();
         if self.layer.plan.quantised() {
             let params = self.product_params(pixels, out_blocks, next, ());
             let scales = at(s, S, out_blocks * BLOCK);
@@ -344,29 +379,42 @@ impl<'a> Bands<'a> {
         }
     }
 
-    /// The calls that make output tiles of the products: whole rows of tiles, then a partial one.
+    /// The calls that make output tiles of the products: of each patch whole rows of tiles, then a partial one.
     fn outputs(&self, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
-        let (row, outer) = self.rows.split_last().expect("a band has rows");
-        let whole = row.extent - usize::from(self.partial.is_some());
+        self.patches().iter().flat_map(|patch| self.outputs_of(patch, skipped, loops)).collect()
+    }
+
+    fn outputs_of(&self, patch: &Patch, skipped: usize, loops: &[Loop]) -> Vec<Statement> {
+        let (row, outer) = patch.rows.split_last().expect("a patch has rows");
+        let partial = self.partial.filter(|_| self.edge_row().is_none());
+        let whole = row.extent - usize::from(partial.is_some());
         let mut body = Vec::new();
         if whole > 0 {
             let row = Loop { extent: whole, ..*row };
-            let rows = self.plan.tile().rows;
-            let call = self.output(rows, 0, skipped, &[loops, outer, &[row]].concat());
+            let rows = patch.outputs.rows;
+            let call = self.output(patch, rows, 0, skipped, &[loops, outer, &[row]].concat());
             body.extend(nested(&[row], vec![call]));
         }
-        if let Some(partial) = self.partial {
-            body.push(self.output(partial, whole, skipped, &[loops, outer].concat()));
+        if let Some(partial) = partial {
+            body.push(self.output(patch, partial, whole, skipped, &[loops, outer].concat()));
         }
         nested(outer, body)
     }
 
-    /// The call for a row of tiles, `below` rows after the one that the loops point at, of which
+    /// The call for a row of tiles of a patch, `below` rows after the one that the loops point at, of which
     /// `rows` output rows exist.
-    fn output(&self, rows: usize, below: usize, skipped: usize, loops: &[Loop]) -> Statement {
+    fn output(
+        &self,
+        patch: &Patch,
+        rows: usize,
+        below: usize,
+        skipped: usize,
+        loops: &[Loop],
+    ) -> Statement {
+        let right = patch.right * self.plan.tile().columns * BLOCK;
         let address = |operand: usize, side: &Side| {
             let mut address = side.past(operand, loops, Var::Panel, skipped);
-            address.offset += below * side.distance(Var::Row);
+            address.offset += (patch.below + below) * side.distance(Var::Row) + side.bytes(right);
             address
         };
         let Sides { m, b, y, t, r, .. } = &self.sides;
@@ -375,28 +423,29 @@ impl<'a> Bands<'a> {
             Some(r) => address(REST + usize::from(t.is_some()), r),
             None => y.clone(),
         };
-        let (m, b) = (address(M, m), address(B, b));
+        let mut m = patch.tiles_of(m, M, loops);
+        m.offset += self.sides.m.bytes(below * patch.tiles * BLOCK);
+        let b = b.past(B, loops, Var::Panel, skipped);
         match t {
             None => {
-                let params = self.output_params(rows, self.layer.epilogue());
+                let params = self.output_params(patch, rows, self.layer.epilogue());
                 Statement::Call(Call::WinogradOutput(params), vec![m, b, r, y])
             }
             Some(t) => {
-                let params = self.output_params(rows, self.layer.byte_epilogue());
+                let params = self.output_params(patch, rows, self.layer.byte_epilogue());
                 let t = t.address(REST, loops);
                 Statement::Call(Call::WinogradOutputU8(params), vec![m, b, t, r, y])
             }
         }
     }
 
-    fn output_params<E>(&self, rows: usize, epilogue: E) -> WinogradOutputParams<E> {
+    fn output_params<E>(&self, patch: &Patch, rows: usize, epilogue: E) -> WinogradOutputParams<E> {
         let (layer, plan) = (self.layer, self.plan);
-        let width = layer.of.output.shape.width;
         WinogradOutputParams {
             form: plan.transform,
-            tiles: plan.strip,
+            tiles: patch.tiles,
             rows,
-            columns: width.min(plan.strip * plan.tile().columns),
+            columns: patch.columns,
             x_point: plan.output.distance,
             y_row: layer.of.output.row_len(),
             r_row: layer.of.residual.map_or(0, Buffer::row_len),
@@ -408,7 +457,6 @@ impl<'a> Bands<'a> {
 fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
     let ConvPlan { ref panels, memory, weights: start, .. } = *layer.plan;
     let format = &panels.format;
-    let (columns, picture) = (plan.tiles.columns, plan.tiles.rows * plan.tiles.columns);
     // A step of the band's loops; where a band is several pictures, they step by themselves.
     let (rows, pictures) = match plan.band {
         Band::Rows(rows) => (rows, 0),
@@ -440,10 +488,7 @@ fn sides(layer: &Layer<'_>, plan: &Winograd) -> Sides {
         (panels.shape.out_blocks() * BLOCK, 0, 0)
     };
     let points = |region: Region, offset: usize, points: &Points| {
-        let side = Side::at(region, points.element, offset)
-            .with(Var::Block, points.block)
-            .with(Var::Row, columns * BLOCK);
-        if pictures > 0 { side.with(Var::Picture, picture * BLOCK) } else { side }
+        Side::at(region, points.element, offset).with(Var::Block, points.block)
     };
     let (region, offset) = plan.input_place;
     let mut v = points(region, offset, &plan.input);

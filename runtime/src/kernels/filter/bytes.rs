@@ -1,7 +1,13 @@
 //! Minimal filtering of bytes.
 
-use super::{Interpolate, times};
+use super::{Filter, Interpolate, times};
 use crate::kernels::simd::{Simd, Words};
+
+/// A dimension of minimal filtering of bytes, with so many points.
+pub(in crate::kernels) trait OfBytes<const N: usize> {
+    /// `B^T d`.
+    fn evaluate<S: Words>(simd: S, d: [S::Words; N]) -> [S::Words; N];
+}
 
 /// [`Filter::F4`](super::Filter::F4) of bytes, at 0, +-1, +-2 and infinity, where all of `B^T` is integers and of `A^T` powers
 /// of two. Points are words exactly, and factors of `f32` products are exact, so that whether their
@@ -39,23 +45,6 @@ impl F4OfBytes {
         (positive - negative) * (positive - negative)
     };
 
-    /// `B^T d`.
-    #[inline(always)]
-    pub(in crate::kernels) fn evaluate<S: Words>(simd: S, d: [S::Words; 6]) -> [S::Words; 6] {
-        let (near, far) = (simd.sub_words(d[3], d[1]), simd.sub_words(d[4], d[2]));
-        let even = simd.sub_words(d[4], simd.shift_words::<2>(d[2]));
-        let odd = simd.sub_words(d[3], simd.shift_words::<2>(d[1]));
-        let twice = simd.shift_words::<1>(near);
-        [
-            simd.add_words(far, simd.shift_words::<2>(simd.sub_words(d[0], d[2]))),
-            simd.add_words(even, odd),
-            simd.sub_words(even, odd),
-            simd.add_words(far, twice),
-            simd.sub_words(far, twice),
-            simd.sub_words(simd.sub_words(d[5], d[3]), simd.shift_words::<2>(near)),
-        ]
-    }
-
     /// `G g`.
     #[inline(always)]
     pub(in crate::kernels) fn weights<S: Words>(simd: S, g: [S::Words; 3]) -> [S::Words; 6] {
@@ -70,6 +59,83 @@ impl F4OfBytes {
             simd.sub_words(far, twice),
             g[2],
         ]
+    }
+}
+
+impl OfBytes<6> for F4OfBytes {
+    #[inline(always)]
+    fn evaluate<S: Words>(simd: S, d: [S::Words; 6]) -> [S::Words; 6] {
+        let (near, far) = (simd.sub_words(d[3], d[1]), simd.sub_words(d[4], d[2]));
+        let even = simd.sub_words(d[4], simd.shift_words::<2>(d[2]));
+        let odd = simd.sub_words(d[3], simd.shift_words::<2>(d[1]));
+        let twice = simd.shift_words::<1>(near);
+        [
+            simd.add_words(far, simd.shift_words::<2>(simd.sub_words(d[0], d[2]))),
+            simd.add_words(even, odd),
+            simd.sub_words(even, odd),
+            simd.add_words(far, twice),
+            simd.sub_words(far, twice),
+            simd.sub_words(simd.sub_words(d[5], d[3]), simd.shift_words::<2>(near)),
+        ]
+    }
+}
+
+/// [`Filter::F2`] for the last tile of a row or a column, of which no more than two outputs exist, at 0, +-1 and infinity: four
+/// of the points of [`F4OfBytes`], whose weights and scales serve for both. By these are `G`'s denominators
+/// 4, -6 and 1, not 1, 2 and 1, so that rows of `B^T` are multiplied by 4 and -3. No point is larger than F4's.
+pub(crate) struct F2OfBytes;
+
+impl F2OfBytes {
+    /// `B^T`, which is multiplied by what is not in `G`.
+    const B: [[i32; 4]; 4] = [[4, 0, -4, 0], [0, -3, -3, 0], [0, 3, -3, 0], [0, -1, 0, 1]];
+}
+
+impl OfBytes<4> for F2OfBytes {
+    #[inline(always)]
+    fn evaluate<S: Words>(simd: S, d: [S::Words; 4]) -> [S::Words; 4] {
+        let thrice = [d[1], d[2]];
+        let thrice = [
+            simd.add_words(thrice[0], simd.shift_words::<1>(thrice[0])),
+            simd.add_words(thrice[1], simd.shift_words::<1>(thrice[1])),
+        ];
+        let nothing = simd.sub_words(d[0], d[0]);
+        [
+            simd.shift_words::<2>(simd.sub_words(d[0], d[2])),
+            simd.sub_words(simd.sub_words(nothing, thrice[0]), thrice[1]),
+            simd.sub_words(thrice[0], thrice[1]),
+            simd.sub_words(d[3], d[1]),
+        ]
+    }
+}
+
+/// That sums of F4's points fit is worked out when weights are packed; those of F2's then do too.
+const _: () = {
+    let mut row = 0;
+    while row < F2OfBytes::B.len() {
+        let sides = F4OfBytes::SIDES[Filter::F2_OF_F4[row]];
+        let ([mut positive, mut negative], mut column) = ([0; 2], 0);
+        while column < F2OfBytes::B.len() {
+            let factor = F2OfBytes::B[row][column];
+            if factor > 0 {
+                positive += factor
+            } else {
+                negative -= factor
+            }
+            column += 1;
+        }
+        assert!(positive <= sides[0] && negative <= sides[1]);
+        row += 1;
+    }
+};
+
+impl Interpolate<2, 4> for F2OfBytes {
+    const PLACES: [usize; 4] = Filter::F2_OF_F4;
+    const ALL: usize = Filter::F4.points();
+
+    #[inline(always)]
+    fn interpolate<S: Simd>(simd: S, m: [S::F32x16; 4]) -> [S::F32x16; 2] {
+        let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        [simd.add(m[0], sum), simd.add(difference, m[3])]
     }
 }
 

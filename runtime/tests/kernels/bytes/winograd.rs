@@ -2,7 +2,7 @@
 
 use resnet_runtime::kernels::{
     BLOCK, ByteEpilogue, Call, ConvI16Params, ConvShape, Element, OutputElement, PAIR, PanelFormat,
-    Panels, ResidualElement, TensorLine, Transform, WinogradInputParams, WinogradOutputU8Params,
+    Panels, ResidualElement, TensorLine, Transform, WinogradInputU8Params, WinogradOutputU8Params,
     WinogradWeightsI8Params,
 };
 use resnet_runtime::weights::pack::{Points, pack_kernels, pack_words};
@@ -19,15 +19,30 @@ const B: [[i64; 6]; 6] = [
     [0, 4, 0, -5, 0, 1],
 ];
 
+/// The same where a tile has one or two outputs.
+const B2: [[i64; 6]; 6] = [
+    [4, 0, -4, 0, 0, 0],
+    [0, -3, -3, 0, 0, 0],
+    [0, 3, -3, 0, 0, 0],
+    [0; 6],
+    [0; 6],
+    [0, -1, 0, 1, 0, 0],
+];
+
 const G: [[i64; 3]; 6] = [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
 
 const FORM: Transform = Transform::Winograd4x4;
 
-/// `B^T d B` at a point.
-fn point(point: usize, d: impl Fn(usize, usize) -> u8) -> i64 {
-    let (i, j) = (point / 6, point % 6);
-    let pixels = (0..36).map(|at| (at / 6, at % 6));
-    pixels.map(|(r, c)| B[i][r] * B[j][c] * i64::from(d(r, c))).sum()
+/// `B^T d B` at a point of a tile of so many outputs; none where it has no such point.
+fn point(outputs: [usize; 2], point: usize, d: impl Fn(usize, usize) -> u8) -> Option<i64> {
+    let [down, along] =
+        [(outputs[0], point / 6), (outputs[1], point % 6)].map(|(outputs, at)| match outputs {
+            1 | 2 => B2[at],
+            _ => B[at],
+        });
+    let pixels = (0..36).map(|at| (at / 6, at % 6)).filter(|&(r, c)| down[r] * along[c] != 0);
+    let terms = pixels.map(|(r, c)| down[r] * along[c] * i64::from(d(r, c)));
+    terms.reduce(|a, b| a + b)
 }
 
 /// The elements of two bytes that were written whole.
@@ -38,23 +53,29 @@ fn words(bytes: &[Option<u8>]) -> Vec<Option<i16>> {
 
 #[test]
 fn points_are_exact() {
-    for tiles in 1..=5 {
-        let columns = 4 * (tiles - 1) + 6;
+    for (tiles, outputs) in
+        (1..=5).flat_map(|tiles| [[4, 4], [2, 4], [4, 1], [1, 2], [3, 3]].map(|o| (tiles, o)))
+    {
+        // As many as a kernel may read.
+        let [read, of_tile] = outputs.map(|outputs| if outputs > 2 { 6 } else { 4 });
+        let step = of_tile - 2;
+        let columns = step * (tiles - 1) + of_tile;
         let (x_row, y_point) = (columns * BLOCK + 5, tiles * BLOCK + 3);
         let mut random = Random(7 + tiles as u64);
-        let x: Vec<u8> = (0..5 * x_row + columns * BLOCK)
+        let x: Vec<u8> = (0..(read - 1) * x_row + columns * BLOCK)
             .map(|_| (random.next() * 128.0 + 128.0) as u8)
             .collect();
-        let params = WinogradInputParams { form: FORM, tiles, x_row, y_point };
+        let [rows, columns] = outputs;
+        let params = WinogradInputU8Params { rows, columns, tiles, x_row, y_point };
         let len = 35 * y_point + tiles * BLOCK;
         for (isa, table) in tables() {
             let y = run(&Call::WinogradInputU8(params), table, &mut [Bytes::of(&x)], 2 * len);
             for (at, found) in words(&y).into_iter().enumerate() {
                 let (of, at) = (at / y_point, at % y_point);
                 let (tile, lane) = (at / BLOCK, at % BLOCK);
-                let d = |r: usize, c: usize| x[r * x_row + (4 * tile + c) * BLOCK + lane];
-                let expected = (tile < tiles).then(|| point(of, d));
-                assert_eq!(found.map(i64::from), expected, "{isa}, point {of} of tile {tile}");
+                let d = |r: usize, c: usize| x[r * x_row + (step * tile + c) * BLOCK + lane];
+                let expected = (tile < tiles).then(|| point(outputs, of, d)).flatten();
+                assert_eq!(found.map(i64::from), expected, "{isa}, {params:?}, {of} of {tile}");
             }
         }
     }
@@ -196,7 +217,7 @@ fn the_worst_tile_overflows_no_sum() {
         let of = |sign: i64| {
             move |r: usize, c: usize| if B[i][r] * B[j][c] * sign > 0 { 255 } else { 0 }
         };
-        let [most, least] = [1, -1].map(|sign| point(at, of(sign)));
+        let [most, least] = [1, -1].map(|sign| point([4, 4], at, of(sign)).unwrap());
         let worst = if most > -least { most } else { least };
         let kernel = |tap: usize| if G[i][tap / 3] * G[j][tap % 3] < 0 { -128i8 } else { 127 };
         let kernel: Vec<i8> = (0..9).map(kernel).collect();
@@ -209,10 +230,13 @@ fn the_worst_tile_overflows_no_sum() {
     assert!(rounded > 0, "no sum would have overflowed");
 }
 
-/// `A^T m` in single precision.
-fn interpolated(m: [f32; 6]) -> [f32; 4] {
+/// `A^T m` in single precision, of a tile of so many outputs.
+fn interpolated(outputs: usize, m: [f32; 6]) -> [f32; 4] {
     let [sum_1, difference_1, sum_2, difference_2] =
         [m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]];
+    if outputs <= 2 {
+        return [m[0] + sum_1, difference_1 + m[5], f32::NAN, f32::NAN];
+    }
     [
         m[0] + sum_1 + sum_2,
         difference_1 + 2.0 * difference_2,
@@ -226,7 +250,17 @@ fn outputs_round_in_one_order() {
     use OutputElement as Output;
     use ResidualElement as Residual;
     let mut random = Random(3);
-    for (tiles, rows, columns) in [(1, 4, 4), (2, 4, 7), (3, 3, 12), (2, 1, 5)] {
+    for (tiles, rows, columns) in [
+        (1, 4, 4),
+        (2, 4, 7),
+        (3, 3, 12),
+        (2, 1, 5),
+        (3, 2, 12),
+        (1, 4, 2),
+        (1, 3, 1),
+        (1, 2, 2),
+        (1, 1, 2),
+    ] {
         for (residual, output) in [
             (Residual::None, Output::U8),
             (Residual::U8, Output::U8),
@@ -256,8 +290,9 @@ fn outputs_round_in_one_order() {
             };
             let value = |row: usize, column: usize, lane: usize| {
                 let m = |i: usize, j: usize| x[(6 * i + j) * x_point + column / 4 * BLOCK + lane];
-                let of_column = |j| interpolated(std::array::from_fn(|i| m(i, j)))[row];
-                let mut v = interpolated(std::array::from_fn(of_column))[column % 4] + b[lane];
+                let of_column = |j| interpolated(rows, std::array::from_fn(|i| m(i, j)))[row];
+                let v = interpolated(columns, std::array::from_fn(of_column))[column % 4];
+                let mut v = v + b[lane];
                 let r = r[row * r_row + column * BLOCK + lane];
                 match residual {
                     Residual::None => {}

@@ -14,7 +14,7 @@ pub(super) struct Run {
     pub(super) weight: usize,
     /// All points have it; else each has its own.
     pub(super) shared: bool,
-    /// Whether a partial last tile needs them.
+    /// Whether the last tile needs them, of which fewer outputs exist.
     pub(super) needed: bool,
 }
 
@@ -25,12 +25,12 @@ impl Run {
     }
 }
 
-/// The points of a filter, where the last tile has `partial` outputs if it has not all.
-pub(super) fn runs(filter: Filter, partial: Option<usize>) -> Vec<Run> {
+/// The points of a filter, and whether the last tile needs them.
+pub(super) fn runs(filter: Filter, is_needed: impl Fn(usize) -> bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for point in 0..filter.points() {
         let weight = filter.weight(point);
-        let needed = partial.is_none_or(|outputs| filter.needs(point, outputs));
+        let needed = is_needed(point);
         match runs.last_mut() {
             Some(run) if run.needed == needed && !run.shared && run.weight + run.len == weight => {
                 run.len += 1;
