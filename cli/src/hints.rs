@@ -41,6 +41,9 @@ fn of_choices(error: &ChoicesError) -> Option<String> {
         ChoicesError::Layer { .. } => {
             Some("run `resnet tune` again, with `--weights` if they are in 8 bits here".to_owned())
         }
+        ChoicesError::Unknown { .. } => {
+            Some("correct its name, or run `resnet tune` again".to_owned())
+        }
         ChoicesError::Exact { .. } => Some("leave out `--exact` or `--schedule`".to_owned()),
     }
 }

@@ -200,7 +200,15 @@ impl Source for Array {
         reader
             .read(index * input.len(), input)
             .with_context(|| format!("cannot read `{}`", self.path.display()))?;
-        Ok(None)
+        // In 8 bits they would become a number, and the answer would not show it.
+        let count = input.iter().filter(|value| !value.is_finite()).count();
+        Ok((count > 0).then(|| {
+            format!(
+                "`{}` has {count} of {} values that are not finite",
+                self.name(index),
+                input.len()
+            )
+        }))
     }
 }
 

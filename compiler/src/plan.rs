@@ -71,6 +71,7 @@ impl Plan {
         let table = graph.fingerprint();
         if let Some(choices) = &wishes.choices {
             choices.check(&graph.name, table, wishes)?;
+            choices.check_layers(graph, &fused)?;
         }
         let (schedules, apart) = schedule(&fused, wishes)?;
         let least = schedules.iter().map(|s| s.run_bytes(&fused)).max().unwrap_or(0);

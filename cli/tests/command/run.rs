@@ -155,6 +155,20 @@ fn arrays_go_in_and_out() {
 }
 
 #[test]
+fn values_that_are_not_finite_are_told() {
+    let workshop = Workshop::new();
+    let mut values = [0.5; 48];
+    values[7] = f32::NAN;
+    values[9] = f32::INFINITY;
+    workshop.write("x.npy", write_npy("3, 4, 4", &values));
+    let run = format!("{RUN} --input x.npy --format json");
+    let expected = "`x.npy[0]` has 2 of 48 values that are not finite";
+    let done = workshop.resnet(&run);
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(done.err.contains(expected) && done.out.contains(expected), "{}{}", done.out, done.err);
+}
+
+#[test]
 fn arrays_that_do_not_fit_are_explained() {
     let workshop = Workshop::new();
     let fails = |bytes: Vec<u8>, expected: &str| {

@@ -45,6 +45,11 @@ fn a_saved_schedule_is_taken_where_algorithms_matter() {
 #[test]
 fn a_schedule_for_something_else_is_refused() {
     let workshop = tuned();
+    let text = std::fs::read_to_string(workshop.path("net.schedule")).unwrap();
+    workshop.write("more.schedule", text + "stage.0.conv9 direct rows\n");
+    let more = "bench net.yaml --random-weights 1 --schedule more.schedule";
+    let expected = "the schedule has a line for `stage.0.conv9`, which is no convolution of `net`";
+    workshop.resnet(more).fails(expected);
     workshop.write("other.yaml", NET.replace("channels: 32", "channels: 48"));
     let bench = "--random-weights 1 --schedule net.schedule";
     workshop

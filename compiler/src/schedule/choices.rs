@@ -15,7 +15,7 @@
 //! of the table that was measured, so that a schedule is never taken for another one. Then each
 //! convolution has a line: its name, its [`Algorithm`] and its [`Order`](super::Order). `#` begins a comment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,8 +23,8 @@ use resnet_runtime::kernels::{Precision, UnknownPrecision};
 
 use super::choice::Site;
 use super::{Algorithm, Choice, Schedule, Wishes};
-use crate::fuse::Fused;
-use crate::graph::Graph;
+use crate::fuse::{Fused, FusedOp};
+use crate::graph::{Graph, Op};
 use crate::words::UnknownWord;
 
 /// The version that this program writes and reads.
@@ -91,6 +91,14 @@ pub enum ChoicesError {
         /// That at hand.
         expected: Precision,
     },
+    /// It has a line for what is no convolution of the network.
+    #[error("the schedule has a line for `{layer}`, which is no convolution of `{network}`")]
+    Unknown {
+        /// The line's layer.
+        layer: String,
+        /// The network at hand.
+        network: String,
+    },
     /// It rests on Winograd, which is ruled out.
     #[error("the schedule has `{layer}` as {choice}, which exact results rule out")]
     Exact {
@@ -156,6 +164,27 @@ impl Choices {
             return Err(ChoicesError::Precision { found: self.precision, expected: precision });
         }
         Ok(())
+    }
+
+    /// Whether each line is for a convolution of the network, computed or not.
+    ///
+    /// # Errors
+    ///
+    /// If one is not.
+    pub(crate) fn check_layers(&self, graph: &Graph, fused: &Fused) -> Result<(), ChoicesError> {
+        let whole = graph.whole();
+        let multiplies = |op: &Op| matches!(op, Op::Conv { .. } | Op::Linear { .. });
+        let of_graph = whole.nodes.iter().filter(|node| multiplies(&node.op));
+        let of_fused = fused.nodes.iter().filter(|node| matches!(node.op, FusedOp::Conv(_)));
+        let known: HashSet<&str> =
+            of_graph.map(|node| &*node.name).chain(of_fused.map(|node| &*node.name)).collect();
+        match self.layers.keys().find(|layer| !known.contains(layer.as_str())) {
+            None => Ok(()),
+            Some(layer) => {
+                let (layer, network) = (layer.clone(), graph.name.clone());
+                Err(ChoicesError::Unknown { layer, network })
+            }
+        }
     }
 
     /// The choice for a convolution.
