@@ -1,10 +1,23 @@
 //! What lies around an activation in memory, for those that read it.
 
+use super::conv::columns_of_fours;
 use super::decide::Decision;
+use super::layout::Layout;
 use super::operator::{ConvWay, Operator, Way};
 use super::winograd;
 use crate::fuse::{Fused, FusedId};
-use crate::graph::Extent;
+use crate::graph::{Extent, Shape, Window};
+
+/// Rows and columns that a convolution reads of an interleaved picture, from its padding on.
+fn interleaved_reads(window: &Window, input: Shape, output: Shape) -> Extent {
+    let last = |outputs: usize, stride: usize| (outputs - 1) * stride;
+    let rows = (window.kernel.rows - 1) * window.dilation.rows + 1;
+    let columns = columns_of_fours(window.kernel.columns, input.channels);
+    Extent::new(
+        last(output.height, window.stride.rows) + rows,
+        last(output.width, window.stride.columns) + columns,
+    )
+}
 
 /// The ring of `id`, the largest padding among the convolutions that read it and the zeros that its
 /// pools count (with other edges they deal themselves), and the margin that its Winograd convolutions need to read whole tiles.
@@ -30,9 +43,11 @@ pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Ex
     let shape = fused.node(id).shape;
     let margin = readers().fold(none, |margin, (window, format, output)| {
         let (transform, element) = (format.transform, format.factor());
-        let Some(reads) = winograd::reads(transform, element, &window, output, layout) else {
-            return margin;
+        let reads = match layout {
+            Layout::Interleaved => Some(interleaved_reads(&window, shape, output)),
+            _ => winograd::reads(transform, element, &window, output, layout),
         };
+        let Some(reads) = reads else { return margin };
         let padding = window.padding.before;
         let missing = |reads: usize, padding: usize, size: usize, ring: usize| {
             reads.saturating_sub(padding + size + ring)

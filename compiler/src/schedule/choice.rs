@@ -128,7 +128,7 @@ impl Site<'_> {
                 // Of bytes there is this one, for blocks.
                 && (!self.conv.quantised()
                     || transform == Transform::Winograd4x4 && self.input.channels <= WORD_CHANNELS)
-                && self.layout != Layout::Quads
+                && self.layout != Layout::Interleaved
                 && Algorithm::from(transform) == algorithm
                 && Extent::square(filter.stride()) == stride
                 && transform.suits(self.planar(), (kernel.rows, kernel.columns))

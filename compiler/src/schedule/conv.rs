@@ -1,6 +1,8 @@
 //! Decisions about one convolution.
 
-use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, Transform};
+use resnet_runtime::kernels::{
+    BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, QUAD, Transform,
+};
 
 use super::{Buffer, Layout, Order};
 use crate::fuse::Conv;
@@ -16,7 +18,7 @@ pub(crate) fn panels(
 ) -> Panels {
     let dense = Reads {
         panel_blocks: output.channels.div_ceil(BLOCK).min(PANEL / BLOCK),
-        in_blocks: input.channels.div_ceil(layout.lanes()),
+        in_blocks: input.channels.div_ceil(layout.lanes(input.channels)),
         in_block_step: 0,
     };
     let reads = group_reads(conv.groups, input.channels, output.channels).unwrap_or(dense);
@@ -37,6 +39,16 @@ pub(crate) fn panels(
             element: packed_element(conv, transform, order),
         },
     }
+}
+
+/// Columns of an interleaved picture that a kernel's row is computed with: a run of whole fours.
+pub(super) fn columns_of_fours(columns: usize, channels: usize) -> usize {
+    (fours(columns, channels) * QUAD).div_ceil(channels)
+}
+
+/// Fours of bytes in a kernel's row.
+pub(crate) fn fours(columns: usize, channels: usize) -> usize {
+    (columns * channels).div_ceil(QUAD)
 }
 
 /// What weights are packed as. Bytes that do not stay in cache are transformed panel by panel, as they come from memory, an

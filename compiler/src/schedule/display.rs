@@ -17,7 +17,7 @@ impl fmt::Display for Layout {
         f.write_str(match self {
             Self::Planar => "planar",
             Self::Blocked => "blocked",
-            Self::Quads => "quads",
+            Self::Interleaved => "interleaved",
         })
     }
 }

@@ -13,17 +13,17 @@ pub enum Layout {
     Planar,
     /// `[C / 16][H][W][16]`; missing channels of the last block are zero.
     Blocked,
-    /// `[H][W][4]`: a quantised picture, whose channels are few.
-    Quads,
+    /// `[H][W][C]`: a quantised picture, whose channels are few.
+    Interleaved,
 }
 
 impl Layout {
-    /// Elements that lie side by side in one pixel.
-    pub fn lanes(self) -> usize {
+    /// Elements that lie side by side in one pixel, of so many channels.
+    pub fn lanes(self, channels: usize) -> usize {
         match self {
             Self::Planar => 1,
             Self::Blocked => BLOCK,
-            Self::Quads => QUAD,
+            Self::Interleaved => channels,
         }
     }
 }
@@ -53,7 +53,7 @@ pub struct Buffer {
 impl Buffer {
     /// Elements that lie side by side in one pixel.
     pub fn lanes(&self) -> usize {
-        self.layout.lanes()
+        self.layout.lanes(self.shape.channels)
     }
 
     /// Channel blocks, or channels if planar.
@@ -100,7 +100,7 @@ impl Buffer {
 
 /// The picture stays planar if only one ungrouped convolution reads it and it has fewer channels
 /// than a block, which would be padded with zeros that cost as much as channels do. If it is quantised
-/// for that convolution, its bytes are quads. All else is blocked.
+/// for that convolution, whose kernel's columns lie side by side, its channels do too. All else is blocked.
 pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
     let mut layouts = vec![Layout::Blocked; fused.nodes.len()];
     for (id, node) in fused.iter() {
@@ -111,9 +111,9 @@ pub(super) fn choose(fused: &Fused) -> Vec<Layout> {
         let Some((reader, only)) = only_reader(fused, id) else { continue };
         if only.op == FusedOp::Quantise {
             let conv = only_reader(fused, reader).filter(|_| node.shape.channels <= QUAD);
-            if conv.is_some_and(|(_, conv)| reads_planar(conv, reader)) {
+            if conv.is_some_and(|(_, conv)| reads_planar(conv, reader) && reads_runs(conv)) {
                 layouts[id.index()] = Layout::Planar;
-                layouts[reader.index()] = Layout::Quads;
+                layouts[reader.index()] = Layout::Interleaved;
             }
         } else if reads_planar(only, id) {
             layouts[id.index()] = Layout::Planar;
@@ -132,6 +132,11 @@ fn only_reader(fused: &Fused, id: FusedId) -> Option<(FusedId, &FusedNode)> {
 fn reads_planar(node: &FusedNode, id: FusedId) -> bool {
     let residual_reads = node.epilogue.residual.is_some_and(|r| r.source() == id);
     matches!(&node.op, FusedOp::Conv(conv) if conv.groups == 1) && !residual_reads
+}
+
+/// Whether a convolution reads neighbouring pixels of each row.
+fn reads_runs(node: &FusedNode) -> bool {
+    matches!(&node.op, FusedOp::Conv(conv) if conv.window.dilation.columns == 1)
 }
 
 pub(super) fn reads_picture_in_place(fused: &Fused, buffer: &Buffer) -> bool {

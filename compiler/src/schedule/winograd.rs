@@ -314,7 +314,7 @@ pub(crate) fn reads(
     let columns = match layout {
         Layout::Blocked => along(columns, edges.columns, tiles.columns),
         Layout::Planar => columns_read(window, output),
-        Layout::Quads => unreachable!("quads have no Winograd form"),
+        Layout::Interleaved => unreachable!("quantised pictures have no Winograd form"),
     };
     Some(Extent::new(along(rows, edges.rows, tiles.rows), columns))
 }

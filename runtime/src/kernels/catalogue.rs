@@ -415,11 +415,11 @@ macro_rules! kernels {
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
         y: Operand::write(U8, plane(p.rows, p.columns, p.y_row)),
     };
-    /// Up to 4 planes of `f32` to a picture of bytes, 4 a pixel, by the same formula.
-    QuantiseQuads = quantise::quantise_quads(p: CopyParams) {
+    /// Up to 4 planes of `f32` to a picture of bytes, whose channels lie side by side, by the same formula.
+    QuantiseInterleaved = quantise::quantise_interleaved(p: CopyParams) {
         x: Operand::read(F32, sum([last(p.channels, p.plane), last(p.rows, p.x_row), p.columns])),
         t: Operand::read(F32, TENSOR_NUMBERS).aligned(),
-        y: Operand::write(U8, sum([last(p.rows, p.y_row), product([p.columns, QUAD])])),
+        y: Operand::write(U8, sum([last(p.rows, p.y_row), product([p.columns, p.channels])])),
     };
     /// One block of bytes to one of `f32`: `y = (x - t.offset) * t.factor`.
     Dequantise = quantise::dequantise(p: CopyParams) {

@@ -44,7 +44,8 @@ params! {
     ///
     /// Their weights are `[blocks][kernel_rows][kernel_columns][lanes / 4][out_blocks * 16][4]`, where
     /// `lanes` is 16 for [`Call::ConvU8`](super::Call::ConvU8), and 4 for [`Call::ConvU8Quads`](super::Call::ConvU8Quads), whose input is a picture
-    /// `[H][W][4]` of one block.
+    /// `[H][W][C]` of up to 4 channels: a row of its kernel is a run of bytes, whose quads are the columns, with zero
+    /// weights up to a whole one.
     ///
     /// For [`ConvI16Params`], products of a Winograd convolution of bytes, the sums are exact too, of words,
     /// and `y = sum * s`, with a scale for each output channel. Weights are
@@ -53,7 +54,7 @@ params! {
         /// Output pixels of this call, at least 1.
         pub pixels: usize,
         /// Distance between the inputs of neighbouring output pixels: `16 * stride`, `stride` if
-        /// the input is planar, or `4 * stride` for quads.
+        /// the input is planar, or `C * stride` for quads.
         pub x_step: usize,
         /// Input channel blocks of 16 (`conv`), or input channels (`conv_planar`).
         pub blocks: usize,
@@ -292,7 +293,8 @@ params! {
     }
 
     /// Writes zeros, or the zero point of bytes, to the ring around one plane. The operand points at the
-    /// plane's first element, ring included; a planar plane has `lanes` 1, one of quads 4, a blocked one 16.
+    /// plane's first element, ring included; a planar plane has `lanes` 1, an interleaved one its channels, a blocked one
+    /// 16.
     pub struct RingParams {
         /// Height without the ring.
         pub rows: usize,
@@ -311,7 +313,7 @@ params! {
     }
 
     /// Copies between planar (`[C][H][W]`) and blocked layout, or from one to the same, one block of up
-    /// to 16 channels (or one planar plane, or up to 4 planes for quads) a call.
+    /// to 16 channels (or one planar plane, or up to 4 planes that are interleaved) a call.
     pub struct CopyParams {
         /// Channels of this block, 1 to 16; missing lanes of a blocked output become zero, or the zero
         /// point (for blocked to blocked: unused, all lanes count).

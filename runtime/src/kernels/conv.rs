@@ -162,7 +162,7 @@ impl Products {
 #[derive(Clone, Copy)]
 struct Operands<'a, A: Arithmetic> {
     params: &'a ConvParams<A::Epilogue>,
-    /// Input channels of a block: 16, or those that stand side by side in a picture.
+    /// Inputs of a kernel's column: a block's 16, one of a planar picture, or four neighbours in one of bytes.
     lanes: usize,
     x: *const A::Input,
     w: *const A::Weight,
@@ -236,15 +236,20 @@ fn fetch_pixels<S: Simd, T, const P: usize>(simd: S, at: *const T, distance: usi
     }
 }
 
-/// A kernel call. Pixels whose inputs are `LANES` elements, or `TWO` of them, apart (those of strides 1 and 2) have
+/// A kernel call. Pixels whose inputs are `ONE` or `TWO` elements apart (for most networks, those of strides 1 and 2) have
 /// tiles of their own.
 ///
 /// # Safety
 ///
-/// The operands reach as far as [`ConvParams`] says, of an input of `LANES` elements a pixel; `TWO` is twice as
-/// much.
+/// The operands reach as far as [`ConvParams`] says, with `LANES` elements in a kernel's column.
 #[inline(always)]
-unsafe fn call<S: Kernels, A: Arithmetic, const LANES: usize, const TWO: usize>(
+unsafe fn call<
+    S: Kernels,
+    A: Arithmetic,
+    const LANES: usize,
+    const ONE: usize,
+    const TWO: usize,
+>(
     simd: S,
     params: &ConvParams<A::Epilogue>,
     x: *const A::Input,
@@ -258,7 +263,7 @@ unsafe fn call<S: Kernels, A: Arithmetic, const LANES: usize, const TWO: usize>(
             return rows::rows::<S, A>(simd, operands);
         }
         match params.x_step {
-            step if step == LANES => run::<S, A, LANES>(simd, operands),
+            step if step == ONE => run::<S, A, ONE>(simd, operands),
             step if step == TWO => run::<S, A, TWO>(simd, operands),
             _ => run::<S, A, ANY_STEP>(simd, operands),
         }

@@ -110,14 +110,19 @@ pub struct PanelFormat {
 }
 
 impl PanelFormat {
-    /// Input channels that stand side by side: a block's, or one of a planar input, or four of a quantised
-    /// picture.
+    /// Input channels that stand side by side, at most: a block's, or one of a planar input, or four of a
+    /// quantised picture.
     pub fn lanes(&self) -> usize {
         match (self.planar, self.element) {
             (false, _) => BLOCK,
             (true, Element::I8) => QUAD,
             (true, _) => 1,
         }
+    }
+
+    /// Whether the input is a quantised picture, whose channels lie side by side.
+    pub fn is_interleaved(&self) -> bool {
+        self.planar && self.element == Element::I8
     }
 
     /// Whether a Winograd transform is left to [`Call::WinogradWeightsI8`](super::Call::WinogradWeightsI8).
@@ -149,7 +154,8 @@ impl PanelFormat {
 ///
 /// Of a convolution of `bf16` and of a quantised one lanes are apart: those that a dot product takes together, four of
 /// `i8` or two of `i16` or `bf16`, are the innermost, `[lanes / 4][panel_blocks * 16][4]`. Behind the panels of a quantised one are its
-/// numbers, see [`Panels::numbers_len`].
+/// numbers, see [`Panels::numbers_len`]. For a quantised picture, `[H][W][C]`, a row of the kernel is a run of
+/// `kernel_columns * C` inputs, in fours, the last ones with zeros: `[kernel_rows][fours][panel_blocks * 16][4]`.
 ///
 /// Every part starts at a multiple of 64 bytes.
 ///
@@ -172,7 +178,16 @@ impl Panels {
             let (blocks, out_blocks) = (in_blocks, panel_blocks);
             return WinogradWeightsI8Params { blocks, out_blocks, y_point: 0 }.w_len();
         }
-        in_blocks * self.kernel_points() * self.format.lanes() * panel_blocks * BLOCK
+        in_blocks * self.block_rows() * panel_blocks * BLOCK
+    }
+
+    /// Rows of weights that a panel has for each of its input blocks.
+    pub fn block_rows(&self) -> usize {
+        let ConvShape { in_channels, kernel_rows, kernel_columns, .. } = self.shape;
+        if self.format.is_interleaved() {
+            return kernel_rows * (kernel_columns * in_channels).next_multiple_of(QUAD);
+        }
+        self.kernel_points() * self.format.lanes()
     }
 
     /// Packed weights of one input and one output channel.

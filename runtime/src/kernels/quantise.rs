@@ -2,7 +2,7 @@
 //! bytes, rounded after each operation.
 
 use super::simd::Simd;
-use super::{BLOCK, CopyParams, QUAD, TensorLine};
+use super::{BLOCK, CopyParams, TensorLine};
 
 /// [`Call::Quantise`](super::Call::Quantise).
 ///
@@ -29,13 +29,35 @@ pub(super) unsafe fn quantise<S: Simd>(
     }
 }
 
-/// [`Call::QuantiseQuads`](super::Call::QuantiseQuads).
+/// [`Call::QuantiseInterleaved`](super::Call::QuantiseInterleaved).
 ///
 /// # Safety
 ///
 /// `x` is readable and `y` writable as far as the declaration says, `t` readable for 16 elements.
 #[inline(always)]
-pub(super) unsafe fn quantise_quads<S: Simd>(
+pub(super) unsafe fn quantise_interleaved<S: Simd>(
+    simd: S,
+    params: &CopyParams,
+    x: *mut f32,
+    t: *mut f32,
+    y: *mut u8,
+) {
+    // SAFETY: the same is asked for.
+    unsafe {
+        match params.channels {
+            1 => interleaved::<S, 1>(simd, params, x, t, y),
+            2 => interleaved::<S, 2>(simd, params, x, t, y),
+            3 => interleaved::<S, 3>(simd, params, x, t, y),
+            _ => interleaved::<S, 4>(simd, params, x, t, y),
+        }
+    }
+}
+
+/// # Safety
+///
+/// That of [`quantise_interleaved`], of `C` channels.
+#[inline(always)]
+unsafe fn interleaved<S: Simd, const C: usize>(
     simd: S,
     params: &CopyParams,
     x: *mut f32,
@@ -50,8 +72,8 @@ pub(super) unsafe fn quantise_quads<S: Simd>(
         for first in (0..params.columns).step_by(BLOCK) {
             let count = BLOCK.min(params.columns - first);
             // Runs of pixels of one channel each.
-            let mut planes = [[line.zero_byte(); BLOCK]; QUAD];
-            for (channel, bytes) in planes.iter_mut().enumerate().take(params.channels) {
+            let mut planes = [[0; BLOCK]; C];
+            for (channel, bytes) in planes.iter_mut().enumerate() {
                 let x = x.wrapping_add(channel * params.plane + first);
                 let mut values = [0.0; BLOCK];
                 // A whole block is read at once.
@@ -68,21 +90,21 @@ pub(super) unsafe fn quantise_quads<S: Simd>(
                     simd.store_u8(bytes.as_mut_ptr(), values, simd.splat(line.zero));
                 }
             }
-            let mut quads = [[0; QUAD]; BLOCK];
-            for pixel in 0..BLOCK {
-                for channel in 0..QUAD {
-                    quads[pixel][channel] = planes[channel][pixel];
+            let mut pixels = [[0; C]; BLOCK];
+            for (pixel, bytes) in pixels.iter_mut().enumerate() {
+                for (byte, plane) in bytes.iter_mut().zip(&planes) {
+                    *byte = plane[pixel];
                 }
             }
-            let y = y.wrapping_add(first * QUAD);
+            let y = y.wrapping_add(first * C);
             if count == BLOCK {
-                // SAFETY: 16 more pixels of the row, of four bytes each, which have no alignment.
-                unsafe { y.cast::<[[u8; QUAD]; BLOCK]>().write(quads) };
+                // SAFETY: 16 more pixels of the row, whose bytes have no alignment.
+                unsafe { y.cast::<[[u8; C]; BLOCK]>().write(pixels) };
                 continue;
             }
-            for (pixel, quad) in quads.into_iter().enumerate().take(count) {
+            for (pixel, bytes) in pixels.into_iter().enumerate().take(count) {
                 // SAFETY: the row and column are the call's.
-                unsafe { y.add(pixel * QUAD).cast::<[u8; QUAD]>().write(quad) };
+                unsafe { y.add(pixel * C).cast::<[u8; C]>().write(bytes) };
             }
         }
     }

@@ -42,7 +42,7 @@ use super::recipe::{Recipe, WeightsPlan};
 pub const MAGIC: [u8; 8] = *b"\x89RNW\r\n\x1a\n";
 
 /// The version of the format; another one is not read.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The elements start at a multiple of this, which is the size of a page or divides it by a power
 /// of two.

@@ -1,7 +1,7 @@
 //! Convolutions as loops over pictures, panels of output channels and rows.
 
 use resnet_runtime::kernels::{
-    self, BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement,
+    self, BLOCK, ByteEpilogue, Call, ConvParams, Element, LINE_BYTES, OutputElement, QUAD,
     ResidualElement, ZeroPadParams,
 };
 
@@ -10,7 +10,7 @@ use super::{Lowering, Side, nested, of_reals, real_loops, stored};
 use crate::fuse::Residual;
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Statement, Var};
-use crate::schedule::{Buffer, ConvPlan, Fetch, Layout, Order, Tiling};
+use crate::schedule::{Buffer, ConvPlan, Fetch, Layout, Order, Tiling, fours};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
@@ -233,7 +233,7 @@ impl Layer<'_> {
         if let Some(t) = &sides.t {
             let params = self.params(rows, out_blocks, next, self.byte_epilogue());
             let call = match input.layout {
-                Layout::Quads => Call::ConvU8Quads(params),
+                Layout::Interleaved => Call::ConvU8Quads(params),
                 _ => Call::ConvU8(params),
             };
             return Statement::Call(call, vec![x, w, b, address(Sides::T, t), r, n, y]);
@@ -278,15 +278,19 @@ impl Layer<'_> {
             (_, true) => output.block_len(),
             (None, false) => 0,
         };
+        let (kernel_columns, x_column) = match input.layout {
+            Layout::Interleaved => (fours(window.kernel.columns, input.shape.channels), QUAD),
+            _ => (window.kernel.columns, window.dilation.columns * input.lanes()),
+        };
         ConvParams {
             pixels: rows * output.shape.width,
             x_step: window.stride.columns * input.lanes(),
             blocks: self.plan.panels.format.in_blocks,
             x_block: input.block_len(),
             kernel_rows: window.kernel.rows,
-            kernel_columns: window.kernel.columns,
+            kernel_columns,
             x_row: window.dilation.rows * input.row_len(),
-            x_column: window.dilation.columns * input.lanes(),
+            x_column,
             out_blocks,
             y_block: output.block_len(),
             r_block,

@@ -11,7 +11,7 @@ impl Lowering {
     /// Bytes of `f32`.
     pub(super) fn quantise(&mut self, layer: &Layer<'_>) {
         let make = match layer.output.layout {
-            Layout::Quads => Call::QuantiseQuads,
+            Layout::Interleaved => Call::QuantiseInterleaved,
             _ => Call::Quantise,
         };
         self.elementwise(layer, "bytes of", make, Some(Side::to_bytes(layer.output)));

@@ -40,7 +40,7 @@ pub(in crate::kernels) unsafe fn conv_u8<S: Kernels>(
 ) {
     // SAFETY: the operands reach as far as `ConvU8Params` says.
     unsafe {
-        call::<S, _, BLOCK, { 2 * BLOCK }>(
+        call::<S, _, BLOCK, BLOCK, { 2 * BLOCK }>(
             simd,
             params,
             x,
@@ -70,13 +70,7 @@ pub(in crate::kernels) unsafe fn conv_u8_quads<S: Kernels>(
 ) {
     // SAFETY: the operands reach as far as `ConvU8Params` says.
     unsafe {
-        call::<S, _, QUAD, { 2 * QUAD }>(
-            simd,
-            params,
-            x,
-            [w, n],
-            Bytes { q, t, r: r.cast(), y: y.cast() },
-        )
+        call::<S, _, QUAD, 3, 6>(simd, params, x, [w, n], Bytes { q, t, r: r.cast(), y: y.cast() })
     };
 }
 

@@ -62,7 +62,7 @@ pub(super) unsafe fn rows<S: Kernels, A: Arithmetic>(simd: S, operands: Operands
         let (x, ends) = (x.wrapping_add(done * params.x_step), ends.past(params, 0, done));
         let params = ConvParams { pixels: rest, next: 0, ..*params };
         // SAFETY: the last pixels are the call's.
-        unsafe { call::<S, A, BLOCK, { 2 * BLOCK }>(simd, &params, x, [w; 2], ends) };
+        unsafe { call::<S, A, BLOCK, BLOCK, { 2 * BLOCK }>(simd, &params, x, [w; 2], ends) };
     }
 }
 

@@ -42,7 +42,7 @@ pub(in crate::kernels) unsafe fn conv<S: Kernels>(
 ) {
     // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        call::<S, _, BLOCK, { 2 * BLOCK }>(
+        call::<S, _, BLOCK, BLOCK, { 2 * BLOCK }>(
             simd,
             params,
             x,
@@ -71,7 +71,7 @@ pub(in crate::kernels) unsafe fn conv_planar<S: Kernels>(
 ) {
     // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        call::<S, _, 1, 2>(
+        call::<S, _, 1, 1, 2>(
             simd,
             params,
             x,
@@ -100,7 +100,7 @@ pub(in crate::kernels) unsafe fn conv_bf16<S: Kernels>(
 ) {
     // SAFETY: the operands reach as far as `ConvParams` says.
     unsafe {
-        call::<S, _, BLOCK, { 2 * BLOCK }>(
+        call::<S, _, BLOCK, BLOCK, { 2 * BLOCK }>(
             simd,
             params,
             x,

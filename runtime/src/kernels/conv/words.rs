@@ -22,7 +22,7 @@ pub(in crate::kernels) unsafe fn conv_i16<S: Kernels>(
 ) {
     let weights = [w, n].map(<*mut i16>::cast_const);
     // SAFETY: the operands reach as far as `ConvI16Params` says.
-    unsafe { call::<S, _, BLOCK, { 2 * BLOCK }>(simd, params, x, weights, Scaled { s, y }) };
+    unsafe { call::<S, _, BLOCK, BLOCK, { 2 * BLOCK }>(simd, params, x, weights, Scaled { s, y }) };
 }
 
 /// Sums that start from zero and are scaled at the end.

@@ -5,7 +5,8 @@ use crate::kernels::{BLOCK, Panels, QUAD};
 
 /// Packs the panels of one convolution, whose weight is `[out][in / groups][row][column]`; `out` has
 /// [`weights_len`](Panels::weights_len) elements, all of which are written: of each panel
-/// `[in_blocks][kernel_rows][kernel_columns][lanes / 4][panel_blocks * 16][4]`.
+/// `[in_blocks][kernel_rows][kernel_columns][lanes / 4][panel_blocks * 16][4]`, or, for a picture,
+/// `[kernel_rows][fours][panel_blocks * 16][4]`, see [`Panels`].
 ///
 /// # Panics
 ///
@@ -19,7 +20,7 @@ pub fn pack_bytes(panels: &Panels, weight: &[i8], out: &mut [i8]) {
     out.fill(0);
     for (panel, out) in out.chunks_mut(panels.panel_len()).enumerate() {
         // The last panel of an odd number of blocks is narrower.
-        let row = out.len() / (format.in_blocks * kernel * lanes);
+        let row = out.len() / (format.in_blocks * panels.block_rows());
         let first_out = panel * format.panel_blocks * BLOCK;
         let first_in = panel * format.in_block_step * lanes;
         for column in 0..row.min(shape.out_channels - first_out) {
@@ -30,8 +31,16 @@ pub fn pack_bytes(panels: &Panels, weight: &[i8], out: &mut [i8]) {
                 let at = group + input - first_in;
                 let (block, lane) = (at / lanes, at % lanes);
                 for (tap, &weight) in taps.iter().enumerate() {
-                    let quad = (block * kernel + tap) * (lanes / QUAD) + lane / QUAD;
-                    out[(quad * row + column) * QUAD + lane % QUAD] = weight;
+                    let at = if format.is_interleaved() {
+                        let (down, along) =
+                            (tap / shape.kernel_columns, tap % shape.kernel_columns);
+                        down * panels.block_rows() / shape.kernel_rows
+                            + along * shape.in_channels
+                            + lane
+                    } else {
+                        (block * kernel + tap) * lanes + lane
+                    };
+                    out[(at / QUAD * row + column) * QUAD + at % QUAD] = weight;
                 }
             }
         }

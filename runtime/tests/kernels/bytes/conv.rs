@@ -186,6 +186,18 @@ fn every_number_of_pixels() {
     }
 }
 
+/// Neighbouring pixels of a picture of one to four channels, whose quads overlap.
+#[test]
+fn pixels_of_fewer_bytes_than_a_quad() {
+    for step in 1..=2 * QUAD {
+        for pixels in [1, 5, 13, 14, 29] {
+            for kernel in [(1, 1), (7, 6), (3, 3)] {
+                Case::new(QUAD, pixels, 1, 1, kernel).with(|p| p.x_step = step).check("step");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_shape_of_kernel() {
     for lanes in [BLOCK, QUAD] {

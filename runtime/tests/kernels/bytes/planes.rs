@@ -47,23 +47,23 @@ fn quantise() {
 }
 
 #[test]
-fn quantise_quads() {
+fn quantise_interleaved() {
     for channels in 1..=QUAD {
         for (line, (rows, columns)) in LINES.into_iter().zip([(1, 1), (3, 16), (4, 37)]) {
-            let (x_row, y_row) = (columns + 2, columns * QUAD + 9);
+            let (x_row, y_row) = (columns + 2, columns * channels + 9);
             let plane = rows * x_row + 1;
             let p = CopyParams { channels, rows, columns, x_row, y_row, plane };
             let x = numbers((channels - 1) * plane + (rows - 1) * x_row + columns);
             let mut operands = [Bytes::of(&x), Bytes::of(&line.to_line())];
             for (isa, table) in tables() {
-                let len = (rows - 1) * y_row + columns * QUAD;
-                let found = run(&Call::QuantiseQuads(p), table, &mut operands, len);
+                let len = (rows - 1) * y_row + columns * channels;
+                let found = run(&Call::QuantiseInterleaved(p), table, &mut operands, len);
                 for (at, found) in found.into_iter().enumerate() {
-                    let (row, column, channel) = (at / y_row, at % y_row / QUAD, at % y_row % QUAD);
+                    let (row, at) = (at / y_row, at % y_row);
+                    let (column, channel) = (at / channels, at % channels);
                     let expected = (column < columns).then(|| {
-                        let v = |at: usize| clamped(line, x[at] * line.factor);
                         let from = channel * plane + row * x_row + column;
-                        if channel < channels { byte(line, v(from)) } else { byte(line, 0.0) }
+                        byte(line, clamped(line, x[from] * line.factor))
                     });
                     assert_eq!(found, expected, "{isa} {row}, {column}, {channel} of {p:?}");
                 }
