@@ -66,7 +66,7 @@ typedef struct resnet_weights resnet_weights;
 
 // How to compile. All zero, as in `resnet_options options = {0};`, and a NULL in its place are the defaults.
 typedef struct resnet_options {
-  // Images that are computed together when a session is given several; 0: 1. Any number may be given whatever
+  // Images that a session is to be given at a time, and may compute together; 0: 1. Any number may be given whatever
   // stands here.
   size_t batch;
   // Threads that pack the weights; 0: 1.

@@ -13,7 +13,7 @@ use crate::model::{Model, Weights};
 /// How to compile. All zero, as in `resnet_options options = {0};`, and a NULL in its place are the defaults.
 #[repr(C)]
 pub struct Options {
-    /// Images that are computed together when a session is given several; 0: 1. Any number may be given whatever
+    /// Images that a session is to be given at a time, and may compute together; 0: 1. Any number may be given whatever
     /// stands here.
     pub batch: usize,
     /// Threads that pack the weights; 0: 1.

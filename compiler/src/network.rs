@@ -216,7 +216,7 @@ impl<'a> Compiler<'a> {
         self
     }
 
-    /// Pictures that are computed together when a session is given several.
+    /// Pictures that a session is to be given at a time, and may compute together, see [`Options::batch`].
     pub fn batch(mut self, pictures: usize) -> Self {
         self.options.batch = pictures;
         self

@@ -140,7 +140,7 @@ fn facts(plan: &Plan, parts: &Parts<'_>) -> TokenStream {
         pub const MACS: u64 = #macs;
         /// Bytes of memory for activations that a session on one thread has.
         pub const ARENA_BYTES: usize = #arena_bytes;
-        /// Pictures that are computed together when a session is given several.
+        /// Pictures that a session is to be given at a time, and may compute together.
         pub const BATCH: usize = #batch;
 
         /// How a picture becomes the network's input.

@@ -245,22 +245,25 @@ fn interpolated(outputs: usize, m: [f32; 6]) -> [f32; 4] {
     ]
 }
 
+/// Tiles, rows and columns of calls: of F4, and of F2 where there are two rows or columns, or one.
+const OUTPUTS: [(usize, usize, usize); 9] = [
+    (1, 4, 4),
+    (2, 4, 7),
+    (3, 3, 12),
+    (2, 1, 5),
+    (3, 2, 12),
+    (1, 4, 2),
+    (1, 3, 1),
+    (1, 2, 2),
+    (1, 1, 2),
+];
+
 #[test]
 fn outputs_round_in_one_order() {
     use OutputElement as Output;
     use ResidualElement as Residual;
     let mut random = Random(3);
-    for (tiles, rows, columns) in [
-        (1, 4, 4),
-        (2, 4, 7),
-        (3, 3, 12),
-        (2, 1, 5),
-        (3, 2, 12),
-        (1, 4, 2),
-        (1, 3, 1),
-        (1, 2, 2),
-        (1, 1, 2),
-    ] {
+    for (tiles, rows, columns) in OUTPUTS {
         for (residual, output) in [
             (Residual::None, Output::U8),
             (Residual::U8, Output::U8),
