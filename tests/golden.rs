@@ -181,20 +181,34 @@ fn in_bf16_instruction_sets_have_the_same_bits() {
     }
 }
 
+/// Seven pictures: those that threads share evenly are each computed by one of them, the others together, as many as the network
+/// is compiled for or one by one.
 #[test]
 fn a_pictures_bits_do_not_depend_on_its_place_in_a_batch() {
+    let pools = [2, 4].map(|threads| Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap());
     let mut several = 0;
     for golden in goldens() {
-        let network = load(&golden, &Options { batch: 2, ..Options::default() });
-        let together = run(&golden, &*network, None);
-        let mut session = network.session();
-        let pictures = golden.input.chunks(network.info().input_len());
-        several += usize::from(pictures.len() > 1);
-        for (picture, answer) in pictures.zip(together.chunks(network.info().outputs)) {
-            assert_eq!(bits(session.run(picture).unwrap()), bits(answer), "{}", golden.name);
+        for batch in [1, 2, 3] {
+            let network = load(&golden, &Options { batch, ..Options::default() });
+            let info = network.info();
+            let pictures: Vec<&[f32]> = golden.input.chunks(info.input_len()).collect();
+            several += usize::from(pictures.len() > 1);
+            let many: Vec<&[f32]> = pictures.iter().copied().cycle().take(7).collect();
+            let mut alone = network.session();
+            let expected: Vec<Vec<u32>> =
+                many.iter().map(|picture| bits(alone.run(picture).unwrap())).collect();
+            for pool in [None, Some(&pools[0]), Some(&pools[1])] {
+                let mut answers = vec![f32::NAN; many.len() * info.outputs];
+                let mut session = network.session_in(pool).unwrap();
+                session.run_batch(&many.concat(), &mut answers).unwrap();
+                let threads = pool.map_or(1, Pool::threads);
+                for (answer, expected) in answers.chunks(info.outputs).zip(&expected) {
+                    assert_eq!(&bits(answer), expected, "{}, {batch}, {threads}", golden.name);
+                }
+            }
         }
     }
-    assert!(several > 10, "only {several} goldens have several pictures");
+    assert!(several > 30, "only {several} goldens have several pictures");
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -119,7 +119,8 @@ pub enum ProfileError {
 }
 
 /// Runs a network at least `fewest` times and for about `duration`, one picture at a time or as many
-/// together as are wished, on the threads of a pool or on the one that calls, and times every step.
+/// together as are wished, on the threads of a pool or on the one that calls, and times every step. Where
+/// each thread computes pictures of its own, a step's time is a thread's for its share of the batch.
 ///
 /// The interpreter runs it, which calls the same kernels on the same addresses as compiled code;
 /// what it adds is below a microsecond a kernel call.
@@ -161,7 +162,7 @@ impl Runs {
     /// What a session does with a batch.
     fn of(plan: &Plan, batch: usize, threads: usize) -> Self {
         if plan.apart && batch >= threads {
-            // The others are so few that they would be timed for all.
+            // None are left over, for all threads together, whose steps would be the shortest.
             let share = batch as f64 / threads as f64;
             Self { program: plan.programs.len() - 1, pictures: threads, share }
         } else {
