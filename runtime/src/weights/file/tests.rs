@@ -228,7 +228,8 @@ fn says_what_is_wrong_with_a_damaged_file() {
     network.refuses(changed(&|f| f[60] ^= 1), "its head is damaged");
     network.refuses(changed(&|f| assert_eq!(f.remove(4), b'\r')), "transfer as text");
     network.refuses(changed(&|f| f[8..12].reverse()), "big-endian");
-    network.refuses(changed(&|f| f[8] = 1), "has version 1, and this program reads version 4");
+    let version = format!("has version 1, and this program reads version {VERSION}");
+    network.refuses(changed(&|f| f[8] = 1), &version);
 }
 
 #[test]
