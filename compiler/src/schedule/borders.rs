@@ -1,6 +1,7 @@
 //! What lies around an activation in memory, for those that read it.
 
-use super::conv::columns_of_fours;
+use resnet_runtime::kernels::Panels;
+
 use super::decide::Decision;
 use super::layout::Layout;
 use super::operator::{ConvWay, Operator, Way};
@@ -9,10 +10,10 @@ use crate::fuse::{Fused, FusedId};
 use crate::graph::{Extent, Shape, Window};
 
 /// Rows and columns that a convolution reads of an interleaved picture, from its padding on.
-fn interleaved_reads(window: &Window, input: Shape, output: Shape) -> Extent {
+fn interleaved_reads(window: &Window, panels: &Panels, output: Shape) -> Extent {
     let last = |outputs: usize, stride: usize| (outputs - 1) * stride;
     let rows = (window.kernel.rows - 1) * window.dilation.rows + 1;
-    let columns = columns_of_fours(window.kernel.columns, input.channels);
+    let columns = panels.run_len().div_ceil(panels.shape.in_channels);
     Extent::new(
         last(output.height, window.stride.rows) + rows,
         last(output.width, window.stride.columns) + columns,
@@ -26,7 +27,7 @@ pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Ex
     let readers = || {
         fused.nodes.iter().zip(decisions).filter_map(|(node, decision)| match &decision.way {
             Way::Conv { input, conv: ConvWay { window, panels, .. } } if *input == id => {
-                Some((*window, panels.format, node.shape))
+                Some((*window, *panels, node.shape))
             }
             _ => None,
         })
@@ -41,10 +42,10 @@ pub(super) fn borders(fused: &Fused, decisions: &[Decision], id: FusedId) -> (Ex
     let padded = readers().map(|(window, ..)| window.padding.most());
     let ring = padded.chain(counted).fold(none, Extent::max);
     let shape = fused.node(id).shape;
-    let margin = readers().fold(none, |margin, (window, format, output)| {
-        let (transform, element) = (format.transform, format.factor());
+    let margin = readers().fold(none, |margin, (window, panels, output)| {
+        let (transform, element) = (panels.format.transform, panels.format.factor());
         let reads = match layout {
-            Layout::Interleaved => Some(interleaved_reads(&window, shape, output)),
+            Layout::Interleaved => Some(interleaved_reads(&window, &panels, output)),
             _ => winograd::reads(transform, element, &window, output, layout),
         };
         let Some(reads) = reads else { return margin };

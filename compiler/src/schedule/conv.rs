@@ -1,8 +1,6 @@
 //! Decisions about one convolution.
 
-use resnet_runtime::kernels::{
-    BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, QUAD, Transform,
-};
+use resnet_runtime::kernels::{BLOCK, ConvShape, Element, PANEL, PanelFormat, Panels, Transform};
 
 use super::{Buffer, Layout, Order};
 use crate::fuse::Conv;
@@ -39,16 +37,6 @@ pub(crate) fn panels(
             element: packed_element(conv, transform, order),
         },
     }
-}
-
-/// Columns of an interleaved picture that a kernel's row is computed with: a run of whole fours.
-pub(super) fn columns_of_fours(columns: usize, channels: usize) -> usize {
-    (fours(columns, channels) * QUAD).div_ceil(channels)
-}
-
-/// Fours of bytes in a kernel's row.
-pub(crate) fn fours(columns: usize, channels: usize) -> usize {
-    (columns * channels).div_ceil(QUAD)
 }
 
 /// What weights are packed as. Bytes that do not stay in cache are transformed panel by panel, as they come from memory, an

@@ -33,7 +33,6 @@ pub use self::arena::Space;
 pub(crate) use self::arena::{Lifetime, place};
 pub use self::choice::{Algorithm, Choice, Order};
 pub use self::choices::{Choices, ChoicesError, ParseError};
-pub(crate) use self::conv::fours;
 #[cfg(feature = "train")]
 pub(crate) use self::conv::{joined_rows, panels};
 pub use self::layout::{Buffer, Layout};

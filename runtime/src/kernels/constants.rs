@@ -95,7 +95,6 @@ params! {
     /// The products of a point with its weights are a [`Call::Conv`](super::Call::Conv) with a 1x1 kernel whose pixels are
     /// tiles (for `Identity`, a [`Call::ConvPlanar`](super::Call::ConvPlanar) along the rows), and [`Call::WinogradOutput`](super::Call::WinogradOutput) makes
     /// the convolution's output of them.
-    ///
     pub struct WinogradInputParams {
         /// The form, one of [`Transform::WINOGRAD`].
         pub form: Transform,

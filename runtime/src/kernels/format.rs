@@ -183,11 +183,15 @@ impl Panels {
 
     /// Rows of weights that a panel has for each of its input blocks.
     pub fn block_rows(&self) -> usize {
-        let ConvShape { in_channels, kernel_rows, kernel_columns, .. } = self.shape;
         if self.format.is_interleaved() {
-            return kernel_rows * (kernel_columns * in_channels).next_multiple_of(QUAD);
+            return self.shape.kernel_rows * self.run_len();
         }
         self.kernel_points() * self.format.lanes()
+    }
+
+    /// Inputs of a kernel's row over an interleaved picture: a run of whole fours.
+    pub fn run_len(&self) -> usize {
+        (self.shape.kernel_columns * self.shape.in_channels).next_multiple_of(QUAD)
     }
 
     /// Packed weights of one input and one output channel.

@@ -34,7 +34,7 @@ use super::epilogue::{Pixels, finish, finish_bytes};
 use super::filter::{F2, F2OfBytes, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate};
 use super::simd::Simd;
 use super::{
-    BLOCK, ByteEpilogue, Epilogue, TensorLine, Transform, WinogradOutputParams,
+    BLOCK, ByteEpilogue, Epilogue, Filter, TensorLine, Transform, WinogradOutputParams,
     WinogradOutputU8Params,
 };
 
@@ -58,11 +58,11 @@ macro_rules! by_form {
 /// A macro over the filters of bytes by which so many rows and columns are computed, as [`by_form`].
 macro_rules! by_outputs {
     ($rows:expr, $columns:expr, $macro:ident) => {
-        match ($rows <= 2, $columns <= 2) {
-            (false, false) => $macro!(F4OfBytes, F4OfBytes, 4, 6, 4, 6),
-            (false, true) => $macro!(F4OfBytes, F2OfBytes, 4, 6, 2, 4),
-            (true, false) => $macro!(F2OfBytes, F4OfBytes, 2, 4, 4, 6),
-            (true, true) => $macro!(F2OfBytes, F2OfBytes, 2, 4, 2, 4),
+        match (Filter::of_bytes($rows), Filter::of_bytes($columns)) {
+            (Filter::F2, Filter::F2) => $macro!(F2OfBytes, F2OfBytes, 2, 4, 2, 4),
+            (Filter::F2, _) => $macro!(F2OfBytes, F4OfBytes, 2, 4, 4, 6),
+            (_, Filter::F2) => $macro!(F4OfBytes, F2OfBytes, 4, 6, 2, 4),
+            _ => $macro!(F4OfBytes, F4OfBytes, 4, 6, 4, 6),
         }
     };
 }

@@ -10,7 +10,7 @@ use super::{Lowering, Side, nested, of_reals, real_loops, stored};
 use crate::fuse::Residual;
 use crate::graph::Extent;
 use crate::nest::{Address, Function, Loop, Statement, Var};
-use crate::schedule::{Buffer, ConvPlan, Fetch, Layout, Order, Tiling, fours};
+use crate::schedule::{Buffer, ConvPlan, Fetch, Layout, Order, Tiling};
 
 /// A convolution with all that was decided about it.
 pub(super) struct Layer<'a> {
@@ -279,7 +279,7 @@ impl Layer<'_> {
             (None, false) => 0,
         };
         let (kernel_columns, x_column) = match input.layout {
-            Layout::Interleaved => (fours(window.kernel.columns, input.shape.channels), QUAD),
+            Layout::Interleaved => (self.plan.panels.run_len() / QUAD, QUAD),
             _ => (window.kernel.columns, window.dilation.columns * input.lanes()),
         };
         ConvParams {

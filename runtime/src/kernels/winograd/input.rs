@@ -7,7 +7,7 @@ use crate::kernels::filter::{
     F2, F2OfBytes, F2s2, F4, F4OfBytes, F4s2, F4x7s2, Identity, Interpolate, Minimal, OfBytes,
 };
 use crate::kernels::simd::{Simd, Stored, Words};
-use crate::kernels::{BLOCK, Bf16, Transform, WinogradInputParams, WinogradInputU8Params};
+use crate::kernels::{BLOCK, Bf16, Filter, Transform, WinogradInputParams, WinogradInputU8Params};
 
 /// [`Call::WinogradInput`](crate::kernels::Call::WinogradInput).
 ///

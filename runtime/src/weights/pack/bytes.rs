@@ -34,9 +34,7 @@ pub fn pack_bytes(panels: &Panels, weight: &[i8], out: &mut [i8]) {
                     let at = if format.is_interleaved() {
                         let (down, along) =
                             (tap / shape.kernel_columns, tap % shape.kernel_columns);
-                        down * panels.block_rows() / shape.kernel_rows
-                            + along * shape.in_channels
-                            + lane
+                        down * panels.run_len() + along * shape.in_channels + lane
                     } else {
                         (block * kernel + tap) * lanes + lane
                     };
